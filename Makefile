@@ -1,0 +1,68 @@
+# Everything a developer does. `make help` lists it.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# The first interpreter that fits: Python 3.11 or 3.12 (the wheel of the embedded Redis has no others).
+PYTHON ?= $(shell for p in python3.12 python3.11 python3 python; do \
+	$$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' \
+	>/dev/null 2>&1 && { echo $$p; break; }; done)
+# Byte code is made when a module is first used: it makes the installation twice as quick.
+PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq --no-deps --no-compile
+
+.PHONY: help setup run demo test check format reset bench openapi lock clean
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+
+setup: $(STAMP) ## make .venv with the locked dependencies
+
+$(STAMP): requirements-dev.txt pyproject.toml
+	@test -n "$(PYTHON)" || { echo "saxaul needs Python 3.11 or 3.12 with the venv module; none was found (set PYTHON=...)." >&2; exit 1; }
+	@echo "making $(VENV) with $(PYTHON) (the first time takes a minute)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP) --require-hashes -r requirements-dev.txt
+	@$(PIP) --no-build-isolation --config-settings editable_mode=compat --editable .
+	@touch $(STAMP)
+
+run: setup ## start everything on http://127.0.0.1:8000 (SAXAUL_PORT, SAXAUL_HOME)
+	@exec $(BIN)/saxaul run
+
+demo: setup ## tell the whole story in a fresh instance, then exit
+	@exec $(BIN)/saxaul demo
+
+test: setup ## all tests, against their own PostgreSQL and Redis
+	@$(BIN)/python -m pytest -n 2 $(ARGS)
+
+check: setup ## format, lint, types
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/python -m pytest -q tests/test_tidy.py
+
+format: setup ## rewrite the files in the house format
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+reset: setup ## empty the state folder
+	@$(BIN)/saxaul reset
+
+bench: setup ## the figures of benchmarks/, each with its ratio
+	@$(BIN)/python benchmarks/record.py $(ARGS)
+
+openapi: setup ## write openapi/openapi.json and openapi/rules.schema.json from the code
+	@$(BIN)/saxaul openapi
+
+# No address of a registry gets into the lock files: they hold names, versions and hashes.
+LOCK := .venv-lock/bin/pip-compile --quiet --strip-extras --allow-unsafe --generate-hashes --no-header \
+	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --annotation-style=line
+
+lock: ## resolve the dependencies anew (ARGS=--upgrade for newer ones)
+	@test -x .venv-lock/bin/pip-compile || { $(PYTHON) -m venv .venv-lock && .venv-lock/bin/pip install --quiet pip-tools==7.6.2; }
+	@$(LOCK) $(ARGS) --output-file requirements.txt pyproject.toml
+	@$(LOCK) $(ARGS) --extra embedded --extra dev -c requirements.txt --output-file requirements-dev.txt pyproject.toml
+
+clean: ## remove .venv and caches, keep the state
+	@rm -rf $(VENV) .venv-lock .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info build

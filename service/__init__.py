@@ -1,0 +1,1 @@
+"""Saxaul: recorded low-carbon actions become energy, energy becomes trees."""
