@@ -1,0 +1,380 @@
+"""What an operator can set: one environment variable a field, read once, all faults told at once.
+
+`load_settings` is pure. `with_secret_key` adds the key that development keeps in its home folder;
+whatever opens the database wants settings that went through it.
+"""
+
+import ipaddress
+import os
+import re
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from urllib.parse import urlsplit, urlunsplit
+
+import msgspec
+from msgspec import Meta, Struct
+
+PREFIX = "SAXAUL_"
+_SECRET = {"secret": True}
+_DATABASE_SCHEMES = {"postgresql", "postgres"}
+_REDIS_SCHEMES = {"redis", "rediss", "unix"}
+
+
+class Issuer(Struct, frozen=True, forbid_unknown_fields=True):
+    """An authority whose tokens are believed. `realm` decides which role its tokens can carry."""
+
+    issuer: str
+    audience: str
+    jwks_url: str
+    realm: Literal["participant", "operator"]
+    accept_typ: tuple[str, ...] = ("at+jwt",)
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """All settings. A field's variable is SAXAUL_ and its name in capitals."""
+
+    env: Annotated[
+        Literal["development", "production"],
+        Meta(
+            description="development offers tokens, a movable clock and demo data to this machine;"
+            " production offers none of them and asks for real servers, a key and issuers."
+        ),
+    ] = "development"
+    home: Annotated[
+        Path,
+        Meta(description="State folder of the embedded servers, of keys and of the lock."),
+    ] = Path(".saxaul")
+    host: Annotated[
+        str, Meta(description="Address to listen on. Off loopback the development API is off.")
+    ] = "127.0.0.1"
+    port: Annotated[
+        int, Meta(ge=1, le=65535, description="TCP port of the API, the console and the metrics.")
+    ] = 8000
+    workers: Annotated[int, Meta(ge=1, le=64, description="API processes.")] = 1
+
+    database_url: Annotated[
+        str,
+        Meta(
+            description="postgresql://user:password@host/name of PostgreSQL 16 or newer;"
+            " empty: the embedded one.",
+            extra=_SECRET,
+        ),
+    ] = ""
+    redis_url: Annotated[
+        str,
+        Meta(
+            description="redis:// or rediss:// address of Redis 6.2 or newer;"
+            " empty: the embedded one.",
+            extra=_SECRET,
+        ),
+    ] = ""
+    redis_prefix: Annotated[
+        str, Meta(min_length=1, max_length=64, description="First part of every Redis key.")
+    ] = "saxaul:"
+    database_pool: Annotated[
+        int, Meta(ge=1, le=200, description="Database connections for reading, a process.")
+    ] = 10
+    writer_pool: Annotated[
+        int,
+        Meta(ge=2, le=200, description="Database connections for what moves grams, a process."),
+    ] = 4
+    statement_timeout_ms: Annotated[
+        int, Meta(ge=100, le=600_000, description="Longest time of one statement, milliseconds.")
+    ] = 5_000
+
+    lanes: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=256,
+            description="Lanes of the writer and of the outbox: people are divided over them by a"
+            " hash. All processes of one installation must have the same number.",
+        ),
+    ] = 2
+    batch_max: Annotated[
+        int, Meta(ge=1, le=2_000, description="Most actions in one transaction of the writer.")
+    ] = 500
+    queue_max: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=100_000,
+            description="Most actions that wait for the writer, a process; beyond it 503.",
+        ),
+    ] = 4_096
+    leaderboard_shards: Annotated[
+        int,
+        Meta(ge=1, le=256, description="Parts of a board in Redis; more than 1 for a cluster."),
+    ] = 1
+    rules_dir: Annotated[
+        Path, Meta(description="Folder of the rules that `saxaul run` publishes when it changed.")
+    ] = Path("rules")
+
+    secret_key: Annotated[
+        str,
+        Meta(
+            description="Key of the hashes that find identities and claims, and of cursors: at"
+            " least 32 characters, never changed. Development keeps its own in the state folder.",
+            extra=_SECRET,
+        ),
+    ] = ""
+    auth_issuers: Annotated[
+        tuple[Issuer, ...],
+        Meta(
+            description='Whose tokens are believed: JSON list of {"issuer", "audience", "jwks_url",'
+            ' "realm": "participant" or "operator", "accept_typ"?: ["at+jwt"]}.'
+        ),
+    ] = ()
+    auth_leeway_s: Annotated[
+        int, Meta(ge=0, le=300, description="Tolerated difference of an issuer's clock, seconds.")
+    ] = 30
+
+    rate_limits: Annotated[
+        Literal["auto", "on", "off"],
+        Meta(description="Whether requests are limited; auto: in production only."),
+    ] = "auto"
+    rate_participant_per_s: Annotated[
+        int, Meta(ge=1, description="Requests a second of one participant.")
+    ] = 50
+    rate_participant_burst: Annotated[
+        int, Meta(ge=1, description="Requests of one participant at once.")
+    ] = 200
+    rate_partner_per_s: Annotated[
+        int, Meta(ge=1, description="Requests a second of one partner.")
+    ] = 100
+    rate_partner_burst: Annotated[
+        int, Meta(ge=1, description="Requests of one partner at once.")
+    ] = 1_000
+    rate_address_per_s: Annotated[
+        int, Meta(ge=1, description="Requests a second without credentials from one address.")
+    ] = 20
+    rate_address_burst: Annotated[
+        int, Meta(ge=1, description="Requests without credentials from one address at once.")
+    ] = 100
+
+    body_max_participant_bytes: Annotated[
+        int, Meta(ge=1_024, description="Largest body of a participant's request, bytes.")
+    ] = 262_144
+    body_max_partner_bytes: Annotated[
+        int, Meta(ge=1_024, description="Largest body of a partner's request, bytes.")
+    ] = 1_048_576
+    body_max_operator_bytes: Annotated[
+        int, Meta(ge=1_024, description="Largest body of an operator's request, bytes.")
+    ] = 2_097_152
+    idempotency_keep_hours: Annotated[
+        int,
+        Meta(ge=1, le=8_760, description="How long a stored answer is repeated for its key."),
+    ] = 48
+    drain_s: Annotated[
+        int,
+        Meta(ge=0, le=300, description="How long requests under way may take at a stop, seconds."),
+    ] = 5
+
+    metrics_public: Annotated[
+        bool, Meta(description="Answer GET /metrics to others than loopback.")
+    ] = False
+    access_log: Annotated[bool, Meta(description="Log one line a request.")] = False
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"],
+        Meta(description="Least level that is logged."),
+    ] = "info"
+
+    @property
+    def is_loopback(self) -> bool:
+        """True when only this machine can reach the API."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    @property
+    def development_mode(self) -> bool:
+        """True when development tokens and the movable clock may be offered."""
+        return self.env == "development" and self.is_loopback
+
+    @property
+    def embedded_database(self) -> bool:
+        """True when PostgreSQL is the embedded one."""
+        return not self.database_url
+
+    @property
+    def embedded_redis(self) -> bool:
+        """True when Redis is the embedded one."""
+        return not self.redis_url
+
+    @property
+    def rate_limits_on(self) -> bool:
+        """True when requests are counted against the limits."""
+        return self.rate_limits == "on" or (self.rate_limits == "auto" and self.env == "production")
+
+
+class SettingsError(Exception):
+    """Settings that cannot work; `problems` holds one line each, every one naming its variable."""
+
+    def __init__(self, problems: list[str]) -> None:
+        """Take the problems in the order of the settings."""
+        self.problems = problems
+        super().__init__("\n".join(problems))
+
+
+class Explained(Struct, frozen=True):
+    """A setting as `saxaul config show` prints it; a secret's value is masked."""
+
+    variable: str
+    value: str
+    default: str
+    meaning: str
+
+
+def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings. Raises SettingsError with every fault that was found.
+
+    A secret may come from a file instead: SAXAUL_SECRET_KEY_FILE=/run/secrets/key.
+    """
+    environ = os.environ if environ is None else environ
+    values: dict[str, Any] = {}
+    problems: list[str] = []
+    for field, hint in get_type_hints(Settings, include_extras=True).items():
+        variable = PREFIX + field.upper()
+        try:
+            text = _text(environ, variable, is_secret=_is_secret(hint))
+            if text is not None:
+                values[field] = _parsed(text, hint)
+        except (OSError, ValueError) as error:
+            problems.append(f"{variable}: {_one_line(error)}")
+    if problems:
+        raise SettingsError(problems)
+    settings = Settings(**values)
+    problems.extend(_contradictions(settings))
+    if problems:
+        raise SettingsError(problems)
+    return msgspec.structs.replace(settings, home=settings.home.absolute())
+
+
+def with_secret_key(settings: Settings) -> Settings:
+    """These settings with a secret key, which development makes once and keeps in its home.
+
+    Raises SettingsError when the file can neither be read nor made.
+    """
+    if settings.secret_key:
+        return settings
+    path = settings.home / "secret-key"
+    try:
+        settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        key = _kept_key(path)
+    except OSError as error:
+        raise SettingsError([f"{PREFIX}HOME: {path}: {error.strerror}"]) from error
+    return msgspec.structs.replace(settings, secret_key=key)
+
+
+def explain_settings(settings: Settings) -> Iterator[Explained]:
+    """Every setting with its variable, value, default and meaning."""
+    defaults = Settings()
+    for field, hint in get_type_hints(Settings, include_extras=True).items():
+        yield Explained(
+            variable=PREFIX + field.upper(),
+            value=_shown(getattr(settings, field), is_secret=_is_secret(hint)),
+            default=_shown(getattr(defaults, field), is_secret=False),
+            meaning=_meta(hint).description or "",
+        )
+
+
+def unknown_variables(environ: Mapping[str, str] | None = None) -> list[str]:
+    """Variables that begin like ours and mean nothing: misspelt ones, most likely."""
+    environ = os.environ if environ is None else environ
+    known = set()
+    for field, hint in get_type_hints(Settings, include_extras=True).items():
+        known.add(PREFIX + field.upper())
+        if _is_secret(hint):
+            known.add(f"{PREFIX}{field.upper()}_FILE")
+    return sorted(name for name in environ if name.startswith(PREFIX) and name not in known)
+
+
+def _text(environ: Mapping[str, str], variable: str, *, is_secret: bool) -> str | None:
+    text = environ.get(variable)
+    path = environ.get(f"{variable}_FILE") if is_secret else None
+    if text and path:
+        raise ValueError(f"also {variable}_FILE is set; use one of them")
+    if path:
+        return Path(path).read_text(encoding="utf-8").strip()
+    return text.strip() if text and text.strip() else None
+
+
+def _parsed(text: str, hint: Any) -> Any:
+    kind = get_args(hint)[0]
+    if kind is Path:
+        return Path(text)
+    if kind is int and not re.fullmatch(r"-?[0-9]+", text):
+        raise ValueError(f"must be a whole number, not {text!r}")
+    if get_origin(kind) is tuple:
+        return msgspec.json.decode(text, type=hint)
+    return msgspec.convert(text, hint, strict=False)
+
+
+def _contradictions(settings: Settings) -> Iterator[str]:
+    if settings.database_url and urlsplit(settings.database_url).scheme not in _DATABASE_SCHEMES:
+        yield f"{PREFIX}DATABASE_URL: must begin with postgresql://"
+    if settings.redis_url and urlsplit(settings.redis_url).scheme not in _REDIS_SCHEMES:
+        yield f"{PREFIX}REDIS_URL: must begin with redis://, rediss:// or unix://"
+    if settings.secret_key and len(settings.secret_key) < 32:
+        yield f"{PREFIX}SECRET_KEY: must have at least 32 characters"
+    if settings.env == "development":
+        return
+    for field in ("database_url", "redis_url", "secret_key", "auth_issuers"):
+        if not getattr(settings, field):
+            yield f"{PREFIX}{field.upper()}: must be set when {PREFIX}ENV=production"
+
+
+def _kept_key(path: Path) -> str:
+    if not path.exists():
+        # Linked into place whole: of two processes that start at once, both read the same key.
+        draft = path.with_name(f".secret-key-{os.getpid()}")
+        draft.unlink(missing_ok=True)
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(secrets.token_urlsafe(32) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        with suppress(FileExistsError):
+            path.hardlink_to(draft)
+        draft.unlink()
+    return path.read_text(encoding="ascii").strip()
+
+
+def _meta(hint: Any) -> Meta:
+    meta = get_args(hint)[1]
+    assert isinstance(meta, Meta)
+    return meta
+
+
+def _is_secret(hint: Any) -> bool:
+    return bool((_meta(hint).extra or {}).get("secret"))
+
+
+def _shown(value: Any, *, is_secret: bool) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return msgspec.json.encode(value).decode()
+    text = str(value)
+    if not is_secret or not text:
+        return text
+    parts = urlsplit(text)
+    if parts.scheme not in _DATABASE_SCHEMES | _REDIS_SCHEMES:
+        return "***"
+    # An address is worth seeing; its password and its parameters are not.
+    host = parts.netloc.rpartition("@")
+    user = host[0].partition(":")[0]
+    netloc = f"{user}:***@{host[2]}" if host[1] else host[2]
+    return urlunsplit((parts.scheme, netloc, parts.path, "", ""))
+
+
+def _one_line(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split())
