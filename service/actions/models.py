@@ -1,0 +1,102 @@
+"""Tables of the main job: actions, the counters of their limits, and claims paid once."""
+
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Date,
+    DateTime,
+    Index,
+    Integer,
+    LargeBinary,
+    Text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from service.database import Base
+
+
+class Action(Base):
+    """A recorded low-carbon act or its reversal, with all that decided its award.
+
+    Append-only but for `attributes`, which erasure sets to null; the primary key is the dedupe key.
+    """
+
+    __tablename__ = "actions"
+
+    participant_id: Mapped[UUID] = mapped_column(primary_key=True)
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    seq: Mapped[int] = mapped_column(BigInteger)
+    occurred_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    ends_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    recorded_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    ripens_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    expires_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    saved_g: Mapped[int] = mapped_column(BigInteger)
+    energy_g: Mapped[int] = mapped_column(BigInteger)
+    rulebook_version: Mapped[int] = mapped_column(Integer)
+    streak_days: Mapped[int] = mapped_column(Integer)
+    kind: Mapped[str] = mapped_column(Text)
+    exclusive: Mapped[bool]
+    verified: Mapped[bool]
+    type: Mapped[str] = mapped_column(Text)
+    source: Mapped[str] = mapped_column(Text)
+    reporter: Mapped[str] = mapped_column(Text)
+    region: Mapped[str] = mapped_column(Text)
+    reverses: Mapped[UUID | None]
+    fingerprint: Mapped[bytes] = mapped_column(LargeBinary)
+    facts_digest: Mapped[bytes] = mapped_column(LargeBinary)
+    claim_key: Mapped[bytes | None] = mapped_column(LargeBinary)
+    attributes: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
+    awards: Mapped[list[dict[str, Any]]] = mapped_column(JSONB)
+
+    __table_args__ = (
+        CheckConstraint("kind IN ('action', 'reversal')", name="kind_is_known"),
+        CheckConstraint(
+            "(kind = 'reversal') = (reverses IS NOT NULL)", name="reversal_names_its_action"
+        ),
+        CheckConstraint(
+            "kind = 'reversal' OR (saved_g >= 0 AND energy_g >= 0)", name="award_not_negative"
+        ),
+        CheckConstraint("octet_length(fingerprint) = 16", name="fingerprint_is_128_bits"),
+        Index(None, "participant_id", "occurred_at"),
+        Index(None, "recorded_at", postgresql_using="brin"),
+    )
+
+
+class Counter(Base):
+    """How much of a limit a person has used in a period; written under the book's lock."""
+
+    __tablename__ = "counters"
+
+    participant_id: Mapped[UUID] = mapped_column(primary_key=True)
+    counter: Mapped[str] = mapped_column(Text, primary_key=True)
+    period: Mapped[str] = mapped_column(Text, primary_key=True)
+    by_key: Mapped[str] = mapped_column(Text, primary_key=True)
+    n: Mapped[int] = mapped_column(BigInteger)
+    grams: Mapped[int] = mapped_column(BigInteger)
+    ends_on: Mapped[date | None] = mapped_column(Date)
+
+    __table_args__ = (
+        CheckConstraint("n >= 0", name="n_not_negative"),
+        CheckConstraint("grams >= 0", name="grams_not_negative"),
+        Index(None, "ends_on"),
+        {"postgresql_with": {"fillfactor": "70"}},
+    )
+
+
+class Claim(Base):
+    """A value that is paid once, over all people: a box, a ticket, a meter's month."""
+
+    __tablename__ = "claims"
+
+    claim_key: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    participant_id: Mapped[UUID]
+    action_id: Mapped[UUID]
+    bound_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+
+    __table_args__ = (CheckConstraint("octet_length(claim_key) = 32", name="claim_key_is_hmac"),)

@@ -1,0 +1,77 @@
+"""What operators did, append-only and chained, so that a missing or changed entry shows."""
+
+import hashlib
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import BigInteger, CheckConstraint, DateTime, LargeBinary, SmallInteger, Text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from service.database import Base, Connection
+
+
+class AuditEntry(Base):
+    """One act of an operator. Append-only: a trigger refuses UPDATE, DELETE, TRUNCATE."""
+
+    __tablename__ = "audit_log"
+
+    seq: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    actor: Mapped[str] = mapped_column(Text)
+    act: Mapped[str] = mapped_column(Text)
+    object: Mapped[str] = mapped_column(Text)
+    detail: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    request_id: Mapped[str] = mapped_column(Text)
+    hash: Mapped[bytes] = mapped_column(LargeBinary)
+
+    __table_args__ = (CheckConstraint("seq > 0", name="seq_is_positive"),)
+
+
+class AuditHead(Base):
+    """The chain's end: one row, locked by whoever adds an entry."""
+
+    __tablename__ = "audit_head"
+
+    id: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
+    seq: Mapped[int] = mapped_column(BigInteger)
+    hash: Mapped[bytes] = mapped_column(LargeBinary)
+
+    __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
+
+
+async def log_act(
+    connection: Connection,
+    *,
+    now: datetime,
+    actor: str,
+    act: str,
+    object_id: str,
+    detail: dict[str, Any],
+    request_id: str,
+) -> None:
+    """Add an entry in the act's own transaction; call it last, the head is one lock for all."""
+    await connection.execute(_MAKE_HEAD, bytes(32))
+    head = await connection.fetchrow(_LOCK_HEAD)
+    seq = head["seq"] + 1
+    entry_hash = entry_digest(head["hash"], (seq, now, actor, act, object_id, detail, request_id))
+    await connection.execute(_ADD, seq, now, actor, act, object_id, detail, request_id, entry_hash)
+    await connection.execute(_MOVE_HEAD, seq, entry_hash)
+
+
+def entry_digest(
+    previous: bytes, entry: tuple[int, datetime, str, str, str, dict[str, Any], str]
+) -> bytes:
+    """SHA-256 over the previous entry's hash and this entry's canonical JSON."""
+    seq, at, *rest = entry
+    canonical = msgspec.json.encode([seq, at.timestamp(), *rest], order="sorted")
+    return hashlib.sha256(previous + canonical).digest()
+
+
+_MAKE_HEAD = "INSERT INTO audit_head (id, seq, hash) VALUES (1, 0, $1) ON CONFLICT DO NOTHING"
+_LOCK_HEAD = "SELECT seq, hash FROM audit_head WHERE id = 1 FOR NO KEY UPDATE"
+_MOVE_HEAD = "UPDATE audit_head SET seq = $1, hash = $2 WHERE id = 1"
+_ADD = """
+INSERT INTO audit_log (seq, at, actor, act, object, detail, request_id, hash)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"""

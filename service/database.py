@@ -1,0 +1,142 @@
+"""PostgreSQL: the tables' base, the pool for what moves grams, the sessions for what only reads.
+
+Everything that locks books or moves grams runs set-based SQL on an asyncpg connection inside one
+`database.transaction()`. Ordinary reads go through SQLAlchemy sessions.
+"""
+
+import re
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+import asyncpg
+import msgspec
+from asyncpg.pool import PoolConnectionProxy
+from sqlalchemy import MetaData
+from sqlalchemy.ext.asyncio import (
+    AsyncEngine,
+    AsyncSession,
+    async_sessionmaker,
+    create_async_engine,
+)
+from sqlalchemy.orm import DeclarativeBase
+
+from service.settings import Settings
+
+_NAMES = {
+    "pk": "pk_%(table_name)s",
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+}
+
+Connection = asyncpg.Connection | PoolConnectionProxy
+
+
+class Base(DeclarativeBase):
+    """Base of every table; alembic and the drift test compare its metadata with the database."""
+
+    metadata = MetaData(naming_convention=_NAMES)
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One data-modifying SQL text with its own $1..$n, to be joined with others by `write_all`."""
+
+    sql: str
+    values: tuple[Any, ...]
+
+
+async def write_all(connection: Connection, writes: Sequence[Write]) -> None:
+    """Send these writes as the CTEs of one statement: one round trip whatever their number.
+
+    They see one snapshot and must not touch the same row twice.
+    """
+    if writes:
+        values = [value for write in writes for value in write.values]
+        await connection.execute(_joined(tuple(write.sql for write in writes)), *values)
+
+
+@lru_cache(maxsize=256)
+def _joined(texts: tuple[str, ...]) -> str:
+    parts, offset = [], 0
+    for position, text in enumerate(texts):
+        numbers = [int(number) for number in _PLACEHOLDER.findall(text)]
+        shifted = _PLACEHOLDER.sub(lambda m, by=offset: f"${int(m[1]) + by}", text)  # type: ignore[misc]
+        parts.append(f"w{position} AS (\n{shifted}\n)")
+        offset += max(numbers, default=0)
+    return "WITH " + ",\n".join(parts) + "\nSELECT 1"
+
+
+_PLACEHOLDER = re.compile(r"\$(\d+)")
+
+
+class Database:
+    """The two doors to one PostgreSQL database. Open it once a process, close it at the end."""
+
+    def __init__(self, pool: asyncpg.Pool, engine: AsyncEngine) -> None:
+        """Wrap an open pool and engine; use `open_database`."""
+        self.pool = pool
+        self.engine = engine
+        self.sessions: async_sessionmaker[AsyncSession] = async_sessionmaker(
+            engine, expire_on_commit=False
+        )
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """One transaction on a connection of the writing pool; commits when the block ends well."""
+        async with self.pool.acquire() as connection, connection.transaction():
+            yield connection
+
+    async def close(self) -> None:
+        """Give back all connections."""
+        await self.pool.close()
+        await self.engine.dispose()
+
+
+async def open_database(settings: Settings, url: str) -> Database:
+    """Connect both doors. Raises OSError or asyncpg.PostgresError when nobody answers."""
+    server_settings = {
+        "application_name": "saxaul",
+        "statement_timeout": str(settings.statement_timeout_ms),
+        "idle_in_transaction_session_timeout": str(settings.statement_timeout_ms),
+        "plan_cache_mode": "force_generic_plan",
+        "timezone": "UTC",
+        "jit": "off",
+    }
+    pool = await asyncpg.create_pool(
+        url,
+        min_size=1,
+        max_size=settings.writer_pool,
+        server_settings=server_settings,
+        init=speak_json,
+    )
+    engine = create_async_engine(
+        sqlalchemy_url(url),
+        pool_size=settings.database_pool,
+        max_overflow=0,
+        connect_args={"server_settings": {**server_settings, "plan_cache_mode": "auto"}},
+    )
+    return Database(pool, engine)
+
+
+async def speak_json(connection: Connection) -> None:
+    """Send and read jsonb as Python values."""
+    await connection.set_type_codec(
+        "jsonb",
+        schema="pg_catalog",
+        format="binary",
+        encoder=lambda value: b"\x01" + msgspec.json.encode(value),
+        decoder=lambda data: msgspec.json.decode(data[1:]),
+    )
+
+
+def sqlalchemy_url(url: str) -> str:
+    """The same address in SQLAlchemy's form: driver asyncpg; `host=` for a socket folder stays."""
+    parts = urlsplit(url)
+    query = urlencode(parse_qsl(parts.query), safe="/")
+    return urlunsplit(("postgresql+asyncpg", parts.netloc, parts.path, query, ""))

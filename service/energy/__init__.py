@@ -1,0 +1,1 @@
+"""The life of a bubble: it ripens, is collected, or expires."""

@@ -1,0 +1,61 @@
+"""Tables of energy on its way: bubbles, and who took from them."""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import BigInteger, CheckConstraint, DateTime, Index, Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from service.database import Base
+
+
+class Bubble(Base):
+    """Earned energy until it is collected, taken, expired or reversed. Its owner's book covers it.
+
+    The id of an action's bubble is the action's id.
+    """
+
+    __tablename__ = "bubbles"
+
+    participant_id: Mapped[UUID] = mapped_column(primary_key=True)
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    energy_g: Mapped[int] = mapped_column(BigInteger)
+    remaining_g: Mapped[int] = mapped_column(BigInteger)
+    collected_g: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    taken_g: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    expired_g: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    reversed_g: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    ripens_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    expires_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    origin: Mapped[str] = mapped_column(Text)
+    origin_id: Mapped[UUID]
+
+    __table_args__ = (
+        CheckConstraint("energy_g > 0", name="energy_is_positive"),
+        CheckConstraint(
+            "remaining_g + collected_g + taken_g + expired_g + reversed_g = energy_g",
+            name="parts_sum_to_energy",
+        ),
+        CheckConstraint(
+            "least(remaining_g, collected_g, taken_g, expired_g, reversed_g) >= 0",
+            name="parts_not_negative",
+        ),
+        CheckConstraint("expires_at > ripens_at", name="expires_after_ripening"),
+        CheckConstraint("origin IN ('action', 'gift')", name="origin_is_known"),
+        Index(None, "expires_at"),
+        {"postgresql_with": {"fillfactor": "80"}},
+    )
+
+
+class Take(Base):
+    """A friend took from a bubble; once a bubble and friend."""
+
+    __tablename__ = "takes"
+
+    participant_id: Mapped[UUID] = mapped_column(primary_key=True)
+    bubble_id: Mapped[UUID] = mapped_column(primary_key=True)
+    taker_id: Mapped[UUID] = mapped_column(primary_key=True)
+    taken_g: Mapped[int] = mapped_column(BigInteger)
+    at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+
+    __table_args__ = (CheckConstraint("taken_g > 0", name="taken_is_positive"),)

@@ -1,0 +1,91 @@
+"""Tables of the ledger: a book a person, and the transfers that it is the sum of."""
+
+from datetime import date, datetime
+from uuid import UUID
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    DateTime,
+    Index,
+    Integer,
+    LargeBinary,
+    SmallInteger,
+    Text,
+)
+from sqlalchemy.orm import Mapped, mapped_column
+
+from service.database import Base
+
+
+class Book(Base):
+    """One participant's accounts in whole grams. The checks make an unbalanced book impossible."""
+
+    __tablename__ = "books"
+
+    participant_id: Mapped[UUID] = mapped_column(primary_key=True)
+    issuance: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    ripening: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    available: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    pledged: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    planted: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    expired: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    gifts: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    arrears: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    saved_g: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    seq: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    action_seq: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    audited_seq: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    last_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    active_days: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    active_anchor: Mapped[date | None]
+    active_before: Mapped[int] = mapped_column(Integer, server_default="0")
+    trees: Mapped[int] = mapped_column(Integer, server_default="0")
+    closed: Mapped[bool] = mapped_column(server_default="false")
+    suspended: Mapped[bool] = mapped_column(server_default="false")
+    head: Mapped[bytes] = mapped_column(LargeBinary)
+    salt: Mapped[bytes | None] = mapped_column(LargeBinary)
+
+    __table_args__ = (
+        CheckConstraint(
+            "issuance + ripening + available + pledged + planted + expired + gifts + arrears = 0",
+            name="sums_to_zero",
+        ),
+        CheckConstraint("issuance <= 0", name="issuance_not_positive"),
+        CheckConstraint("ripening >= 0", name="ripening_not_negative"),
+        CheckConstraint("available >= 0", name="available_not_negative"),
+        CheckConstraint("pledged >= 0", name="pledged_not_negative"),
+        CheckConstraint("planted >= 0", name="planted_not_negative"),
+        CheckConstraint("expired >= 0", name="expired_not_negative"),
+        CheckConstraint("arrears <= 0", name="arrears_not_positive"),
+        CheckConstraint("octet_length(head) = 32", name="head_is_sha256"),
+        CheckConstraint("trees >= 0", name="trees_not_negative"),
+        {"postgresql_with": {"fillfactor": "50"}},
+    )
+
+
+class Transfer(Base):
+    """One move of grams inside a book. Append-only: a trigger refuses UPDATE, DELETE, TRUNCATE."""
+
+    __tablename__ = "transfers"
+
+    participant_id: Mapped[UUID] = mapped_column(primary_key=True)
+    seq: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    amount_g: Mapped[int] = mapped_column(BigInteger)
+    at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    cause_id: Mapped[UUID]
+    counter_id: Mapped[UUID | None]
+    debit: Mapped[int] = mapped_column(SmallInteger)
+    credit: Mapped[int] = mapped_column(SmallInteger)
+    cause: Mapped[str] = mapped_column(Text)
+    hash: Mapped[bytes] = mapped_column(LargeBinary)
+
+    __table_args__ = (
+        CheckConstraint("amount_g > 0", name="amount_is_positive"),
+        CheckConstraint("seq > 0", name="seq_is_positive"),
+        CheckConstraint("debit BETWEEN 1 AND 8", name="debit_is_account"),
+        CheckConstraint("credit BETWEEN 1 AND 8", name="credit_is_account"),
+        CheckConstraint("debit <> credit", name="sides_differ"),
+        CheckConstraint("octet_length(hash) = 32", name="hash_is_sha256"),
+        Index(None, "at", postgresql_using="brin"),
+    )

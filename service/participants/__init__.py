@@ -1,0 +1,1 @@
+"""Who acts: identities, people's own settings, what operators may look up."""

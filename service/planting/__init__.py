@@ -1,0 +1,1 @@
+"""Energy becomes trees: projects, pledges, plots, proof."""

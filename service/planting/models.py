@@ -1,0 +1,157 @@
+"""Tables of planting: projects and their stock, plots, pledges, trees and each step of a tree."""
+
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Date,
+    DateTime,
+    ForeignKey,
+    Index,
+    Integer,
+    Text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from service.database import Base
+
+STATUSES = "('pledged', 'allocated', 'planted', 'verified', 'lost', 'replaced', 'cancelled')"
+
+
+class Project(Base):
+    """A planting project as people see it; rarely written (a reference table on Citus)."""
+
+    __tablename__ = "projects"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(Text)
+    species: Mapped[str] = mapped_column(Text)
+    place: Mapped[str] = mapped_column(Text)
+    country: Mapped[str] = mapped_column(Text)
+    partner: Mapped[str] = mapped_column(Text)
+    image_url: Mapped[str | None] = mapped_column(Text)
+    price_g: Mapped[int] = mapped_column(BigInteger)
+    capacity: Mapped[int] = mapped_column(Integer)
+    funded: Mapped[int] = mapped_column(Integer)
+    season_from: Mapped[date | None] = mapped_column(Date)
+    season_until: Mapped[date | None] = mapped_column(Date)
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+
+    __table_args__ = (
+        CheckConstraint("price_g > 0", name="price_is_positive"),
+        CheckConstraint("capacity > 0", name="capacity_is_positive"),
+        CheckConstraint("funded BETWEEN 0 AND capacity", name="funded_within_capacity"),
+        CheckConstraint("season_until > season_from", name="season_ends_after_it_began"),
+    )
+
+
+class Stock(Base):
+    """How many trees of a project are promised and how far they are; the last row a pledge locks."""
+
+    __tablename__ = "stock"
+
+    project_id: Mapped[UUID] = mapped_column(primary_key=True)
+    for_sale: Mapped[int] = mapped_column(Integer)
+    pledged: Mapped[int] = mapped_column(Integer, server_default="0")
+    planted: Mapped[int] = mapped_column(Integer, server_default="0")
+    verified: Mapped[int] = mapped_column(Integer, server_default="0")
+
+    __table_args__ = (
+        CheckConstraint("pledged BETWEEN 0 AND for_sale", name="never_oversold"),
+        CheckConstraint("planted BETWEEN 0 AND pledged", name="planted_within_pledged"),
+        CheckConstraint("verified BETWEEN 0 AND planted", name="verified_within_planted"),
+    )
+
+
+class Plot(Base):
+    """A piece of land of a project, with its position as GeoJSON."""
+
+    __tablename__ = "plots"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    project_id: Mapped[UUID] = mapped_column(ForeignKey("projects.id"))
+    name: Mapped[str] = mapped_column(Text)
+    position: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    area_m2: Mapped[float]
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+
+    __table_args__ = (
+        CheckConstraint("area_m2 > 0", name="area_is_positive"),
+        Index(None, "project_id"),
+    )
+
+
+class Pledge(Base):
+    """Energy a person promised to a project, for one or more trees."""
+
+    __tablename__ = "pledges"
+
+    participant_id: Mapped[UUID] = mapped_column(primary_key=True)
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    project_id: Mapped[UUID]
+    trees: Mapped[int] = mapped_column(Integer)
+    amount_g: Mapped[int] = mapped_column(BigInteger)
+    dedication: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    cancelled_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+
+    __table_args__ = (
+        CheckConstraint("trees BETWEEN 1 AND 1000", name="trees_within_bounds"),
+        CheckConstraint("amount_g > 0", name="amount_is_positive"),
+    )
+
+
+class Tree(Base):
+    """One promised tree and where it stands; its number is public proof."""
+
+    __tablename__ = "trees"
+
+    participant_id: Mapped[UUID] = mapped_column(primary_key=True)
+    number: Mapped[str] = mapped_column(Text, primary_key=True)
+    pledge_id: Mapped[UUID]
+    project_id: Mapped[UUID]
+    plot_id: Mapped[UUID | None]
+    status: Mapped[str] = mapped_column(Text)
+    price_g: Mapped[int] = mapped_column(BigInteger)
+    pledged_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+
+    __table_args__ = (
+        CheckConstraint(f"status IN {STATUSES}", name="status_is_known"),
+        CheckConstraint("price_g > 0", name="price_is_positive"),
+        CheckConstraint(
+            "plot_id IS NOT NULL OR status IN ('pledged', 'cancelled')", name="allocated_has_plot"
+        ),
+        Index(None, "participant_id", "pledge_id"),
+        Index(None, "project_id", "status", "pledged_at"),
+        Index(None, "plot_id", "status"),
+    )
+
+
+class TreeNumber(Base):
+    """Whose tree a public number names, keyed by its own lookup."""
+
+    __tablename__ = "tree_numbers"
+
+    number: Mapped[str] = mapped_column(Text, primary_key=True)
+    participant_id: Mapped[UUID]
+
+
+class TreeStep(Base):
+    """One change of a tree: append-only, with its evidence."""
+
+    __tablename__ = "tree_steps"
+
+    participant_id: Mapped[UUID] = mapped_column(primary_key=True)
+    number: Mapped[str] = mapped_column(Text, primary_key=True)
+    step: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    status: Mapped[str] = mapped_column(Text)
+    at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    note: Mapped[str | None] = mapped_column(Text)
+    plot_id: Mapped[UUID | None]
+    evidence: Mapped[list[dict[str, Any]]] = mapped_column(JSONB, server_default="[]")
+
+    __table_args__ = (CheckConstraint(f"status IN {STATUSES}", name="status_is_known"),)

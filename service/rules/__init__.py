@@ -1,0 +1,1 @@
+"""Operators' YAML rules: loaded, checked, compiled once, evaluated without I/O."""
