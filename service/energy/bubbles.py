@@ -1,0 +1,177 @@
+"""Bubbles: where earned energy waits until it is ripe, and how it leaves.
+
+A bubble has no lock of its own: whoever changes one holds its owner's book.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from service.database import Connection, Write
+from service.errors import ConflictError, NotFoundError
+
+
+class BubbleNotRipeError(ConflictError):
+    """It ripens later."""
+
+    code = "bubble-not-ripe"
+
+    def __init__(self, ripens_at: datetime) -> None:
+        """Say when."""
+        super().__init__(f"The bubble ripens at {ripens_at:%Y-%m-%dT%H:%M:%SZ}.")
+
+
+class BubbleExpiredError(ConflictError):
+    """Nobody collected it in time."""
+
+    code = "bubble-expired"
+
+    def __init__(self, expires_at: datetime) -> None:
+        """Say when."""
+        super().__init__(f"The bubble expired at {expires_at:%Y-%m-%dT%H:%M:%SZ}.")
+
+
+class BubbleEmptyError(ConflictError):
+    """All of it was collected, taken or reversed."""
+
+    code = "bubble-empty"
+
+    def __init__(self) -> None:
+        """One sentence."""
+        super().__init__("There is nothing left in this bubble.")
+
+
+class BubbleMissingError(NotFoundError):
+    """No such bubble of this person."""
+
+    def __init__(self) -> None:
+        """One sentence."""
+        super().__init__("You have no such bubble.")
+
+
+@dataclass(slots=True)
+class Bubble:
+    """The working copy of a bubble whose owner's book is locked; amounts in grams."""
+
+    participant_id: UUID
+    id: UUID
+    energy_g: int
+    remaining_g: int
+    collected_g: int
+    taken_g: int
+    expired_g: int
+    reversed_g: int
+    ripens_at: datetime
+    expires_at: datetime
+    origin: str
+    origin_id: UUID
+
+    def require_collectable(self, now: datetime) -> None:
+        """Raise BubbleEmptyError, BubbleNotRipeError or BubbleExpiredError."""
+        if self.expired_g or (self.remaining_g and now >= self.expires_at):
+            raise BubbleExpiredError(self.expires_at)
+        if not self.remaining_g:
+            raise BubbleEmptyError
+        if now < self.ripens_at:
+            raise BubbleNotRipeError(self.ripens_at)
+
+
+def new_bubbles_write(bubbles: Sequence[Bubble]) -> Write:
+    """Insert bubbles that are full."""
+    return Write(
+        _ADD,
+        (
+            [bubble.participant_id for bubble in bubbles],
+            [bubble.id for bubble in bubbles],
+            [bubble.energy_g for bubble in bubbles],
+            [bubble.ripens_at for bubble in bubbles],
+            [bubble.expires_at for bubble in bubbles],
+            [bubble.origin for bubble in bubbles],
+            [bubble.origin_id for bubble in bubbles],
+        ),
+    )
+
+
+def changed_bubbles_write(bubbles: Sequence[Bubble]) -> Write:
+    """Write back what is left of bubbles and where the rest went."""
+    return Write(
+        _CHANGE,
+        (
+            [bubble.participant_id for bubble in bubbles],
+            [bubble.id for bubble in bubbles],
+            [bubble.remaining_g for bubble in bubbles],
+            [bubble.collected_g for bubble in bubbles],
+            [bubble.taken_g for bubble in bubbles],
+            [bubble.expired_g for bubble in bubbles],
+            [bubble.reversed_g for bubble in bubbles],
+        ),
+    )
+
+
+async def read_bubble(connection: Connection, participant_id: UUID, bubble_id: UUID) -> Bubble:
+    """One bubble of a locked book. Raises BubbleMissingError."""
+    row = await connection.fetchrow(_READ_ONE, participant_id, bubble_id)
+    if row is None:
+        raise BubbleMissingError
+    return Bubble(*row)
+
+
+async def read_ripe_bubbles(
+    connection: Connection, participant_id: UUID, now: datetime
+) -> list[Bubble]:
+    """All that a locked book's owner can collect now, oldest first."""
+    return [Bubble(*row) for row in await connection.fetch(_READ_RIPE, participant_id, now)]
+
+
+async def read_expired_bubbles(
+    connection: Connection, ids: Iterable[UUID], now: datetime
+) -> list[Bubble]:
+    """What is past its time and not empty, in these locked books."""
+    return [Bubble(*row) for row in await connection.fetch(_READ_EXPIRED, list(ids), now)]
+
+
+async def owners_of_expired(connection: Connection, now: datetime, limit: int) -> list[UUID]:
+    """People with an expired bubble that still holds grams, found without any lock."""
+    return [row[0] for row in await connection.fetch(_FIND_EXPIRED, now, limit)]
+
+
+_BUBBLE = """participant_id, id, energy_g, remaining_g, collected_g, taken_g, expired_g,
+    reversed_g, ripens_at, expires_at, origin, origin_id"""
+
+_READ_ONE = f"""
+SELECT {_BUBBLE} FROM bubbles WHERE participant_id = $1 AND id = $2"""  # noqa: S608
+
+_READ_RIPE = f"""
+SELECT {_BUBBLE} FROM bubbles
+WHERE participant_id = $1 AND remaining_g > 0 AND ripens_at <= $2 AND expires_at > $2
+ORDER BY ripens_at, id"""  # noqa: S608 - constant columns
+
+_READ_EXPIRED = f"""
+SELECT {_BUBBLE} FROM bubbles
+WHERE participant_id = ANY($1::uuid[]) AND remaining_g > 0 AND expires_at <= $2
+ORDER BY participant_id, id"""  # noqa: S608 - constant columns
+
+_FIND_EXPIRED = """
+SELECT DISTINCT participant_id FROM bubbles
+WHERE expires_at <= $1 AND remaining_g > 0 LIMIT $2"""
+
+_ADD = """
+INSERT INTO bubbles
+    (participant_id, id, energy_g, remaining_g, ripens_at, expires_at, origin, origin_id)
+SELECT d.participant_id, d.id, d.energy_g, d.energy_g, d.ripens_at, d.expires_at,
+    d.origin, d.origin_id
+FROM unnest(
+    $1::uuid[], $2::uuid[], $3::bigint[], $4::timestamptz[], $5::timestamptz[], $6::text[],
+    $7::uuid[]
+) AS d (participant_id, id, energy_g, ripens_at, expires_at, origin, origin_id)"""
+
+_CHANGE = """
+UPDATE bubbles SET
+    remaining_g = d.remaining_g, collected_g = d.collected_g, taken_g = d.taken_g,
+    expired_g = d.expired_g, reversed_g = d.reversed_g
+FROM unnest(
+    $1::uuid[], $2::uuid[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[]
+) AS d (participant_id, id, remaining_g, collected_g, taken_g, expired_g, reversed_g)
+WHERE bubbles.participant_id = d.participant_id AND bubbles.id = d.id
+    AND bubbles.participant_id = ANY($1)"""

@@ -1,0 +1,324 @@
+"""Books: made once, locked in id order, moved in memory, written back in one statement.
+
+A locked `Book` is a working copy: `post` moves grams between its accounts, and `book_writes` gives
+the writes that make it durable. Book locks are taken here and nowhere else.
+"""
+
+import hashlib
+import struct
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from uuid import UUID
+
+from service.database import Connection, Write
+from service.errors import ForbiddenError, InsufficientEnergyError, SaxaulError, UnavailableError
+from service.ledger.accounts import Account
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_ROW = struct.Struct(">16sqhhq16s16sq")
+_NOBODY = bytes(16)
+
+
+class BookClosedError(UnavailableError):
+    """The person was erased a moment ago; the next request makes a new participant."""
+
+    def __init__(self, participant_id: UUID) -> None:
+        """Name the book."""
+        super().__init__("This participant was erased; send the request again to start anew.")
+        self.participant_id = participant_id
+
+
+class BookBusyError(UnavailableError):
+    """The book was held by somebody else for too long."""
+
+    def __init__(self, participant_id: UUID) -> None:
+        """Name the book."""
+        super().__init__("Your account is busy; send the request again.")
+        self.participant_id = participant_id
+
+
+class SuspendedError(ForbiddenError):
+    """An operator suspended this participant: reading goes on, moving grams does not."""
+
+    code = "participant-suspended"
+
+    def __init__(self) -> None:
+        """One sentence for the person."""
+        super().__init__("This participant is suspended; ask the operators.")
+
+
+class BookMissingError(SaxaulError):
+    """There is no such book."""
+
+    code = "not-found"
+
+    def __init__(self, participant_id: UUID) -> None:
+        """Name the book."""
+        super().__init__(f"There is no participant {participant_id}.")
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """Grams that moved inside one book, as its table stores them."""
+
+    seq: int
+    debit: Account
+    credit: Account
+    amount_g: int
+    cause: str
+    cause_id: UUID
+    counter_id: UUID | None
+    at: datetime
+    hash: bytes
+
+
+@dataclass(slots=True)
+class Book:
+    """The working copy of a locked book; balances by account, in grams."""
+
+    participant_id: UUID
+    balances: list[int]
+    seq: int
+    head: bytes
+    last_at: datetime
+    action_seq: int
+    saved_g: int
+    trees: int
+    active_days: int
+    active_anchor: date | None
+    active_before: int
+    closed: bool
+    suspended: bool
+    salt: bytes | None
+    posted: list[Transfer] = field(default_factory=list)
+
+    def __getitem__(self, account: Account) -> int:
+        """The balance of an account, grams."""
+        return self.balances[account - 1]
+
+    def tick(self, now: datetime) -> datetime:
+        """The time of what is booked next: never before what was booked last."""
+        self.last_at = max(now, self.last_at)
+        return self.last_at
+
+    def require_open(self) -> None:
+        """Raise BookClosedError or SuspendedError when nothing may move."""
+        if self.closed:
+            raise BookClosedError(self.participant_id)
+        if self.suspended:
+            raise SuspendedError
+
+    def require(self, account: Account, needed_g: int) -> None:
+        """Raise InsufficientEnergyError when the account holds less than that."""
+        if self[account] < needed_g:
+            raise InsufficientEnergyError(needed_g=needed_g, available_g=self[account])
+
+
+def post(
+    book: Book,
+    debit: Account,
+    credit: Account,
+    amount_g: int,
+    *,
+    cause: str,
+    cause_id: UUID,
+    at: datetime,
+    counter_id: UUID | None = None,
+    facts_digest: bytes = b"",
+) -> None:
+    """Move grams from one account of a locked book to another, and lengthen its hash chain.
+
+    `facts_digest` is the action's, for an award: so the chain covers why, too.
+    """
+    if amount_g <= 0 or debit == credit:
+        message = f"a transfer needs a positive amount and two accounts: {amount_g} g"
+        raise ValueError(message)
+    book.balances[debit - 1] -= amount_g
+    book.balances[credit - 1] += amount_g
+    book.seq += 1
+    book.head = transfer_hash(
+        book.head,
+        participant_id=book.participant_id,
+        seq=book.seq,
+        sides=(debit, credit),
+        amount_g=amount_g,
+        cause=cause,
+        cause_id=cause_id,
+        counter_id=counter_id,
+        at=at,
+        facts_digest=facts_digest,
+    )
+    book.posted.append(
+        Transfer(book.seq, debit, credit, amount_g, cause, cause_id, counter_id, at, book.head)
+    )
+
+
+def transfer_hash(  # noqa: PLR0913 - the hash covers every column of the row, by name
+    previous: bytes,
+    *,
+    participant_id: UUID,
+    seq: int,
+    sides: tuple[int, int],
+    amount_g: int,
+    cause: str,
+    cause_id: UUID,
+    counter_id: UUID | None,
+    at: datetime,
+    facts_digest: bytes,
+) -> bytes:
+    """SHA-256 over the previous hash and the canonical bytes of a transfer.
+
+    Canonical: participant id, seq, debit, credit, amount, cause id, counter id (zeros for none),
+    microseconds since 1970, all big-endian, then the cause's UTF-8, a zero byte, the facts' digest.
+    """
+    row = _ROW.pack(
+        participant_id.bytes,
+        seq,
+        sides[0],
+        sides[1],
+        amount_g,
+        cause_id.bytes,
+        counter_id.bytes if counter_id else _NOBODY,
+        (at - _EPOCH) // _MICROSECOND,
+    )
+    return hashlib.sha256(
+        b"".join((previous, row, cause.encode(), b"\0", facts_digest))
+    ).digest()
+
+
+def first_head(participant_id: UUID) -> bytes:
+    """Where a book's chain begins."""
+    return hashlib.sha256(b"saxaul book " + participant_id.bytes).digest()
+
+
+async def make_book(
+    connection: Connection, participant_id: UUID, salt: bytes, now: datetime
+) -> None:
+    """Open an empty book; one that is there already stays as it is."""
+    await connection.execute(_MAKE, participant_id, first_head(participant_id), salt, now)
+
+
+async def lock_free_books(connection: Connection, ids: Iterable[UUID]) -> dict[UUID, Book]:
+    """Lock those of these books that nobody holds, in id order; the others are left out.
+
+    Skipping what is held keeps one slow book from stalling a whole lane. Read nothing that the
+    books cover in the same statement: it would show the snapshot from before the lock.
+    """
+    rows = await connection.fetch(_LOCK_FREE, sorted(ids))
+    return {row[0]: _book(row) for row in rows}
+
+
+async def lock_books(
+    connection: Connection, ids: Iterable[UUID], *, wait_ms: int = 2_000
+) -> dict[UUID, Book]:
+    """Lock all of these books in id order, waiting for those held. Missing ones are left out.
+
+    Raises asyncpg.LockNotAvailableError after `wait_ms`.
+    """
+    await connection.execute("SELECT set_config('lock_timeout', $1, true)", f"{wait_ms}ms")
+    rows = await connection.fetch(_LOCK_ALL, sorted(ids))
+    await connection.execute("SELECT set_config('lock_timeout', '0', true)")
+    return {row[0]: _book(row) for row in rows}
+
+
+async def lock_book(connection: Connection, participant_id: UUID) -> Book:
+    """Lock one book, waiting for it. Raises BookMissingError."""
+    books = await lock_books(connection, [participant_id])
+    if participant_id not in books:
+        raise BookMissingError(participant_id)
+    return books[participant_id]
+
+
+def book_writes(books: Sequence[Book]) -> list[Write]:
+    """The writes that make these working copies durable: their new transfers, and the books."""
+    writes = [_books_write(books)]
+    if any(book.posted for book in books):
+        writes.insert(0, _transfers_write(books))
+    return writes
+
+
+def _transfers_write(books: Sequence[Book]) -> Write:
+    posted = [(book.participant_id, transfer) for book in books for transfer in book.posted]
+    return Write(
+        _ADD_TRANSFERS,
+        (
+            [owner for owner, _ in posted],
+            [t.seq for _, t in posted],
+            [int(t.debit) for _, t in posted],
+            [int(t.credit) for _, t in posted],
+            [t.amount_g for _, t in posted],
+            [t.cause for _, t in posted],
+            [t.cause_id for _, t in posted],
+            [t.counter_id for _, t in posted],
+            [t.at for _, t in posted],
+            [t.hash for _, t in posted],
+        ),
+    )
+
+
+def _books_write(books: Sequence[Book]) -> Write:
+    columns = zip(*(book.balances for book in books), strict=True)
+    return Write(
+        _UPDATE,
+        (
+            [book.participant_id for book in books],
+            *(list(column) for column in columns),
+            [book.saved_g for book in books],
+            [book.seq for book in books],
+            [book.action_seq for book in books],
+            [book.last_at for book in books],
+            [book.active_days for book in books],
+            [book.active_anchor for book in books],
+            [book.active_before for book in books],
+            [book.trees for book in books],
+            [book.head for book in books],
+        ),
+    )
+
+
+def _book(row: Sequence[object]) -> Book:
+    values = tuple(row)
+    return Book(values[0], list(values[1:9]), *values[9:])  # type: ignore[arg-type]
+
+
+_COLUMNS = """
+    participant_id, issuance, ripening, available, pledged, planted, expired, gifts, arrears,
+    seq, head, last_at, action_seq, saved_g, trees, active_days, active_anchor, active_before,
+    closed, suspended, salt"""
+
+_LOCK_FREE = f"""
+SELECT {_COLUMNS} FROM books WHERE participant_id = ANY($1::uuid[])
+ORDER BY participant_id FOR NO KEY UPDATE SKIP LOCKED"""  # noqa: S608 - constant columns
+
+_LOCK_ALL = f"""
+SELECT {_COLUMNS} FROM books WHERE participant_id = ANY($1::uuid[])
+ORDER BY participant_id FOR NO KEY UPDATE"""  # noqa: S608 - constant columns
+
+_MAKE = """
+INSERT INTO books (participant_id, head, salt, last_at) VALUES ($1, $2, $3, $4)
+ON CONFLICT DO NOTHING"""
+
+_ADD_TRANSFERS = """
+INSERT INTO transfers
+    (participant_id, seq, debit, credit, amount_g, cause, cause_id, counter_id, at, hash)
+SELECT * FROM unnest(
+    $1::uuid[], $2::bigint[], $3::smallint[], $4::smallint[], $5::bigint[], $6::text[],
+    $7::uuid[], $8::uuid[], $9::timestamptz[], $10::bytea[])"""
+
+_UPDATE = """
+UPDATE books SET
+    issuance = d.issuance, ripening = d.ripening, available = d.available, pledged = d.pledged,
+    planted = d.planted, expired = d.expired, gifts = d.gifts, arrears = d.arrears,
+    saved_g = d.saved_g, seq = d.seq, action_seq = d.action_seq, last_at = d.last_at,
+    active_days = d.active_days, active_anchor = d.active_anchor,
+    active_before = d.active_before, trees = d.trees, head = d.head
+FROM unnest(
+    $1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[],
+    $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[],
+    $13::timestamptz[], $14::bigint[], $15::date[], $16::integer[], $17::integer[], $18::bytea[]
+) AS d (
+    participant_id, issuance, ripening, available, pledged, planted, expired, gifts, arrears,
+    saved_g, seq, action_seq, last_at, active_days, active_anchor, active_before, trees, head)
+WHERE books.participant_id = d.participant_id AND books.participant_id = ANY($1)"""
