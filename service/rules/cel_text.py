@@ -1,0 +1,293 @@
+"""Operators' expressions as text: tokens, names, and the rewriting that CEL needs.
+
+CEL knows `has` for fields only and does not mix integers with doubles. So `has(x)` becomes the
+boolean variable `_has_x` (of the very same length) and `5` becomes `5.0`; a map leads from a place
+in the rewritten text back to the operator's own.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from bisect import bisect_right
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+FUNCTIONS = ("ceil", "floor", "has", "max", "min", "round")
+METHODS = ("contains", "endsWith", "matches", "startsWith")
+CONTEXT_NAMES = ("hour", "region", "reporter", "streak_days", "verified", "weekday")
+CEL_WORDS = frozenset(
+    "as break const continue else false for function if import in let loop namespace null package "
+    "return true var void while bool bytes double dyn int list map null_type string type uint".split()
+)
+RESERVED_NAMES = CEL_WORDS | {"factors", *CONTEXT_NAMES, *FUNCTIONS, *METHODS}
+
+_TOKEN = re.compile(
+    r"""(?P<space>[ \t\r\n]+)
+      | (?P<number>(?:0[xX][0-9a-fA-F]+
+          | (?:[0-9]+\.[0-9]+ | \.[0-9]+ | [0-9]+) (?:[eE][+-]?[0-9]+)?)[uU]?)
+      | (?P<string>(?:[rRbB]{1,2}(?=["']))?
+          (?:"""
+    + r'"""(?:[^\\]|\\.)*?"""'
+    + r"""|'''(?:[^\\]|\\.)*?'''|"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'))
+      | (?P<name>[A-Za-z_][A-Za-z0-9_]*)
+      | (?P<comment>//[^\n]*)
+      | (?P<sign>&&|\|\||==|!=|<=|>=|[-+*/%<>!?:().,\[\]])""",
+    re.VERBOSE | re.DOTALL,
+)
+
+
+class Finding(NamedTuple):
+    """Something wrong at this offset (in code points) of an expression or scalar."""
+
+    offset: int
+    message: str
+    severity: Literal["error", "warning"] = "error"
+
+
+class Token(NamedTuple):
+    """One piece of an expression with its place in the operator's text."""
+
+    kind: str
+    text: str
+    offset: int
+
+
+@dataclass(slots=True)
+class Rewritten:
+    """An expression as CEL takes it, and the way back to the operator's places."""
+
+    tokens: list[Token]
+    text: str
+    runtime_text: str
+    findings: list[Finding]
+    _insertions: list[int] = field(default_factory=list)
+
+    def offset_at(self, line: int, column: int) -> int:
+        """Tell the operator's offset of CEL's line and column, both counted from 1."""
+        lines = self.text.split("\n")
+        start = sum(len(text) + 1 for text in lines[: line - 1])
+        return self.offset_of(start + column - 1)
+
+    def offset_of(self, place: int) -> int:
+        """Tell the operator's offset of this offset in the rewritten text."""
+        before = bisect_right(self._insertions, place)
+        return max(place - 2 * before, 0)
+
+    def token_at(self, offset: int) -> Token | None:
+        """Find the token that starts here; a call's bracket counts as its function's name."""
+        index = bisect_right(self.tokens, offset, key=lambda token: token.offset) - 1
+        if index < 0:
+            return None
+        token = self.tokens[index]
+        if token.text == "(" and index and self.tokens[index - 1].kind == "name":
+            return self.tokens[index - 1]
+        return token
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Suggest the nearest known name, as the end of a sentence, or nothing."""
+    near = difflib.get_close_matches(name[:80], list(known), n=1, cutoff=0.6)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def rewrite(text: str, names: Collection[str], factors: Mapping[str, float]) -> Rewritten:
+    """Split and rewrite an expression. Names: attributes and context; factors: name to value."""
+    tokens, findings = _tokens(text)
+    pieces: list[str] = []
+    runtime: list[str] = []
+    insertions: list[int] = []
+    length = 0
+    index = 0
+    at = 0
+    while index < len(tokens):
+        token = tokens[index]
+        gap = text[at : token.offset]
+        used = 1
+        piece = decided = token.text
+        if token.kind == "number":
+            piece = decided = _promoted(token, findings)
+        elif token.kind == "string":
+            findings.extend(_string_findings(token))
+        elif token.kind == "sign":
+            findings.extend(_sign_findings(tokens, index))
+        elif token.kind == "name":
+            used, decided = _name(tokens, index, names, factors, findings)
+            end = tokens[index + used - 1]
+            raw = text[token.offset : end.offset + len(end.text)]
+            # A presence test keeps its width, so that columns behind it stay where they are.
+            piece = decided.ljust(len(raw)) if decided.startswith("_has_") else raw
+        pieces += (gap, piece)
+        runtime += (gap, decided)
+        length += len(gap) + len(piece)
+        last = tokens[index + used - 1]
+        at = last.offset + len(last.text)
+        if token.kind == "number" and len(piece) > len(token.text):
+            insertions.append(length - 1)
+        index += used
+    tail = text[at:]
+    return Rewritten(tokens, "".join(pieces) + tail, "".join(runtime) + tail, findings, insertions)
+
+
+def _tokens(text: str) -> tuple[list[Token], list[Finding]]:
+    tokens: list[Token] = []
+    findings: list[Finding] = []
+    at = 0
+    while at < len(text):
+        match = _TOKEN.match(text, at)
+        if match is None:
+            findings.append(Finding(at, _strange(text, at)))
+            at += 1 if text[at] not in "\"'" else len(text)
+            continue
+        kind = str(match.lastgroup)
+        if kind == "comment":
+            findings.append(
+                Finding(
+                    at, "'//' would start a comment here; division is '/', comments are YAML's #"
+                )
+            )
+        elif kind != "space":
+            tokens.append(Token(kind, match.group(), at))
+        at = match.end()
+    return tokens, findings
+
+
+def _strange(text: str, at: int) -> str:
+    character = text[at]
+    if character in "\"'":
+        return "this text has no closing quote"
+    hints = {"=": "compare with ==", "&": "write &&", "|": "write ||", "{": "maps are not allowed"}
+    hint = hints.get(character, "allowed are names, numbers, quoted texts and operators")
+    return f"unexpected character {character!r}; {hint}"
+
+
+def _promoted(token: Token, findings: list[Finding]) -> str:
+    text = token.text
+    if text[-1] in "uU":
+        findings.append(
+            Finding(token.offset, f"{text}: numbers carry no suffix; write {text[:-1]}")
+        )
+    elif text[:2] in {"0x", "0X"}:
+        findings.append(
+            Finding(token.offset, f"{text}: write the number in decimal, {int(text, 16)}")
+        )
+    elif not math.isfinite(float(text)):
+        findings.append(Finding(token.offset, "this number is too large"))
+    elif text.isdigit():
+        return text + ".0"
+    return text
+
+
+def _string_findings(token: Token) -> list[Finding]:
+    prefix = token.text[: min(token.text.find(quote) % len(token.text) for quote in "\"'")]
+    if prefix.strip("rR"):
+        return [Finding(token.offset, "bytes are not allowed; write a text without b before it")]
+    if "\0" in token.text:
+        return [Finding(token.offset, "a text cannot hold a NUL character")]
+    return []
+
+
+def _sign_findings(tokens: list[Token], index: int) -> list[Finding]:
+    token = tokens[index]
+    if token.text == "%":
+        return [Finding(token.offset, "% is not allowed; arithmetic is + - * /")]
+    if token.text == "[" and index:
+        before = tokens[index - 1]
+        if before.text in {")", "]"} or (before.kind in {"name", "string"} and before.text != "in"):
+            return [Finding(token.offset, "indexing with [ ] is not allowed; lists stand after in")]
+    return []
+
+
+def _name(
+    tokens: list[Token],
+    index: int,
+    names: Collection[str],
+    factors: Mapping[str, float],
+    findings: list[Finding],
+) -> tuple[int, str]:
+    """Check the name at this index; tell how many tokens it takes and what stands for it."""
+    token = tokens[index]
+    after = [other.text for other in tokens[index + 1 : index + 4]]
+    is_call = after[:1] == ["("]
+    if index and tokens[index - 1].text == ".":
+        _check_member(token, findings, is_call=is_call)
+    elif token.text == "has" and is_call:
+        return _presence(tokens, index, names, findings)
+    elif is_call:
+        _check_function(token, findings)
+    elif token.text == "factors":
+        return _factor(tokens, index, factors, findings)
+    elif token.text == "null":
+        findings.append(Finding(token.offset, "there is no null; ask has(attribute)"))
+    elif token.text in {"true", "false", "in"}:
+        pass
+    elif token.text not in names:
+        hint = did_you_mean(token.text, [*names, "factors", "true", "false"]) or _listed(names)
+        wrong = "is not known here" + hint if token.text not in CEL_WORDS else "is a reserved word"
+        findings.append(Finding(token.offset, f"{token.text} {wrong}"))
+    return 1, token.text
+
+
+def _listed(names: Collection[str]) -> str:
+    return f"; known are {', '.join(sorted(names))} and factors.NAME"
+
+
+def _check_member(token: Token, findings: list[Finding], *, is_call: bool) -> None:
+    if not is_call:
+        findings.append(
+            Finding(token.offset, f".{token.text}: only factors have a name after a dot")
+        )
+    elif token.text not in METHODS:
+        hint = did_you_mean(token.text, METHODS) or f"; allowed are {', '.join(METHODS)}"
+        findings.append(Finding(token.offset, f".{token.text}() is not allowed{hint}"))
+
+
+def _check_function(token: Token, findings: list[Finding]) -> None:
+    if token.text in METHODS:
+        message = f"write attribute.{token.text}('...')"
+    elif token.text in FUNCTIONS or token.text == "in":
+        return
+    else:
+        hint = did_you_mean(token.text, FUNCTIONS) or f"; allowed are {', '.join(FUNCTIONS)}"
+        message = f"{token.text}() is not allowed{hint}"
+    findings.append(Finding(token.offset, message))
+
+
+def _presence(
+    tokens: list[Token], index: int, names: Collection[str], findings: list[Finding]
+) -> tuple[int, str]:
+    inner = tokens[index + 2 : index + 4]
+    well_formed = len(inner) == 2 and inner[0].kind == "name" and inner[1].text == ")"
+    if not well_formed:
+        findings.append(
+            Finding(
+                tokens[index].offset, "has() takes the name of one attribute, like has(distance_km)"
+            )
+        )
+        return 1, "has"
+    asked = inner[0]
+    attributes = [name for name in names if name not in CONTEXT_NAMES]
+    if asked.text not in attributes:
+        hint = did_you_mean(asked.text, attributes)
+        findings.append(Finding(asked.offset, f"{asked.text} is not an attribute here{hint}"))
+    return 4, f"_has_{asked.text}"
+
+
+def _factor(
+    tokens: list[Token], index: int, factors: Mapping[str, float], findings: list[Finding]
+) -> tuple[int, str]:
+    following = tokens[index + 1 : index + 3]
+    if len(following) < 2 or following[0].text != "." or following[1].kind != "name":
+        findings.append(
+            Finding(tokens[index].offset, "name the factor, like factors.petrol_car_pkm")
+        )
+        return 1, "factors"
+    name = following[1]
+    if name.text not in factors:
+        hint = did_you_mean(name.text, factors)
+        findings.append(Finding(name.offset, f"there is no factor {name.text}{hint}"))
+        return 3, f"factors.{name.text}"
+    value = factors[name.text]
+    return 3, repr(float(value)) if value >= 0 else f"({float(value)!r})"

@@ -1,0 +1,326 @@
+"""The checked syntax tree of an expression, and what can be proven about it before it ever runs.
+
+cel-expr-python shows a tree only as the bytes of a `cel.expr.CheckedExpr` protobuf, and brings no
+message classes for it: the few fields that matter are read from the wire format here.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from service.rules.cel_text import Finding, did_you_mean
+
+ValueType = Literal["number", "text", "boolean"]
+
+_OPERATORS = {
+    "_+_": "+", "_-_": "-", "_*_": "*", "_/_": "/", "-_": "-",
+    "_==_": "==", "_!=_": "!=", "_<_": "<", "_<=_": "<=", "_>_": ">", "_>=_": ">=",
+    "_&&_": "&&", "_||_": "||", "!_": "!", "_?_:_": "? :", "@in": "in",
+}  # fmt: skip
+_CALLS = frozenset(_OPERATORS.values()) | frozenset(
+    ("startsWith", "endsWith", "contains", "matches", "min", "max", "floor", "ceil", "round")
+)
+_MIRRORED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "==", "!=": "!="}
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """A name that an expression may use, with what is known of its values."""
+
+    name: str
+    type: ValueType
+    optional: bool = False
+    minimum: float = -math.inf
+    maximum: float = math.inf
+    one_of: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One node of the tree: a constant, a name, a call (operators too) or a list."""
+
+    kind: Literal["constant", "name", "call", "list", "other"]
+    value: object
+    nodes: tuple[Node, ...]
+    overload: str
+    offset: int
+
+    def names(self) -> Iterator[str]:
+        """List every name below, with repetitions."""
+        if self.kind == "name":
+            yield str(self.value)
+        for node in self.nodes:
+            yield from node.names()
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = data[at]
+        value |= (byte & 0x7F) << shift
+        at += 1
+        if byte < 0x80:
+            return value, at
+        shift += 7
+
+
+def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
+    """Read a message: (field number, varint or bytes), eight-byte numbers as their bytes."""
+    at = 0
+    while at < len(data):
+        tag, at = _varint(data, at)
+        if tag & 7 == 0:
+            value, at = _varint(data, at)
+            yield tag >> 3, value
+        else:
+            length = 8
+            if tag & 7 == 2:
+                length, at = _varint(data, at)
+            yield tag >> 3, data[at : at + length]
+            at += length
+
+
+def _message(data: int | bytes) -> dict[int, int | bytes]:
+    return dict(_fields(bytes(data)))
+
+
+def decode(serialized: bytes, offset_of: Callable[[int], int]) -> Node:
+    """Read the tree out of a serialized expression, each node at the operator's own offset."""
+    checked = _message(serialized)[2]
+    overloads: dict[int, str] = {}
+    places: dict[int, int] = {}
+    root = b""
+    for number, value in _fields(bytes(checked)):
+        if number == 2:
+            entry = _message(value)
+            reference = _message(entry[2])
+            overloads[int(entry[1])] = bytes(reference.get(3, b"")).decode()
+        elif number == 4:
+            root = bytes(value)
+        elif number == 5:
+            for part, pair in _fields(bytes(value)):
+                if part == 4:
+                    position = _message(pair)
+                    places[int(position[1])] = int(position.get(2, 0))
+    return _node(root, overloads, {key: offset_of(place) for key, place in places.items()})
+
+
+def _node(data: bytes, overloads: Mapping[int, str], offsets: Mapping[int, int]) -> Node:
+    identity = 0
+    kind: Literal["constant", "name", "call", "list", "other"] = "other"
+    value: object = None
+    nodes: list[Node] = []
+    for number, field in _fields(data):
+        if number == 2:
+            identity = int(field)
+        elif number == 3:
+            kind, value = "constant", _constant(bytes(field))
+        elif number == 4:
+            kind, value = "name", bytes(_message(field)[1]).decode()
+        elif number in {6, 7}:
+            kind = "call" if number == 6 else "list"
+            for part, content in _fields(bytes(field)):
+                if number == 6 and part == 2:
+                    function = bytes(content).decode()
+                    value = _OPERATORS.get(function, function)
+                elif part == 1 or number == 6:
+                    nodes.append(_node(bytes(content), overloads, offsets))
+    return Node(kind, value, tuple(nodes), overloads.get(identity, ""), offsets.get(identity, 0))
+
+
+def _constant(data: bytes) -> object:
+    (number, value), *_ = _fields(data)
+    if number == 2:
+        return bool(value)
+    if number == 5:
+        return struct.unpack("<d", bytes(value))[0]
+    if number == 6:
+        return bytes(value).decode()
+    return None
+
+
+def literal(node: Node) -> object:
+    """Tell the value of a literal, also of a negated one; None for anything else."""
+    if node.kind == "constant":
+        return node.value
+    if node.value == "-" and len(node.nodes) == 1:
+        inner = literal(node.nodes[0])
+        return -inner if isinstance(inner, float) else None
+    return None
+
+
+@dataclass(slots=True)
+class Analysis:
+    """What a walk over the tree found, and which optional attributes surely came if it holds."""
+
+    names: Mapping[str, Name]
+    regex_fault: Callable[[str], str | None]
+    findings: list[Finding]
+
+    def run(self, root: Node, present: frozenset[str]) -> frozenset[str]:
+        """Check all of it; `present` are optional attributes known to have come."""
+        self._constructs(root, in_list_place=False)
+        when_true, _ = self._presence(root, present)
+        return when_true
+
+    def _constructs(self, node: Node, *, in_list_place: bool) -> None:
+        self._construct(node, in_list_place=in_list_place)
+        for index, child in enumerate(node.nodes):
+            self._constructs(child, in_list_place=node.value == "in" and index == 1)
+        if node.kind == "call":
+            if node.value == "/":
+                self._division(node)
+            elif node.value in _MIRRORED:
+                self._comparison(node)
+            elif node.value == "matches":
+                self._pattern(node)
+
+    def _construct(self, node: Node, *, in_list_place: bool) -> None:
+        value = node.value
+        if node.kind == "other" or (node.kind == "call" and value not in _CALLS):
+            self._add(node, "this construct is not allowed in a rule")
+        elif node.kind == "list" and not in_list_place:
+            self._add(node, "a list may only stand after in")
+        elif node.kind == "list" and not node.nodes:
+            self._add(node, "this list is empty, so that nothing is in it")
+        elif node.kind == "list" and len({self._type(child) for child in node.nodes}) > 1:
+            self._add(node, "the members of a list must be of one type")
+        elif value == "+" and not node.overload.startswith("add_double"):
+            self._add(node, "'+' adds numbers only")
+        elif isinstance(value, str) and node.kind == "constant" and "\0" in value:
+            self._add(node, "a text cannot hold a NUL character")
+
+    def _type(self, node: Node) -> str:
+        if node.kind == "constant":
+            return type(node.value).__name__
+        if node.kind == "name":
+            name = self.names.get(str(node.value))
+            kinds = {"number": "float", "text": "str", "boolean": "bool"}
+            return kinds[name.type] if name else "float"
+        if node.value == "? :":
+            return self._type(node.nodes[1])
+        arithmetic = {"+", "-", "*", "/", "min", "max", "floor", "ceil", "round"}
+        return "float" if node.value in arithmetic else "bool"
+
+    def _pattern(self, node: Node) -> None:
+        pattern = literal(node.nodes[1])
+        if not isinstance(pattern, str):
+            self._add(node.nodes[1], "matches() takes a quoted pattern")
+        elif fault := self.regex_fault(pattern):
+            self._add(node.nodes[1], f"the pattern is not valid: {fault}")
+
+    def _division(self, node: Node) -> None:
+        low, _ = self._magnitude(node.nodes[1])
+        if low <= 0:
+            self._add(
+                node.nodes[1],
+                "this divisor could be 0; build it by * and / from numbers other than 0 and "
+                "attributes with a minimum above 0",
+            )
+
+    def _magnitude(self, node: Node) -> tuple[float, float]:
+        """Bound a divisor's absolute value; (0, 0) when nothing can be promised."""
+        value = literal(node)
+        if isinstance(value, float):
+            return abs(value), abs(value)
+        if node.kind == "name":
+            name = self.names.get(str(node.value))
+            return (name.minimum, name.maximum) if name and name.minimum > 0 else (0.0, 0.0)
+        if node.value in {"*", "/"}:
+            (low, high), (low2, high2) = (self._magnitude(child) for child in node.nodes)
+            if low <= 0 or low2 <= 0:
+                return 0.0, 0.0
+            return (low * low2, high * high2) if node.value == "*" else (low / high2, high / low2)
+        return 0.0, 0.0
+
+    def _comparison(self, node: Node) -> None:
+        left, right = node.nodes
+        operator = str(node.value)
+        if left.kind != "name":
+            left, right, operator = right, left, _MIRRORED[operator]
+        name, value = self.names.get(str(left.value)), literal(right)
+        if left.kind != "name" or name is None or value is None:
+            return
+        if isinstance(value, str):
+            if name.one_of and value not in name.one_of:
+                hint = did_you_mean(value, name.one_of)
+                allowed = f"{name.name} is one of {', '.join(name.one_of)}"
+                self._warn(node, f"this is always {str(operator == '!=').lower()}: {allowed}{hint}")
+        elif isinstance(value, float):
+            verdict = _decided(operator, name, value)
+            if verdict is not None:
+                self._warn(node, f"this is always {str(verdict).lower()}: {_bounds(name)}")
+
+    def _presence(
+        self, node: Node, present: frozenset[str]
+    ) -> tuple[frozenset[str], frozenset[str]]:
+        """Find uses of optional attributes that may be missing.
+
+        Answers which are present for sure when the node is true, and when it is false.
+        """
+        if node.kind == "name":
+            return self._use(node, present)
+        if isinstance(node.value, bool):
+            every = frozenset(name.name for name in self.names.values() if name.optional)
+            return (present, every) if node.value else (every, present)
+        if node.value == "!":
+            when_true, when_false = self._presence(node.nodes[0], present)
+            return when_false, when_true
+        if node.value == "&&":
+            left_true, left_false = self._presence(node.nodes[0], present)
+            right_true, right_false = self._presence(node.nodes[1], left_true)
+            return right_true, left_false & right_false
+        if node.value == "||":
+            left_true, left_false = self._presence(node.nodes[0], present)
+            right_true, right_false = self._presence(node.nodes[1], left_false)
+            return left_true & right_true, right_false
+        if node.value == "? :":
+            if_true, if_false = self._presence(node.nodes[0], present)
+            then_true, then_false = self._presence(node.nodes[1], if_true)
+            else_true, else_false = self._presence(node.nodes[2], if_false)
+            return then_true & else_true, then_false & else_false
+        for child in node.nodes:
+            self._presence(child, present)
+        return present, present
+
+    def _use(self, node: Node, present: frozenset[str]) -> tuple[frozenset[str], frozenset[str]]:
+        text = str(node.value)
+        if text.startswith("_has_"):
+            return present | {text.removeprefix("_has_")}, present
+        name = self.names.get(text)
+        if name and name.optional and text not in present:
+            self._add(
+                node, f"{text} may be missing; ask has({text}) && ... or has({text}) ? ... : 0"
+            )
+        return present, present
+
+    def _add(self, node: Node, message: str) -> None:
+        self.findings.append(Finding(node.offset, message))
+
+    def _warn(self, node: Node, message: str) -> None:
+        self.findings.append(Finding(node.offset, message, "warning"))
+
+
+def _bounds(name: Name) -> str:
+    if math.isinf(name.maximum):
+        return f"{name.name} is at least {name.minimum:g}"
+    if math.isinf(name.minimum):
+        return f"{name.name} is at most {name.maximum:g}"
+    return f"{name.name} lies between {name.minimum:g} and {name.maximum:g}"
+
+
+def _decided(operator: str, name: Name, value: float) -> bool | None:
+    low, high = name.minimum, name.maximum
+    if operator in {"<", ">="}:
+        verdict = True if high < value else False if low >= value else None
+        return verdict if operator == "<" or verdict is None else not verdict
+    if operator in {"<=", ">"}:
+        verdict = True if high <= value else False if low > value else None
+        return verdict if operator == "<=" or verdict is None else not verdict
+    if value < low or value > high:
+        return operator == "!="
+    return None

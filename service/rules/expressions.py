@@ -1,0 +1,262 @@
+"""The one port to the expression engine: CEL by cel-expr-python, with its traps closed.
+
+What was tried and is hidden here: integers do not mix with doubles; `has(x)` does not compile;
+errors come back as truthy values; `true` passes as 1.0; a NUL cuts texts short; functions such as
+`min` must be declared; dividing by zero is no error and could pay. Nothing else imports the engine.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from cel_expr_python import cel
+
+from service.rules.cel_text import Finding, Rewritten, rewrite
+from service.rules.cel_tree import Analysis, Name, Node, ValueType, decode, literal
+
+TEXT_MAX = 2_000
+
+Values = Mapping[str, object]
+
+_ERROR_LINE = re.compile(
+    r"^(?:[A-Z_]+: )?ERROR: <input>:(-?\d+):(-?\d+): (.*?)(?: \[[A-Z_]+\])?$", re.MULTILINE
+)
+_OVERLOAD = re.compile(r"found no matching overload for '([^']*)' applied to '\((.*)\)'")
+_TYPES = {"number": cel.Type.DOUBLE, "text": cel.Type.STRING, "boolean": cel.Type.BOOL}
+_TYPE_NAMES = {"double": "a number", "string": "a text", "bool": "a condition"}
+_WITHOUT_MACROS = cel.NewEnvConfigFromYaml("stdlib:\n  disable_macros: true\n")
+_CONTEXT = (
+    Name("verified", "boolean"),
+    Name("reporter", "text", one_of=("participant", "device", "partner")),
+    Name("region", "text"),
+    Name("hour", "number", minimum=0, maximum=23),
+    Name("weekday", "number", minimum=1, maximum=7),
+    Name("streak_days", "number", minimum=0),
+)
+_ARGUMENTS_MAX = 8
+
+
+def _function(name: str, arities: Iterable[int], compute: Callable[..., float]) -> object:
+    number = cel.Type.DOUBLE
+    overloads = [
+        cel.Overload(f"{name}_{arity}", number, [number] * arity, False, compute)
+        for arity in arities
+    ]
+    return cel.FunctionDecl(name, overloads)
+
+
+_SEVERAL = range(2, _ARGUMENTS_MAX + 1)
+_FUNCTIONS = [
+    _function("min", _SEVERAL, min),
+    _function("max", _SEVERAL, max),
+    _function("floor", [1], lambda value: float(math.floor(value))),
+    _function("ceil", [1], lambda value: float(math.ceil(value))),
+    # Half to even, as grams are rounded.
+    _function("round", [1], lambda value: float(round(value))),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """A compiled expression. Run it on an activation that its scope made."""
+
+    text: str
+    tree: Node
+    names: frozenset[str]
+    constant: object
+    _run: Callable[[Any], Any] = field(repr=False)
+
+    def number(self, activation: object) -> float | None:
+        """Compute a number; None when it fails. An error is a value of another type."""
+        value = self._run(activation).value()
+        return value if type(value) is float else None
+
+    def holds(self, activation: object) -> bool | None:
+        """Decide a condition; None when it fails. An error is a value of another type."""
+        value = self._run(activation).value()
+        return value if value is True or value is False else None
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """The outcome: an expression unless there are errors, and what holds when it is true."""
+
+    expression: Expression | None
+    findings: tuple[Finding, ...]
+    present: frozenset[str]
+    factors: frozenset[str]
+
+
+class Scope:
+    """The names that the expressions of one action type may use. Compiles them, binds values."""
+
+    def __init__(self, attributes: Iterable[Name], factors: Mapping[str, float]) -> None:
+        """Declare the attributes and the factors; context names and functions are always there."""
+        self._attributes = {name.name: name for name in attributes}
+        self._factors = factors
+        declared: dict[str, object] = {f"factors.{name}": cel.Type.DOUBLE for name in factors}
+        for name in (*_CONTEXT, *self._attributes.values()):
+            declared[name.name] = _TYPES[name.type]
+        for attribute in self._attributes:
+            declared[f"_has_{attribute}"] = cel.Type.BOOL
+        self._env = cel.NewEnv(config=_WITHOUT_MACROS, variables=declared, functions=_FUNCTIONS)
+
+    def compile(
+        self,
+        text: str,
+        wanted: Literal["number", "condition"],
+        *,
+        present: frozenset[str] = frozenset(),
+        without: Collection[str] = (),
+    ) -> Compiled:
+        """Check and compile.
+
+        `present`: optional attributes that surely came; `without`: context names that are not
+        known where this expression is used.
+        """
+        context = {name.name: name for name in _CONTEXT if name.name not in without}
+        names = {**context, **self._attributes}
+        if len(text) > TEXT_MAX:
+            finding = Finding(0, f"an expression has at most {TEXT_MAX} characters")
+            return Compiled(None, (finding,), present, frozenset())
+        rewritten = rewrite(text, names, self._factors)
+        findings = list(rewritten.findings)
+        used = frozenset(
+            token.text
+            for before, token in zip(rewritten.tokens[1:], rewritten.tokens[2:], strict=False)
+            if before.text == "." and token.text in self._factors
+        )
+        checked = self._checked(rewritten, findings)
+        if checked is None:
+            return Compiled(None, tuple(findings), present, used)
+        findings += _result_findings(checked, wanted, rewritten)
+        tree = decode(checked.serialize(), rewritten.offset_of)
+        after = Analysis(names, regex_fault, findings).run(tree, present)
+        if any(finding.severity == "error" for finding in findings):
+            return Compiled(None, tuple(findings), present, used)
+        expression = self._expression(text, tree, rewritten.runtime_text)
+        return Compiled(expression, tuple(findings), after, used)
+
+    def activation(self, values: Values) -> object:
+        """Bind values, which must fit the declared types: the engine would take true for 1.0."""
+        return self._env.Activation(values)
+
+    def _expression(self, text: str, tree: Node, runtime_text: str) -> Expression:
+        names = frozenset(name for name in tree.names() if not name.startswith("factors."))
+        run = self._env.compile(runtime_text).eval
+        constant = literal(tree) if names else run(self._env.Activation({})).value()
+        return Expression(text, tree, names, constant, run)
+
+    def _checked(self, rewritten: Rewritten, findings: list[Finding]) -> Any | None:
+        """Let the engine parse and check; its messages become ours, at the operator's places."""
+        try:
+            checked = self._env.compile(rewritten.text)
+        except RuntimeError as error:
+            known = {finding.offset for finding in findings}
+            findings += [
+                finding
+                for finding in _engine_findings(str(error), rewritten)
+                if finding.offset not in known
+            ]
+            return None
+        return None if findings else checked
+
+
+def _result_findings(checked: Any, wanted: str, rewritten: Rewritten) -> list[Finding]:
+    right = cel.Type.DOUBLE if wanted == "number" else cel.Type.BOOL
+    got = checked.return_type()
+    if got == right:
+        return []
+    is_name = {"DOUBLE": "a number", "STRING": "a text", "BOOL": "a condition"}
+    given = is_name.get(got.name(), "something else")
+    should = "a number of grams" if wanted == "number" else "a condition (true or false)"
+    start = rewritten.tokens[0].offset
+    return [Finding(start, f"this gives {given}; it must give {should}")]
+
+
+def _engine_findings(message: str, rewritten: Rewritten) -> list[Finding]:
+    lines = _ERROR_LINE.findall(message)
+    if not lines or lines[0][0] == "-1":
+        return [Finding(0, "this expression is nested too deeply; 30 levels or terms are allowed")]
+    findings: list[Finding] = []
+    for line, column, text in lines:
+        if text.startswith("undeclared reference"):
+            continue  # names were checked before, with better messages
+        offset = rewritten.offset_at(int(line), int(column))
+        token = rewritten.token_at(offset)
+        if text.startswith("Syntax error"):
+            if not findings and not rewritten.findings:
+                findings.append(_syntax_finding(text, offset))
+            break
+        told = _type_message(text)
+        if told or not rewritten.findings:
+            findings.append(Finding(token.offset if token else offset, told or text))
+    return findings
+
+
+def _syntax_finding(text: str, offset: int) -> Finding:
+    if "'<EOF>'" in text:
+        return Finding(offset, "the expression ends too early")
+    quoted = re.search(r"(?:input|at:?) '(.*?)'(?: expecting.*)?$", text, re.DOTALL)
+    what = quoted.group(1) if quoted else "this"
+    return Finding(offset, f"{what!r} is not expected here")
+
+
+def _type_message(text: str) -> str:
+    """Say it in the operator's words; nothing for what follows from a construct already refused."""
+    match = _OVERLOAD.match(text)
+    if match is None:
+        return ""
+    function, arguments = match.groups()
+    types = arguments.split(", ")
+    if not all(kind in _TYPE_NAMES or kind.startswith("list(") for kind in types):
+        return ""
+    kinds = [_TYPE_NAMES.get(kind, "a list") for kind in types]
+    if function == "_?_:_":
+        return "'? :' needs a condition and two results of one type, not " + _joined(kinds)
+    operator = function.strip("_@").replace("_", "")
+    return f"'{operator}' does not work with {_joined(kinds)}"
+
+
+def _joined(kinds: list[str]) -> str:
+    return f"{', '.join(kinds[:-1])} and {kinds[-1]}" if kinds[1:] else kinds[0]
+
+
+_PATTERN_ENV = cel.NewEnv(variables={"value": cel.Type.STRING})
+
+
+def _quoted(text: str) -> str:
+    plain = (
+        c if c.isascii() and c.isprintable() and c not in '\\"' else f"\\U{ord(c):08x}"
+        for c in text
+    )
+    return '"' + "".join(plain) + '"'
+
+
+def regex_fault(pattern: str) -> str | None:
+    """Tell what is wrong with a regular expression (RE2 syntax, linear in time), or None."""
+    value = (
+        _PATTERN_ENV.compile(f"value.matches({_quoted(pattern)})").eval(data={"value": ""}).value()
+    )
+    if isinstance(value, bool):
+        return None
+    return str(value).rpartition("invalid regular expression: ")[2]
+
+
+def whole_match(pattern: str) -> Callable[[str], bool]:
+    """Make a test whether a whole text fits the pattern. Linear in time, whatever the pattern."""
+    whole = "\\A(?:" + pattern + ")\\z"
+    program = _PATTERN_ENV.compile(f"value.matches({_quoted(whole)})")
+
+    def matches(value: str) -> bool:
+        return program.eval(data={"value": value}).value() is True
+
+    return matches
+
+
+__all__ = ["TEXT_MAX", "Compiled", "Expression", "Finding", "Name", "Scope", "ValueType",
+           "regex_fault", "whole_match"]  # fmt: skip

@@ -1,0 +1,262 @@
+"""Whether an action is acceptable at all: type, attributes, reporter, time, plausibility.
+
+Pure. Overlap and claims need the books and are decided where those are locked; what they need is
+prepared here.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from service.rules.cel_text import did_you_mean
+from service.rules.rulebook import (
+    FUTURE_TOLERANCE,
+    ActionType,
+    Attribute,
+    Claim,
+    CounterKey,
+    Program,
+    Rulebook,
+    period_names,
+)
+
+_ERRORS_MAX = 50
+_BY_KEY_MAX = 64
+
+
+@dataclass(slots=True)
+class Candidate:
+    """An action as it was reported, before anything is believed."""
+
+    type: str
+    attributes: dict[str, object]
+    occurred_at: dt.datetime
+    reporter: str
+    verified: bool
+    partner_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why an action is refused. `errors`: pairs of RFC 6901 pointer and detail."""
+
+    code: str
+    reason: str | None
+    detail: str
+    errors: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(slots=True)
+class Judged:
+    """An acceptable action, with all that overlap, claims and limits need to know of it."""
+
+    candidate: Candidate
+    local_date: dt.date
+    ends_at: dt.datetime | None
+    exclusive: bool
+    claim: tuple[str, str] | None
+    counters: tuple[CounterKey, ...]
+    values: dict[str, object]
+    activation: object
+
+
+def judge(rulebook: Rulebook, candidate: Candidate, now: dt.datetime) -> Judged | Refusal:
+    """Accept or refuse an action at this instant, by the catalogue of this rulebook."""
+    action_type = rulebook.action_types.get(candidate.type)
+    if action_type is None:
+        hint = did_you_mean(candidate.type, rulebook.action_types)
+        detail = f"There is no action type {_shown(candidate.type)}{hint}"
+        return Refusal("unknown-action-type", None, _sentence(detail))
+    attributes = candidate.attributes
+    errors = _attribute_errors(action_type, attributes)
+    if errors:
+        detail = f"{action_type.name}: {errors[0][1]}"
+        return Refusal("invalid-attributes", None, _sentence(detail), tuple(errors))
+    if candidate.reporter not in action_type.reported_by:
+        return _not_reported(action_type, candidate.reporter)
+    refusal = _time_refusal(action_type, candidate.occurred_at, now)
+    if refusal is not None:
+        return refusal
+    program = rulebook.program
+    values = _values(action_type, candidate, program)
+    activation = None
+    if action_type.used_names:
+        activation = action_type.scope.activation(values)
+        plausible = action_type.plausible
+        if plausible is not None and plausible.holds(activation) is not True:
+            detail = (
+                f"This is not a plausible {action_type.name}: it must hold that {plausible.text}"
+            )
+            return _refused("implausible", detail)
+    local_date = program.local_date(candidate.occurred_at)
+    ends_at = None
+    if action_type.lasts is not None and action_type.lasts in attributes:
+        amount: Any = attributes[action_type.lasts]
+        ends_at = candidate.occurred_at + amount * action_type.lasts_unit
+    return Judged(
+        candidate,
+        local_date,
+        ends_at,
+        action_type.exclusive and ends_at is not None,
+        _claim(action_type.claim, candidate, local_date) if action_type.claim else None,
+        counter_keys(action_type, attributes, local_date),
+        values,
+        activation,
+    )
+
+
+def counter_keys(
+    action_type: ActionType, attributes: Mapping[str, object], day: dt.date
+) -> tuple[CounterKey, ...]:
+    """Name every counter that limits on this type may read or raise on this local day."""
+    names = period_names(day)
+    return tuple(
+        [
+            CounterKey(counter, names[per_index], by_key_of(attributes.get(by)) if by else "")
+            for counter, per_index, by in action_type.counters
+        ]
+    )
+
+
+def by_key_of(value: object) -> str:
+    """The canonical text of a limit's `by` value; long ones are hashed, a missing one is empty.
+
+    Actions without the value share one counter, or leaving it out would lift the limit.
+    """
+    if value is None:
+        return ""
+    text = value if isinstance(value, str) else _canonical(value)
+    if len(text) <= _BY_KEY_MAX:
+        return text
+    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+
+
+def _canonical(value: object) -> str:
+    """One text for equal values: 1 and 1.0 are the same number."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return msgspec.json.encode(value).decode()
+
+
+def _attribute_errors(
+    action_type: ActionType, attributes: Mapping[str, object]
+) -> list[tuple[str, str]]:
+    errors: list[tuple[str, str]] = []
+    known = 0
+    for name, attribute in action_type.attributes.items():
+        if name in attributes:
+            known += 1
+            fault = attribute.check(attributes[name])
+            if fault is not None:
+                errors.append((f"/attributes/{name}", f"{name} {fault}"))
+        elif attribute.required:
+            errors.append((f"/attributes/{name}", f"{name} is required"))
+    if known != len(attributes):
+        errors += _unknown_attributes(action_type.attributes, attributes)
+    return errors
+
+
+def _unknown_attributes(
+    declared: Mapping[str, Attribute], attributes: Mapping[str, object]
+) -> list[tuple[str, str]]:
+    errors = []
+    for name in attributes:
+        if name not in declared:
+            pointer = name.replace("~", "~0").replace("/", "~1")[:80]
+            allowed = f"; allowed are {', '.join(declared)}" if declared else "; none are allowed"
+            hint = did_you_mean(name, declared) or allowed
+            errors.append(
+                (f"/attributes/{pointer}", f"{_shown(name)} is not an attribute here{hint}")
+            )
+            if len(errors) == _ERRORS_MAX:
+                break
+    return errors
+
+
+def _not_reported(action_type: ActionType, reporter: str) -> Refusal:
+    allowed = " or ".join(sorted(action_type.reported_by))
+    return _refused(
+        "reporter-not-allowed",
+        f"{action_type.name} is reported by a {allowed}, not by a {reporter}",
+    )
+
+
+def _time_refusal(
+    action_type: ActionType, occurred_at: dt.datetime, now: dt.datetime
+) -> Refusal | None:
+    age = now - occurred_at
+    if age > action_type.accepted_for:
+        limit, ago = duration_text(action_type.accepted_for), duration_text(age)
+        return _refused(
+            "too-late",
+            f"{action_type.name} is accepted for {limit} after it happened; this was {ago} ago",
+        )
+    if -age > FUTURE_TOLERANCE:
+        ahead, tolerated = duration_text(-age), duration_text(FUTURE_TOLERANCE)
+        return _refused("in-future", f"This happens {ahead} from now; {tolerated} are tolerated")
+    return None
+
+
+def _values(action_type: ActionType, candidate: Candidate, program: Program) -> dict[str, object]:
+    """Bind the names that expressions of this type use; region and streak come with evaluation."""
+    used = action_type.used_names
+    attributes = candidate.attributes
+    values: dict[str, object] = {name: attributes[name] for name in attributes if name in used}
+    for name in action_type.presence_names:
+        values["_has_" + name] = name in attributes
+    if action_type.used_context:
+        context = action_type.used_context
+        if "verified" in context:
+            values["verified"] = candidate.verified
+        if "reporter" in context:
+            values["reporter"] = candidate.reporter
+        if "hour" in context or "weekday" in context:
+            local = candidate.occurred_at.astimezone(program.timezone)
+            values["hour"] = local.hour
+            values["weekday"] = local.isoweekday()
+    return values
+
+
+def _claim(claim: Claim, candidate: Candidate, day: dt.date) -> tuple[str, str] | None:
+    attributes = candidate.attributes
+    values = [attributes[name] for name in claim.by if name in attributes]
+    if len(values) < len(claim.by):
+        return None
+    scope = claim.scope
+    if claim.within_partner:
+        scope += f"/{candidate.partner_id or ''}"
+    texts = ",".join(_canonical(value) for value in values)
+    return scope, f"[{texts}]@{period_names(day)[claim.per_index]}"
+
+
+def _refused(reason: str, detail: str) -> Refusal:
+    return Refusal("action-refused", reason, _sentence(detail))
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith(("?", ".")) else text + "."
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= 80 else text[:77] + "...")
+
+
+def duration_text(duration: dt.timedelta) -> str:
+    """Say a duration in its largest fitting units: `7 days`, `2 days 3 h`, `5 min`."""
+    seconds = int(duration.total_seconds())
+    days, rest = divmod(seconds, 86_400)
+    hours, rest = divmod(rest, 3_600)
+    minutes, seconds = divmod(rest, 60)
+    parts = [
+        f"{days} day{'s' if days != 1 else ''}" if days else "",
+        f"{hours} h" if hours else "",
+        f"{minutes} min" if minutes and not days else "",
+        f"{seconds} s" if not (days or hours or minutes) else "",
+    ]
+    return " ".join(part for part in parts if part)

@@ -1,0 +1,261 @@
+"""The compiled rules of one version: immutable, safe to share, nothing left to parse."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal, NamedTuple
+from zoneinfo import ZoneInfo
+
+from service.rules.expressions import Expression, Scope
+
+Per = Literal["day", "week", "month", "year", "ever"]
+PERIODS: tuple[Per, ...] = ("day", "week", "month", "year", "ever")
+REPORTERS = ("participant", "device", "partner")
+GRAMS_MAX = 1_000_000
+FUTURE_TOLERANCE = dt.timedelta(minutes=5)
+
+_DAYS_A_WEEK = 7
+
+
+@lru_cache(maxsize=4096)
+def period_names(day: dt.date) -> tuple[str, ...]:
+    """Name the periods that hold this local day, in the order of PERIODS."""
+    year, week, _ = day.isocalendar()
+    return (
+        day.isoformat(),
+        f"{year:04d}-W{week:02d}",
+        f"{day.year:04d}-{day.month:02d}",
+        f"{day.year:04d}",
+        "ever",
+    )
+
+
+@lru_cache(maxsize=4096)
+def _local_instant(zone: ZoneInfo, day: dt.date, time: dt.time) -> dt.datetime:
+    return dt.datetime.combine(day, time, zone).astimezone(dt.UTC)
+
+
+class CounterKey(NamedTuple):
+    """One counter row of a person. `counter` is the limit's identity and outlives versions."""
+
+    counter: str
+    period: str
+    by_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A title or hint in one or several languages."""
+
+    default: str
+    by_language: Mapping[str, str]
+
+    def in_language(self, languages: tuple[str, ...]) -> str:
+        """Choose by preference: the exact tag, then its first part, then the programme's."""
+        for language in languages:
+            for tag in (language, language.partition("-")[0]):
+                if tag in self.by_language:
+                    return self.by_language[tag]
+        return self.default
+
+
+@dataclass(frozen=True, slots=True)
+class Ripening:
+    """When energy may be collected: at a time of the next local day, or after a while."""
+
+    next_day_at: dt.time | None
+    after: dt.timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Taking:
+    """What friends may take from a ripe bubble."""
+
+    share: float
+    max_g: int
+    keep_share: float
+    per_friend_and_bubble: int
+    after_ripening: dt.timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Watering:
+    """What a person may give to a friend."""
+
+    amounts_g: tuple[int, ...]
+    per_friend_per_day: int
+
+
+@dataclass(frozen=True, slots=True)
+class Shield:
+    """How long and how often a forest can be closed to friends."""
+
+    lasts: dt.timedelta
+    per_week: int
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What holds for the whole programme. Days, weeks and months are counted in its time zone."""
+
+    name: str
+    language: str
+    timezone: ZoneInfo
+    ripening: Ripening
+    expires_after: dt.timedelta
+    taking: Taking
+    watering: Watering
+    shield: Shield
+
+    def local_date(self, instant: dt.datetime) -> dt.date:
+        """Tell the programme's day of this instant."""
+        return instant.astimezone(self.timezone).date()
+
+    def ripens_at(self, recorded_at: dt.datetime) -> dt.datetime:
+        """Tell when energy recorded at this instant can be collected."""
+        time = self.ripening.next_day_at
+        if time is None:
+            return recorded_at + self.ripening.after
+        next_day = self.local_date(recorded_at) + dt.timedelta(days=1)
+        return _local_instant(self.timezone, next_day, time)
+
+    def expires_at(self, ripens_at: dt.datetime) -> dt.datetime:
+        """Tell when energy that ripens at this instant is lost, if nobody collects it."""
+        return ripens_at + self.expires_after
+
+    def period_bounds(self, per: Per, day: dt.date) -> tuple[dt.datetime, dt.datetime] | None:
+        """Tell the first instant of the period that holds this day and of the next one."""
+        if per == "ever":
+            return None
+        if per == "day":
+            start, end = day, day + dt.timedelta(days=1)
+        elif per == "week":
+            start = day - dt.timedelta(days=day.weekday())
+            end = start + dt.timedelta(days=_DAYS_A_WEEK)
+        elif per == "month":
+            start = day.replace(day=1)
+            end = (start + dt.timedelta(days=31)).replace(day=1)
+        else:
+            start = day.replace(month=1, day=1)
+            end = start.replace(year=start.year + 1)
+        midnight = dt.time()
+        return (
+            _local_instant(self.timezone, start, midnight),
+            _local_instant(self.timezone, end, midnight),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Factor:
+    """An emission factor. Unit as written, with `g` of CO2e above the line."""
+
+    name: str
+    value: float
+    unit: str
+    source: str
+    url: str | None
+    year: int
+
+
+@dataclass(frozen=True, slots=True)
+class Attribute:
+    """One attribute of an action type; `check` tells what is wrong with a value, or None."""
+
+    name: str
+    type: Literal["number", "integer", "string", "boolean"]
+    required: bool
+    unit: str
+    minimum: float | None
+    maximum: float | None
+    max_length: int | None
+    pattern: str | None
+    one_of: tuple[str, ...]
+    check: Callable[[object], str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What is paid once: these attributes' values, per period, over all people."""
+
+    by: tuple[str, ...]
+    per: Per
+    within_partner: bool
+    scope: str
+    per_index: int
+
+
+class CounterSource(NamedTuple):
+    """How a counter's key is made for an action of this type."""
+
+    counter: str
+    per_index: int
+    by: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A cap on the energy of a rule or group: by count, or by grams when count is None."""
+
+    source: CounterSource
+    per: Per
+    count: int | None
+    grams: int
+    group: str | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule; `saves` and `earns` are grams, constant or computed. None earns what it saves."""
+
+    id: str
+    action: str
+    title: Text
+    starts_on: dt.date | None
+    ends_before: dt.date | None
+    when: Expression | None
+    saves: int | Expression
+    earns: int | Expression | None
+    limits: tuple[Limit, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ActionType:
+    """One kind of action with everything that judging and evaluating it needs."""
+
+    name: str
+    title: Text
+    category: str
+    hint: Text | None
+    reported_by: frozenset[str]
+    attributes: Mapping[str, Attribute]
+    accepted_for: dt.timedelta
+    plausible: Expression | None
+    lasts: str | None
+    lasts_unit: dt.timedelta
+    exclusive: bool
+    claim: Claim | None
+    rules: tuple[Rule, ...]
+    counters: tuple[CounterSource, ...]
+    scope: Scope
+    # What its expressions use, so that nothing else is bound: attributes, `has` of attributes,
+    # names of the context.
+    used_names: frozenset[str]
+    presence_names: tuple[str, ...]
+    used_context: frozenset[str]
+    needs_person: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Rulebook:
+    """All rules of one published version (0: a draft that nobody published)."""
+
+    version: int
+    sha256: str
+    program: Program
+    factors: Mapping[str, Factor]
+    action_types: Mapping[str, ActionType]
+    rules: Mapping[str, Rule]
