@@ -1,0 +1,106 @@
+"""Processes that live no longer than ours."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Any
+
+from msgspec import Struct
+
+_LAUNCH = str(Path(__file__).with_name("launch.py"))
+
+
+class EmbeddedError(Exception):
+    """The embedded servers cannot work here; the message is one line for a person."""
+
+
+class Owner(Struct, frozen=True):
+    """The system user that a server runs as."""
+
+    uid: int
+    gid: int
+    name: str
+
+
+def start_child(
+    command: Sequence[str],
+    *,
+    at_parents_death: signal.Signals,
+    owner: Owner | None = None,
+    output: IO[Any] | None = None,
+    environment: Mapping[str, str] | None = None,
+    own_group: bool = False,
+) -> subprocess.Popen[bytes]:
+    """Start a process that the kernel signals when this one dies. Call it from the main thread.
+
+    With `own_group` a Ctrl-C of the terminal does not reach it: its stop is decided here.
+    """
+    identity = f"{owner.uid}:{owner.gid}" if owner else ""
+    launcher = [sys.executable, "-I", "-S", _LAUNCH, str(os.getpid()), str(int(at_parents_death))]
+    return subprocess.Popen(
+        [*launcher, identity, *command],
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT if output else None,
+        cwd="/" if owner else None,
+        env=environment,
+        process_group=0 if own_group else None,
+    )
+
+
+async def stop_child(
+    process: subprocess.Popen[bytes], gentle: signal.Signals, patience_s: float
+) -> bool:
+    """Ask a child to end, then end it. True when asking was enough."""
+    if process.poll() is None:
+        process.send_signal(gentle)
+    if await wait_until_gone(process, patience_s):
+        return True
+    process.kill()
+    await wait_until_gone(process, 5)
+    return False
+
+
+async def wait_until_gone(process: subprocess.Popen[bytes], patience_s: float) -> bool:
+    """Wait for a child to end by itself; False when it still lives after this time."""
+    deadline = time.monotonic() + patience_s
+    while process.poll() is None:
+        if time.monotonic() > deadline:
+            return False
+        await asyncio.sleep(0.02)
+    return True
+
+
+async def end_leftover(pid: int, mark: str, gentle: signal.Signals) -> None:
+    """End a server of an instance that was killed, if the process is still that server.
+
+    `mark` must stand in its command line, because a process id may be somebody else's by now.
+    """
+    for asked in (gentle, signal.SIGKILL):
+        if mark not in _command_line(pid):
+            return
+        with suppress(ProcessLookupError):
+            os.kill(pid, asked)
+        for _ in range(250):
+            await asyncio.sleep(0.02)
+            if mark not in _command_line(pid):
+                return
+
+
+def _command_line(pid: int) -> str:
+    """The command line of a process, "" when there is none; a zombie has none either."""
+    if Path("/proc/self").exists():
+        try:
+            return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
+        except OSError:
+            return ""
+    listed = subprocess.run(
+        ["/bin/ps", "-o", "args=", "-p", str(pid)], capture_output=True, text=True, check=False
+    )
+    return listed.stdout

@@ -1,0 +1,151 @@
+"""The state folder: its lock, and the note that tells others where the servers of a run are."""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import stat
+import tempfile
+from pathlib import Path
+from typing import IO
+
+import msgspec
+from msgspec import Struct
+
+from service.embedded.children import EmbeddedError, Owner
+
+# Everything that the program keeps in its state folder; `saxaul reset` removes these and no more.
+_KEPT = (
+    "postgres",
+    "postgres.new",
+    "postgres.log",
+    "postgres.log.1",
+    "redis",
+    "redis.log",
+    "redis.log.1",
+    "running.json",
+    "elsewhere",
+    "secret-key",
+    "development-key.json",
+    "development-key.pem",
+)
+_LOG_MAX_BYTES = 10_000_000
+# A socket's path has 103 bytes on some systems; 45 are for /saxaul-<12>-postgres/.s.PGSQL.5432.
+_BASE_MAX_BYTES = 58
+
+
+class Running(Struct, frozen=True):
+    """Who uses a state folder, and where its servers listen. `children` maps name to process id."""
+
+    pid: int
+    what: str
+    url: str
+    database_url: str
+    redis_url: str
+    children: dict[str, int]
+
+
+class Home:
+    """A state folder on this machine; at most one process holds its lock."""
+
+    def __init__(self, path: Path) -> None:
+        """Make the folder if need be. Raises EmbeddedError when nothing can be written there."""
+        self.path = path
+        self._lock: int | None = None
+        try:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            probe = path / f".probe-{os.getpid()}"
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            raise _unusable(path, error) from error
+
+    def take_lock(self) -> bool:
+        """Take the lock, which the kernel frees when this process ends in any way."""
+        try:
+            descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise _unusable(self.path, error) from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return False
+        self._lock = descriptor
+        return True
+
+    def free_lock(self) -> None:
+        """Let others have the folder."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def note(self, running: Running) -> None:
+        """Tell others where the servers of this run listen."""
+        draft = self.path / f".running-{os.getpid()}"
+        draft.touch(mode=0o600)
+        draft.write_bytes(msgspec.json.encode(running))
+        draft.replace(self.path / "running.json")
+
+    def forget(self) -> None:
+        """Remove the note: no server listens any more."""
+        (self.path / "running.json").unlink(missing_ok=True)
+
+    def read_note(self) -> Running | None:
+        """The note of the process that holds the lock, or of one that was killed."""
+        try:
+            return msgspec.json.decode((self.path / "running.json").read_bytes(), type=Running)
+        except (FileNotFoundError, msgspec.DecodeError):
+            return None
+
+    def open_log(self, name: str) -> IO[bytes]:
+        """A file to append a server's output to; it starts anew when it has grown large."""
+        path = self.path / f"{name}.log"
+        if path.exists() and path.stat().st_size > _LOG_MAX_BYTES:
+            path.replace(self.path / f"{name}.log.1")
+        return path.open("ab")
+
+    def empty(self, *also: Path) -> None:
+        """Remove all state, also what is kept elsewhere. The caller holds the lock."""
+        for path in (*also, *(self.path / name for name in _KEPT)):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+
+
+def socket_folder(home: Path, server: str, owner: Owner | None) -> Path:
+    """A private folder with a short path for a server's socket, made if need be.
+
+    It depends on the home's path alone, so that a killed run's sockets are found and replaced.
+    Raises EmbeddedError when somebody else has made it.
+    """
+    uid = owner.uid if owner else os.getuid()
+    gid = owner.gid if owner else os.getgid()
+    base = Path(tempfile.gettempdir())
+    if owner is not None or len(os.fsencode(base)) > _BASE_MAX_BYTES:
+        base = Path("/tmp")  # noqa: S108 - the folder below it is checked to be ours and private
+    digest = hashlib.sha256(os.fsencode(home)).hexdigest()[:12]
+    path = base / f"saxaul-{digest}-{server}"
+    try:
+        path.mkdir(mode=0o700)
+    except FileExistsError:
+        pass
+    except OSError as error:
+        raise _unusable(base, error) from error
+    found = path.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid not in {uid, os.getuid()}:
+        raise EmbeddedError(
+            f"{path} belongs to somebody else: remove it, or set SAXAUL_HOME to another folder."
+        )
+    if found.st_uid != uid:
+        os.chown(path, uid, gid)
+    path.chmod(0o700)
+    return path
+
+
+def _unusable(path: Path, error: OSError) -> EmbeddedError:
+    return EmbeddedError(
+        f"cannot write to the state folder {path}: {error.strerror}"
+        " (SAXAUL_HOME names another folder)."
+    )
