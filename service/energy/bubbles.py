@@ -131,9 +131,11 @@ async def read_expired_bubbles(
     return [Bubble(*row) for row in await connection.fetch(_READ_EXPIRED, list(ids), now)]
 
 
-async def owners_of_expired(connection: Connection, now: datetime, limit: int) -> list[UUID]:
-    """People with an expired bubble that still holds grams, found without any lock."""
-    return [row[0] for row in await connection.fetch(_FIND_EXPIRED, now, limit)]
+async def owners_of_expired(
+    connection: Connection, after: datetime, now: datetime, limit: int
+) -> list[UUID]:
+    """People with a bubble that ended in this time and still holds grams, found without a lock."""
+    return [row[0] for row in await connection.fetch(_FIND_EXPIRED, after, now, limit)]
 
 
 _BUBBLE = """participant_id, id, energy_g, remaining_g, collected_g, taken_g, expired_g,
@@ -154,7 +156,7 @@ ORDER BY participant_id, id"""  # noqa: S608 - constant columns
 
 _FIND_EXPIRED = """
 SELECT DISTINCT participant_id FROM bubbles
-WHERE expires_at <= $1 AND remaining_g > 0 LIMIT $2"""
+WHERE expires_at > $1 AND expires_at <= $2 AND remaining_g > 0 LIMIT $3"""
 
 _ADD = """
 INSERT INTO bubbles

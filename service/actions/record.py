@@ -1,0 +1,405 @@
+"""THE main job: a batch of reported actions becomes awards, bubbles and transfers, in one go.
+
+One transaction of one lane, a constant number of statements whatever the batch: lock the books;
+read what decides; bind claims, if any are wanted; write everything. Judging and evaluating are
+pure and happen between them.
+"""
+
+import hmac
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from uuid import UUID
+
+from service.actions.refusals import AlreadyClaimedError, OverlapError, refusal_error
+from service.actions.store import (
+    Action,
+    Deciding,
+    Trip,
+    actions_write,
+    bind_claims,
+    counters_write,
+    read_actions,
+    read_deciding,
+    reversal_id,
+)
+from service.actions.streak import mark_active, streak_days
+from service.database import Connection, Database, Write, write_all
+from service.energy.bubbles import Bubble, new_bubbles_write
+from service.errors import SaxaulError
+from service.idempotency import KeyReusedError
+from service.ledger.accounts import Account
+from service.ledger.books import (
+    Book,
+    BookMissingError,
+    book_writes,
+    lock_books,
+    lock_free_books,
+    post,
+)
+from service.outbox import outbox_write
+from service.rules.evaluate import Award, Decision, evaluate
+from service.rules.judge import Candidate, Judged, Refusal, judge
+from service.rules.rulebook import CounterKey, Rulebook
+
+
+@dataclass(slots=True, eq=False)
+class Report:
+    """One action on its way in. Its id is drawn before any transaction, so that a lost answer to a
+    COMMIT can be looked up: `keyed` says that the id follows from a key and may be there already.
+    """
+
+    participant_id: UUID
+    id: UUID
+    candidate: Candidate
+    source: str
+    fingerprint: bytes
+    canonical: bytes
+    keyed: bool
+    key: str = ""
+    attempted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What stands in the ledger for a report."""
+
+    action: Action
+    replayed: bool
+    reversed: bool = False
+
+
+Outcome = Recorded | SaxaulError
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What one transaction gathers before its single write."""
+
+    rulebook: Rulebook
+    secret: bytes
+    now: datetime
+    books: dict[UUID, Book]
+    deciding: Deciding
+    actions: dict[tuple[UUID, UUID], Action] = field(default_factory=dict)
+    bubbles: list[Bubble] = field(default_factory=list)
+    used: dict[tuple[UUID, CounterKey], tuple[int, int]] = field(default_factory=dict)
+    ripening: dict[datetime, tuple[datetime, datetime, date]] = field(default_factory=dict)
+
+
+async def record_actions(
+    database: Database,
+    reports: Sequence[Report],
+    *,
+    rulebook: Rulebook,
+    now: datetime,
+    secret: bytes,
+    lane: int,
+    wait: bool = False,
+) -> dict[Report, Outcome]:
+    """Record these reports of one lane; each gets its own outcome, a bad one harms no other.
+
+    Reports whose book somebody else holds are left out of the answer, unless `wait` is set. Raises
+    whatever the database raises: then nothing, or all (after a lost answer to COMMIT), is stored.
+    """
+    judged = {report: judge(rulebook, report.candidate, now) for report in reports}
+    people = {report.participant_id for report in reports}
+    async with database.transaction() as connection:
+        lock = lock_books if wait else lock_free_books
+        books = await lock(connection, people)
+        ready = [report for report in reports if report.participant_id in books]
+        if not ready:
+            return _missing(reports) if wait else {}
+        deciding = await _read(connection, ready, judged)
+        batch = _Batch(rulebook, secret, now, books, deciding)
+        known = await _known(connection, ready, deciding)
+        outcomes = await _decide(connection, batch, ready, judged, known)
+        await write_all(connection, _writes(batch, lane))
+    if wait:
+        outcomes.update(_missing([report for report in reports if report not in outcomes]))
+    return outcomes
+
+
+def _missing(reports: Sequence[Report]) -> dict[Report, Outcome]:
+    return {report: BookMissingError(report.participant_id) for report in reports}
+
+
+async def _read(
+    connection: Connection, ready: Sequence[Report], judged: dict[Report, Judged | Refusal]
+) -> Deciding:
+    counters, trips = {}, []
+    for report in ready:
+        verdict = judged[report]
+        if isinstance(verdict, Judged):
+            for key in verdict.counters:
+                counters[report.participant_id, key] = None
+            if verdict.exclusive and verdict.ends_at:
+                starts_at = report.candidate.occurred_at
+                trips.append((report.participant_id, starts_at, verdict.ends_at))
+    return await read_deciding(
+        connection,
+        people=[*{report.participant_id: None for report in ready}],
+        keyed=[(r.participant_id, r.id) for r in ready if r.keyed or r.attempted],
+        counters=[*counters],
+        trips=trips,
+    )
+
+
+async def _known(
+    connection: Connection, ready: Sequence[Report], deciding: Deciding
+) -> dict[tuple[UUID, UUID], Action]:
+    """The rows of twins that came in earlier transactions, with their reversals."""
+    if not deciding.twins:
+        return {}
+    twins = {(r.participant_id, r.id) for r in ready} & deciding.twins
+    reversals = {(owner, reversal_id(action_id)) for owner, action_id in twins}
+    return await read_actions(connection, twins | reversals)
+
+
+async def _decide(
+    connection: Connection,
+    batch: _Batch,
+    ready: Sequence[Report],
+    judged: dict[Report, Judged | Refusal],
+    known: dict[tuple[UUID, UUID], Action],
+) -> dict[Report, Outcome]:
+    """Twins first, then refusals, then claims, then awards, in the order of arrival."""
+    outcomes: dict[Report, Outcome] = {}
+    fresh: list[tuple[Report, Judged]] = []
+    firsts: dict[tuple[UUID, UUID], Report] = {}
+    followers: list[Report] = []
+    for report in ready:
+        row_key = (report.participant_id, report.id)
+        if row_key in known:
+            outcomes[report] = _twin(report, known[row_key], known)
+            continue
+        if row_key in firsts and report.fingerprint == firsts[row_key].fingerprint:
+            followers.append(report)
+            continue
+        verdict = judged[report]
+        refused = _refusal(batch, report, verdict)
+        if refused is None and row_key in firsts:
+            refused = KeyReusedError(report.key)
+        if refused is not None:
+            outcomes[report] = refused
+        elif isinstance(verdict, Judged):
+            _remember_trip(batch.deciding, report, verdict)
+            fresh.append((report, verdict))
+            firsts[row_key] = report
+    claims = await _claim(connection, batch, fresh, outcomes)
+    for report, verdict in fresh:
+        if report not in outcomes:
+            action = _award(batch, report, verdict, claims.get(report))
+            outcomes[report] = Recorded(action, replayed=False)
+    for report in followers:
+        first = outcomes[firsts[report.participant_id, report.id]]
+        outcomes[report] = Recorded(first.action, True) if isinstance(first, Recorded) else first
+    return outcomes
+
+
+def _twin(report: Report, action: Action, known: dict[tuple[UUID, UUID], Action]) -> Outcome:
+    if action.fingerprint != report.fingerprint:
+        return KeyReusedError(report.key)
+    is_reversed = (report.participant_id, reversal_id(action.id)) in known
+    return Recorded(action, replayed=not report.attempted, reversed=is_reversed)
+
+
+def _refusal(batch: _Batch, report: Report, verdict: Judged | Refusal) -> SaxaulError | None:
+    book = batch.books[report.participant_id]
+    try:
+        book.require_open()
+    except SaxaulError as error:
+        return error
+    if isinstance(verdict, Refusal):
+        return refusal_error(verdict)
+    if verdict.exclusive and verdict.ends_at:
+        for trip in batch.deciding.trips.get(report.participant_id, ()):
+            if report.candidate.occurred_at < trip.ends_at and trip.starts_at < verdict.ends_at:
+                return OverlapError(trip.starts_at, trip.ends_at)
+    return None
+
+
+def _remember_trip(deciding: Deciding, report: Report, verdict: Judged) -> None:
+    if verdict.exclusive and verdict.ends_at:
+        trip = Trip(report.candidate.occurred_at, verdict.ends_at)
+        deciding.trips.setdefault(report.participant_id, []).append(trip)
+
+
+async def _claim(
+    connection: Connection,
+    batch: _Batch,
+    fresh: Sequence[tuple[Report, Judged]],
+    outcomes: dict[Report, Outcome],
+) -> dict[Report, bytes]:
+    """Bind what is paid once; refuse what was paid before, in this batch or earlier."""
+    claims: dict[Report, bytes] = {}
+    wanted: dict[bytes, tuple[UUID, UUID]] = {}
+    for report, verdict in fresh:
+        if verdict.claim is None:
+            continue
+        key = claim_key(batch.secret, verdict.claim)
+        if key in wanted:
+            outcomes[report] = AlreadyClaimedError(batch.now)
+        else:
+            wanted[key] = (report.participant_id, report.id)
+            claims[report] = key
+    if wanted:
+        held = await bind_claims(connection, wanted, batch.now)
+        for report, key in claims.items():
+            if key in held:
+                outcomes[report] = AlreadyClaimedError(held[key])
+    return claims
+
+
+def claim_key(secret: bytes, claim: tuple[str, str]) -> bytes:
+    """HMAC-SHA256 of a claim's scope and value, so that a table of claims tells nothing."""
+    return hmac.digest(secret, "\0".join(("claim", *claim)).encode(), "sha256")
+
+
+def _award(batch: _Batch, report: Report, verdict: Judged, claim: bytes | None) -> Action:
+    """Evaluate one acceptable action and post what it earns."""
+    book = batch.books[report.participant_id]
+    region = batch.deciding.regions.get(book.participant_id, "")
+    usage = batch.deciding.usage.setdefault(book.participant_id, {})
+    days = streak_days(book, verdict.local_date)
+    decision = evaluate(batch.rulebook, verdict, region=region, streak_days=days, usage=usage)
+    action = _row(batch, report, verdict, decision, book)
+    action.region, action.streak_days, action.claim_key = region, days, claim
+    for award in decision.awards:
+        for key, n, grams in award.counters:
+            used_n, used_g = usage.get(key, (0, 0))
+            usage[key] = batch.used[book.participant_id, key] = (used_n + n, used_g + grams)
+    if decision.energy_g:
+        post(
+            book,
+            Account.ISSUANCE,
+            Account.RIPENING,
+            decision.energy_g,
+            cause="action",
+            cause_id=action.id,
+            at=action.recorded_at,
+            facts_digest=action.facts_digest,
+        )
+        batch.bubbles.append(_bubble(action))
+    book.saved_g += decision.saved_g
+    mark_active(book, verdict.local_date)
+    batch.actions[action.participant_id, action.id] = action
+    return action
+
+
+def _row(batch: _Batch, report: Report, verdict: Judged, decision: Decision, book: Book) -> Action:
+    at = book.tick(batch.now)
+    book.action_seq += 1
+    ripens_at, expires_at, _ = _times(batch, at)
+    return Action(
+        report.participant_id,
+        report.id,
+        book.action_seq,
+        "action",
+        report.candidate.type,
+        report.candidate.occurred_at,
+        verdict.ends_at,
+        verdict.exclusive,
+        at,
+        ripens_at if decision.energy_g else None,
+        expires_at if decision.energy_g else None,
+        decision.saved_g,
+        decision.energy_g,
+        batch.rulebook.version,
+        0,
+        report.candidate.verified,
+        report.source,
+        report.candidate.reporter,
+        "",
+        None,
+        report.fingerprint,
+        facts_digest(book.salt or b"", report.canonical, batch.rulebook.sha256),
+        None,
+        report.candidate.attributes,
+        [_award_entry(award) for award in decision.awards],
+    )
+
+
+def _award_entry(award: Award) -> dict[str, object]:
+    """One award as `actions.awards` keeps it: enough to explain, to audit and to give back."""
+    entry: dict[str, object] = {
+        "rule": award.rule,
+        "saved_g": award.saved_g,
+        "energy_g": award.energy_g,
+        "limited_by": award.limited_by,
+        "counters": [[*key, n, grams] for key, n, grams in award.counters],
+    }
+    if award.failed:
+        entry["failed"] = True
+    return entry
+
+
+def facts_digest(salt: bytes, canonical: bytes, rulebook_sha256: str) -> bytes:
+    """HMAC-SHA256 of why an award is what it is: the report and the rules with their factors.
+
+    Keyed with the person's salt, so that erasing the salt leaves nothing to guess attributes from.
+    """
+    return hmac.digest(salt, canonical + rulebook_sha256.encode(), "sha256")
+
+
+def _times(batch: _Batch, at: datetime) -> tuple[datetime, datetime, date]:
+    """When energy booked at this time ripens and expires, and its day; mostly one a batch."""
+    known = batch.ripening.get(at)
+    if known is None:
+        program = batch.rulebook.program
+        ripens_at = program.ripens_at(at)
+        known = (ripens_at, program.expires_at(ripens_at), program.local_date(at))
+        batch.ripening[at] = known
+    return known
+
+
+def _bubble(action: Action) -> Bubble:
+    assert action.ripens_at is not None  # noqa: S101 - an action with energy has both times
+    assert action.expires_at is not None  # noqa: S101
+    return Bubble(
+        action.participant_id,
+        action.id,
+        action.energy_g,
+        action.energy_g,
+        0,
+        0,
+        0,
+        0,
+        action.ripens_at,
+        action.expires_at,
+        "action",
+        action.id,
+    )
+
+
+def _writes(batch: _Batch, lane: int) -> list[Write]:
+    """All that this batch changes, as the parts of one statement."""
+    if not batch.actions:
+        return []
+    changed = {owner: batch.books[owner] for owner, _ in batch.actions}
+    writes = [actions_write([*batch.actions.values()]), *book_writes([*changed.values()])]
+    if batch.bubbles:
+        writes.append(new_bubbles_write(batch.bubbles))
+    if batch.used:
+        writes.append(counters_write(batch.used))
+    return writes + _outbox(batch, lane)
+
+
+def _outbox(batch: _Batch, lane: int) -> list[Write]:
+    saved: dict[tuple[datetime, date], dict[tuple[UUID, str], int]] = defaultdict(
+        lambda: defaultdict(int)
+    )
+    for action in batch.actions.values():
+        if action.saved_g:
+            day = _times(batch, action.recorded_at)[2]
+            saved[batch.now, day][action.participant_id, action.region] += action.saved_g
+    return [
+        outbox_write(
+            lane,
+            at,
+            day.isoformat(),
+            [(owner, "saved", saved_g, region) for (owner, region), saved_g in people.items()],
+        )
+        for (at, day), people in saved.items()
+    ]

@@ -1,0 +1,42 @@
+"""From what an app sends to a report: its id and its fingerprint, both drawn before any lock."""
+
+import hashlib
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from service.actions.record import Report
+from service.ids import derived_uuid, uuid7
+from service.rules.judge import Candidate
+
+_canonical = msgspec.json.Encoder(order="sorted").encode
+
+
+def participant_report(
+    participant_id: UUID,
+    *,
+    type_: str,
+    occurred_at: datetime,
+    attributes: Mapping[str, Any],
+    reporter: str,
+    key: str | None,
+    now: datetime,
+) -> Report:
+    """What a person or their device reports. With a key the id follows from it: the key is the
+    action's identity for ever. Without one each report is an action of its own.
+    """
+    occurred_at = occurred_at.astimezone(UTC)
+    canonical = _canonical((type_, occurred_at, reporter, attributes))
+    return Report(
+        participant_id,
+        derived_uuid(participant_id.bytes, b"participant", key.encode()) if key else uuid7(now),
+        Candidate(type_, dict(attributes), occurred_at, reporter, False, None),
+        "participant",
+        hashlib.blake2b(canonical, digest_size=16).digest(),
+        canonical,
+        key is not None,
+        key or "",
+    )

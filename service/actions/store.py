@@ -1,0 +1,241 @@
+"""Rows of actions, counters and claims: read under the books' locks, written in one statement."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from functools import lru_cache
+from typing import Any
+from uuid import UUID
+
+from service.database import Connection, Write
+from service.ids import derived_uuid
+from service.rules.rulebook import CounterKey
+
+Usage = dict[CounterKey, tuple[int, int]]
+
+
+@dataclass(slots=True)
+class Action:
+    """A row of `actions`, in the order of its columns below. An answer is rendered from it alone."""
+
+    participant_id: UUID
+    id: UUID
+    seq: int
+    kind: str
+    type: str
+    occurred_at: datetime
+    ends_at: datetime | None
+    exclusive: bool
+    recorded_at: datetime
+    ripens_at: datetime | None
+    expires_at: datetime | None
+    saved_g: int
+    energy_g: int
+    rulebook_version: int
+    streak_days: int
+    verified: bool
+    source: str
+    reporter: str
+    region: str
+    reverses: UUID | None
+    fingerprint: bytes
+    facts_digest: bytes
+    claim_key: bytes | None
+    attributes: Mapping[str, Any] | None
+    awards: Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Trip:
+    """The minutes that an exclusive action fills: [starts_at, ends_at)."""
+
+    starts_at: datetime
+    ends_at: datetime
+
+
+@dataclass(slots=True)
+class Deciding:
+    """What decides on a batch, read after its books were locked."""
+
+    twins: set[tuple[UUID, UUID]]
+    usage: dict[UUID, Usage]
+    trips: dict[UUID, list[Trip]]
+    regions: dict[UUID, str]
+
+
+def reversal_id(action_id: UUID) -> UUID:
+    """The id of the row that reverses this action: one action, one reversal."""
+    return derived_uuid(b"reversal", action_id.bytes)
+
+
+async def read_deciding(
+    connection: Connection,
+    *,
+    people: Sequence[UUID],
+    keyed: Sequence[tuple[UUID, UUID]],
+    counters: Sequence[tuple[UUID, CounterKey]],
+    trips: Sequence[tuple[UUID, datetime, datetime]],
+) -> Deciding:
+    """Twins, counters, exclusive trips in reach and regions, in one statement."""
+    rows = await connection.fetch(
+        _READ,
+        people,
+        [owner for owner, _ in keyed],
+        [action_id for _, action_id in keyed],
+        [owner for owner, _ in counters],
+        [key.counter for _, key in counters],
+        [key.period for _, key in counters],
+        [key.by_key for _, key in counters],
+        [owner for owner, _, _ in trips],
+        [starts_at for _, starts_at, _ in trips],
+        [ends_at for _, _, ends_at in trips],
+        [starts_at - TRIP_MAX for _, starts_at, _ in trips],
+    )
+    deciding = Deciding(set(), {}, {}, {})
+    for kind, owner, action_id, first, second, third, n, grams, starts_at, ends_at in rows:
+        if kind == _COUNTER:
+            key = CounterKey(first, second, third)
+            deciding.usage.setdefault(owner, {})[key] = (n, grams)
+        elif kind == _REGION:
+            deciding.regions[owner] = first
+        elif kind == _TWIN:
+            deciding.twins.add((owner, action_id))
+        else:
+            deciding.trips.setdefault(owner, []).append(Trip(starts_at, ends_at))
+    return deciding
+
+
+async def read_actions(
+    connection: Connection, keys: Iterable[tuple[UUID, UUID]]
+) -> dict[tuple[UUID, UUID], Action]:
+    """These actions and reversals, by participant and id; what is not there is left out."""
+    pairs = list(keys)
+    rows = await connection.fetch(
+        _READ_ROWS, [owner for owner, _ in pairs], [action_id for _, action_id in pairs]
+    )
+    return {(row[0], row[1]): Action(*row) for row in rows}
+
+
+async def bind_claims(
+    connection: Connection, wanted: Mapping[bytes, tuple[UUID, UUID]], now: datetime
+) -> dict[bytes, datetime]:
+    """Bind each claim key to its (participant, action), in key order, in one statement.
+
+    Gives back those that somebody else holds, with the time since when.
+    """
+    keys = sorted(wanted)
+    await connection.execute(
+        _BIND,
+        keys,
+        [wanted[key][0] for key in keys],
+        [wanted[key][1] for key in keys],
+        now,
+    )
+    rows = await connection.fetch(_READ_CLAIMS, keys)
+    return {
+        key: bound_at
+        for key, participant_id, action_id, bound_at in rows
+        if (participant_id, action_id) != wanted[key]
+    }
+
+
+def actions_write(actions: Sequence[Action]) -> Write:
+    """Insert these rows."""
+    columns = [
+        [getattr(action, column) for action in actions] for column in Action.__dataclass_fields__
+    ]
+    return Write(_ADD_ACTIONS, tuple(columns))
+
+
+def counters_write(used: Mapping[tuple[UUID, CounterKey], tuple[int, int]]) -> Write:
+    """Store the totals of these counters, as computed under their books' locks."""
+    return Write(
+        _SET_COUNTERS,
+        (
+            [owner for owner, _ in used],
+            [key.counter for _, key in used],
+            [key.period for _, key in used],
+            [key.by_key for _, key in used],
+            [n for n, _ in used.values()],
+            [grams for _, grams in used.values()],
+            [last_day(key.period) for _, key in used],
+        ),
+    )
+
+
+@lru_cache(maxsize=4096)
+def last_day(period: str) -> date | None:
+    """The last local day of a period such as 2026-11-21, 2026-W47, 2026-11 or 2026; None: ever."""
+    if period == "ever":
+        return None
+    if "W" in period:
+        return date.fromisoformat(f"{period}-7")
+    parts = [int(part) for part in period.split("-")]
+    if len(parts) == 3:  # noqa: PLR2004 - year, month, day
+        return date(*parts)
+    year, month = parts[0], parts[1] if len(parts) > 1 else 12
+    following = date(year + month // 12, month % 12 + 1, 1)
+    return following - timedelta(days=1)
+
+
+TRIP_MAX = timedelta(hours=24)
+
+_REGION, _COUNTER, _TWIN = 0, 1, 2
+
+_READ = """
+SELECT 0, p.participant_id, NULL::uuid, coalesce(p.region, ''), NULL, NULL,
+    NULL::bigint, NULL::bigint, NULL::timestamptz, NULL::timestamptz
+FROM participants p WHERE p.participant_id = ANY($1::uuid[])
+UNION ALL
+SELECT 1, c.participant_id, NULL, c.counter, c.period, c.by_key, c.n, c.grams, NULL, NULL
+FROM unnest($4::uuid[], $5::text[], $6::text[], $7::text[])
+    AS k (participant_id, counter, period, by_key)
+JOIN counters c ON c.participant_id = k.participant_id AND c.counter = k.counter
+    AND c.period = k.period AND c.by_key = k.by_key
+UNION ALL
+SELECT 2, a.participant_id, a.id, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+FROM unnest($2::uuid[], $3::uuid[]) AS k (participant_id, id)
+JOIN actions a ON a.participant_id = k.participant_id AND a.id = k.id
+UNION ALL
+SELECT 3, a.participant_id, a.id, NULL, NULL, NULL, NULL, NULL, a.occurred_at, a.ends_at
+FROM unnest($8::uuid[], $9::timestamptz[], $10::timestamptz[], $11::timestamptz[])
+    AS t (participant_id, starts_at, ends_at, earliest)
+JOIN actions a ON a.participant_id = t.participant_id
+    AND a.occurred_at >= t.earliest AND a.occurred_at < t.ends_at
+WHERE a.exclusive AND a.kind = 'action' AND a.ends_at > t.starts_at
+    AND NOT EXISTS (
+        SELECT FROM actions r WHERE r.participant_id = a.participant_id
+            AND r.occurred_at = a.occurred_at AND r.reverses = a.id)"""
+
+_COLUMNS = ", ".join(Action.__dataclass_fields__)
+
+_READ_ROWS = f"""
+SELECT {_COLUMNS} FROM actions
+JOIN unnest($1::uuid[], $2::uuid[]) AS k (participant_id, id) USING (participant_id, id)"""  # noqa: S608
+
+_ADD_ACTIONS = f"""
+INSERT INTO actions ({_COLUMNS})
+SELECT * FROM unnest(
+    $1::uuid[], $2::uuid[], $3::bigint[], $4::text[], $5::text[], $6::timestamptz[],
+    $7::timestamptz[], $8::boolean[], $9::timestamptz[], $10::timestamptz[], $11::timestamptz[],
+    $12::bigint[], $13::bigint[], $14::integer[], $15::integer[], $16::boolean[], $17::text[],
+    $18::text[], $19::text[], $20::uuid[], $21::bytea[], $22::bytea[], $23::bytea[],
+    $24::jsonb[], $25::jsonb[])"""  # noqa: S608 - constant columns
+
+_SET_COUNTERS = """
+INSERT INTO counters (participant_id, counter, period, by_key, n, grams, ends_on)
+SELECT * FROM unnest(
+    $1::uuid[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::date[])
+ON CONFLICT (participant_id, counter, period, by_key)
+DO UPDATE SET n = excluded.n, grams = excluded.grams"""
+
+_BIND = """
+INSERT INTO claims (claim_key, participant_id, action_id, bound_at)
+SELECT k.claim_key, k.participant_id, k.action_id, $4
+FROM unnest($1::bytea[], $2::uuid[], $3::uuid[]) AS k (claim_key, participant_id, action_id)
+ORDER BY k.claim_key
+ON CONFLICT DO NOTHING"""
+
+_READ_CLAIMS = """
+SELECT claim_key, participant_id, action_id, bound_at FROM claims
+WHERE claim_key = ANY($1::bytea[])"""

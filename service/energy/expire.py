@@ -1,0 +1,55 @@
+"""Expiry: energy that nobody collected in time is booked away, by a transfer like any other."""
+
+from datetime import UTC, datetime
+
+from service.database import Database, write_all
+from service.energy.bubbles import changed_bubbles_write, owners_of_expired, read_expired_bubbles
+from service.ledger.accounts import Account
+from service.ledger.books import book_writes, lock_free_books, post
+
+BOOKS_MAX = 200
+_EVER = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+async def expire_due(
+    database: Database, now: datetime, *, after: datetime = _EVER
+) -> tuple[int, bool]:
+    """Expire every bubble whose time ended between `after` and now.
+
+    Gives how many were, and whether all are done: a book that somebody holds is left for the next
+    sweep. People are chosen without locks, then their books are locked in order, at most 200 a
+    transaction. After a complete sweep the next one may begin an hour before it, so that bubbles
+    that ended long ago are not looked at again.
+    """
+    expired = 0
+    while True:
+        found, locked, done = await _expire_some(database, now, after)
+        expired += done
+        if found < BOOKS_MAX or not locked:
+            return expired, locked == found
+
+
+async def _expire_some(database: Database, now: datetime, after: datetime) -> tuple[int, int, int]:
+    async with database.transaction() as connection:
+        owners = await owners_of_expired(connection, after, now, BOOKS_MAX)
+        if not owners:
+            return 0, 0, 0
+        books = await lock_free_books(connection, owners)
+        bubbles = await read_expired_bubbles(connection, books, now)
+        for bubble in bubbles:
+            book = books[bubble.participant_id]
+            post(
+                book,
+                Account.RIPENING,
+                Account.EXPIRED,
+                bubble.remaining_g,
+                cause="expire",
+                cause_id=bubble.id,
+                at=book.tick(now),
+            )
+            bubble.expired_g += bubble.remaining_g
+            bubble.remaining_g = 0
+        if bubbles:
+            changed = [book for book in books.values() if book.posted]
+            await write_all(connection, [*book_writes(changed), changed_bubbles_write(bubbles)])
+        return len(owners), len(books), len(bubbles)
