@@ -1,0 +1,32 @@
+"""Brings a database to the form that this version of the program wants."""
+
+import asyncio
+from pathlib import Path
+
+import asyncpg
+from alembic import command
+from alembic.config import Config
+
+_FOLDER = Path(__file__).parent.parent / "migrations"
+_LOCK = 7_295_041  # any number, the same in every process
+
+
+async def migrate(database_url: str, revision: str = "head") -> None:
+    """Run the pending migrations, all in one transaction.
+
+    Two processes may do so at once: the second one waits and finds nothing to do.
+    """
+    connection = await asyncpg.connect(database_url)
+    try:
+        await connection.execute("SELECT pg_advisory_lock($1)", _LOCK)
+        # In a thread: alembic is synchronous, and its environment runs a loop of its own.
+        await asyncio.to_thread(_upgrade, database_url, revision)
+    finally:
+        await connection.close()
+
+
+def _upgrade(database_url: str, revision: str) -> None:
+    configuration = Config()
+    configuration.set_main_option("script_location", str(_FOLDER))
+    configuration.attributes["database_url"] = database_url
+    command.upgrade(configuration, revision)

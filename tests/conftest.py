@@ -1,0 +1,208 @@
+"""Real servers for all tests: one PostgreSQL and one Redis a run, a database of its own a module.
+
+The process that pytest was called in starts them; the workers of pytest-xdist learn the addresses
+from it. The first that needs a database lets the migrations make a template, from which every
+other is cloned. A module that wants an empty database for each test says
+
+    @pytest.fixture
+    def database_url(fresh_database_url):
+        return fresh_database_url
+"""
+
+import asyncio
+import fcntl
+import importlib
+import os
+import shutil
+import tempfile
+import uuid
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+import httpx
+import msgspec
+import pytest
+from redis.asyncio import Redis
+
+from service.database import open_database
+from service.embedded import Servers, started_servers
+from service.embedded.home import Home
+from service.migrate import migrate
+from service.settings import Settings
+
+_TEMPLATE = "saxaul_template"
+_ROOT = Path(__file__).parent.parent
+_servers_key = pytest.StashKey[Servers]()
+_home_key = pytest.StashKey[Path]()
+_stack_key = pytest.StashKey[tuple[asyncio.Runner, AsyncExitStack]]()
+
+
+def pytest_configure(config):
+    for variable in [name for name in os.environ if name.startswith("SAXAUL_")]:
+        del os.environ[variable]
+    if handed := getattr(config, "workerinput", {}).get("saxaul_servers"):
+        config.stash[_servers_key] = msgspec.convert(handed, Servers)
+        config.stash[_home_key] = Path(config.workerinput["saxaul_home"])
+        return
+    path = Path(tempfile.mkdtemp(prefix="saxaul-test-"))
+    home = Home(path)
+    assert home.take_lock()
+    runner, stack = asyncio.Runner(), AsyncExitStack()
+    starting = started_servers(Settings(), home, what="tests", durable=False)
+    config.stash[_servers_key] = runner.run(stack.enter_async_context(starting))
+    config.stash[_home_key] = path
+    config.stash[_stack_key] = (runner, stack)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node):
+    node.workerinput["saxaul_servers"] = msgspec.to_builtins(node.config.stash[_servers_key])
+    node.workerinput["saxaul_home"] = str(node.config.stash[_home_key])
+
+
+def pytest_unconfigure(config):
+    if started := config.stash.get(_stack_key, None):
+        runner, stack = started
+        runner.run(stack.aclose())
+        runner.close()
+        shutil.rmtree(config.stash[_home_key], ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def servers(request):
+    """The addresses of the run's PostgreSQL and Redis."""
+    return request.config.stash[_servers_key]
+
+
+@pytest.fixture(scope="session")
+async def template_database(request, servers):
+    """The name of a database as the migrations make it; nobody may stay connected to it."""
+    with (request.config.stash[_home_key] / "template.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if await _execute(servers.database_url, f"CREATE DATABASE {_TEMPLATE}"):
+            await migrate(_with_database(servers.database_url, _TEMPLATE))
+    return _TEMPLATE
+
+
+async def _execute(url, statement):
+    """Run one statement on a connection of its own; False when what it makes is there already."""
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(statement)
+    except asyncpg.DuplicateDatabaseError:
+        return False
+    finally:
+        await connection.close()
+    return True
+
+
+def _with_database(url, name):
+    return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
+
+
+@asynccontextmanager
+async def _cloned(servers, template):
+    name = f"t_{uuid.uuid4().hex}"
+    await _execute(
+        servers.database_url, f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY"
+    )
+    yield _with_database(servers.database_url, name)
+    await _execute(servers.database_url, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="module")
+async def database_url(servers, template_database):
+    """A migrated database for the tests of one module."""
+    async with _cloned(servers, template_database) as url:
+        yield url
+
+
+@pytest.fixture
+async def fresh_database_url(servers, template_database):
+    """A migrated database for one test."""
+    async with _cloned(servers, template_database) as url:
+        yield url
+
+
+@pytest.fixture
+async def empty_database_url(servers):
+    """A database without a table, for the tests of the migrations."""
+    async with _cloned(servers, "template0") as url:
+        yield url
+
+
+@pytest.fixture
+def settings(tmp_path, servers, database_url):
+    """Settings of a development instance on the test's database, with its own Redis prefix."""
+    return Settings(
+        home=tmp_path / "home",
+        database_url=database_url,
+        redis_url=servers.redis_url,
+        redis_prefix=f"t{uuid.uuid4().hex}:",
+        rules_dir=_ROOT / "rules",
+        secret_key="a key of the tests, 32 characters",
+    )
+
+
+@pytest.fixture
+async def database(settings):
+    """Both doors to the test's database."""
+    opened = await open_database(settings, settings.database_url)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def redis(settings):
+    """The run's Redis; the test's keys begin with `settings.redis_prefix` and vanish with it."""
+    async with Redis.from_url(settings.redis_url) as client:
+        yield client
+        async for key in client.scan_iter(match=f"{settings.redis_prefix}*", count=1000):
+            await client.delete(key)
+
+
+@asynccontextmanager
+async def running_app(settings):
+    """The application as one process serves it, its start and its end in one task."""
+    app = importlib.import_module("service.app").create_app(settings)
+    started, ending = asyncio.Event(), asyncio.Event()
+
+    async def live():
+        async with app.lifespan():
+            started.set()
+            await ending.wait()
+
+    task = asyncio.create_task(live())
+    waiting = asyncio.create_task(started.wait())
+    try:
+        await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        if started.is_set():
+            yield app
+    finally:
+        ending.set()
+        waiting.cancel()
+        await task
+
+
+@asynccontextmanager
+async def client_of(app):
+    """An HTTP client in the same loop, from this machine, which sees faults as answers."""
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=("127.0.0.1", 50_000))
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as client:
+        yield client
+
+
+@pytest.fixture
+async def app(settings):
+    """The running application on the test's own database."""
+    async with running_app(settings) as running:
+        yield running
+
+
+@pytest.fixture
+async def client(app):
+    """An HTTP client of `app`."""
+    async with client_of(app) as made:
+        yield made
