@@ -357,7 +357,7 @@ def upgrade() -> None:
         sa.Column("image_url", sa.Text(), nullable=True),
         sa.Column("price_g", sa.BigInteger(), nullable=False),
         sa.Column("capacity", sa.Integer(), nullable=False),
-        sa.Column("funded", sa.Integer(), nullable=False),
+        sa.Column("funded", sa.Integer(), nullable=True),
         sa.Column("season_from", sa.Date(), nullable=True),
         sa.Column("season_until", sa.Date(), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
@@ -367,7 +367,11 @@ def upgrade() -> None:
         ),
         sa.CheckConstraint("price_g > 0", name=op.f("ck_projects_price_is_positive")),
         sa.CheckConstraint(
-            "season_until > season_from", name=op.f("ck_projects_season_ends_after_it_began")
+            "(season_from IS NULL) = (season_until IS NULL)",
+            name=op.f("ck_projects_season_has_both_ends"),
+        ),
+        sa.CheckConstraint(
+            "season_until >= season_from", name=op.f("ck_projects_season_ends_after_it_began")
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_projects")),
     )
@@ -462,11 +466,8 @@ def upgrade() -> None:
         sa.Column("step", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("status", sa.Text(), nullable=False),
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("note", sa.Text(), nullable=True),
         sa.Column("plot_id", sa.Uuid(), nullable=True),
-        sa.Column(
-            "evidence", postgresql.JSONB(astext_type=sa.Text()), server_default="[]", nullable=False
-        ),
+        sa.Column("evidence_id", sa.Uuid(), nullable=True),
         sa.CheckConstraint(
             "status IN ('pledged', 'allocated', 'planted', 'verified', 'lost', 'replaced', 'cancelled')",
             name=op.f("ck_tree_steps_status_is_known"),
@@ -483,6 +484,13 @@ def upgrade() -> None:
         sa.Column("status", sa.Text(), nullable=False),
         sa.Column("price_g", sa.BigInteger(), nullable=False),
         sa.Column("pledged_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("step", sa.Integer(), server_default="1", nullable=False),
+        sa.Column("pledged_seq", sa.BigInteger(), nullable=False),
+        sa.Column("planted_seq", sa.BigInteger(), nullable=True),
+        sa.CheckConstraint(
+            "planted_seq IS NOT NULL OR status NOT IN ('planted', 'verified')",
+            name=op.f("ck_trees_planted_is_paid"),
+        ),
         sa.CheckConstraint(
             "plot_id IS NOT NULL OR status IN ('pledged', 'cancelled')",
             name=op.f("ck_trees_allocated_has_plot"),
@@ -514,12 +522,24 @@ def upgrade() -> None:
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("position", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
         sa.Column("area_m2", sa.Double(), nullable=False),
+        sa.Column("to_allocate", sa.Integer(), server_default="0", nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.CheckConstraint("area_m2 > 0", name=op.f("ck_plots_area_is_positive")),
+        sa.CheckConstraint("to_allocate >= 0", name=op.f("ck_plots_to_allocate_not_negative")),
         sa.ForeignKeyConstraint(["project_id"], ["projects.id"], name=op.f("fk_plots_project_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_plots")),
     )
     op.create_index(op.f("ix_plots_project_id"), "plots", ["project_id"], unique=False)
+    op.create_table(
+        "plot_evidence",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("plot_id", sa.Uuid(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("items", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.ForeignKeyConstraint(["plot_id"], ["plots.id"], name=op.f("fk_plot_evidence_plot_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_plot_evidence")),
+    )
+    op.create_index(op.f("ix_plot_evidence_plot_id"), "plot_evidence", ["plot_id"], unique=False)
     _refuse_changes()
 
 
@@ -564,6 +584,8 @@ def _refuse_changes() -> None:
 
 def downgrade() -> None:
     op.execute("SELECT set_config('citus.multi_shard_modify_mode', 'sequential', true)")
+    op.drop_index(op.f("ix_plot_evidence_plot_id"), table_name="plot_evidence")
+    op.drop_table("plot_evidence")
     op.drop_index(op.f("ix_plots_project_id"), table_name="plots")
     op.drop_table("plots")
     op.drop_index(op.f("ix_trees_project_id_status_pledged_at"), table_name="trees")

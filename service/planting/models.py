@@ -23,7 +23,10 @@ STATUSES = "('pledged', 'allocated', 'planted', 'verified', 'lost', 'replaced', 
 
 
 class Project(Base):
-    """A planting project as people see it; rarely written (a reference table on Citus)."""
+    """A planting project as people see it; rarely written (a reference table on Citus).
+
+    Without `funded` all of its capacity is paid for; a season's last day belongs to it.
+    """
 
     __tablename__ = "projects"
 
@@ -36,7 +39,7 @@ class Project(Base):
     image_url: Mapped[str | None] = mapped_column(Text)
     price_g: Mapped[int] = mapped_column(BigInteger)
     capacity: Mapped[int] = mapped_column(Integer)
-    funded: Mapped[int] = mapped_column(Integer)
+    funded: Mapped[int | None] = mapped_column(Integer)
     season_from: Mapped[date | None] = mapped_column(Date)
     season_until: Mapped[date | None] = mapped_column(Date)
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
@@ -45,12 +48,19 @@ class Project(Base):
         CheckConstraint("price_g > 0", name="price_is_positive"),
         CheckConstraint("capacity > 0", name="capacity_is_positive"),
         CheckConstraint("funded BETWEEN 0 AND capacity", name="funded_within_capacity"),
-        CheckConstraint("season_until > season_from", name="season_ends_after_it_began"),
+        CheckConstraint("season_until >= season_from", name="season_ends_after_it_began"),
+        CheckConstraint(
+            "(season_from IS NULL) = (season_until IS NULL)", name="season_has_both_ends"
+        ),
     )
 
 
 class Stock(Base):
-    """How many trees of a project are promised and how far they are; the last row a pledge locks."""
+    """How many trees of a project are promised and how far they are; the last row a pledge locks.
+
+    `pledged` counts every tree that is not cancelled, `planted` those of them that stand, `verified`
+    those that somebody looked at.
+    """
 
     __tablename__ = "stock"
 
@@ -68,7 +78,11 @@ class Stock(Base):
 
 
 class Plot(Base):
-    """A piece of land of a project, with its position as GeoJSON."""
+    """A piece of land of a project, with its position as GeoJSON.
+
+    `to_allocate` is what an allocation over many people still has to do: more than 0 between its
+    chunks, and after a crash, until the next call ends it.
+    """
 
     __tablename__ = "plots"
 
@@ -77,10 +91,12 @@ class Plot(Base):
     name: Mapped[str] = mapped_column(Text)
     position: Mapped[dict[str, Any]] = mapped_column(JSONB)
     area_m2: Mapped[float]
+    to_allocate: Mapped[int] = mapped_column(Integer, server_default="0")
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
 
     __table_args__ = (
         CheckConstraint("area_m2 > 0", name="area_is_positive"),
+        CheckConstraint("to_allocate >= 0", name="to_allocate_not_negative"),
         Index(None, "project_id"),
     )
 
@@ -106,7 +122,11 @@ class Pledge(Base):
 
 
 class Tree(Base):
-    """One promised tree and where it stands; its number is public proof."""
+    """One promised tree and where it stands; its number is public proof.
+
+    `pledged_seq` and `planted_seq` name the transfers of its owner's book that reserved and spent its
+    grams: they are spent once, also when the tree was lost and planted again.
+    """
 
     __tablename__ = "trees"
 
@@ -118,10 +138,17 @@ class Tree(Base):
     status: Mapped[str] = mapped_column(Text)
     price_g: Mapped[int] = mapped_column(BigInteger)
     pledged_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    step: Mapped[int] = mapped_column(Integer, server_default="1")
+    pledged_seq: Mapped[int] = mapped_column(BigInteger)
+    planted_seq: Mapped[int | None] = mapped_column(BigInteger)
 
     __table_args__ = (
         CheckConstraint(f"status IN {STATUSES}", name="status_is_known"),
         CheckConstraint("price_g > 0", name="price_is_positive"),
+        CheckConstraint(
+            "planted_seq IS NOT NULL OR status NOT IN ('planted', 'verified')",
+            name="planted_is_paid",
+        ),
         CheckConstraint(
             "plot_id IS NOT NULL OR status IN ('pledged', 'cancelled')", name="allocated_has_plot"
         ),
@@ -141,7 +168,7 @@ class TreeNumber(Base):
 
 
 class TreeStep(Base):
-    """One change of a tree: append-only, with its evidence."""
+    """One change of a tree, append-only: a trigger refuses UPDATE, DELETE, TRUNCATE."""
 
     __tablename__ = "tree_steps"
 
@@ -150,8 +177,20 @@ class TreeStep(Base):
     step: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
     status: Mapped[str] = mapped_column(Text)
     at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
-    note: Mapped[str | None] = mapped_column(Text)
     plot_id: Mapped[UUID | None]
-    evidence: Mapped[list[dict[str, Any]]] = mapped_column(JSONB, server_default="[]")
+    evidence_id: Mapped[UUID | None]
 
     __table_args__ = (CheckConstraint(f"status IN {STATUSES}", name="status_is_known"),)
+
+
+class PlotEvidence(Base):
+    """What an operator showed for one step of a plot's trees; stored once for all of them."""
+
+    __tablename__ = "plot_evidence"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    plot_id: Mapped[UUID] = mapped_column(ForeignKey("plots.id"))
+    at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    items: Mapped[list[dict[str, Any]]] = mapped_column(JSONB)
+
+    __table_args__ = (Index(None, "plot_id"),)
