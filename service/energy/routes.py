@@ -1,0 +1,165 @@
+"""Bubbles over HTTP: list them, collect one, collect all that is ripe."""
+
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+import msgspec
+from litestar import Response, get, post
+from litestar.handlers import HTTPRouteHandler
+
+from service.auth import caller
+from service.database import Connection
+from service.energy.collect import Collected, collect_bubble, collect_ripe_bubbles
+from service.energy.queries import list_bubbles
+from service.idempotency import Answer, once
+from service.ledger.balances import Balances, balances_of
+from service.outbox import lane_of
+from service.pages import Page, decode_cursor, encode_cursor
+from service.parts import parts
+from service.wire import (
+    Listing,
+    NoFields,
+    Request,
+    answered,
+    idempotency_key,
+    opens,
+    path_uuid,
+    read_body,
+    read_query,
+)
+
+
+class Origin(msgspec.Struct, frozen=True):
+    """Where a bubble's energy comes from, and the id of it."""
+
+    kind: Literal["action", "gift"]
+    id: UUID
+
+
+class BubbleAnswer(msgspec.Struct, frozen=True):
+    """A bubble that still holds grams."""
+
+    id: UUID
+    energy_g: int
+    remaining_g: int
+    state: Literal["ripening", "ripe"]
+    ripens_at: datetime
+    expires_at: datetime
+    origin: Origin
+
+
+class CollectAnswer(msgspec.Struct, frozen=True):
+    """What was collected from one bubble, and the balances afterwards."""
+
+    collected_g: int
+    balances: Balances
+
+
+class CollectAllAnswer(msgspec.Struct, frozen=True):
+    """What was collected, from how many bubbles, and the balances afterwards."""
+
+    collected_g: int
+    bubbles: int
+    balances: Balances
+
+
+@get(
+    "/v1/me/bubbles",
+    operation_id="listBubbles",
+    **opens("participant", query=Page),
+)
+async def list_my_bubbles(request: Request) -> Listing[BubbleAnswer]:
+    """My bubbles that still hold energy, the first to ripen first."""
+    page = read_query(request, Page)
+    shared = parts(request)
+    participant_id = caller(request).participant_id
+    now = shared.clock.now()
+    kind = f"bubbles:{participant_id}"
+    secret = shared.settings.secret_key
+    after = decode_cursor(secret, kind, page.cursor, tuple[datetime, UUID]) if page.cursor else None
+    async with shared.database.sessions() as session:
+        rows = await list_bubbles(
+            session, participant_id, now=now, after=after, limit=page.limit + 1
+        )
+    items = [
+        BubbleAnswer(
+            row.id,
+            row.energy_g,
+            row.remaining_g,
+            "ripe" if row.ripens_at <= now else "ripening",
+            row.ripens_at,
+            row.expires_at,
+            Origin("action" if row.origin == "action" else "gift", row.origin_id),
+        )
+        for row in rows[: page.limit]
+    ]
+    last = rows[page.limit - 1] if len(rows) > page.limit else None
+    return Listing(items, encode_cursor(secret, kind, (last.ripens_at, last.id)) if last else None)
+
+
+@post(
+    "/v1/me/bubbles/{bubble_id:str}/collect",
+    status_code=200,
+    operation_id="collectBubble",
+    **opens(
+        "participant",
+        body=NoFields,
+        answer=CollectAnswer,
+        problems=("bubble-not-ripe", "bubble-expired", "bubble-empty"),
+    ),
+)
+async def collect_one(request: Request, bubble_id: str) -> Response[bytes]:
+    """Collect one ripe bubble."""
+    wanted = path_uuid(bubble_id)
+    shared = parts(request)
+    participant_id = caller(request).participant_id
+
+    async def effect(connection: Connection) -> Answer:
+        collected = await collect_bubble(
+            connection,
+            participant_id,
+            wanted,
+            now=shared.clock.now(),
+            local_date=shared.rulebooks.active.program.local_date,
+            lane=lane_of(participant_id, shared.settings.lanes),
+        )
+        return _answer(CollectAnswer(collected.collected_g, balances_of(collected.book)))
+
+    await read_body(request, NoFields)
+    key = idempotency_key(request, await request.body())
+    return answered(await once(shared.database, key, shared.clock.real_now(), effect))
+
+
+@post(
+    "/v1/me/bubbles/collect",
+    status_code=200,
+    operation_id="collectAllBubbles",
+    **opens("participant", body=NoFields, answer=CollectAllAnswer),
+)
+async def collect_all(request: Request) -> Response[bytes]:
+    """Collect every ripe bubble."""
+    shared = parts(request)
+    participant_id = caller(request).participant_id
+
+    async def effect(connection: Connection) -> Answer:
+        collected: Collected = await collect_ripe_bubbles(
+            connection,
+            participant_id,
+            now=shared.clock.now(),
+            local_date=shared.rulebooks.active.program.local_date,
+            lane=lane_of(participant_id, shared.settings.lanes),
+        )
+        balances = balances_of(collected.book)
+        return _answer(CollectAllAnswer(collected.collected_g, collected.bubbles, balances))
+
+    await read_body(request, NoFields)
+    key = idempotency_key(request, await request.body())
+    return answered(await once(shared.database, key, shared.clock.real_now(), effect))
+
+
+def _answer(struct: msgspec.Struct) -> Answer:
+    return Answer(200, msgspec.json.encode(struct))
+
+
+routes: list[HTTPRouteHandler] = [list_my_bubbles, collect_one, collect_all]
