@@ -1,27 +1,72 @@
 """The `saxaul` command: one group, to which every part of the program adds its commands."""
 
+import asyncio
 import sys
+from functools import partial
 
 import click
 
-from service.settings import SettingsError, explain_settings, load_settings, unknown_variables
+from service.embedded import needs_embedded, reset_home, servers
+from service.embedded.children import EmbeddedError
+from service.settings import (
+    SettingsError,
+    explain_settings,
+    load_settings,
+    unknown_variables,
+    with_secret_key,
+)
+from service.supervise import RunError, prepare, run, serve_api
 
 
 class _Commands(click.Group):
-    """Says a fault of the settings in plain lines; every other exception stays what it is."""
+    """Says in plain lines what a person can mend; every other exception stays what it is."""
 
     def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
-        except SettingsError as error:
-            for problem in error.problems:
-                click.echo(problem, err=True)
+        except (SettingsError, EmbeddedError, RunError) as error:
+            click.echo(str(error), err=True)
             sys.exit(1)
 
 
 @click.group(cls=_Commands)
 def main() -> None:
     """Saxaul, a backend for personal carbon points."""
+
+
+@main.command("run")
+def run_all() -> None:
+    """Start everything: servers, migrations, API and worker. Ctrl-C stops it."""
+    asyncio.run(run(with_secret_key(load_settings()), partial(click.echo)))
+
+
+@main.command("api")
+def run_api() -> None:
+    """Serve the API only, on servers that run already."""
+    serve_api(load_settings())
+
+
+@main.command("migrate")
+def migrate_database() -> None:
+    """Bring the database to the form that this version wants."""
+
+    async def migrate_found() -> None:
+        settings = load_settings()
+        async with servers(settings, "saxaul migrate") as found:
+            await prepare(settings, found)
+
+    asyncio.run(migrate_found())
+
+
+@main.command("reset")
+def reset() -> None:
+    """Empty the state folder: people, grams, keys, everything embedded."""
+    settings = load_settings()
+    if not needs_embedded(settings):
+        click.echo("SAXAUL_DATABASE_URL is set: only embedded servers are reset.", err=True)
+        sys.exit(1)
+    reset_home(settings)
+    click.echo(f"{settings.home} is empty")
 
 
 @main.group()
@@ -33,13 +78,12 @@ def config() -> None:
 def show_config() -> None:
     """Print every setting: variable, value (secrets masked), default, meaning."""
     for setting in explain_settings(load_settings()):
-        default = setting.default or "empty"
         click.echo(f"{setting.variable} = {setting.value}")
-        click.echo(f"    default: {default}")
+        click.echo(f"    default: {setting.default or 'empty'}")
         click.echo(f"    {setting.meaning}")
     for variable in unknown_variables():
         click.echo(f"{variable} is set and means nothing here.", err=True)
 
 
 if __name__ == "__main__":
-    main()
+    main(prog_name="saxaul")

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 
 from msgspec import Struct
 
+from service.embedded.account import data_folder
 from service.embedded.children import EmbeddedError, end_leftover
 from service.embedded.home import Home, Running
 from service.embedded.postgres import Postgres, start_postgres, stop_postgres
@@ -109,6 +110,18 @@ async def started_servers(
         if postgres is not None:
             await stop_postgres(postgres)
         home.forget()
+
+
+def reset_home(settings: Settings) -> None:
+    """Remove all embedded state. Raises EmbeddedError when an instance uses it."""
+    home = take_home(settings)
+    try:
+        elsewhere = data_folder(home.path).parent
+        home.empty(*([elsewhere] if elsewhere != home.path else []))
+    except OSError as error:
+        raise EmbeddedError(f"cannot remove {error.filename}: {error.strerror}.") from error
+    finally:
+        home.free_lock()
 
 
 async def _end_leftovers(home: Home) -> None:

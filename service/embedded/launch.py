@@ -14,6 +14,12 @@ _PR_SET_PDEATHSIG = 1
 _NOT_STARTED = 127
 
 
+def die_with_parent(death_signal: int) -> None:
+    """Ask the kernel for this signal when the parent ends in any way; other than Linux cannot."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, death_signal)
+
+
 def become(parent: int, death_signal: int, owner: str, command: list[str]) -> None:
     """Turn this process into `command`, as the user "uid:gid" (or "" for the same user)."""
     if owner:
@@ -21,8 +27,7 @@ def become(parent: int, death_signal: int, owner: str, command: list[str]) -> No
         os.setgroups([])
         os.setgid(gid)
         os.setuid(uid)
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, death_signal)
+    die_with_parent(death_signal)
     if os.getppid() != parent:
         sys.exit(_NOT_STARTED)
     os.execv(command[0], command)  # noqa: S606 - the command comes from our own code, no shell

@@ -1,0 +1,221 @@
+"""`saxaul run`: servers, migrations, API and worker as one thing that starts and stops whole."""
+
+import asyncio
+import errno
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import asyncpg
+import httpx
+from granian import Granian
+from granian.constants import HTTPModes, Interfaces, Loops
+from granian.log import LogLevels
+
+from service.embedded import Servers, needs_embedded, servers, started_servers, take_home
+from service.embedded.children import start_child, stop_child
+from service.migrate import migrate
+from service.settings import Settings
+
+_READY_S = 60.0
+# The worker comes back after 1 s, then 2, 4 ... 30; having lived a minute it begins again at 1.
+_BACKOFF_MAX_S = 30.0
+_BACKOFF_RESET_S = 60.0
+# The sockets of a run that was killed close within moments.
+_PORT_PATIENCE_S = 3.0
+
+
+class RunError(Exception):
+    """The program cannot start or go on; the message is one line for a person."""
+
+
+async def run(settings: Settings, say: Callable[[str], None]) -> None:
+    """Run everything until SIGINT, SIGTERM or SIGHUP. Raises RunError, EmbeddedError."""
+    running = asyncio.ensure_future(_run(settings, say))
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, _cancel_once(running))
+    try:
+        await running
+    except asyncio.CancelledError:
+        say("stopped")
+
+
+async def prepare(settings: Settings, found: Servers) -> None:
+    """Bring database and rules to what this program wants."""
+    try:
+        await migrate(found.database_url)
+    except (OSError, asyncpg.PostgresError) as error:
+        which = "at SAXAUL_DATABASE_URL" if settings.database_url else "embedded"
+        raise RunError(f"the migrations failed on PostgreSQL {which}: {error}") from error
+
+
+def serve_api(settings: Settings) -> None:
+    """Serve the API in this process and its children until it is told to stop."""
+    Granian(
+        "service.serve:app",
+        factory=True,
+        address=settings.host,
+        port=settings.port,
+        interface=Interfaces.ASGI,
+        workers=settings.workers,
+        loop=Loops.uvloop,
+        http=HTTPModes.http1,
+        websockets=False,
+        log_level=LogLevels.warning,
+        log_access=settings.access_log,
+        respawn_failed_workers=True,
+        respawn_interval=0.5,
+        workers_kill_timeout=settings.drain_s + 2,
+    ).serve()
+
+
+async def _run(settings: Settings, say: Callable[[str], None]) -> None:
+    async with _servers(settings) as found:
+        await _find_port_free(settings)
+        await prepare(settings, found)
+        api = _start("api")
+        worker = _Worker()
+        try:
+            await _until_ready(settings, api)
+            async for line in _where_to_look(settings):
+                say(line)
+            while True:
+                await asyncio.sleep(0.2)
+                if api.poll() is not None:
+                    raise RunError(f"the API ended by itself with code {api.returncode}.")
+                worker.keep(say)
+        finally:
+            await stop_child(api, signal.SIGTERM, patience_s=settings.drain_s + 3)
+            await stop_child(worker.process, signal.SIGTERM, patience_s=settings.drain_s + 3)
+
+
+@asynccontextmanager
+async def _servers(settings: Settings) -> AsyncIterator[Servers]:
+    """The servers for a run: started by us, or the ones whose addresses are set."""
+    if not needs_embedded(settings):
+        async with servers(settings) as found:
+            yield found
+        return
+    home = take_home(settings)
+    try:
+        async with started_servers(
+            settings, home, what="saxaul run", url=url_of(settings)
+        ) as found:
+            yield found
+    finally:
+        home.free_lock()
+
+
+class _Worker:
+    """The worker's process, started again when it ends by itself."""
+
+    def __init__(self) -> None:
+        self.process = _start("worker")
+        self._started_at = time.monotonic()
+        self._start_at: float | None = None
+        self._backoff_s = 1.0
+
+    def keep(self, say: Callable[[str], None]) -> None:
+        now = time.monotonic()
+        if self.process.poll() is None:
+            if now - self._started_at > _BACKOFF_RESET_S:
+                self._backoff_s = 1.0
+        elif self._start_at is None:
+            say(
+                f"the worker ended by itself with code {self.process.returncode};"
+                f" it starts again in {self._backoff_s:.0f} s"
+            )
+            self._start_at = now + self._backoff_s
+            self._backoff_s = min(2 * self._backoff_s, _BACKOFF_MAX_S)
+        elif now >= self._start_at:
+            self.process, self._started_at, self._start_at = _start("worker"), now, None
+
+
+def _start(command: str) -> subprocess.Popen[bytes]:
+    program = [sys.executable, "-m", "service", command]
+    return start_child(program, at_parents_death=signal.SIGKILL)
+
+
+def _cancel_once(task: asyncio.Task[None]) -> Callable[[], None]:
+    """A handler for signals: a second Ctrl-C must not break off the orderly stop."""
+    asked = False
+
+    def cancel() -> None:
+        nonlocal asked
+        if not asked:
+            asked = True
+            task.cancel()
+
+    return cancel
+
+
+async def _find_port_free(settings: Settings) -> None:
+    deadline = time.monotonic() + _PORT_PATIENCE_S
+    address = f"{settings.host}:{settings.port}"
+    while True:
+        try:
+            family, *_, place = socket.getaddrinfo(
+                settings.host, settings.port, type=socket.SOCK_STREAM
+            )[0]
+            with socket.socket(family, socket.SOCK_STREAM) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(place)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise RunError(f"cannot listen on {address}: {error.strerror}.") from error
+            if time.monotonic() > deadline:
+                raise RunError(
+                    f"{address} is in use by another program: set SAXAUL_PORT to a free port."
+                ) from error
+            await asyncio.sleep(0.1)
+        else:
+            return
+
+
+async def _until_ready(settings: Settings, api: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + _READY_S
+    async with _own_client(settings) as client:
+        while not await _is_ready(client):
+            if api.poll() is not None:
+                raise RunError(f"the API did not start; it ended with code {api.returncode}.")
+            if time.monotonic() > deadline:
+                raise RunError(f"the API did not get ready within {_READY_S:.0f} s.")
+            await asyncio.sleep(0.05)
+
+
+async def _is_ready(client: httpx.AsyncClient) -> bool:
+    try:
+        return (await client.get("/health/ready")).is_success
+    except httpx.TransportError:
+        return False
+
+
+def _own_client(settings: Settings) -> httpx.AsyncClient:
+    """A client for our own API, which no proxy of the environment stands before."""
+    return httpx.AsyncClient(base_url=url_of(settings), timeout=10, trust_env=False)
+
+
+def url_of(settings: Settings) -> str:
+    """The address under which this machine reaches the API."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104
+    return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
+
+
+async def _where_to_look(settings: Settings) -> AsyncIterator[str]:
+    url = url_of(settings)
+    yield f"Saxaul runs at {url}"
+    yield f"  API page      {url}/schema"
+    if settings.development_mode:
+        order = {"subject": "demo-alice", "role": "participant"}
+        async with _own_client(settings) as client:
+            token = (await client.post("/v1/dev/token", json=order)).json()["access_token"]
+        yield f'  try           curl -H "Authorization: Bearer {token}" {url}/v1/me'
+    elif settings.env == "development":
+        yield "  no development tokens and clock: SAXAUL_HOST is not a loopback address"
+    yield f"  rules folder  {settings.rules_dir.absolute()}"
+    yield "  stop          Ctrl-C"
