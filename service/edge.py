@@ -1,0 +1,190 @@
+"""What happens to every request: an id, authentication, headers, and one form for all errors."""
+
+import random
+import re
+from typing import Any
+
+import asyncpg
+import litestar
+import structlog
+from litestar.datastructures import State
+from litestar.enums import ScopeType
+from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from service.auth import Authenticator, InvalidTokenError, require_access
+from service.clock import Clock
+from service.errors import (
+    PROBLEM_JSON,
+    MalformedRequestError,
+    NotFoundError,
+    SaxaulError,
+    UnauthenticatedError,
+    UnavailableError,
+    problem_body,
+)
+from service.ids import derived_uuid
+from service.ledger.books import BookClosedError
+from service.wire import Access
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9_-]{8,64}")
+_UUID_TEXT = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+
+_log = structlog.get_logger(__name__)
+
+
+class MethodNotAllowedError(SaxaulError):
+    """The address is right, the method is not."""
+
+    code = "method-not-allowed"
+
+
+class InternalError(SaxaulError):
+    """Our fault; what exactly stands in the log beside the request's id."""
+
+    code = "internal-error"
+
+    def __init__(self) -> None:
+        """Tell nothing of the inside."""
+        super().__init__("The service failed; its operators find this request by its instance.")
+
+
+class Edge:
+    """Gives each request its id, and each answer the headers that all answers have.
+
+    It stands outside of Litestar's router, so that unknown paths pass here too.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        """Wrap the application."""
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != ScopeType.HTTP:
+            await self._app(scope, receive, send)
+            return
+        request_id = _request_id(scope["headers"])
+        scope["request_id"] = request_id  # type: ignore[typeddict-unknown-key]
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers: list[Any] = message["headers"]  # type: ignore[assignment]
+                headers.append((b"x-request-id", request_id.encode()))
+                headers.append((b"x-content-type-options", b"nosniff"))
+                if not any(name == b"cache-control" for name, _ in headers):
+                    headers.append((b"cache-control", b"no-store"))
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)
+
+
+def _request_id(headers: Any) -> str:
+    """The caller's X-Request-Id when it is a plain one, else a new UUID."""
+    for name, value in headers:
+        if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
+            return str(value, "ascii")
+    # No secret: the generator need not be a cryptographic one.
+    digits = f"{random.getrandbits(128):032x}"
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
+
+
+async def authenticate(request: litestar.Request[Any, Any, State]) -> None:
+    """Let pass who may use this route. Raises UnauthenticatedError, ForbiddenError."""
+    scope = request.scope
+    access: Access | None = scope["route_handler"].opt.get("access")
+    if access is None or access.role == "public":
+        # Without access it is Litestar's own answer to OPTIONS; a test walks all other routes.
+        return
+    header = None
+    for name, value in scope["headers"]:
+        if name == b"authorization":
+            if header is not None:
+                raise UnauthenticatedError("Send one Authorization header.")
+            header = value
+    if header is None:
+        raise UnauthenticatedError("Send a token: Authorization: Bearer <JWT>.")
+    state: Any = request.app.state
+    authenticator: Authenticator = state.parts.authenticator
+    clock: Clock = state.parts.clock
+    credentials = await authenticator.credentials(header, clock.real_now())
+    require_access(credentials, role=access.role, scope=access.scope)
+    scope["auth"] = credentials
+
+
+def render(
+    request: litestar.Request[Any, Any, State], error: Exception
+) -> litestar.Response[bytes]:
+    """Any exception as a problem document."""
+    told = _told(error)
+    request_id: str = request.scope["request_id"]  # type: ignore[typeddict-item]
+    instance = (
+        request_id
+        if _UUID_TEXT.fullmatch(request_id)
+        else str(derived_uuid(b"request", request_id.encode()))
+    )
+    if isinstance(told, InternalError):
+        _log.error("request_failed", request_id=request_id, instance=instance, exc_info=error)
+    elif isinstance(told, UnavailableError):
+        _log.warning("request_unavailable", request_id=request_id, error=repr(error))
+    if isinstance(error, BookClosedError):
+        request.app.state.parts.authenticator.drop(error.participant_id)
+    headers = {}
+    if told.retry_after_s is not None:
+        headers["Retry-After"] = str(told.retry_after_s)
+    if isinstance(told, UnauthenticatedError):
+        bad = isinstance(told, InvalidTokenError)
+        headers["WWW-Authenticate"] = 'Bearer error="invalid_token"' if bad else "Bearer"
+    if isinstance(error, MethodNotAllowedException):
+        headers["Allow"] = (error.headers or {}).get("allow", "")
+    return litestar.Response(
+        problem_body(told, f"urn:uuid:{instance}"),
+        status_code=told.status,
+        media_type=PROBLEM_JSON,
+        headers=headers,
+    )
+
+
+def _told(error: Exception) -> SaxaulError:
+    """What the caller is told of an exception."""
+    if isinstance(error, SaxaulError):
+        return error
+    if isinstance(error, NotFoundException):
+        return NotFoundError()
+    if isinstance(error, MethodNotAllowedException):
+        return MethodNotAllowedError("See the header Allow for the methods of this address.")
+    if isinstance(error, HTTPException) and error.status_code < 500:
+        return MalformedRequestError(error.detail)
+    if _is_away(error):
+        return UnavailableError("A part of the service is not available; send the request again.")
+    return InternalError()
+
+
+# What asyncpg raises when a server is away, stopping, full, or slower than it may be.
+_AWAY = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.TransactionRollbackError,
+    asyncpg.LockNotAvailableError,
+    RedisConnectionError,
+    RedisTimeoutError,
+    PoolTimeoutError,
+    ConnectionError,
+    TimeoutError,
+)
+
+
+def _is_away(error: BaseException | None) -> bool:
+    if isinstance(error, DBAPIError):
+        return error.connection_invalidated or _is_away(_driver_error(error))
+    return isinstance(error, _AWAY)
+
+
+def _driver_error(error: DBAPIError) -> BaseException | None:
+    return error.orig.__cause__ if error.orig is not None else None

@@ -1,0 +1,83 @@
+"""From a token's subject to a participant: found by a keyed hash, made on first use."""
+
+import hashlib
+import hmac
+import secrets
+from datetime import datetime
+from uuid import UUID, uuid4
+
+from service.database import Database
+from service.errors import UnavailableError
+from service.ledger.books import make_book
+
+_SALT_BYTES = 16
+_ROUNDS = 3
+
+_ADJECTIVES = (
+    "Amber", "Autumn", "Brave", "Bright", "Calm", "Clear", "Cobalt", "Coral", "Crisp", "Dapper",
+    "Dawn", "Early", "Fair", "Fleet", "Gentle", "Golden", "Green", "Happy", "Hazel", "Humble",
+    "Indigo", "Ivory", "Jolly", "Keen", "Kind", "Light", "Lively", "Lucky", "Mellow", "Merry",
+    "Misty", "Noble", "Olive", "Patient", "Pearl", "Plucky", "Quick", "Quiet", "Rapid", "Rosy",
+    "Rustic", "Sandy", "Serene", "Silver", "Solar", "Steady", "Sunny", "Swift", "Tidy", "Vivid",
+)  # fmt: skip
+_NOUNS = (
+    "Acacia", "Alder", "Almond", "Apricot", "Ash", "Aspen", "Badger", "Bamboo", "Beech", "Birch",
+    "Cedar", "Cherry", "Crane", "Cypress", "Elm", "Falcon", "Fern", "Finch", "Fir", "Fox",
+    "Ginkgo", "Hare", "Heron", "Hornbeam", "Juniper", "Kestrel", "Larch", "Lark", "Linden", "Lynx",
+    "Magpie", "Maple", "Marten", "Oak", "Otter", "Panda", "Pine", "Plover", "Poplar", "Robin",
+    "Rowan", "Saxaul", "Spruce", "Stork", "Swallow", "Tamarisk", "Thrush", "Walnut", "Willow",
+    "Wren",
+)  # fmt: skip
+
+
+def subject_key(secret_key: str, issuer: str, subject: str) -> bytes:
+    """Where an identity is kept: an HMAC, so that nobody without the key can compute it."""
+    name = issuer.encode()
+    message = b"identity" + len(name).to_bytes(4) + name + subject.encode()
+    return hmac.digest(secret_key.encode(), message, hashlib.sha256)
+
+
+def generated_alias() -> str:
+    """A display name that tells nothing of the person."""
+    number = secrets.randbelow(9_000) + 1_000
+    return f"{secrets.choice(_ADJECTIVES)} {secrets.choice(_NOUNS)} {number}"
+
+
+async def resolve_participant(
+    database: Database, secret_key: str, issuer: str, subject: str, now: datetime
+) -> UUID:
+    """The participant behind a token, with an empty book when the person was unknown.
+
+    Two first calls at once make one participant: the unique key lets one insert and has the other
+    wait for it.
+    """
+    key = subject_key(secret_key, issuer, subject)
+    for _ in range(_ROUNDS):
+        found = await database.pool.fetchval(_FIND, key)
+        if found is None:
+            found = await _make(database, key, now)
+        if found is not None:
+            return UUID(int=found.int)
+    raise UnavailableError("This participant is being erased; send the request again.")
+
+
+async def _make(database: Database, key: bytes, now: datetime) -> UUID | None:
+    """Make a participant; None when somebody else did so first."""
+    participant_id = uuid4()
+    async with database.transaction() as connection:
+        if not await connection.fetchval(_ADD_IDENTITY, key, participant_id, now):
+            return None
+        await connection.execute(_ADD_PARTICIPANT, participant_id, generated_alias(), now)
+        await make_book(connection, participant_id, secrets.token_bytes(_SALT_BYTES), now)
+    return participant_id
+
+
+_FIND = "SELECT participant_id FROM identities WHERE subject_key = $1"
+
+_ADD_IDENTITY = """
+INSERT INTO identities (subject_key, participant_id, created_at) VALUES ($1, $2, $3)
+ON CONFLICT DO NOTHING
+RETURNING true"""
+
+_ADD_PARTICIPANT = """
+INSERT INTO participants (participant_id, display_name, created_at) VALUES ($1, $2, $3)"""

@@ -1,0 +1,21 @@
+"""Redis: one client a process, with short patience, because everything in it can be missed."""
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+_PATIENCE_S = 1.0
+_CONNECTIONS_MAX = 64
+
+
+def open_redis(url: str) -> Redis:
+    """A client of this server; it connects at its first command."""
+    return Redis.from_url(
+        url,
+        socket_timeout=_PATIENCE_S,
+        socket_connect_timeout=_PATIENCE_S,
+        max_connections=_CONNECTIONS_MAX,
+        health_check_interval=0,
+        # One new attempt mends a connection that the server closed; more would only wait longer.
+        retry=Retry(NoBackoff(), 1),
+    )

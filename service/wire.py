@@ -1,0 +1,459 @@
+"""Where bytes become values: bodies, queries, ids and keys of a request, checked before use.
+
+What passes here is well-formed JSON of the asked shape, holds no NUL, and has no time without an
+offset; everything else becomes a problem that names the place and what is allowed there.
+"""
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from difflib import get_close_matches
+from functools import cache, lru_cache
+from types import UnionType
+from typing import Annotated, Any, Generic, TypeVar, Union, get_args, get_origin, get_type_hints
+from urllib.parse import parse_qsl, quote
+from uuid import UUID
+
+import litestar
+import msgspec
+from litestar.datastructures import State
+from msgspec import Meta, Struct
+
+from service.auth import caller
+from service.errors import (
+    FieldError,
+    InvalidRequestError,
+    MalformedRequestError,
+    NotFoundError,
+    SaxaulError,
+)
+from service.idempotency import Answer, Key
+
+S = TypeVar("S", bound=Struct)
+T = TypeVar("T")
+
+# A time as people send it: RFC 3339 with an offset; `parse` also refuses years outside 2000..2199.
+Time = Annotated[datetime, Meta(tz=True)]
+
+_YEARS = range(2000, 2200)
+_TIME_RULE = "a time between 2000 and 2199, with an offset, such as 2026-11-21T08:00:00Z"
+_KEY = re.compile(r"[!-~]{16,128}")
+_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_QUERY_FIELDS_MAX = 50
+
+
+class NoFields(Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of a POST that says all by its address: nothing, or `{}`."""
+
+
+class Listing(Struct, Generic[T], frozen=True):
+    """A page of a list. `next_cursor` is null on the last one."""
+
+    items: list[T]
+    next_cursor: str | None = None
+
+
+class BodyTooLargeError(SaxaulError):
+    """More bytes than this caller may send."""
+
+    code = "body-too-large"
+
+    def __init__(self, limit_bytes: int) -> None:
+        """Say how many are allowed."""
+        super().__init__(f"At most {limit_bytes} bytes are accepted here.")
+
+
+class UnsupportedMediaTypeError(SaxaulError):
+    """A body that is not JSON, by its headers."""
+
+    code = "unsupported-media-type"
+
+    def __init__(self) -> None:
+        """Say what is accepted."""
+        super().__init__("Send the body as application/json, without a content encoding.")
+
+
+class KeyRequiredError(SaxaulError):
+    """A request that must be repeatable came without a key."""
+
+    code = "idempotency-key-required"
+
+    def __init__(self) -> None:
+        """Say what a key looks like."""
+        super().__init__("Send a header Idempotency-Key of 16 to 128 visible ASCII characters.")
+
+
+class KeyMalformedError(SaxaulError):
+    """A key that is too short, too long, or holds other characters."""
+
+    code = "idempotency-key-malformed"
+
+    def __init__(self) -> None:
+        """Say what a key looks like."""
+        super().__init__("Idempotency-Key must have 16 to 128 visible ASCII characters.")
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Who may use a route, and what goes in and out: read by the edge and by OpenAPI."""
+
+    role: str
+    scope: str = ""
+    body: type[Struct] | None = None
+    query: type[Struct] | None = None
+    answer: Any = None
+    key_required: bool = False
+    problems: tuple[str, ...] = ()
+
+
+def opens(
+    who: str,
+    *,
+    body: type[Struct] | None = None,
+    query: type[Struct] | None = None,
+    answer: Any = None,
+    key_required: bool = False,
+    problems: tuple[str, ...] = (),
+) -> dict[str, Any]:
+    """Keyword arguments of a route's decorator: who may use it, and what OpenAPI tells of it.
+
+    `who` is "public", "participant" or "operator:<scope>". `answer` names the answer's type where
+    the handler returns a Response; `problems` are codes beyond those that every such route has.
+    """
+    role, _, scope = who.partition(":")
+    if role not in {"public", "participant", "operator"} or (role == "operator") != bool(scope):
+        raise ValueError(f"no such access: {who}")
+    access = Access(role, scope, body, query, answer, key_required, problems)
+    return {"opt": {"access": access}}
+
+
+class Request(litestar.Request[Any, Any, State]):
+    """A request whose body is bounded by the route's role and must be JSON by its headers."""
+
+    __slots__ = ()
+
+    async def body(self) -> bytes:
+        """The whole body. Raises UnsupportedMediaTypeError, BodyTooLargeError."""
+        if isinstance(self._body, bytes):
+            return self._body
+        access: Access = self.route_handler.opt["access"]
+        limit: int = self.app.state.body_limits[access.role]
+        is_json, length = _described(self.scope["headers"])
+        if length and not is_json:
+            raise UnsupportedMediaTypeError
+        if length and length > limit:
+            raise BodyTooLargeError(limit)
+        parts: list[bytes] = []
+        size, more = 0, True
+        while more:
+            message: Any = await self.receive()
+            if message["type"] == "http.disconnect":
+                raise MalformedRequestError("The body ended before it was complete.")
+            part = message.get("body", b"")
+            size += len(part)
+            if size and not is_json:
+                raise UnsupportedMediaTypeError
+            if size > limit:
+                raise BodyTooLargeError(limit)
+            parts.append(part)
+            more = message.get("more_body", False)
+        self._body = self._connection_state.body = b"".join(parts)
+        return self._body
+
+
+def _described(headers: Any) -> tuple[bool, int | None]:
+    """Whether the headers promise plain JSON, and how many bytes they announce."""
+    is_json, length = False, None
+    for name, value in headers:
+        if name == b"content-type":
+            is_json = is_json or _is_json(value)
+        elif name == b"content-length":
+            length = int(value) if value.isdigit() else None
+        elif name == b"content-encoding" and value.lower() != b"identity":
+            return False, length
+    return is_json, length
+
+
+@lru_cache(maxsize=256)
+def _is_json(content_type: bytes) -> bool:
+    return content_type.partition(b";")[0].strip().lower() == b"application/json"
+
+
+async def read_body(request: litestar.Request[Any, Any, State], kind: type[S]) -> S:
+    """The body as this struct. Raises the errors of `Request.body` and `parse`."""
+    data = await request.body()
+    return parse(data if data or _decoder(kind).has_fields else b"{}", kind)
+
+
+def parse(data: bytes, kind: type[S], at: str = "#") -> S:
+    """Decode JSON into a struct; `at` is the pointer of the place where the JSON stands.
+
+    Raises MalformedRequestError for what is no JSON at all, InvalidRequestError with pointers
+    for JSON of another shape. Decoding stops at the first fault.
+    """
+    decoder = _decoder(kind)
+    value: S
+    try:
+        if b"\\u0000" in data:
+            _refuse_nul(_plain(data), at)
+        value = decoder.decode(data)
+    except msgspec.ValidationError as error:
+        # The decoder may stop at a wrong field before it meets what makes the bytes no JSON.
+        _plain(data)
+        raise _invalid(str(error), kind, at) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _malformed(error) from error
+    if decoder.check is not None and (faults := tuple(decoder.check(value, at))):
+        raise InvalidRequestError(faults[0].detail, errors=faults)
+    return value
+
+
+def read_query(request: litestar.Request[Any, Any, State], kind: type[S]) -> S:
+    """The query as this struct. Raises MalformedRequestError, InvalidRequestError."""
+    text = request.scope["query_string"]
+    try:
+        pairs = parse_qsl(
+            text.decode("ascii"),
+            keep_blank_values=True,
+            errors="strict",
+            max_num_fields=_QUERY_FIELDS_MAX,
+        )
+    except ValueError as error:
+        raise MalformedRequestError("The query is not properly encoded UTF-8.") from error
+    fields: dict[str, str] = {}
+    for name, value in pairs:
+        if name in fields:
+            raise _fault(f"#/query/{_escaped(name)}", "is given more than once")
+        fields[name] = value
+    _refuse_nul(fields, "#/query")
+    try:
+        query = msgspec.convert(fields, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise _invalid(str(error), kind, "#/query") from error
+    check = _decoder(kind).check
+    if check is not None and (faults := tuple(check(query, "#/query"))):
+        raise InvalidRequestError(faults[0].detail, errors=faults)
+    return query
+
+
+def path_uuid(text: str) -> UUID:
+    """An id of the path. Raises NotFoundError when it is none."""
+    if _UUID.fullmatch(text) is None:
+        raise NotFoundError
+    return UUID(text)
+
+
+def idempotency_key(
+    request: litestar.Request[Any, Any, State], body_bytes: bytes, *, required: bool = False
+) -> Key | None:
+    """The key that makes this request repeatable, bare or as a quoted string.
+
+    Its fingerprint covers method, path, query and body. Raises KeyRequiredError,
+    KeyMalformedError.
+    """
+    text = key_text(request)
+    if text is None:
+        if required:
+            raise KeyRequiredError
+        return None
+    scope = request.scope
+    digest = hashlib.sha256()
+    for part in (scope["method"].encode(), scope["path"].encode(), scope["query_string"]):
+        digest.update(len(part).to_bytes(4) + part)
+    digest.update(body_bytes)
+    route = f"{scope['method']} {scope['path_template']}"
+    return Key(caller(request).participant_id, route, text, digest.digest())
+
+
+def key_text(request: litestar.Request[Any, Any, State]) -> str | None:
+    """The header Idempotency-Key, bare or as a quoted string. Raises KeyMalformedError."""
+    values = [value for name, value in request.scope["headers"] if name == b"idempotency-key"]
+    if not values:
+        return None
+    text = values[0].decode("latin-1").strip()
+    if len(text) > 1 and text[0] == text[-1] == '"':
+        text = text[1:-1]
+    if len(values) > 1 or _KEY.fullmatch(text) is None:
+        raise KeyMalformedError
+    return text
+
+
+def is_key(text: str) -> bool:
+    """Whether this may be an Idempotency-Key."""
+    return _KEY.fullmatch(text) is not None
+
+
+def answered(answer: Answer) -> litestar.Response[Any]:
+    """The response of a repeatable request, marked when it is the first answer again."""
+    media_type = "application/json" if answer.status < 400 else "application/problem+json"
+    headers = {"Idempotency-Replayed": "true"} if answer.replayed else None
+    return litestar.Response(
+        answer.body, status_code=answer.status, media_type=media_type, headers=headers
+    )
+
+
+Check = Callable[[Any, str], Iterator[FieldError]]
+
+
+class _Decoder:
+    """A struct's JSON decoder with what msgspec does not check by itself."""
+
+    def __init__(self, kind: type[Struct]) -> None:
+        self.decode: Callable[[bytes], Any] = msgspec.json.Decoder(kind).decode
+        self.has_fields = bool(kind.__struct_fields__)
+        self.check = _check_of(kind)
+
+
+@cache
+def _decoder(kind: type[Struct]) -> _Decoder:
+    return _Decoder(kind)
+
+
+def _check_of(hint: Any) -> Check | None:
+    """What finds times outside the allowed years in a value of this type; None when it has none."""
+    origin = get_origin(hint)
+    if origin is Annotated:
+        return _check_of(get_args(hint)[0])
+    if hint is datetime:
+        return _check_time
+    if isinstance(hint, type) and issubclass(hint, Struct):
+        checks = {
+            (field.name, field.encode_name): check
+            for field in msgspec.structs.fields(hint)
+            if (check := _check_of(get_type_hints(hint, include_extras=True)[field.name]))
+        }
+        return _fields_check(checks) if checks else None
+    inner = [check for argument in get_args(hint) if (check := _check_of(argument))]
+    if not inner:
+        return None
+    if origin in {Union, UnionType}:
+        return inner[0]
+    return _items_check(inner[0])
+
+
+def _check_time(value: Any, at: str) -> Iterator[FieldError]:
+    if isinstance(value, datetime) and value.year not in _YEARS:
+        yield FieldError(at, f"must be {_TIME_RULE}")
+
+
+def _fields_check(checks: dict[tuple[str, str], Check]) -> Check:
+    def check(value: Any, at: str) -> Iterator[FieldError]:
+        if isinstance(value, Struct):
+            for (name, encoded), inner in checks.items():
+                yield from inner(getattr(value, name), f"{at}/{encoded}")
+
+    return check
+
+
+def _items_check(inner: Check) -> Check:
+    def check(value: Any, at: str) -> Iterator[FieldError]:
+        entries = value.items() if isinstance(value, dict) else enumerate(value or ())
+        for key, item in entries:
+            yield from inner(item, f"{at}/{_escaped(str(key))}")
+
+    return check
+
+
+def _plain(data: bytes) -> Any:
+    """The JSON without a shape. Raises MalformedRequestError; numbers too large are let pass."""
+    try:
+        return msgspec.json.decode(data)
+    except msgspec.ValidationError:
+        return None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _malformed(error) from error
+
+
+def _malformed(error: Exception) -> MalformedRequestError:
+    if isinstance(error, UnicodeDecodeError):
+        return MalformedRequestError("The body is not valid UTF-8.")
+    if isinstance(error, RecursionError):
+        return MalformedRequestError("The body is nested too deeply.")
+    reason = str(error).removeprefix("JSON is malformed: ")
+    return MalformedRequestError(f"The body is not JSON: {reason}.")
+
+
+def _refuse_nul(value: Any, at: str) -> None:
+    """Raise InvalidRequestError when a string holds a NUL, which PostgreSQL cannot store."""
+    if isinstance(value, str) and "\0" in value:
+        raise _fault(at, "must not hold a NUL character")
+    if isinstance(value, dict):
+        for key, item in value.items():
+            where = f"{at}/{_escaped(key)}"
+            _refuse_nul(key, where)
+            _refuse_nul(item, where)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            _refuse_nul(item, f"{at}/{index}")
+
+
+def _invalid(message: str, kind: type[Struct], at: str) -> InvalidRequestError:
+    """A message of msgspec as a fault: its path as a pointer, its sentence with what is allowed."""
+    sentence, _, path = message.partition(" - at `")
+    steps = _STEP.findall(path.rstrip("`"))
+    pointer = at + "".join(f"/{_escaped(name or index)}" for name, index in steps if name or index)
+    if found := _UNKNOWN.match(sentence):
+        name = found[1]
+        allowed = _fields_at(kind, steps)
+        close = get_close_matches(name, allowed, n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        listed = f"allowed are {', '.join(allowed)}" if allowed else "none is allowed here"
+        return _fault(f"{pointer}/{_escaped(name)}", f"is not a field: {listed}{hint}")
+    if found := _MISSING.match(sentence):
+        return _fault(f"{pointer}/{_escaped(found[1])}", "is required")
+    if "timezone" in sentence or "RFC3339" in sentence or "`datetime" in sentence:
+        return _fault(pointer, f"must be {_TIME_RULE}")
+    return _fault(pointer, sentence[0].lower() + sentence[1:])
+
+
+_STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
+_UNKNOWN = re.compile(r"Object contains unknown field `(.*)`$", re.DOTALL)
+_MISSING = re.compile(r"Object missing required field `(.*)`$")
+
+
+def _fields_at(kind: Any, steps: list[tuple[str, str]]) -> list[str]:
+    """The field names of the struct at this path of the type; empty when none is known."""
+    for name, _ in steps:
+        structs = [hint for hint in _alternatives(kind) if _is_struct(hint)]
+        if name and structs:
+            kind = next(
+                (f.type for f in msgspec.structs.fields(structs[0]) if f.encode_name == name), None
+            )
+        else:
+            inner = [
+                get_args(hint)[-1]
+                for hint in _alternatives(kind)
+                if get_origin(hint) in {list, dict, tuple}
+            ]
+            kind = inner[0] if inner else None
+    structs = [hint for hint in _alternatives(kind) if _is_struct(hint)]
+    return [field.encode_name for struct in structs for field in msgspec.structs.fields(struct)]
+
+
+def _alternatives(hint: Any) -> Iterator[Any]:
+    origin = get_origin(hint)
+    if origin is Annotated:
+        yield from _alternatives(get_args(hint)[0])
+    elif origin in {Union, UnionType}:
+        for argument in get_args(hint):
+            yield from _alternatives(argument)
+    else:
+        yield hint
+
+
+def _is_struct(hint: Any) -> bool:
+    return isinstance(hint, type) and issubclass(hint, Struct)
+
+
+def _fault(pointer: str, detail: str) -> InvalidRequestError:
+    return InvalidRequestError(
+        f"{pointer.removeprefix('#') or 'The request'} {detail}.",
+        errors=(FieldError(pointer, detail),),
+    )
+
+
+def _escaped(name: str) -> str:
+    """A name as one step of an RFC 6901 pointer in a URI's fragment."""
+    return quote(name.replace("~", "~0").replace("/", "~1"), safe="~!$&'()*+,;=:@?")
