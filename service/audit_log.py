@@ -54,6 +54,7 @@ async def log_act(
     """Add an entry in the act's own transaction; call it last, the head is one lock for all."""
     await connection.execute(_MAKE_HEAD, bytes(32))
     head = await connection.fetchrow(_LOCK_HEAD)
+    assert head is not None
     seq = head["seq"] + 1
     entry_hash = entry_digest(head["hash"], (seq, now, actor, act, object_id, detail, request_id))
     await connection.execute(_ADD, seq, now, actor, act, object_id, detail, request_id, entry_hash)

@@ -9,10 +9,17 @@ import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from service.database import Connection, Write
-from service.errors import ForbiddenError, InsufficientEnergyError, SaxaulError, UnavailableError
+from service.errors import (
+    ConflictError,
+    ForbiddenError,
+    InsufficientEnergyError,
+    SaxaulError,
+    UnavailableError,
+)
 from service.ledger.accounts import Account
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -47,6 +54,14 @@ class SuspendedError(ForbiddenError):
     def __init__(self) -> None:
         """One sentence for the person."""
         super().__init__("This participant is suspended; ask the operators.")
+
+
+class ParticipantErasedError(ConflictError):
+    """An operator wants to move grams in a book that erasure closed for ever."""
+
+    def __init__(self, participant_id: UUID) -> None:
+        """Name the book."""
+        super().__init__(f"Participant {participant_id} was erased; nothing moves in this book.")
 
 
 class BookMissingError(SaxaulError):
@@ -110,6 +125,11 @@ class Book:
         if self.suspended:
             raise SuspendedError
 
+    def require_not_erased(self) -> None:
+        """Raise ParticipantErasedError; what operators do goes on while somebody is suspended."""
+        if self.closed:
+            raise ParticipantErasedError(self.participant_id)
+
     def require(self, account: Account, needed_g: int) -> None:
         """Raise InsufficientEnergyError when the account holds less than that."""
         if self[account] < needed_g:
@@ -155,7 +175,7 @@ def post(
     )
 
 
-def transfer_hash(  # noqa: PLR0913 - the hash covers every column of the row, by name
+def transfer_hash(
     previous: bytes,
     *,
     participant_id: UUID,
@@ -183,9 +203,7 @@ def transfer_hash(  # noqa: PLR0913 - the hash covers every column of the row, b
         counter_id.bytes if counter_id else _NOBODY,
         (at - _EPOCH) // _MICROSECOND,
     )
-    return hashlib.sha256(
-        b"".join((previous, row, cause.encode(), b"\0", facts_digest))
-    ).digest()
+    return hashlib.sha256(b"".join((previous, row, cause.encode(), b"\0", facts_digest))).digest()
 
 
 def first_head(participant_id: UUID) -> bytes:
@@ -278,9 +296,9 @@ def _books_write(books: Sequence[Book]) -> Write:
     )
 
 
-def _book(row: Sequence[object]) -> Book:
+def _book(row: Any) -> Book:
     values = tuple(row)
-    return Book(values[0], list(values[1:9]), *values[9:])  # type: ignore[arg-type]
+    return Book(values[0], list(values[1:9]), *values[9:])
 
 
 _COLUMNS = """

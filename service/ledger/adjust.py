@@ -1,0 +1,63 @@
+"""Adjustments: an operator corrects what a person can spend, and the log of acts says why."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from service.audit_log import log_act
+from service.auth import Caller
+from service.database import Connection, write_all
+from service.ids import uuid7
+from service.ledger.accounts import Account
+from service.ledger.books import Book, book_writes, lock_book, post
+
+
+@dataclass(frozen=True, slots=True)
+class Adjustment:
+    """Grams given (above 0) or taken (below 0), and the book afterwards."""
+
+    id: UUID
+    amount_g: int
+    at: datetime
+    book: Book
+
+
+async def adjust(
+    connection: Connection,
+    participant_id: UUID,
+    amount_g: int,
+    *,
+    reason: str,
+    operator: Caller,
+    now: datetime,
+) -> Adjustment:
+    """Issue grams to `available`, or take them back from there; also for suspended people.
+
+    Raises BookMissingError, ParticipantErasedError, InsufficientEnergyError.
+    """
+    book = await lock_book(connection, participant_id)
+    book.require_not_erased()
+    before_g = book[Account.AVAILABLE]
+    adjustment = Adjustment(uuid7(now), amount_g, book.tick(now), book)
+    sides = (Account.ISSUANCE, Account.AVAILABLE)
+    if amount_g < 0:
+        book.require(Account.AVAILABLE, -amount_g)
+        sides = (Account.AVAILABLE, Account.ISSUANCE)
+    post(book, *sides, abs(amount_g), cause="adjust", cause_id=adjustment.id, at=adjustment.at)
+    await write_all(connection, book_writes([book]))
+    await log_act(
+        connection,
+        now=now,
+        actor=operator.subject,
+        act="participants.adjust",
+        object_id=str(participant_id),
+        detail={
+            "adjustment": str(adjustment.id),
+            "amount_g": amount_g,
+            "reason": reason,
+            "before": {"available_g": before_g},
+            "after": {"available_g": book[Account.AVAILABLE]},
+        },
+        request_id=operator.request_id,
+    )
+    return adjustment

@@ -1,0 +1,327 @@
+"""What `ledger audit` compares, as one SQL text a check.
+
+Every check looks at the books of one page ($1, an array of participant ids) and gives only what is
+off, as (participant_id, what, expected, found). PostgreSQL recomputes, so nothing has to travel and
+memory stays bounded whatever a book holds; what a row should hold is told by the code that writes
+it, and the tests audit histories written by that code.
+"""
+
+from dataclasses import dataclass
+
+ROWS_MAX = 50
+"""A check names at most so many differences a page; the first ones tell what is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One comparison: its name in the report, what it asks, its SQL, and its other parameters."""
+
+    name: str
+    asks: str
+    sql: str
+    parameters: tuple[str, ...] = ()
+
+
+_BALANCES = """
+WITH moved AS (
+    SELECT participant_id, debit, credit, sum(amount_g) AS grams FROM transfers
+    WHERE participant_id = ANY($1::uuid[]) GROUP BY participant_id, debit, credit
+), sides AS (
+    SELECT participant_id, account, sum(grams) AS balance FROM (
+        SELECT participant_id, credit AS account, grams FROM moved
+        UNION ALL SELECT participant_id, debit, -grams FROM moved) AS side
+    GROUP BY participant_id, account
+), held AS (
+    SELECT b.participant_id, a.account, a.name, a.balance FROM books b CROSS JOIN LATERAL (VALUES
+        (1, 'issuance', b.issuance), (2, 'ripening', b.ripening), (3, 'available', b.available),
+        (4, 'pledged', b.pledged), (5, 'planted', b.planted), (6, 'expired', b.expired),
+        (7, 'gifts', b.gifts), (8, 'arrears', b.arrears)) AS a (account, name, balance)
+    WHERE b.participant_id = ANY($1::uuid[])
+)
+SELECT h.participant_id, 'balance of ' || h.name,
+    coalesce(s.balance, 0) || ' g', h.balance || ' g'
+FROM held h LEFT JOIN sides s ON s.participant_id = h.participant_id AND s.account = h.account
+WHERE h.balance <> coalesce(s.balance, 0)"""
+
+_HEADS = """
+SELECT b.participant_id, o.what, o.expected, o.found FROM books b
+LEFT JOIN LATERAL (
+    SELECT t.seq, t.hash FROM transfers t WHERE t.participant_id = b.participant_id
+    ORDER BY t.seq DESC LIMIT 1) AS t ON true
+CROSS JOIN LATERAL (VALUES
+    ('seq of the book', coalesce(t.seq, 0)::text, b.seq::text),
+    ('head of the chain',
+        encode(coalesce(t.hash, sha256('saxaul book '::bytea || uuid_send(b.participant_id))),
+            'hex'),
+        encode(b.head, 'hex'))) AS o (what, expected, found)
+WHERE b.participant_id = ANY($1::uuid[]) AND o.expected <> o.found"""
+
+# The canonical bytes of books.transfer_hash, in SQL.
+_CHAIN = """
+WITH page AS (
+    SELECT * FROM unnest($1::uuid[], $2::bigint[]) AS p (participant_id, since)
+), chained AS (
+    SELECT t.participant_id, t.seq, t.hash, p.since,
+        coalesce(lag(t.seq) OVER book, p.since) + 1 AS next_seq,
+        sha256(
+            coalesce(lag(t.hash) OVER book,
+                sha256('saxaul book '::bytea || uuid_send(t.participant_id)))
+            || uuid_send(t.participant_id) || int8send(t.seq)
+            || int2send(t.debit) || int2send(t.credit) || int8send(t.amount_g)
+            || uuid_send(t.cause_id)
+            || coalesce(uuid_send(t.counter_id), decode(repeat('00', 16), 'hex'))
+            || int8send((extract(epoch FROM t.at) * 1000000)::bigint)
+            || convert_to(t.cause, 'UTF8') || decode('00', 'hex')
+            || coalesce(a.facts_digest, ''::bytea)) AS expected
+    FROM page p
+    JOIN transfers t ON t.participant_id = p.participant_id AND t.seq >= p.since
+    LEFT JOIN actions a ON a.participant_id = t.participant_id AND a.id = t.cause_id
+        AND t.cause IN ('action', 'reverse')
+    WINDOW book AS (PARTITION BY t.participant_id ORDER BY t.seq)
+)
+SELECT participant_id, 'transfer ' || seq || ', seq', next_seq::text, seq::text
+FROM chained WHERE seq > since AND seq <> next_seq
+UNION ALL
+SELECT participant_id, 'transfer ' || seq || ', hash', encode(expected, 'hex'),
+    encode(hash, 'hex')
+FROM chained WHERE seq > since AND seq = next_seq AND hash <> expected"""
+
+_AWARDS = """
+WITH moved AS (
+    SELECT participant_id, cause_id,
+        CASE cause WHEN 'action' THEN cause ELSE 'reversal' END AS kind,
+        sum(CASE WHEN debit = 1 THEN amount_g WHEN credit = 1 THEN -amount_g ELSE 0 END) AS grams
+    FROM transfers
+    WHERE participant_id = ANY($1::uuid[]) AND cause IN ('action', 'reverse') GROUP BY 1, 2, 3
+), told AS (
+    SELECT participant_id, id, kind, energy_g FROM actions WHERE participant_id = ANY($1::uuid[])
+)
+SELECT coalesce(a.participant_id, m.participant_id),
+    'transfers of ' || coalesce(a.kind, m.kind) || ' ' || coalesce(a.id, m.cause_id),
+    coalesce(a.energy_g || ' g', 'no such action'), coalesce(m.grams, 0) || ' g'
+FROM told a FULL JOIN moved m
+    ON m.participant_id = a.participant_id AND m.cause_id = a.id AND m.kind = a.kind
+WHERE a.energy_g IS DISTINCT FROM coalesce(m.grams, 0)"""
+
+_ACTIONS = """
+SELECT a.participant_id, 'action ' || a.id || ', ' || o.what, o.expected || ' g', o.found || ' g'
+FROM actions a
+CROSS JOIN LATERAL (
+    SELECT coalesce(sum((w ->> 'energy_g')::bigint), 0) AS energy_g,
+        coalesce(max((w ->> 'saved_g')::bigint), 0) AS saved_g
+    FROM jsonb_array_elements(a.awards) AS w) AS w
+CROSS JOIN LATERAL (VALUES
+    ('energy of its awards', w.energy_g, a.energy_g),
+    ('savings of its awards', w.saved_g, a.saved_g)) AS o (what, expected, found)
+WHERE a.participant_id = ANY($1::uuid[]) AND a.kind = 'action' AND o.expected <> o.found
+UNION ALL
+SELECT r.participant_id, 'reversal ' || r.id, coalesce(
+        format('%s g energy, %s g saved', -a.energy_g, -a.saved_g), 'the action ' || r.reverses),
+    CASE WHEN a.id IS NULL THEN 'none'
+        ELSE format('%s g energy, %s g saved', r.energy_g, r.saved_g) END
+FROM actions r LEFT JOIN actions a
+    ON a.participant_id = r.participant_id AND a.id = r.reverses AND a.kind = 'action'
+WHERE r.participant_id = ANY($1::uuid[]) AND r.kind = 'reversal'
+    AND (a.id IS NULL OR r.energy_g <> -a.energy_g OR r.saved_g <> -a.saved_g)"""
+
+_SAVED = """
+WITH told AS (
+    SELECT participant_id, sum(saved_g) AS saved_g, count(*) AS n,
+        CASE WHEN count(DISTINCT seq) = count(*) AND min(seq) = 1 THEN max(seq) END AS last_seq
+    FROM actions WHERE participant_id = ANY($1::uuid[]) GROUP BY participant_id
+)
+SELECT b.participant_id, o.what, o.expected, o.found
+FROM books b LEFT JOIN told t ON t.participant_id = b.participant_id
+CROSS JOIN LATERAL (VALUES
+    ('saved_g of the book', coalesce(t.saved_g, 0) || ' g', b.saved_g || ' g'),
+    ('actions of the book', coalesce(t.n, 0) || ' actions', b.action_seq || ' actions'),
+    ('seq of the last action', coalesce(t.n, 0)::text,
+        CASE WHEN t.n IS NULL THEN '0' ELSE coalesce(t.last_seq::text, 'a gap') END)
+    ) AS o (what, expected, found)
+WHERE b.participant_id = ANY($1::uuid[]) AND o.expected <> o.found"""
+
+# What left a bubble, by cause. A reversal names its own row, which names the bubble's action.
+_BUBBLES = """
+WITH parts AS (
+    SELECT t.participant_id, coalesce(r.reverses, t.cause_id) AS id,
+        sum(CASE WHEN t.credit = 2 THEN t.amount_g ELSE 0 END) AS energy_g,
+        sum(CASE WHEN t.debit = 2 AND t.cause = 'collect' THEN t.amount_g ELSE 0 END)
+            AS collected_g,
+        sum(CASE WHEN t.debit = 2 AND t.cause = 'take' THEN t.amount_g ELSE 0 END) AS taken_g,
+        sum(CASE WHEN t.credit = 6 THEN t.amount_g WHEN t.debit = 6 THEN -t.amount_g ELSE 0 END)
+            AS expired_g,
+        sum(CASE WHEN t.cause = 'reverse' AND t.debit IN (2, 6) THEN t.amount_g ELSE 0 END)
+            AS reversed_g,
+        sum(CASE WHEN t.credit = 2 THEN t.amount_g WHEN t.debit = 2 THEN -t.amount_g ELSE 0 END)
+            AS remaining_g
+    FROM transfers t LEFT JOIN actions r ON r.participant_id = t.participant_id
+        AND r.id = t.cause_id AND t.cause = 'reverse'
+    WHERE t.participant_id = ANY($1::uuid[]) AND (t.credit IN (2, 6) OR t.debit IN (2, 6))
+    GROUP BY 1, 2
+), stored AS (
+    SELECT participant_id, id, concat_ws(', ', energy_g || ' g', remaining_g || ' remaining',
+        collected_g || ' collected', taken_g || ' taken', expired_g || ' expired',
+        reversed_g || ' reversed') AS parts
+    FROM bubbles WHERE participant_id = ANY($1::uuid[])
+), told AS (
+    SELECT participant_id, id, remaining_g, concat_ws(', ', energy_g || ' g',
+        remaining_g || ' remaining', collected_g || ' collected', taken_g || ' taken',
+        expired_g || ' expired', reversed_g || ' reversed') AS parts
+    FROM parts
+)
+SELECT coalesce(t.participant_id, s.participant_id), 'bubble ' || coalesce(t.id, s.id),
+    coalesce(t.parts, 'no bubble'), coalesce(s.parts, 'no bubble')
+FROM told t FULL JOIN stored s ON s.participant_id = t.participant_id AND s.id = t.id
+WHERE s.parts IS DISTINCT FROM t.parts AND (s.id IS NOT NULL OR t.remaining_g <> 0)"""
+
+# A counter that is no longer there may have been deleted 120 days after its period ($2: today).
+_COUNTERS = """
+WITH used AS (
+    SELECT a.participant_id, c ->> 0 AS counter, c ->> 1 AS period, c ->> 2 AS by_key,
+        sum((c ->> 3)::bigint) AS n, sum((c ->> 4)::bigint) AS grams
+    FROM actions a
+    CROSS JOIN LATERAL jsonb_array_elements(a.awards) AS w
+    CROSS JOIN LATERAL jsonb_array_elements(w -> 'counters') AS c
+    WHERE a.participant_id = ANY($1::uuid[]) AND a.kind = 'action' AND NOT EXISTS (
+        SELECT FROM actions r WHERE r.participant_id = ANY($1::uuid[])
+            AND r.participant_id = a.participant_id AND r.reverses = a.id)
+    GROUP BY 1, 2, 3, 4
+), kept AS (
+    SELECT participant_id, counter, period, by_key, n, grams FROM counters
+    WHERE participant_id = ANY($1::uuid[])
+)
+SELECT participant_id, concat_ws(' ', 'counter', counter, period, nullif(by_key, '')),
+    format('%s times, %s g', coalesce(u.n, 0), coalesce(u.grams, 0)),
+    format('%s times, %s g', coalesce(k.n, 0), coalesce(k.grams, 0))
+FROM used u FULL JOIN kept k USING (participant_id, counter, period, by_key)
+WHERE (coalesce(u.n, 0), coalesce(u.grams, 0)) <> (coalesce(k.n, 0), coalesce(k.grams, 0))
+    AND (k.n IS NOT NULL OR CASE
+        WHEN period = 'ever' THEN true
+        WHEN period LIKE '%W%' THEN to_date(period, 'IYYY-"W"IW') + 6 >= $2::date - 120
+        WHEN length(period) = 10 THEN period::date >= $2::date - 120
+        WHEN length(period) = 7 THEN (period || '-01')::date + interval '1 month' > $2::date - 120
+        ELSE (period || '-12-31')::date >= $2::date - 120 END)"""
+
+_TREES = """
+WITH standing AS (
+    SELECT participant_id, count(*) FILTER (WHERE status <> 'cancelled') AS trees,
+        coalesce(sum(price_g) FILTER (WHERE status = 'cancelled'), 0) AS released_g
+    FROM trees WHERE participant_id = ANY($1::uuid[]) GROUP BY participant_id
+), paid AS (
+    SELECT participant_id, pledged_seq AS seq, 'pledge' AS cause, sum(price_g) AS grams
+    FROM trees WHERE participant_id = ANY($1::uuid[]) GROUP BY 1, 2
+    UNION ALL
+    SELECT participant_id, planted_seq, 'plant', sum(price_g)
+    FROM trees WHERE participant_id = ANY($1::uuid[]) AND planted_seq IS NOT NULL GROUP BY 1, 2
+), moved AS (
+    SELECT participant_id, seq, cause, amount_g FROM transfers
+    WHERE participant_id = ANY($1::uuid[]) AND cause IN ('pledge', 'plant', 'release')
+), released AS (
+    SELECT participant_id, sum(amount_g) AS grams FROM moved WHERE cause = 'release' GROUP BY 1
+), promised AS (
+    SELECT participant_id, pledge_id, count(*) AS trees, sum(price_g) AS grams
+    FROM trees WHERE participant_id = ANY($1::uuid[]) GROUP BY 1, 2
+)
+SELECT b.participant_id, o.what, o.expected, o.found
+FROM books b LEFT JOIN standing s ON s.participant_id = b.participant_id
+LEFT JOIN released r ON r.participant_id = b.participant_id
+CROSS JOIN LATERAL (VALUES
+    ('trees of the book', coalesce(s.trees, 0) || ' trees', b.trees || ' trees'),
+    ('grams of cancelled trees', coalesce(s.released_g, 0) || ' g',
+        coalesce(r.grams, 0) || ' g released')) AS o (what, expected, found)
+WHERE b.participant_id = ANY($1::uuid[])
+    AND split_part(o.expected, ' ', 1) <> split_part(o.found, ' ', 1)
+UNION ALL
+SELECT participant_id, 'trees of the ' || cause || ' in transfer ' || seq,
+    coalesce(m.amount_g, 0) || ' g', coalesce(p.grams, 0) || ' g'
+FROM paid p FULL JOIN (SELECT * FROM moved WHERE cause <> 'release') m
+    USING (participant_id, seq, cause)
+WHERE p.grams IS DISTINCT FROM m.amount_g
+UNION ALL
+SELECT participant_id, 'trees of pledge ' || coalesce(l.id, t.pledge_id),
+    coalesce(format('%s trees, %s g', l.trees, l.amount_g), 'no such pledge'),
+    format('%s trees, %s g', coalesce(t.trees, 0), coalesce(t.grams, 0))
+FROM (SELECT * FROM pledges WHERE participant_id = ANY($1::uuid[])) l
+FULL JOIN (SELECT *, pledge_id AS id FROM promised) t USING (participant_id, id)
+WHERE (l.trees, l.amount_g) IS DISTINCT FROM (t.trees, t.grams)"""
+
+_CLAIMS = """
+SELECT a.participant_id, 'claim of action ' || a.id,
+    CASE WHEN r.id IS NULL THEN 'bound' ELSE 'free, it is reversed' END,
+    CASE WHEN c.claim_key IS NULL THEN 'free' ELSE 'bound' END
+FROM actions a
+LEFT JOIN actions r ON r.participant_id = a.participant_id AND r.reverses = a.id
+    AND r.participant_id = ANY($1::uuid[])
+LEFT JOIN claims c ON c.claim_key = a.claim_key AND c.participant_id = a.participant_id
+    AND c.action_id = a.id
+WHERE a.participant_id = ANY($1::uuid[]) AND a.kind = 'action' AND a.claim_key IS NOT NULL
+    AND (r.id IS NULL) <> (c.claim_key IS NOT NULL)"""
+
+_PEOPLE = """
+SELECT b.participant_id, o.what, o.expected, o.found
+FROM books b
+CROSS JOIN LATERAL (
+    SELECT EXISTS (SELECT FROM identities i WHERE i.participant_id = b.participant_id) AS known,
+        EXISTS (SELECT FROM participants p WHERE p.participant_id = b.participant_id) AS named,
+        EXISTS (SELECT FROM actions a WHERE a.participant_id = b.participant_id
+            AND b.closed AND a.attributes IS NOT NULL) AS told) AS has
+CROSS JOIN LATERAL (VALUES
+    ('identity', NOT b.closed, has.known), ('name', NOT b.closed, has.named),
+    ('salt', NOT b.closed, b.salt IS NOT NULL),
+    ('attributes of actions', CASE WHEN b.closed THEN false ELSE has.told END, has.told)
+    ) AS p (what, expected, found)
+CROSS JOIN LATERAL (SELECT p.what, CASE WHEN p.expected THEN 'there' ELSE 'erased' END,
+    CASE WHEN p.found THEN 'there' ELSE 'missing' END) AS o (what, expected, found)
+WHERE b.participant_id = ANY($1::uuid[]) AND p.expected <> p.found"""
+
+_PAIRS = """
+SELECT t.participant_id, 'counterpart of transfer ' || t.seq,
+    'in the book of ' || coalesce(t.counter_id::text, 'nobody'), 'none'
+FROM transfers t
+WHERE t.participant_id = ANY($1::uuid[]) AND (t.debit = 7 OR t.credit = 7) AND NOT EXISTS (
+    SELECT FROM transfers o WHERE o.participant_id = t.counter_id
+        AND o.counter_id = t.participant_id AND o.cause = t.cause AND o.cause_id = t.cause_id
+        AND o.amount_g = t.amount_g AND o.at = t.at
+        AND CASE WHEN t.debit = 7 THEN o.credit = 7 ELSE o.debit = 7 END)"""
+
+PAGE_CHECKS = (
+    Check("balances", "each account is the sum of its transfers", _BALANCES),
+    Check("heads", "each book ends where its chain ends", _HEADS),
+    Check("chain", "each transfer's hash follows from the one before", _CHAIN, ("since",)),
+    Check("awards", "transfers move what actions and reversals say", _AWARDS),
+    Check("actions", "each action is the sum of its awards", _ACTIONS),
+    Check("saved", "savings and number of actions", _SAVED),
+    Check("bubbles", "each bubble is what its transfers left of it", _BUBBLES),
+    Check("counters", "each limit counts what its awards used", _COUNTERS, ("today",)),
+    Check("claims", "what is paid once is bound to who was paid", _CLAIMS),
+    Check("trees", "pledges and trees are what their transfers paid", _TREES),
+    Check("people", "open books have a person, closed ones none", _PEOPLE),
+    Check("pairs", "each gift has its counterpart", _PAIRS),
+)
+
+STRANGERS = Check(
+    "strangers",
+    "no row without a book",
+    """
+WITH strangers AS (
+    SELECT 'transfers' AS name, participant_id FROM transfers
+    WHERE participant_id > $2 AND participant_id <= $3 GROUP BY participant_id
+    UNION ALL SELECT 'actions', participant_id FROM actions
+    WHERE participant_id > $2 AND participant_id <= $3 GROUP BY participant_id
+    UNION ALL SELECT 'bubbles', participant_id FROM bubbles
+    WHERE participant_id > $2 AND participant_id <= $3 GROUP BY participant_id
+    UNION ALL SELECT 'counters', participant_id FROM counters
+    WHERE participant_id > $2 AND participant_id <= $3 GROUP BY participant_id
+    UNION ALL SELECT 'trees', participant_id FROM trees
+    WHERE participant_id > $2 AND participant_id <= $3 GROUP BY participant_id
+    UNION ALL SELECT 'the name', participant_id FROM participants
+    WHERE participant_id > $2 AND participant_id <= $3
+    UNION ALL SELECT 'an identity', participant_id FROM identities
+    WHERE participant_id > $2 AND participant_id <= $3
+)
+SELECT participant_id, name || ' of a participant', 'a book', 'none'
+FROM strangers s WHERE NOT EXISTS (
+    SELECT FROM books b WHERE b.participant_id = s.participant_id
+        AND b.participant_id = ANY($1::uuid[]))""",
+    ("after", "last"),
+)
