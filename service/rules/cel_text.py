@@ -19,8 +19,12 @@ FUNCTIONS = ("ceil", "floor", "has", "max", "min", "round")
 METHODS = ("contains", "endsWith", "matches", "startsWith")
 CONTEXT_NAMES = ("hour", "region", "reporter", "streak_days", "verified", "weekday")
 CEL_WORDS = frozenset(
-    "as break const continue else false for function if import in let loop namespace null package "
-    "return true var void while bool bytes double dyn int list map null_type string type uint".split()
+    (
+        *("as", "break", "const", "continue", "else", "false", "for", "function", "if", "import"),
+        *("in", "let", "loop", "namespace", "null", "package", "return", "true", "var", "void"),
+        *("while", "bool", "bytes", "double", "dyn", "int", "list", "map", "null_type", "string"),
+        *("type", "uint"),
+    )
 )
 RESERVED_NAMES = CEL_WORDS | {"factors", *CONTEXT_NAMES, *FUNCTIONS, *METHODS}
 
@@ -28,10 +32,7 @@ _TOKEN = re.compile(
     r"""(?P<space>[ \t\r\n]+)
       | (?P<number>(?:0[xX][0-9a-fA-F]+
           | (?:[0-9]+\.[0-9]+ | \.[0-9]+ | [0-9]+) (?:[eE][+-]?[0-9]+)?)[uU]?)
-      | (?P<string>(?:[rRbB]{1,2}(?=["']))?
-          (?:"""
-    + r'"""(?:[^\\]|\\.)*?"""'
-    + r"""|'''(?:[^\\]|\\.)*?'''|"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'))
+      | (?P<string>[rRbB]{0,2}(?:"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'))
       | (?P<name>[A-Za-z_][A-Za-z0-9_]*)
       | (?P<comment>//[^\n]*)
       | (?P<sign>&&|\|\||==|!=|<=|>=|[-+*/%<>!?:().,\[\]])""",
@@ -110,7 +111,7 @@ def rewrite(text: str, names: Collection[str], factors: Mapping[str, float]) -> 
         if token.kind == "number":
             piece = decided = _promoted(token, findings)
         elif token.kind == "string":
-            findings.extend(_string_findings(token))
+            findings.extend(_string_findings(token, text[token.offset + len(token.text) :][:1]))
         elif token.kind == "sign":
             findings.extend(_sign_findings(tokens, index))
         elif token.kind == "name":
@@ -180,11 +181,13 @@ def _promoted(token: Token, findings: list[Finding]) -> str:
     return text
 
 
-def _string_findings(token: Token) -> list[Finding]:
-    prefix = token.text[: min(token.text.find(quote) % len(token.text) for quote in "\"'")]
-    if prefix.strip("rR"):
+def _string_findings(token: Token, after: str) -> list[Finding]:
+    body = token.text.lstrip("rRbB")
+    if len(body) < len(token.text.lstrip("rR")):
         return [Finding(token.offset, "bytes are not allowed; write a text without b before it")]
-    if "\0" in token.text:
+    if body in {"''", '""'} and after == body[0]:
+        return [Finding(token.offset, "write a text in one pair of quotes")]
+    if "\0" in body:
         return [Finding(token.offset, "a text cannot hold a NUL character")]
     return []
 

@@ -19,6 +19,9 @@ FUTURE_TOLERANCE = dt.timedelta(minutes=5)
 
 _DAYS_A_WEEK = 7
 
+# (attributes, saved_g, energy_g, limited_by) of an award -> how it came about, in a sentence
+Explain = Callable[[Mapping[str, object], int, int, str | None], str]
+
 
 @lru_cache(maxsize=4096)
 def period_names(day: dt.date) -> tuple[str, ...]:
@@ -220,6 +223,7 @@ class Rule:
     saves: int | Expression
     earns: int | Expression | None
     limits: tuple[Limit, ...]
+    explain: Explain
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,91 @@
+"""Tests of the values that actions carry. Each tells in words what is allowed, or None."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from service.rules.cel_text import did_you_mean
+from service.rules.expressions import whole_match
+
+Check = Callable[[object], str | None]
+
+# Beyond these a double no longer tells neighbours apart, so that sums and claims would lie.
+WHOLE_MAX = 2**53 - 1
+NUMBER_MAX = 1e15
+TEXT_LENGTH = 200
+
+
+def number_check(minimum: float, maximum: float) -> Check:
+    """Numbers within bounds; true and false are no numbers, NaN and infinities neither."""
+    low, high = max(minimum, -NUMBER_MAX), min(maximum, NUMBER_MAX)
+    allowed = f"must be a number from {low:.15g} to {high:.15g}"
+
+    def check(value: object) -> str | None:
+        kind = type(value)
+        if (kind is float or kind is int) and low <= value <= high:  # type: ignore[operator]
+            return None
+        return allowed
+
+    return check
+
+
+def integer_check(minimum: float, maximum: float) -> Check:
+    """Whole numbers within bounds; 8000.0 is one, true is none."""
+    low, high = max(minimum, -WHOLE_MAX), min(maximum, WHOLE_MAX)
+    allowed = f"must be a whole number from {low:.16g} to {high:.16g}"
+
+    def check(value: object) -> str | None:
+        kind = type(value)
+        if kind is int or (kind is float and value.is_integer()):  # type: ignore[attr-defined]
+            return None if low <= value <= high else allowed  # type: ignore[operator]
+        return allowed
+
+    return check
+
+
+def boolean_check(value: object) -> str | None:
+    """Only true and false."""
+    return None if value is True or value is False else "must be true or false"
+
+
+def choice_check(one_of: tuple[str, ...]) -> Check:
+    """One of some texts."""
+    allowed = f"must be one of {', '.join(one_of)}"
+    texts = frozenset(one_of)
+
+    def check(value: object) -> str | None:
+        if isinstance(value, str):
+            return None if value in texts else allowed + did_you_mean(value, one_of)
+        return allowed
+
+    return check
+
+
+def text_check(max_length: int, pattern: str | None) -> Check:
+    """A text that is neither empty nor too long, fits the pattern as a whole, and can be stored."""
+    matches = whole_match(pattern) if pattern is not None else None
+
+    def check(value: object) -> str | None:
+        if not isinstance(value, str):
+            return "must be a text"
+        if not value:
+            return "must not be empty"
+        if len(value) > max_length:
+            return f"must have at most {max_length} characters"
+        if "\0" in value:
+            return "must not hold a NUL character"
+        if not value.isascii() and not _is_unicode(value):
+            return "must be valid Unicode"
+        if matches is not None and not matches(value):
+            return f"must fit the pattern {pattern}"
+        return None
+
+    return check
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

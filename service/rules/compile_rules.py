@@ -1,0 +1,168 @@
+"""Rules: their dates, expressions and limits, checked against the type they are for."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from msgspec import UnsetType
+
+from service.rules import schema
+from service.rules.cel_text import did_you_mean
+from service.rules.compile_types import TypeDraft, expression_findings, localized
+from service.rules.evaluate import whole_grams
+from service.rules.explain import explainer
+from service.rules.expressions import Compiled, Expression
+from service.rules.load import Step
+from service.rules.rulebook import (
+    GRAMS_MAX,
+    PERIODS,
+    CounterSource,
+    Factor,
+    Limit,
+    Rule,
+)
+from service.rules.shape import Source, whole
+
+
+@dataclass(slots=True)
+class RuleDraft:
+    """A rule in its file, on the way to be compiled."""
+
+    source: Source
+    path: tuple[Step, ...]
+    shape: schema.Rule
+    used_factors: set[str] = field(default_factory=set)
+
+
+def compile_rule(
+    draft: RuleDraft, types: Mapping[str, TypeDraft], factors: Mapping[str, Factor], language: str
+) -> Rule | None:
+    """Compile one rule; None when its type or one of its expressions is faulty."""
+    source, path, shape = draft.source, draft.path, draft.shape
+    starts_on, ends_before = _dates(draft)
+    title = localized(source, (*path, "title"), shape.title, language)
+    if not shape.examples:
+        source.warn((*path, "id"), f"rule {shape.id} has no example")
+    if isinstance(shape.saves, UnsetType) and isinstance(shape.earns, UnsetType):
+        source.warn((*path, "id"), f"rule {shape.id} gives nothing: it has neither saves nor earns")
+    kind = types.get(shape.action)
+    if kind is None or kind.scope is None:
+        return None
+    limits = _limits(draft, kind)
+    when = _when(draft, kind)
+    present = when.present if when else kind.present
+    saves_is_whole, saves = _grams(draft, kind, "saves", present)
+    earns_is_whole, earns = _grams(draft, kind, "earns", present)
+    if not (saves_is_whole and earns_is_whole) or (when and when.expression is None):
+        return None
+    condition = when.expression if when and when.expression else None
+    if condition and condition.constant is True:
+        condition = None
+    return Rule(
+        id=shape.id,
+        action=shape.action,
+        title=title,
+        starts_on=starts_on,
+        ends_before=ends_before,
+        when=condition,
+        saves=0 if saves is None else saves,
+        earns=earns,
+        limits=limits,
+        explain=explainer(saves or 0, earns, kind.attributes, factors),
+    )
+
+
+def _dates(draft: RuleDraft) -> tuple[dt.date | None, dt.date | None]:
+    shape = draft.shape
+    starts_on = None if isinstance(shape.from_, UnsetType) else shape.from_
+    ends_before = None if isinstance(shape.until, UnsetType) else shape.until
+    if starts_on and ends_before and starts_on >= ends_before:
+        message = (
+            f"until {ends_before} is not after from {starts_on}; until is the day after the last"
+        )
+        draft.source.fault((*draft.path, "until"), message)
+    return starts_on, ends_before
+
+
+def _when(draft: RuleDraft, kind: TypeDraft) -> Compiled | None:
+    if isinstance(draft.shape.when, UnsetType) or kind.scope is None:
+        return None
+    path = (*draft.path, "when")
+    outcome = kind.scope.compile(str(draft.shape.when), "condition", present=kind.present)
+    _note(draft, path, outcome)
+    if outcome.expression and isinstance(outcome.expression.constant, bool):
+        verdict = "always" if outcome.expression.constant else "never"
+        draft.source.warn(path, f"this condition {verdict} holds")
+    return outcome
+
+
+def _grams(
+    draft: RuleDraft, kind: TypeDraft, key: str, present: frozenset[str]
+) -> tuple[bool, int | Expression | None]:
+    """Compile saves or earns: whether it is whole, and its grams, if it is given at all."""
+    text = draft.shape.saves if key == "saves" else draft.shape.earns
+    if isinstance(text, UnsetType) or kind.scope is None:
+        return True, None
+    path = (*draft.path, key)
+    outcome = kind.scope.compile(str(text), "number", present=present)
+    _note(draft, path, outcome)
+    if outcome.expression is None:
+        return False, None
+    constant = outcome.expression.constant
+    if not isinstance(constant, float):
+        return True, outcome.expression
+    grams = whole_grams(constant)
+    if grams is None:
+        draft.source.fault(path, f"{key} must lie between 0 and {GRAMS_MAX:,} g, not {constant:g}")
+    return grams is not None, grams
+
+
+def _note(draft: RuleDraft, path: tuple[Step, ...], outcome: Compiled) -> None:
+    expression_findings(draft.source, path, outcome.findings)
+    draft.used_factors |= outcome.factors
+
+
+def _limits(draft: RuleDraft, kind: TypeDraft) -> tuple[Limit, ...]:
+    limits = []
+    seen: set[tuple[CounterSource, bool]] = set()
+    for index, shape in whole(draft.shape.limits):
+        path = (*draft.path, "limits", index)
+        limit = _limit(draft, path, shape, kind)
+        if limit is None:
+            continue
+        identity = (limit.source, limit.count is None)
+        if identity in seen:
+            draft.source.fault(path, f"this limit stands twice: {limit.text}")
+        seen.add(identity)
+        limits.append(limit)
+    return tuple(limits)
+
+
+def _limit(
+    draft: RuleDraft, path: tuple[Step, ...], shape: schema.Limit, kind: TypeDraft
+) -> Limit | None:
+    count = None if isinstance(shape.count, UnsetType) else shape.count
+    grams = None if isinstance(shape.grams, UnsetType) else shape.grams
+    by = None if isinstance(shape.by, UnsetType) else shape.by
+    group = None if isinstance(shape.group, UnsetType) else shape.group
+    if (count is None) == (grams is None):
+        entries = draft.source.root.find(path).entries
+        if ("count" in entries) == ("grams" in entries):
+            draft.source.fault(path, "a limit needs exactly one of count and grams")
+        return None
+    if by is not None and by not in kind.attributes:
+        hint = did_you_mean(by, kind.attributes)
+        draft.source.fault((*path, "by"), f"{by} is not an attribute of {kind.name}{hint}")
+        return None
+    owner = f"group:{group}" if group else draft.shape.id
+    text = f"{count} per {shape.per}" if count is not None else f"{grams} g per {shape.per}"
+    return Limit(
+        source=CounterSource(f"{owner}/{shape.per}/{by or ''}", PERIODS.index(shape.per), by),
+        per=shape.per,
+        count=count,
+        grams=grams or 0,
+        group=group,
+        text=text,
+    )

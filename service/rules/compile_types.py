@@ -1,0 +1,362 @@
+"""Factors, the programme and action types: from structs to what judging needs."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+import zoneinfo
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from msgspec import UNSET, UnsetType
+
+from service.rules import schema
+from service.rules.attributes import (
+    TEXT_LENGTH,
+    Check,
+    boolean_check,
+    choice_check,
+    integer_check,
+    number_check,
+    text_check,
+)
+from service.rules.cel_text import CONTEXT_NAMES, RESERVED_NAMES, did_you_mean
+from service.rules.expressions import Expression, Finding, Name, Scope, ValueType, regex_fault
+from service.rules.load import Step
+from service.rules.rulebook import (
+    PERIODS,
+    Attribute,
+    Claim,
+    Factor,
+    Program,
+    Ripening,
+    Shield,
+    Taking,
+    Text,
+    Watering,
+)
+from service.rules.shape import FAULTY, Source, whole
+
+ACCEPTED_FOR_MAX = dt.timedelta(days=60)
+LASTS_MAX = dt.timedelta(hours=24)
+
+_UNITS_S = {"s": 1, "min": 60, "h": 3600, "d": 86_400}
+_VALUE_TYPES: Mapping[str, ValueType] = {
+    "number": "number",
+    "integer": "number",
+    "string": "text",
+    "boolean": "boolean",
+}
+
+
+@dataclass(slots=True)
+class TypeDraft:
+    """An action type whose rules are not compiled yet. Without a scope it is faulty."""
+
+    name: str
+    source: Source
+    shape: schema.ActionType
+    attributes: Mapping[str, Attribute]
+    scope: Scope | None
+    plausible: Expression | None
+    present: frozenset[str]
+    claim: Claim | None
+    used_factors: frozenset[str]
+    title: Text
+    hint: Text | None
+
+
+def duration(text: str) -> dt.timedelta:
+    """Read a duration such as 72h, whose shape was checked."""
+    digits = text.rstrip("sminhd")
+    return dt.timedelta(seconds=int(digits) * _UNITS_S[text[len(digits) :]])
+
+
+def localized(
+    source: Source, path: tuple[Step, ...], text: str | dict[str, str], language: str
+) -> Text:
+    """Take a title or hint in one or several languages; plain text is in the programme's."""
+    if isinstance(text, str):
+        return Text(text, {})
+    if language not in text:
+        source.warn(path, f"there is no text in {language}, the programme's language")
+    return Text(text.get(language) or next(iter(text.values()), ""), text)
+
+
+def expression_findings(
+    source: Source, path: tuple[Step, ...], findings: tuple[Finding, ...]
+) -> None:
+    """Note what was found in an expression, each at its own place inside the text."""
+    for finding in findings:
+        source.fault(path, finding.message, offset=finding.offset, severity=finding.severity)
+
+
+def compile_program(source: Source, shape: schema.Program) -> Program | None:
+    """Read the programme; None when something in it cannot be."""
+    before = len(source.problems)
+    path: tuple[Step, ...] = ("program",)
+    zone = _zone(source, shape.timezone)
+    ripening = _ripening(source, shape.energy.ripens)
+    expires_after = _long(source, (*path, "energy", "expires_after"), shape.energy.expires_after)
+    lasts = _long(source, (*path, "shield", "lasts"), shape.shield.lasts)
+    taking = shape.taking
+    if len(source.problems) > before or zone is None:
+        return None
+    return Program(
+        name=shape.name,
+        language=shape.language,
+        timezone=zone,
+        ripening=ripening,
+        expires_after=expires_after,
+        taking=Taking(
+            taking.share,
+            taking.max_g,
+            taking.keep_share,
+            taking.per_friend_and_bubble,
+            duration(taking.after_ripening),
+        ),
+        watering=Watering(
+            tuple(amount for _, amount in whole(shape.watering.amounts_g)),
+            shape.watering.per_friend_per_day,
+        ),
+        shield=Shield(lasts, shape.shield.per_week),
+    )
+
+
+def _long(source: Source, path: tuple[Step, ...], text: str) -> dt.timedelta:
+    length = duration(text)
+    if not length:
+        source.fault(path, f"{path[-1]} must be longer than 0")
+    elif length > dt.timedelta(days=3660):
+        source.fault(path, f"{path[-1]} must be at most 3660d")
+    return length
+
+
+def _zone(source: Source, name: str) -> zoneinfo.ZoneInfo | None:
+    known = zoneinfo.available_timezones()
+    if name in known:
+        return zoneinfo.ZoneInfo(name)
+    hint = did_you_mean(name, known) or "; it is an IANA name, like Asia/Shanghai"
+    source.fault(("program", "timezone"), f"there is no time zone {name}{hint}")
+    return None
+
+
+def _ripening(source: Source, shape: schema.Ripens) -> Ripening:
+    path = ("program", "energy", "ripens")
+    if isinstance(shape.next_day_at, UnsetType) == isinstance(shape.after, UnsetType):
+        source.fault(path, "ripens needs exactly one of next_day_at and after")
+    if not isinstance(shape.next_day_at, UnsetType):
+        return Ripening(dt.time.fromisoformat(shape.next_day_at), dt.timedelta())
+    after = dt.timedelta() if isinstance(shape.after, UnsetType) else duration(shape.after)
+    if after > dt.timedelta(days=366):
+        source.fault((*path, "after"), "after must be at most 366d")
+    return Ripening(None, after)
+
+
+def compile_factor(name: str, shape: schema.Factor) -> Factor:
+    """Take a factor as it was checked."""
+    url = None if isinstance(shape.url, UnsetType) else shape.url
+    return Factor(name, shape.value, shape.unit, shape.source, url, shape.year)
+
+
+def compile_type(
+    source: Source,
+    name: str,
+    shape: schema.ActionType,
+    *,
+    factors: Mapping[str, float],
+    language: str,
+) -> TypeDraft:
+    """Compile what judging an action of this type needs."""
+    path: tuple[Step, ...] = ("action_types", name)
+    title = localized(source, (*path, "title"), shape.title, language)
+    hint = None
+    if not isinstance(shape.hint, UnsetType):
+        hint = localized(source, (*path, "hint"), shape.hint, language)
+    before = len(source.problems)
+    attributes: dict[str, Attribute] = {}
+    scope_is_sure = _attributes_are_whole(source, path)
+    for attribute, content in shape.attributes.items():
+        made = _attribute(source, (*path, "attributes", attribute), attribute, content)
+        if made is not None:
+            attributes[attribute] = made
+    draft = TypeDraft(
+        name=name,
+        source=source,
+        shape=shape,
+        attributes=attributes,
+        scope=None,
+        plausible=None,
+        present=frozenset(),
+        claim=_claim(source, path, name, shape.claim, attributes),
+        used_factors=frozenset(),
+        title=title,
+        hint=hint,
+    )
+    _check_acceptance(source, path, shape)
+    _check_duration(source, path, shape, attributes)
+    if not scope_is_sure or any(
+        problem.path.startswith(f"action_types.{name}.attributes.")
+        for problem in source.problems[before:]
+        if problem.severity == "error"
+    ):
+        return draft
+    draft.scope = Scope([_name(attribute) for attribute in attributes.values()], factors)
+    if not isinstance(shape.plausible, UnsetType):
+        outcome = draft.scope.compile(
+            str(shape.plausible), "condition", without=("region", "streak_days")
+        )
+        expression_findings(source, (*path, "plausible"), outcome.findings)
+        draft.plausible = outcome.expression
+        draft.present = outcome.present
+        draft.used_factors = outcome.factors
+    return draft
+
+
+def _attributes_are_whole(source: Source, path: tuple[Step, ...]) -> bool:
+    """Whether no fault of shape stands in the attributes; else expressions cannot be judged."""
+    start = f"action_types.{path[1]}.attributes"
+    return not any(problem.path.startswith(start) for problem in source.problems)
+
+
+def _name(attribute: Attribute) -> Name:
+    return Name(
+        attribute.name,
+        _VALUE_TYPES[attribute.type],
+        optional=not attribute.required,
+        minimum=-math.inf if attribute.minimum is None else attribute.minimum,
+        maximum=math.inf if attribute.maximum is None else attribute.maximum,
+        one_of=attribute.one_of,
+    )
+
+
+def _attribute(
+    source: Source, path: tuple[Step, ...], name: str, shape: schema.Attribute
+) -> Attribute | None:
+    before = len(source.problems)
+    if name in RESERVED_NAMES:
+        why = "a name of the rules" if name in CONTEXT_NAMES else "a word of the expressions"
+        source.fault(path, f"{name} is {why}; choose another name", at_key=True)
+    is_number = shape.type in {"number", "integer"}
+    for key in ("minimum", "maximum") if not is_number else ("max_length", "pattern", "one_of"):
+        if getattr(shape, key) is not UNSET:
+            kinds = "strings" if is_number else "numbers and integers"
+            source.fault((*path, key), f"{key} is for {kinds}, not for a {shape.type}", at_key=True)
+    if shape.type == "boolean":
+        for key in ("max_length", "pattern", "one_of"):
+            if getattr(shape, key) is not UNSET:
+                source.fault((*path, key), f"{key} is for strings, not for a boolean", at_key=True)
+    minimum = None if isinstance(shape.minimum, UnsetType) else shape.minimum
+    maximum = None if isinstance(shape.maximum, UnsetType) else shape.maximum
+    if minimum is not None and maximum is not None and minimum > maximum:
+        source.fault((*path, "minimum"), f"minimum {minimum:g} lies above maximum {maximum:g}")
+    one_of = () if isinstance(shape.one_of, UnsetType) else shape.one_of
+    pattern = None if isinstance(shape.pattern, UnsetType) else shape.pattern
+    if pattern is not None and (fault := regex_fault(pattern)):
+        source.fault((*path, "pattern"), f"the pattern is not valid: {fault}")
+    if len(source.problems) > before or any(member is FAULTY for member in one_of):
+        return None
+    max_length = TEXT_LENGTH if isinstance(shape.max_length, UnsetType) else shape.max_length
+    return Attribute(
+        name=name,
+        type=shape.type,
+        required=shape.required,
+        unit="" if isinstance(shape.unit, UnsetType) else shape.unit,
+        minimum=minimum,
+        maximum=maximum,
+        max_length=max_length if shape.type == "string" and not one_of else None,
+        pattern=pattern,
+        one_of=one_of,
+        check=_check(shape.type, minimum, maximum, (one_of, max_length, pattern)),
+    )
+
+
+def _check(
+    kind: str,
+    minimum: float | None,
+    maximum: float | None,
+    text: tuple[tuple[str, ...], int, str | None],
+) -> Check:
+    low = -math.inf if minimum is None else minimum
+    high = math.inf if maximum is None else maximum
+    if kind == "number":
+        return number_check(low, high)
+    if kind == "integer":
+        return integer_check(low, high)
+    if kind == "boolean":
+        return boolean_check
+    one_of, max_length, pattern = text
+    return choice_check(one_of) if one_of else text_check(max_length, pattern)
+
+
+def _check_acceptance(source: Source, path: tuple[Step, ...], shape: schema.ActionType) -> None:
+    accepted_for = duration(shape.accepted_for)
+    if accepted_for > ACCEPTED_FOR_MAX:
+        message = f"accepted_for is at most {ACCEPTED_FOR_MAX.days}d; counters are kept no longer"
+        source.fault((*path, "accepted_for"), message)
+    elif not accepted_for:
+        source.fault((*path, "accepted_for"), "accepted_for must be longer than 0")
+    seen: set[str] = set()
+    for index, reporter in whole(shape.reported_by):
+        if reporter in seen:
+            source.fault((*path, "reported_by", index), f"{reporter} stands here twice")
+        seen.add(reporter)
+
+
+def _check_duration(
+    source: Source,
+    path: tuple[Step, ...],
+    shape: schema.ActionType,
+    attributes: Mapping[str, Attribute],
+) -> None:
+    if isinstance(shape.lasts, UnsetType):
+        if not isinstance(shape.overlap, UnsetType):
+            message = "overlap: exclusive needs lasts, the attribute that tells how long it took"
+            source.fault((*path, "overlap"), message, at_key=True)
+        return
+    at = (*path, "lasts")
+    attribute = attributes.get(shape.lasts)
+    if attribute is None:
+        if shape.lasts not in shape.attributes:
+            hint = did_you_mean(shape.lasts, attributes)
+            source.fault(at, f"{shape.lasts} is not an attribute here{hint}")
+    elif attribute.unit not in {"s", "min", "h"} or attribute.type not in {"number", "integer"}:
+        source.fault(at, f"{shape.lasts} must be a number with unit s, min or h")
+    elif attribute.minimum is None or attribute.minimum < 0:
+        source.fault(at, f"{shape.lasts} needs a minimum of at least 0")
+    else:
+        longest = LASTS_MAX.total_seconds() / _UNITS_S[attribute.unit]
+        if attribute.maximum is None or attribute.maximum > longest:
+            unit = attribute.unit
+            source.fault(at, f"{shape.lasts} needs a maximum of at most {longest:g} {unit} (24 h)")
+
+
+def lasts_unit(attribute: Attribute | None) -> dt.timedelta:
+    """One unit of the attribute that tells how long an action took."""
+    return dt.timedelta(seconds=_UNITS_S[attribute.unit]) if attribute else dt.timedelta()
+
+
+def _claim(
+    source: Source,
+    path: tuple[Step, ...],
+    name: str,
+    shape: schema.Claim | UnsetType,
+    attributes: Mapping[str, Attribute],
+) -> Claim | None:
+    if isinstance(shape, UnsetType):
+        return None
+    is_one = isinstance(shape.by, str)
+    by = (shape.by,) if isinstance(shape.by, str) else shape.by
+    for index, attribute in whole(by):
+        at: tuple[Step, ...] = (*path, "claim", "by") if is_one else (*path, "claim", "by", index)
+        if (
+            attribute not in attributes
+            and attribute not in source.root.find((*path, "attributes")).entries
+        ):
+            hint = did_you_mean(attribute, attributes)
+            source.fault(at, f"{attribute} is not an attribute here{hint}")
+        elif attribute in by[:index]:
+            source.fault(at, f"{attribute} stands here twice")
+    named = tuple(attribute for _, attribute in whole(by))
+    scope = f"{name}/{'+'.join(named)}/{shape.per}/{shape.within}"
+    return Claim(named, shape.per, shape.within == "partner", scope, PERIODS.index(shape.per))

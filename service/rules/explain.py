@@ -1,0 +1,213 @@
+"""How an award came about, as a sentence with numbers, units and sources.
+
+Each rule's expressions become texts once, when it is compiled; an answer only fills in the
+attributes. Showing is apart from paying: what was paid is given, never computed here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from service.rules.cel_tree import Node, literal
+from service.rules.expressions import Expression
+from service.rules.rulebook import Attribute, Explain, Factor, Rulebook
+
+Values = Mapping[str, object]
+_Show = Callable[[Values], str]
+
+_STRENGTH = {"? :": 0, "||": 1, "&&": 2, "==": 3, "!=": 3, "<": 3, "<=": 3, ">": 3, ">=": 3,
+             "in": 3, "+": 4, "-": 4, "*": 5, "/": 5}  # fmt: skip
+_ATOM = 9
+_COMPARE: Mapping[str, Callable[[float, float], bool]] = {
+    "==": lambda left, right: left == right,
+    "!=": lambda left, right: left != right,
+    "<": lambda left, right: left < right,
+    "<=": lambda left, right: left <= right,
+    ">": lambda left, right: left > right,
+    ">=": lambda left, right: left >= right,
+}
+
+
+def explain_award(
+    rulebook: Rulebook,
+    attributes: Values | None,
+    rule_id: str,
+    *,
+    saved_g: int,
+    energy_g: int,
+    limited_by: str | None,
+) -> str:
+    """Explain an award of this rulebook; attributes are None when their person was erased."""
+    rule = rulebook.rules.get(rule_id)
+    if attributes is None or rule is None:
+        return f"{energy_g} g of energy and {saved_g} g CO2e saved; what was reported is erased"
+    return rule.explain(attributes, saved_g, energy_g, limited_by)
+
+
+def explainer(
+    saves: int | Expression,
+    earns: int | Expression | None,
+    attributes: Mapping[str, Attribute],
+    factors: Mapping[str, Factor],
+) -> Explain:
+    """Prepare the explanation of one rule."""
+    shower = _Shower(attributes, factors)
+    show_saved = None if saves == 0 else shower.grams(saves)
+    show_energy = show_saved if earns is None else shower.grams(earns)
+    sources = _sources(saves, factors)
+
+    def explain(values: Values, saved_g: int, energy_g: int, limited_by: str | None) -> str:
+        energy = show_energy(values) if show_energy else "0 g"
+        if limited_by is not None:
+            energy += f", cut to {energy_g} g by the limit of {limited_by}"
+        elif energy != f"{energy_g} g":
+            energy += f" = {energy_g} g"
+        if show_saved is None:
+            return energy
+        if earns is None:
+            return energy + sources
+        saved = show_saved(values)
+        saved += "" if saved == f"{saved_g} g" else f" = {saved_g} g"
+        return f"{energy}; saves {saved} CO2e{sources}"
+
+    return explain
+
+
+def _sources(saves: int | Expression, factors: Mapping[str, Factor]) -> str:
+    if isinstance(saves, int):
+        return ""
+    used = [name.removeprefix("factors.") for name in saves.tree.names()]
+    texts = [factors[name].source.partition(",")[0] for name in used if name in factors]
+    return f" ({'; '.join(dict.fromkeys(texts))})" if texts else ""
+
+
+class _Shower:
+    """Turns syntax trees into functions that show them with an action's numbers filled in."""
+
+    def __init__(self, attributes: Mapping[str, Attribute], factors: Mapping[str, Factor]) -> None:
+        self._attributes = attributes
+        self._factors = factors
+
+    def grams(self, amount: int | Expression) -> _Show:
+        """Show an amount. A lone number that multiplies attributes is grams a unit."""
+        if isinstance(amount, int):
+            return _constantly(f"{amount} g")
+        return self._show(amount.tree, in_grams=True)[0]
+
+    def _show(self, node: Node, *, in_grams: bool = False) -> tuple[_Show, int]:
+        """Answer a function that shows this node, and how strongly it holds together."""
+        value = literal(node)
+        if value is not None:
+            shown = _number(value) if isinstance(value, float) else str(value)
+            return _constantly(shown + (" g" if in_grams else "")), _ATOM
+        if node.kind == "name":
+            return self._name(str(node.value)), _ATOM
+        if node.value == "? :":
+            return self._choice(node, in_grams=in_grams)
+        if len(node.nodes) == 2 and node.value in _STRENGTH and node.kind == "call":
+            return self._binary(node, in_grams=in_grams)
+        inner = [self._show(child)[0] for child in node.nodes]
+        name = "not" if node.value == "!" else str(node.value)
+        return lambda values: f"{name}({', '.join(show(values) for show in inner)})", _ATOM
+
+    def _name(self, name: str) -> _Show:
+        if name.startswith("factors."):
+            factor = self._factors[name.removeprefix("factors.")]
+            return _constantly(f"{_number(factor.value)} {factor.unit}")
+        attribute = self._attributes.get(name)
+        unit = f" {attribute.unit}" if attribute and attribute.unit else ""
+        # steps are counted in steps: an attribute without a unit is its own.
+        if attribute and not unit and attribute.type in {"number", "integer"}:
+            unit = f" {name}"
+
+        def show(values: Values) -> str:
+            value = values.get(name)
+            return name if value is None else f"{_number(value)}{unit}"
+
+        return show
+
+    def _binary(self, node: Node, *, in_grams: bool) -> tuple[_Show, int]:
+        operator = str(node.value)
+        strength = _STRENGTH[operator]
+        literals = [isinstance(literal(child), float) for child in node.nodes]
+        if operator in {"+", "-"}:
+            gives_grams = [in_grams, in_grams]
+        else:
+            # Only one number among the terms of a product without factors is grams.
+            has_factor = any(name.startswith("factors.") for name in node.names())
+            lone = operator == "*" and in_grams and not has_factor
+            gives_grams = [lone and literals[0], lone and literals[1] and not literals[0]]
+        shows = []
+        for child, grams, least in zip(
+            node.nodes, gives_grams, (strength, strength + 1), strict=True
+        ):
+            show, held = self._show(child, in_grams=grams)
+            shows.append(show if held >= least else _in_brackets(show))
+        left, right = shows
+        sign = "x" if operator == "*" else operator
+        return lambda values: f"{left(values)} {sign} {right(values)}", strength
+
+    def _choice(self, node: Node, *, in_grams: bool) -> tuple[_Show, int]:
+        """Show only the branch that was taken; both, if that cannot be told from attributes."""
+        asked, yes, no = node.nodes
+        question = self._show(asked)[0]
+        if_true = self._show(yes, in_grams=in_grams)[0]
+        if_false = self._show(no, in_grams=in_grams)[0]
+
+        def show(values: Values) -> str:
+            verdict = _decide(asked, values)
+            if verdict is None:
+                return f"{question(values)} ? {if_true(values)} : {if_false(values)}"
+            return if_true(values) if verdict else if_false(values)
+
+        return show, _STRENGTH["? :"]
+
+
+def _constantly(text: str) -> _Show:
+    return lambda _: text
+
+
+def _in_brackets(show: _Show) -> _Show:
+    return lambda values: f"({show(values)})"
+
+
+def _number(value: object) -> str:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    return str(int(value)) if value == int(value) else repr(round(value, 6))
+
+
+def _decide(node: Node, values: Values) -> bool | None:
+    """Decide a simple condition on attributes alone; None for what is not that simple."""
+    if isinstance(node.value, bool):
+        return node.value
+    if node.kind == "name":
+        name = str(node.value)
+        if name.startswith("_has_"):
+            return name.removeprefix("_has_") in values
+        value = values.get(name)
+        return value if isinstance(value, bool) else None
+    if node.value == "!":
+        inner = _decide(node.nodes[0], values)
+        return None if inner is None else not inner
+    if node.value in {"&&", "||"}:
+        return _joined(node.value == "||", (_decide(child, values) for child in node.nodes))
+    if node.value in _COMPARE:
+        left, right = (_operand(child, values) for child in node.nodes)
+        if isinstance(left, int | float) and isinstance(right, int | float):
+            return _COMPARE[str(node.value)](left, right)
+        if isinstance(left, str) and isinstance(right, str) and node.value in {"==", "!="}:
+            return (left == right) == (node.value == "==")
+    return None
+
+
+def _joined(decisive: object, verdicts: Iterable[bool | None]) -> bool | None:
+    """Join by && (False decides) or || (True decides)."""
+    known = list(verdicts)
+    if decisive in known:
+        return bool(decisive)
+    return None if None in known else not decisive
+
+
+def _operand(node: Node, values: Values) -> object:
+    return values.get(str(node.value)) if node.kind == "name" else literal(node)
