@@ -58,8 +58,8 @@ class Project(Base):
 class Stock(Base):
     """How many trees of a project are promised and how far they are; the last row a pledge locks.
 
-    `pledged` counts every tree that is not cancelled, `planted` those of them that stand, `verified`
-    those that somebody looked at.
+    `pledged` counts every tree that is not cancelled, `planted` those of them that stand,
+    `verified` those that somebody looked at.
     """
 
     __tablename__ = "stock"
@@ -102,7 +102,10 @@ class Plot(Base):
 
 
 class Pledge(Base):
-    """Energy a person promised to a project, for one or more trees."""
+    """Energy a person promised to a project, for one or more trees.
+
+    `region` is the person's at that time: there the trees count, and a cancellation takes them back.
+    """
 
     __tablename__ = "pledges"
 
@@ -112,6 +115,7 @@ class Pledge(Base):
     trees: Mapped[int] = mapped_column(Integer)
     amount_g: Mapped[int] = mapped_column(BigInteger)
     dedication: Mapped[str | None] = mapped_column(Text)
+    region: Mapped[str] = mapped_column(Text, server_default="")
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
     cancelled_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
 
@@ -124,8 +128,8 @@ class Pledge(Base):
 class Tree(Base):
     """One promised tree and where it stands; its number is public proof.
 
-    `pledged_seq` and `planted_seq` name the transfers of its owner's book that reserved and spent its
-    grams: they are spent once, also when the tree was lost and planted again.
+    `pledged_seq` and `planted_seq` name the transfers of its owner's book that reserved and spent
+    its grams: they are spent once, also when the tree was lost and planted again.
     """
 
     __tablename__ = "trees"

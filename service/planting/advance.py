@@ -1,0 +1,225 @@
+"""Planted, verified, lost: what an operator tells, with evidence, about the trees of a plot.
+
+The grams of a tree move from pledged to planted when it is first planted.
+"""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from service.audit_log import log_act
+from service.database import Connection, Database, Write, write_all
+from service.errors import FieldError, InvalidRequestError
+from service.ids import uuid7
+from service.ledger.accounts import Account
+from service.ledger.books import Book, book_writes, lock_books, post
+from service.planting.chunks import (
+    TREES_MAX,
+    Plot,
+    PlotReport,
+    TreeKey,
+    first_people,
+    lock_plot,
+    run_chunks,
+)
+from service.planting.projects import Operator
+from service.planting.stock import count_stock
+from service.planting.tree_numbers import parse_number
+from service.planting.trees import (
+    STANDING,
+    STEP_FROM,
+    Status,
+    Tree,
+    TreeStatusError,
+    moved_trees_writes,
+    read_trees,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class StepOrder:
+    """Which step, for which trees of the plot: these numbers, or (None) all that can take it."""
+
+    plot_id: UUID
+    status: Status
+    evidence: list[dict[str, Any]]
+    numbers: list[str] | None
+
+
+async def advance_trees(
+    database: Database, order: StepOrder, *, now: datetime, operator: Operator
+) -> PlotReport:
+    """Move the trees of a plot one step on (or to lost); those that took it already stay.
+
+    Raises NotFoundError, InvalidRequestError for a number that is no tree of the plot,
+    TreeStatusError when a named tree, or all of the plot, cannot take the step, PeopleBusyError.
+    """
+    call = _Call(order, now, operator)
+    moved, done = await run_chunks(database, call.chunk)
+    remaining = 0 if done else await database.pool.fetchval(_COUNT, *call.candidates)
+    return PlotReport(order.plot_id, moved, remaining)
+
+
+class _Call:
+    """One operator's act, the same in each of its chunks."""
+
+    def __init__(self, order: StepOrder, now: datetime, operator: Operator) -> None:
+        self._order, self._now, self._operator = order, now, operator
+        self._numbers = None if order.numbers is None else _parsed(order.numbers)
+        self._evidence_id = uuid7(now) if order.evidence else None
+        self._checked = False
+
+    @property
+    def candidates(self) -> tuple[UUID, list[str], list[str] | None]:
+        """What finds the trees that can take the step: plot, statuses, numbers."""
+        statuses = [str(status) for status in STEP_FROM[self._order.status]]
+        return self._order.plot_id, statuses, self._numbers
+
+    async def chunk(self, connection: Connection) -> list[str] | None:
+        """Move the trees of at most 200 people; None when no tree is left that can take the step.
+
+        Nothing but acts on this plot, which is locked, moves a tree that stands in it.
+        """
+        plot = await lock_plot(connection, self._order.plot_id)
+        if not self._checked:
+            await self._check(connection)
+            self._checked = True
+        rows = await connection.fetch(_FIND, *self.candidates, TREES_MAX)
+        if not rows:
+            return None
+        return await self._move(connection, plot, first_people([(row[0], row[1]) for row in rows]))
+
+    async def _check(self, connection: Connection) -> None:
+        status, plot_id = self._order.status, self._order.plot_id
+        if self._numbers is None:
+            if not await connection.fetchval(_ANY, plot_id, _ABLE_OR_DONE[status]):
+                raise TreeStatusError(f"No tree of this plot can be marked {status}.")
+            return
+        rows = await connection.fetch(_READ_STATUS, plot_id, self._numbers)
+        known = {row["number"]: Status(row["status"]) for row in rows}
+        if faults := [
+            FieldError(f"#/trees/{position}", "is no tree of this plot")
+            for position, number in enumerate(self._numbers)
+            if number not in known
+        ]:
+            raise InvalidRequestError(
+                "Some of the numbers are no trees of this plot.", errors=tuple(faults[:_FAULTS_MAX])
+            )
+        if unable := [
+            number for number in self._numbers if known[number] not in (status, *STEP_FROM[status])
+        ]:
+            raise TreeStatusError(
+                f"{len(unable)} of these trees cannot be marked {status}.",
+                facts={"trees": unable[:_FAULTS_MAX]},
+            )
+
+    async def _move(self, connection: Connection, plot: Plot, keys: list[TreeKey]) -> list[str]:
+        books = await lock_books(connection, {key[0] for key in keys})
+        trees = await read_trees(connection, keys, STEP_FROM[self._order.status])
+        at = {tree.participant_id: books[tree.participant_id].tick(self._now) for tree in trees}
+        standing, verified = -_count(trees, STANDING), -_count(trees, _VERIFIED)
+        for tree in trees:
+            tree.move(self._order.status)
+        if self._order.status is Status.PLANTED:
+            _spend(books, trees, at)
+        moved_books = [books[participant_id] for participant_id in at]
+        await write_all(
+            connection,
+            [
+                *book_writes(moved_books),
+                *moved_trees_writes(trees, at, self._evidence_id),
+                *self._evidence_writes(),
+            ],
+        )
+        await count_stock(
+            connection,
+            plot.project_id,
+            planted=standing + _count(trees, STANDING),
+            verified=verified + _count(trees, _VERIFIED),
+        )
+        await self._log(connection, len(trees))
+        return [tree.number for tree in trees]
+
+    def _evidence_writes(self) -> list[Write]:
+        order = self._order
+        if self._evidence_id is None:
+            return []
+        return [Write(_ADD_EVIDENCE, (self._evidence_id, order.plot_id, self._now, order.evidence))]
+
+    async def _log(self, connection: Connection, trees: int) -> None:
+        evidence_id = None if self._evidence_id is None else str(self._evidence_id)
+        await log_act(
+            connection,
+            now=self._now,
+            actor=self._operator.actor,
+            act=f"plot.{self._order.status}",
+            object_id=str(self._order.plot_id),
+            detail={"trees": trees, "evidence": evidence_id},
+            request_id=self._operator.request_id,
+        )
+
+
+def _parsed(texts: list[str]) -> list[str]:
+    """Numbers as they are stored, each once, in the order given."""
+    numbers: dict[str, None] = {}
+    for position, text in enumerate(texts):
+        number = parse_number(text)
+        if number is None:
+            fault = FieldError(f"#/trees/{position}", "is no tree number")
+            raise InvalidRequestError(f"{text} is no tree number.", errors=(fault,))
+        numbers[number] = None
+    return [*numbers]
+
+
+def _count(trees: list[Tree], statuses: frozenset[Status]) -> int:
+    return sum(tree.status in statuses for tree in trees)
+
+
+def _spend(books: dict[UUID, Book], trees: list[Tree], at: dict[UUID, datetime]) -> None:
+    """Move the grams of trees that are planted for the first time, one transfer a pledge."""
+    pledges: dict[tuple[UUID, UUID], list[Tree]] = defaultdict(list)
+    for tree in trees:
+        if tree.planted_seq is None:
+            pledges[tree.participant_id, tree.pledge_id].append(tree)
+    for (participant_id, pledge_id), planted in pledges.items():
+        book = books[participant_id]
+        post(
+            book,
+            Account.PLEDGED,
+            Account.PLANTED,
+            sum(tree.price_g for tree in planted),
+            cause="plant",
+            cause_id=pledge_id,
+            at=at[participant_id],
+        )
+        for tree in planted:
+            tree.planted_seq = book.seq
+
+
+_FAULTS_MAX = 20
+_VERIFIED = frozenset({Status.VERIFIED})
+_ABLE_OR_DONE = {
+    Status.PLANTED: [*STEP_FROM[Status.PLANTED], Status.PLANTED, Status.VERIFIED],
+    Status.VERIFIED: [*STEP_FROM[Status.VERIFIED], Status.VERIFIED],
+    Status.LOST: [*STEP_FROM[Status.LOST], Status.LOST],
+}
+
+_CANDIDATES = """
+FROM trees WHERE plot_id = $1 AND status = ANY($2::text[])
+    AND ($3::text[] IS NULL OR number = ANY($3))"""
+
+_FIND = f"""
+SELECT participant_id, number {_CANDIDATES}
+ORDER BY participant_id, number LIMIT $4"""
+
+_COUNT = f"SELECT count(*) {_CANDIDATES}"
+
+_ANY = "SELECT EXISTS (SELECT FROM trees WHERE plot_id = $1 AND status = ANY($2::text[]))"
+
+_READ_STATUS = "SELECT number, status FROM trees WHERE plot_id = $1 AND number = ANY($2::text[])"
+
+_ADD_EVIDENCE = """
+INSERT INTO plot_evidence (id, plot_id, at, items) VALUES ($1, $2, $3, $4)
+ON CONFLICT DO NOTHING"""

@@ -1,0 +1,109 @@
+"""Allocating: trees that wait get a place in a plot, lost ones first, then the oldest pledges."""
+
+from datetime import datetime
+from uuid import UUID
+
+from service.audit_log import log_act
+from service.database import Connection, Database, write_all
+from service.ledger.books import book_writes, lock_books
+from service.planting.chunks import (
+    TREES_MAX,
+    PlotReport,
+    TreeKey,
+    first_people,
+    lock_plot,
+    run_chunks,
+)
+from service.planting.projects import Operator
+from service.planting.trees import (
+    WAITING,
+    Status,
+    TreeStatusError,
+    moved_trees_writes,
+    read_trees,
+)
+
+
+async def allocate_trees(
+    database: Database, plot_id: UUID, wanted: int, *, now: datetime, operator: Operator
+) -> PlotReport:
+    """Give so many waiting trees of the plot's project a place in it, or as many as there are.
+
+    Between its chunks the plot keeps how many are left to do. A call that finds such a rest, after
+    a crash or beside another call, works at that rest and never does more than it was asked for.
+    Raises NotFoundError, TreeStatusError when nobody waits, PeopleBusyError.
+    """
+    call = _Call(plot_id, wanted, now, operator)
+    numbers, _ = await run_chunks(database, call.chunk)
+    if not numbers:
+        raise TreeStatusError("No tree of this project waits for a plot.")
+    return PlotReport(plot_id, numbers, call.remaining)
+
+
+class _Call:
+    """How far one call has come: what it may still do, and what the plot has left after it."""
+
+    def __init__(self, plot_id: UUID, wanted: int, now: datetime, operator: Operator) -> None:
+        self._plot_id, self._wanted = plot_id, wanted
+        self._now, self._operator = now, operator
+        self._started = False
+        self.remaining = 0
+
+    async def chunk(self, connection: Connection) -> list[str] | None:
+        """Allocate for at most 200 people; None when there is nothing left to do."""
+        plot = await lock_plot(connection, self._plot_id)
+        rest = plot.to_allocate or (0 if self._started else self._wanted)
+        limit = min(rest, self._wanted, TREES_MAX)
+        if not limit:
+            return None
+        found = [(row[0], row[1]) for row in await connection.fetch(_FIND, plot.project_id, limit)]
+        keys = first_people(found)
+        numbers = await self._move(connection, keys)
+        if len(keys) == len(found) < limit:
+            rest = len(numbers)  # all that waited are done
+        rest -= len(numbers)
+        await connection.execute(_MARK, plot.id, rest)
+        self._started, self._wanted, self.remaining = True, self._wanted - len(numbers), rest
+        if numbers:
+            await self._log(connection, len(numbers))
+        return numbers
+
+    async def _move(self, connection: Connection, keys: list[TreeKey]) -> list[str]:
+        books = await lock_books(connection, {key[0] for key in keys})
+        trees = await read_trees(connection, keys, WAITING)
+        if trees:
+            at = {}
+            for tree in trees:
+                at[tree.participant_id] = books[tree.participant_id].tick(self._now)
+                lost = tree.status is Status.LOST
+                tree.move(Status.REPLACED if lost else Status.ALLOCATED)
+                tree.plot_id = self._plot_id
+            moved = [books[participant_id] for participant_id in at]
+            await write_all(connection, [*book_writes(moved), *moved_trees_writes(trees, at)])
+        return [tree.number for tree in trees]
+
+    async def _log(self, connection: Connection, trees: int) -> None:
+        await log_act(
+            connection,
+            now=self._now,
+            actor=self._operator.actor,
+            act="plot.allocate",
+            object_id=str(self._plot_id),
+            detail={"trees": trees, "remaining": self.remaining},
+            request_id=self._operator.request_id,
+        )
+
+
+_FIND = """
+SELECT participant_id, number FROM (
+    (SELECT 1 AS turn, participant_id, number, pledged_at FROM trees
+     WHERE project_id = $1 AND status = 'lost'
+     ORDER BY pledged_at, participant_id, number LIMIT $2)
+    UNION ALL
+    (SELECT 2, participant_id, number, pledged_at FROM trees
+     WHERE project_id = $1 AND status = 'pledged'
+     ORDER BY pledged_at, participant_id, number LIMIT $2)
+) AS waiting
+ORDER BY turn, pledged_at, participant_id, number LIMIT $2"""
+
+_MARK = "UPDATE plots SET to_allocate = $2 WHERE id = $1"

@@ -1,0 +1,100 @@
+"""Cancelling a pledge: as long as no tree of it has a plot, its energy comes back."""
+
+from collections.abc import Callable
+from datetime import date, datetime
+from uuid import UUID
+
+import asyncpg
+
+from service.database import Connection, Write, write_all
+from service.errors import ConflictError, NotFoundError
+from service.ledger.accounts import Account
+from service.ledger.books import Book, book_writes, lock_book, post
+from service.outbox import outbox_write
+from service.planting.pledge import Pledge
+from service.planting.stock import release_stock
+from service.planting.trees import Status, Tree, moved_trees_writes, read_pledge_trees
+
+
+class PledgeNotCancellableError(ConflictError):
+    """A tree of it has got its plot, or is planted already."""
+
+    code = "pledge-not-cancellable"
+
+    def __init__(self, pledge_id: UUID) -> None:
+        """Name the pledge."""
+        super().__init__(f"A tree of pledge {pledge_id} is on its way; it cannot be cancelled.")
+
+
+async def cancel_pledge(
+    connection: Connection,
+    participant_id: UUID,
+    pledge_id: UUID,
+    *,
+    now: datetime,
+    local_date: Callable[[datetime], date],
+    lane: int,
+) -> Pledge:
+    """Give the energy back to the person and the trees to the project; cancelled twice is once.
+
+    Raises NotFoundError, PledgeNotCancellableError, BookClosedError or SuspendedError.
+    """
+    book = await lock_book(connection, participant_id)
+    book.require_open()
+    row = await connection.fetchrow(_READ, participant_id, pledge_id)
+    if row is None:
+        raise NotFoundError("You have no such pledge.")
+    trees = await read_pledge_trees(connection, participant_id, pledge_id)
+    if row["cancelled_at"] is not None:
+        return _pledge(row, trees, row["cancelled_at"])
+    if any(tree.status is not Status.PLEDGED for tree in trees):
+        raise PledgeNotCancellableError(pledge_id)
+    at = book.tick(now)
+    _take_back(book, trees, row["amount_g"], at)
+    delta = (participant_id, "trees", -len(trees), row["region"])
+    await write_all(
+        connection,
+        [
+            *book_writes([book]),
+            Write(_CANCEL, (participant_id, pledge_id, at)),
+            *moved_trees_writes(trees, {participant_id: at}),
+            outbox_write(lane, at, local_date(at).isoformat(), [delta]),
+        ],
+    )
+    await release_stock(connection, row["project_id"], len(trees))
+    return _pledge(row, trees, at)
+
+
+def _take_back(book: Book, trees: list[Tree], amount_g: int, at: datetime) -> None:
+    post(
+        book,
+        Account.PLEDGED,
+        Account.AVAILABLE,
+        amount_g,
+        cause="release",
+        cause_id=trees[0].pledge_id,
+        at=at,
+    )
+    book.trees -= len(trees)
+    for tree in trees:
+        tree.move(Status.CANCELLED)
+
+
+def _pledge(row: asyncpg.Record, trees: list[Tree], cancelled_at: datetime) -> Pledge:
+    return Pledge(
+        row["id"],
+        row["project_id"],
+        trees,
+        row["amount_g"],
+        row["dedication"],
+        row["created_at"],
+        cancelled_at,
+    )
+
+
+_READ = """
+SELECT id, project_id, amount_g, dedication, created_at, cancelled_at, coalesce(
+    (SELECT region FROM participants WHERE participant_id = $1), '') AS region
+FROM pledges WHERE participant_id = $1 AND id = $2"""
+
+_CANCEL = "UPDATE pledges SET cancelled_at = $3 WHERE participant_id = $1 AND id = $2"

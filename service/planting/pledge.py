@@ -1,0 +1,184 @@
+"""Pledging: available energy is reserved for trees of a project, and the trees get their numbers.
+
+The person's book first, the project's stock last. What the stock refuses takes everything back.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, datetime
+from uuid import UUID
+
+import asyncpg
+
+from service.database import Connection, Write, write_all
+from service.errors import ConflictError, NotFoundError, UnavailableError
+from service.ids import uuid7
+from service.ledger.accounts import Account
+from service.ledger.books import book_writes, lock_book, post
+from service.outbox import outbox_write
+from service.planting.stock import SoldOutError, reserve_stock
+from service.planting.tree_numbers import draw_number
+from service.planting.trees import Status, Tree, new_trees_writes
+
+
+class SeasonClosedError(ConflictError):
+    """Nobody can pledge to the project today."""
+
+    code = "season-closed"
+
+    def __init__(self, season_from: date, season_until: date) -> None:
+        """Say when the season is; its last day belongs to it."""
+        super().__init__(
+            f"Trees are pledged from {season_from} until {season_until}.",
+            facts={"season": {"from": season_from, "until": season_until}},
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PledgeOrder:
+    """What a person asks for."""
+
+    participant_id: UUID
+    project_id: UUID
+    trees: int
+    dedication: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Pledge:
+    """A pledge as its row holds it, with its trees."""
+
+    id: UUID
+    project_id: UUID
+    trees: list[Tree]
+    amount_g: int
+    dedication: str | None
+    created_at: datetime
+    cancelled_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Offer:
+    """A project as a pledge sees it before it reserves."""
+
+    price_g: int
+    season_from: date | None
+    season_until: date | None
+    left: int
+    region: str
+
+    def require_open(self, today: date, trees: int) -> None:
+        """Raise SeasonClosedError or SoldOutError; the stock decides when it is reserved."""
+        first, last = self.season_from, self.season_until
+        if first and last and not first <= today <= last:
+            raise SeasonClosedError(first, last)
+        if trees > self.left:
+            raise SoldOutError(wanted=trees, left=self.left)
+
+
+async def pledge_trees(
+    connection: Connection,
+    order: PledgeOrder,
+    *,
+    now: datetime,
+    local_date: Callable[[datetime], date],
+    lane: int,
+) -> Pledge:
+    """Reserve the price of the trees and promise them; a constant number of statements.
+
+    Raises NotFoundError for an unknown project, SeasonClosedError, SoldOutError,
+    InsufficientEnergyError, BookClosedError or SuspendedError.
+    """
+    book = await lock_book(connection, order.participant_id)
+    book.require_open()
+    offer = await _read_offer(connection, order)
+    at = book.tick(now)
+    offer.require_open(local_date(at), order.trees)
+    pledge_id, amount_g = uuid7(at), offer.price_g * order.trees
+    book.require(Account.AVAILABLE, amount_g)
+    post(
+        book,
+        Account.AVAILABLE,
+        Account.PLEDGED,
+        amount_g,
+        cause="pledge",
+        cause_id=pledge_id,
+        at=at,
+    )
+    book.trees += order.trees
+    trees = _new_trees(order, pledge_id, price_g=offer.price_g, at=at, seq=book.seq)
+    pledge = Pledge(pledge_id, order.project_id, trees, amount_g, order.dedication, at, None)
+    delta = (order.participant_id, "trees", order.trees, offer.region)
+    await _write(
+        connection,
+        [
+            *book_writes([book]),
+            _pledge_write(order, pledge),
+            *new_trees_writes(trees),
+            outbox_write(lane, at, local_date(at).isoformat(), [delta]),
+        ],
+    )
+    await reserve_stock(connection, order.project_id, order.trees)
+    return pledge
+
+
+async def _read_offer(connection: Connection, order: PledgeOrder) -> _Offer:
+    row = await connection.fetchrow(_READ_OFFER, order.project_id, order.participant_id)
+    if row is None:
+        raise NotFoundError(f"There is no project {order.project_id}.")
+    return _Offer(*row)
+
+
+def _new_trees(
+    order: PledgeOrder, pledge_id: UUID, *, price_g: int, at: datetime, seq: int
+) -> list[Tree]:
+    return [
+        Tree(
+            participant_id=order.participant_id,
+            number=number,
+            pledge_id=pledge_id,
+            project_id=order.project_id,
+            plot_id=None,
+            status=Status.PLEDGED,
+            price_g=price_g,
+            pledged_at=at,
+            step=1,
+            pledged_seq=seq,
+            planted_seq=None,
+        )
+        for number in sorted(draw_number() for _ in range(order.trees))
+    ]
+
+
+async def _write(connection: Connection, writes: list[Write]) -> None:
+    try:
+        await write_all(connection, writes)
+    except asyncpg.UniqueViolationError as error:
+        # Of all keys only a tree number is drawn so short that a twin can be thought of.
+        raise UnavailableError("A tree number was drawn twice; send the request again.") from error
+
+
+def _pledge_write(order: PledgeOrder, pledge: Pledge) -> Write:
+    return Write(
+        _ADD,
+        (
+            order.participant_id,
+            pledge.id,
+            pledge.project_id,
+            order.trees,
+            pledge.amount_g,
+            pledge.dedication,
+            pledge.created_at,
+        ),
+    )
+
+
+_READ_OFFER = """
+SELECT p.price_g, p.season_from, p.season_until, s.for_sale - s.pledged, coalesce(
+    (SELECT region FROM participants WHERE participant_id = $2), '')
+FROM projects p JOIN stock s ON s.project_id = p.id
+WHERE p.id = $1"""
+
+_ADD = """
+INSERT INTO pledges (participant_id, id, project_id, trees, amount_g, dedication, created_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7)"""

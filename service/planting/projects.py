@@ -1,0 +1,245 @@
+"""Projects and plots: what operators open for pledging, and where the trees will stand.
+
+A new price, season or capacity holds for pledges from then on; what is promised stays as it was.
+"""
+
+from dataclasses import asdict, dataclass, replace
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID
+
+from service.audit_log import log_act
+from service.database import Connection, Database, Write, write_all
+from service.errors import ConflictError, NotFoundError
+from service.ids import derived_uuid, uuid7
+
+
+class ProjectCapacityError(ConflictError):
+    """Fewer trees than were promised, or more than there is room for."""
+
+    code = "project-capacity"
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """Who acts, and by which request; both go to the audit log."""
+
+    actor: str
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProjectFacts:
+    """What an operator says of a project; `price_g` in grams a tree.
+
+    Without a season it is always open (its last day belongs to it); without `funded` all of its
+    capacity is paid for and can be pledged.
+    """
+
+    name: str
+    species: str
+    place: str
+    country: str
+    partner: str
+    price_g: int
+    capacity: int
+    image_url: str | None = None
+    funded: int | None = None
+    season_from: date | None = None
+    season_until: date | None = None
+
+    @property
+    def for_sale(self) -> int:
+        """How many trees can be pledged in all."""
+        return self.capacity if self.funded is None else self.funded
+
+    def require_room(self, pledged: int) -> None:
+        """Raise ProjectCapacityError when these facts cannot hold so many promised trees."""
+        if self.for_sale > self.capacity:
+            raise ProjectCapacityError(
+                f"{self.funded} trees are funded; the capacity cannot be {self.capacity}."
+            )
+        if self.for_sale < pledged:
+            raise ProjectCapacityError(
+                f"{pledged} trees are promised; {self.for_sale} are too few.",
+                facts={"pledged": pledged},
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class PlotFacts:
+    """What an operator says of a plot: its position as GeoJSON, its area in square metres."""
+
+    name: str
+    position: dict[str, Any]
+    area_m2: float
+
+
+async def make_project(
+    connection: Connection, facts: ProjectFacts, *, now: datetime, operator: Operator
+) -> UUID:
+    """Open a project with its whole stock. Raises ProjectCapacityError."""
+    facts.require_room(0)
+    project_id = uuid7(now)
+    await _add_project(connection, project_id, facts, now)
+    await log_act(
+        connection,
+        now=now,
+        actor=operator.actor,
+        act="project.make",
+        object_id=str(project_id),
+        detail=_plain(asdict(facts)),
+        request_id=operator.request_id,
+    )
+    return project_id
+
+
+async def change_project(
+    connection: Connection,
+    project_id: UUID,
+    changes: dict[str, Any],
+    *,
+    now: datetime,
+    operator: Operator,
+) -> None:
+    """Change these fields of ProjectFacts. Raises NotFoundError or ProjectCapacityError."""
+    row = await connection.fetchrow(_LOCK_PROJECT, project_id)
+    if row is None:
+        raise NotFoundError("There is no such project.")
+    before = ProjectFacts(**dict(row))
+    facts = replace(before, **changes)
+    facts.require_room(await connection.fetchval(_LOCK_STOCK, project_id))
+    await write_all(
+        connection,
+        [
+            Write(_CHANGE, (project_id, *_columns(facts))),
+            Write(_SET_STOCK, (project_id, facts.for_sale)),
+        ],
+    )
+    await log_act(
+        connection,
+        now=now,
+        actor=operator.actor,
+        act="project.change",
+        object_id=str(project_id),
+        detail={
+            name: {"from": _plain(getattr(before, name)), "to": _plain(getattr(facts, name))}
+            for name in changes
+        },
+        request_id=operator.request_id,
+    )
+
+
+async def make_plot(
+    connection: Connection,
+    project_id: UUID,
+    facts: PlotFacts,
+    *,
+    now: datetime,
+    operator: Operator,
+) -> UUID:
+    """Add a plot to a project. Raises NotFoundError."""
+    plot_id = uuid7(now)
+    values = (plot_id, project_id, facts.name, facts.position, facts.area_m2, now)
+    if not await connection.fetchval(_ADD_PLOT, *values):
+        raise NotFoundError("There is no such project.")
+    await log_act(
+        connection,
+        now=now,
+        actor=operator.actor,
+        act="plot.make",
+        object_id=str(plot_id),
+        detail={"project_id": str(project_id), **asdict(facts)},
+        request_id=operator.request_id,
+    )
+    return plot_id
+
+
+async def seed_projects(database: Database, now: datetime) -> None:
+    """Make the two demo projects where they are not there yet."""
+    async with database.transaction() as connection:
+        for facts in _DEMO_PROJECTS:
+            await _add_project(connection, derived_uuid(facts.name.encode()), facts, now)
+
+
+async def _add_project(
+    connection: Connection, project_id: UUID, facts: ProjectFacts, now: datetime
+) -> None:
+    await write_all(
+        connection,
+        [
+            Write(_ADD, (project_id, *_columns(facts), now)),
+            Write(_ADD_STOCK, (project_id, facts.for_sale)),
+        ],
+    )
+
+
+def _columns(facts: ProjectFacts) -> tuple[Any, ...]:
+    return (
+        facts.name,
+        facts.species,
+        facts.place,
+        facts.country,
+        facts.partner,
+        facts.price_g,
+        facts.capacity,
+        facts.image_url,
+        facts.funded,
+        facts.season_from,
+        facts.season_until,
+    )
+
+
+def _plain(value: Any) -> Any:
+    """The value as JSON has it: dates as text."""
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    return value.isoformat() if isinstance(value, date) else value
+
+
+_DEMO_PROJECTS = (
+    ProjectFacts(
+        name="demo-saxaul",
+        species="Haloxylon ammodendron",
+        place="Alxa desert, Inner Mongolia",
+        country="CN",
+        partner="Demo planting partner",
+        price_g=17_900,
+        capacity=10_000,
+    ),
+    ProjectFacts(
+        name="demo-seedling",
+        species="Hedysarum scoparium",
+        place="Minqin, Gansu",
+        country="CN",
+        partner="Demo planting partner",
+        price_g=150,
+        capacity=10_000,
+    ),
+)
+
+_FACTS = """name, species, place, country, partner, price_g, capacity, image_url, funded,
+    season_from, season_until"""
+
+_ADD = f"""
+INSERT INTO projects (id, {_FACTS}, created_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+ON CONFLICT DO NOTHING"""  # noqa: S608 - constant columns
+
+_ADD_STOCK = "INSERT INTO stock (project_id, for_sale) VALUES ($1, $2) ON CONFLICT DO NOTHING"
+
+_LOCK_PROJECT = f"""
+SELECT {_FACTS} FROM projects WHERE id = $1 FOR NO KEY UPDATE"""  # noqa: S608 - constant columns
+
+_CHANGE = f"""
+UPDATE projects SET ({_FACTS}) = ($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+WHERE id = $1"""  # noqa: S608 - constant columns
+
+_LOCK_STOCK = "SELECT pledged FROM stock WHERE project_id = $1 FOR NO KEY UPDATE"
+
+_SET_STOCK = "UPDATE stock SET for_sale = $2 WHERE project_id = $1"
+
+_ADD_PLOT = """
+INSERT INTO plots (id, project_id, name, position, area_m2, created_at)
+SELECT $1, p.id, $3, $4, $5, $6 FROM projects p WHERE p.id = $2
+RETURNING true"""
