@@ -340,6 +340,7 @@ def upgrade() -> None:
         sa.Column("trees", sa.Integer(), nullable=False),
         sa.Column("amount_g", sa.BigInteger(), nullable=False),
         sa.Column("dedication", sa.Text(), nullable=True),
+        sa.Column("region", sa.Text(), server_default="", nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("cancelled_at", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint("amount_g > 0", name=op.f("ck_pledges_amount_is_positive")),
@@ -379,9 +380,15 @@ def upgrade() -> None:
         "relay_lanes",
         sa.Column("lane", sa.SmallInteger(), autoincrement=False, nullable=False),
         sa.Column("epoch", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("owner", sa.Uuid(), nullable=True),
+        sa.Column("lease_until", sa.DateTime(timezone=True), nullable=True),
         sa.Column("positioned", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("applied", sa.BigInteger(), server_default="0", nullable=False),
-        sa.Column("generation", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("generation", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("wanted", sa.BigInteger(), server_default="0", nullable=False),
+        sa.CheckConstraint(
+            "applied <= positioned", name=op.f("ck_relay_lanes_applied_is_positioned")
+        ),
         sa.PrimaryKeyConstraint("lane", name=op.f("pk_relay_lanes")),
     )
     op.create_table(
@@ -452,6 +459,13 @@ def upgrade() -> None:
     )
     op.create_index(
         op.f("ix_transfers_at"), "transfers", ["at"], unique=False, postgresql_using="brin"
+    )
+    op.create_index(
+        op.f("ix_transfers_participant_id"),
+        "transfers",
+        ["participant_id"],
+        unique=False,
+        postgresql_where=sa.text("cause = 'adjust'"),
     )
     op.create_table(
         "tree_numbers",
@@ -594,6 +608,11 @@ def downgrade() -> None:
     op.drop_table("trees")
     op.drop_table("tree_steps")
     op.drop_table("tree_numbers")
+    op.drop_index(
+        op.f("ix_transfers_participant_id"),
+        table_name="transfers",
+        postgresql_where=sa.text("cause = 'adjust'"),
+    )
     op.drop_index(op.f("ix_transfers_at"), table_name="transfers", postgresql_using="brin")
     op.drop_table("transfers")
     op.drop_table("takes")

@@ -12,6 +12,7 @@ from sqlalchemy import (
     LargeBinary,
     SmallInteger,
     Text,
+    text,
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -88,4 +89,6 @@ class Transfer(Base):
         CheckConstraint("debit <> credit", name="sides_differ"),
         CheckConstraint("octet_length(hash) = 32", name="hash_is_sha256"),
         Index(None, "at", postgresql_using="brin"),
+        # Adjustments are rare; what people earned is told without them.
+        Index(None, "participant_id", postgresql_where=text("cause = 'adjust'")),
     )
