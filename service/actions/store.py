@@ -7,6 +7,8 @@ from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
+import msgspec
+
 from service.database import Connection, Write
 from service.ids import derived_uuid
 from service.rules.rulebook import CounterKey
@@ -144,6 +146,8 @@ def actions_write(actions: Sequence[Action]) -> Write:
     columns = [
         [getattr(action, column) for action in actions] for column in Action.__dataclass_fields__
     ]
+    # Wrapped, or the driver takes a list of lists for an array of two dimensions.
+    columns[-1] = [msgspec.Raw(msgspec.json.encode(awards)) for awards in columns[-1]]
     return Write(_ADD_ACTIONS, tuple(columns))
 
 
