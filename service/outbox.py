@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, DateTime, Identity, Index, Integer, SmallInteger
+from sqlalchemy import BigInteger, CheckConstraint, DateTime, Identity, Index, SmallInteger
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -35,15 +35,23 @@ class OutboxRow(Base):
 
 
 class RelayLane(Base):
-    """How far a lane's rows were positioned and applied, and whose turn (`epoch`) it is."""
+    """How far a lane's rows are positioned and applied, and whose turn (`epoch`, `owner`) it is.
+
+    `generation` is the one of the boards that the lane has built, `wanted` the one it should have.
+    """
 
     __tablename__ = "relay_lanes"
 
     lane: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
     epoch: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    owner: Mapped[UUID | None]
+    lease_until: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     positioned: Mapped[int] = mapped_column(BigInteger, server_default="0")
     applied: Mapped[int] = mapped_column(BigInteger, server_default="0")
-    generation: Mapped[int] = mapped_column(Integer, server_default="0")
+    generation: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    wanted: Mapped[int] = mapped_column(BigInteger, server_default="0")
+
+    __table_args__ = (CheckConstraint("applied <= positioned", name="applied_is_positioned"),)
 
 
 def lane_of(participant_id: UUID, lanes: int) -> int:
@@ -56,8 +64,10 @@ def outbox_write(
 ) -> Write:
     """One outbox row for a transaction of one lane.
 
-    `deltas` are (participant, board, change, region); `day` is the programme's date of booking, from
-    which a relay derives week and month. The row carries a participant of its lane as its key.
+    `deltas` are (participant, board, change, region); `day` is the programme's date on which all of
+    them were booked, from which a relay derives week and month: a batch over midnight writes two
+    rows. `region` is that of the row that counts (the action, the pledge), so that boards can be
+    built anew from those rows. The row carries a participant of its lane as its key.
     """
     entries = [
         [participant_id.hex, board, change, region]

@@ -1,5 +1,6 @@
 """Collecting: ripe energy becomes available; what a reversal left unpaid is repaid from it first."""
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -73,21 +74,28 @@ async def _collect(
     day: date,
     lane: int,
 ) -> Collected:
-    region = await connection.fetchval(_REGION, book.participant_id) or ""
+    region_of = await _regions(connection, book.participant_id, bubbles)
     collected_g = 0
+    on_boards: dict[str, int] = defaultdict(int)
     for bubble in bubbles:
         collected_g += bubble.remaining_g
+        if bubble.id in region_of:
+            on_boards[region_of[bubble.id]] += bubble.remaining_g
         _move(book, bubble, at)
-    delta = (book.participant_id, "energy", collected_g, region)
-    await write_all(
-        connection,
-        [
-            *book_writes([book]),
-            changed_bubbles_write(bubbles),
-            outbox_write(lane, at, day.isoformat(), [delta]),
-        ],
-    )
+    writes = [*book_writes([book]), changed_bubbles_write(bubbles)]
+    if on_boards:
+        deltas = [(book.participant_id, "energy", g, region) for region, g in on_boards.items()]
+        writes.append(outbox_write(lane, at, day.isoformat(), deltas))
+    await write_all(connection, writes)
     return Collected(collected_g, len(bubbles), book)
+
+
+async def _regions(
+    connection: Connection, participant_id: UUID, bubbles: Sequence[Bubble]
+) -> dict[UUID, str]:
+    """Where each bubble's action was recorded: there its energy counts; a gift counts nowhere."""
+    rows = await connection.fetch(_REGIONS, participant_id, [bubble.id for bubble in bubbles])
+    return {row["id"]: row["region"] for row in rows}
 
 
 def _move(book: Book, bubble: Bubble, at: datetime) -> None:
@@ -115,4 +123,4 @@ def _move(book: Book, bubble: Bubble, at: datetime) -> None:
         )
 
 
-_REGION = "SELECT region FROM participants WHERE participant_id = $1"
+_REGIONS = "SELECT id, region FROM actions WHERE participant_id = $1 AND id = ANY($2::uuid[])"
