@@ -62,10 +62,10 @@ def explainer(
             energy += f", cut to {energy_g} g by the limit of {limited_by}"
         elif energy != f"{energy_g} g":
             energy += f" = {energy_g} g"
-        if show_saved is None:
-            return energy
         if earns is None:
             return energy + sources
+        if show_saved is None or saved_g == 0:
+            return energy
         saved = show_saved(values)
         saved += "" if saved == f"{saved_g} g" else f" = {saved_g} g"
         return f"{energy}; saves {saved} CO2e{sources}"

@@ -3,7 +3,15 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, DateTime, Integer, LargeBinary, SmallInteger, Text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    DateTime,
+    Integer,
+    LargeBinary,
+    SmallInteger,
+    Text,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -59,6 +67,4 @@ class CampaignBudget(Base):
     left_g: Mapped[int] = mapped_column(BigInteger)
     seq: Mapped[int] = mapped_column(BigInteger, server_default="0")
 
-    __table_args__ = (
-        CheckConstraint("left_g BETWEEN 0 AND budget_g", name="left_within_budget"),
-    )
+    __table_args__ = (CheckConstraint("left_g BETWEEN 0 AND budget_g", name="left_within_budget"),)

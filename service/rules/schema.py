@@ -187,7 +187,9 @@ class Factor(_Section, frozen=True):
     value: Annotated[float, Meta(ge=0, le=1e9, description="g CO2e per unit.")]
     unit: Annotated[Line, Meta(description="What it is per.", examples=["g/pkm"])]
     source: Annotated[Line, _says("Publication, edition and row, so that others can check it.")]
-    year: Annotated[int, Meta(ge=1990, le=2100, description="Year of the edition.")]
+    year: Annotated[
+        int, Meta(ge=1990, le=2100, description="Year of the edition, or in which it was read.")
+    ]
     url: (
         Annotated[
             str,

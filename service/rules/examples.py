@@ -1,0 +1,102 @@
+"""Runs the examples that stand in the rules, by the very functions that judge real actions."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable
+
+from msgspec import UnsetType
+
+from service.rules.compile import ExampleCase
+from service.rules.evaluate import Award, evaluate
+from service.rules.judge import Candidate, Refusal, judge
+from service.rules.load import Problem
+from service.rules.rulebook import ActionType, Program, Rule, Rulebook
+from service.rules.schema import ExampleContext, Expect
+from service.rules.shape import path_text
+
+_NOON = dt.time(12)
+_ORDINARY_DAY = dt.date(2026, 1, 14)
+
+
+def run_examples(rulebook: Rulebook, cases: Iterable[ExampleCase]) -> list[Problem]:
+    """Run every example; each that comes out otherwise is a problem at its `expect`."""
+    return [problem for case in cases for problem in _run(rulebook, case)]
+
+
+def _run(rulebook: Rulebook, case: ExampleCase) -> list[Problem]:
+    action_type = rulebook.action_types[case.rule.action]
+    context, expect = case.shape.context, case.shape.expect
+    now = _occurred_at(case.rule, context, rulebook.program)
+    candidate = Candidate(
+        type=case.rule.action,
+        attributes=dict(case.shape.given),
+        occurred_at=now,
+        reporter=_reporter(action_type, context),
+        verified=_verified(action_type, context),
+        partner_id=None,
+    )
+    judged = judge(rulebook, candidate, now)
+    if isinstance(judged, Refusal):
+        reason = judged.reason or judged.code
+        if expect.refused == reason:
+            return []
+        return [_differs(case, f"it is refused as {reason}: {judged.detail}")]
+    decision = evaluate(
+        rulebook, judged, region=context.region, streak_days=context.streak_days, usage={}
+    )
+    award = next((award for award in decision.awards if award.rule == case.rule.id), None)
+    return [_differs(case, fault) for fault in _faults(expect, award)]
+
+
+def _faults(expect: Expect, award: Award | None) -> list[str]:
+    if not isinstance(expect.refused, UnsetType):
+        return ["it is accepted"]
+    if award is None:
+        return [] if expect.skipped is True else ["the rule does not apply (when, from or until)"]
+    if expect.skipped is True:
+        return ["the rule applies"]
+    if award.failed:
+        return ["an expression failed: it gives no number of grams between 0 and 1,000,000"]
+    got = {"saves": award.saved_g, "earns": award.energy_g, "limited_by": award.limited_by}
+    faults = []
+    for key, value in got.items():
+        wanted = getattr(expect, key)
+        if wanted != value and not isinstance(wanted, UnsetType):
+            faults.append(f"{key} is {value if value is not None else 'nothing'}, not {wanted}")
+    return faults
+
+
+def _differs(case: ExampleCase, what: str) -> Problem:
+    path = (*case.path, "expect")
+    node = case.source.root.find(path)
+    message = f"example '{case.shape.name}' of {case.rule.id}: {what}"
+    return Problem(case.source.name, node.line, node.column, path_text(path), message)
+
+
+def _verified(action_type: ActionType, context: ExampleContext) -> bool:
+    if isinstance(context.verified, UnsetType):
+        return action_type.reported_by == {"partner"}
+    return context.verified
+
+
+def _reporter(action_type: ActionType, context: ExampleContext) -> str:
+    """A partner reports what is verified; else whoever else may."""
+    if _verified(action_type, context):
+        return "partner"
+    return next(
+        (who for who in ("participant", "device") if who in action_type.reported_by), "partner"
+    )
+
+
+def _occurred_at(rule: Rule, context: ExampleContext, program: Program) -> dt.datetime:
+    """The example's time; else noon of a day on which the rule's dates allow it."""
+    if not isinstance(context.occurred_at, UnsetType):
+        instant = dt.datetime.fromisoformat(context.occurred_at)
+        return instant if instant.tzinfo else instant.replace(tzinfo=program.timezone)
+    day = _ORDINARY_DAY
+    if rule.starts_on is not None and day < rule.starts_on:
+        day = rule.starts_on
+    elif rule.ends_before is not None and day >= rule.ends_before:
+        day = rule.ends_before - dt.timedelta(days=1)
+    return dt.datetime.combine(day, _NOON, program.timezone)
