@@ -1,0 +1,101 @@
+"""A bounded closed-loop load: raw HTTP/1.1 over keep-alive connections, as cheap as Python can.
+
+The client shares the machine with the server, so every microsecond here is taken from what is
+measured: requests are rendered beforehand and answers are parsed no further than their length.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(slots=True)
+class Load:
+    """What a run measured: answers by status, and each request's latency in seconds."""
+
+    seconds: float = 0.0
+    statuses: dict[int, int] = field(default_factory=dict)
+    latencies_s: list[float] = field(default_factory=list)
+    sample: bytes = b""
+
+    @property
+    def per_second(self) -> float:
+        """Answers a second."""
+        return len(self.latencies_s) / self.seconds
+
+    def percentile_ms(self, percent: float) -> float:
+        """A latency percentile in milliseconds."""
+        ordered = sorted(self.latencies_s)
+        return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))] * 1000
+
+
+class _Connection(asyncio.Protocol):
+    """One connection that always has exactly one request under way."""
+
+    def __init__(self, load: Load, requests: Sequence[bytes], ends_at: float) -> None:
+        self.load = load
+        self.requests = requests
+        self.ends_at = ends_at
+        self.sent = 0
+        self.sent_at = 0.0
+        self.buffer = b""
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.transport: Any = None
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+        self._send()
+
+    def _send(self) -> None:
+        self.sent_at = time.perf_counter()
+        self.transport.write(self.requests[self.sent % len(self.requests)])
+        self.sent += 1
+
+    def data_received(self, data: bytes) -> None:
+        self.buffer = self.buffer + data if self.buffer else data
+        head, separator, body = self.buffer.partition(b"\r\n\r\n")
+        if not separator:
+            return
+        at = head.lower().find(b"content-length:")
+        length = int(head[at + 15 :].split(b"\r\n", 1)[0])
+        if len(body) < length:
+            return
+        now = time.perf_counter()
+        load = self.load
+        load.latencies_s.append(now - self.sent_at)
+        status = int(head[9:12])
+        load.statuses[status] = load.statuses.get(status, 0) + 1
+        if not load.sample:
+            load.sample = self.buffer
+        self.buffer = b""
+        if now < self.ends_at:
+            self._send()
+        else:
+            self.transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self.done.done():
+            self.done.set_result(None)
+
+
+async def run_load(port: int, requests: Sequence[Sequence[bytes]], seconds: float) -> Load:
+    """Send each connection's requests in a loop for this long; one connection a sequence."""
+    load = Load()
+    loop = asyncio.get_running_loop()
+    began = time.perf_counter()
+    connections = [
+        (await loop.create_connection(lambda r=r: _Connection(load, r, began + seconds), "127.0.0.1", port))[1]
+        for r in requests
+    ]
+    await asyncio.gather(*(connection.done for connection in connections))
+    load.seconds = time.perf_counter() - began
+    return load
+
+
+def post_request(path: str, body: bytes, headers: Sequence[tuple[str, str]] = ()) -> bytes:
+    """The bytes of a POST with a JSON body."""
+    lines = [f"POST {path} HTTP/1.1", "Host: 127.0.0.1", "Content-Type: application/json"]
+    lines += [f"Content-Length: {len(body)}", *(f"{name}: {value}" for name, value in headers)]
+    return "\r\n".join([*lines, "", ""]).encode() + body

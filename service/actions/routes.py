@@ -1,0 +1,377 @@
+"""Actions over HTTP: record one, record up to a hundred, look them up again."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Annotated, Any, Literal, Protocol
+from uuid import UUID
+
+import msgspec
+from litestar import Response, get, post
+from litestar.handlers import HTTPRouteHandler
+from msgspec import Meta, Struct
+
+from service.actions.queries import find_action, list_actions, reversed_among
+from service.actions.record import Recorded
+from service.actions.report import participant_report
+from service.auth import caller
+from service.errors import FieldError, NotFoundError, SaxaulError, UnavailableError, problem
+from service.pages import Page, decode_cursor, encode_cursor
+from service.parts import Parts, parts
+from service.rules.explain import explain_award
+from service.rules.rulebook import Rulebook
+from service.wire import (
+    KeyMalformedError,
+    Listing,
+    Request,
+    Time,
+    is_key,
+    key_text,
+    opens,
+    parse,
+    path_uuid,
+    read_body,
+    read_query,
+)
+
+AttributeValue = str | bool | int | float
+ActionTypeName = Annotated[str, Meta(min_length=1, max_length=128, examples=["mobility.walk"])]
+Attributes = Annotated[
+    dict[Annotated[str, Meta(max_length=128)], AttributeValue],
+    Meta(max_length=64, examples=[{"steps": 8000, "distance_km": 5.6}]),
+]
+
+
+class ActionReport(Struct, frozen=True, forbid_unknown_fields=True):
+    """A low-carbon act as an app reports it. `occurred_at` is when it began."""
+
+    type: ActionTypeName
+    occurred_at: Time
+    attributes: Attributes = {}
+    reporter: Literal["participant", "device"] = "participant"
+
+
+class BatchItem(Struct, frozen=True, forbid_unknown_fields=True):
+    """An act of a batch, with the key that makes it repeatable on its own."""
+
+    idempotency_key: Annotated[str, Meta(min_length=16, max_length=128)]
+    type: ActionTypeName
+    occurred_at: Time
+    attributes: Attributes = {}
+    reporter: Literal["participant", "device"] = "participant"
+
+
+class ActionBatch(Struct, frozen=True, forbid_unknown_fields=True):
+    """What a phone recorded while it was offline; each item is judged on its own."""
+
+    actions: Annotated[list[msgspec.Raw], Meta(min_length=1, max_length=100)]
+
+
+class AwardAnswer(Struct, frozen=True):
+    """What one rule gave, and why."""
+
+    rule: str
+    rulebook_version: int
+    saved_g: int
+    energy_g: int
+    limited_by: str | None
+    explanation: str
+
+
+class ActionBubble(Struct, frozen=True):
+    """Where the energy of an action waits."""
+
+    id: UUID
+    energy_g: int
+    ripens_at: datetime
+    expires_at: datetime
+
+
+class ActionAnswer(Struct, frozen=True):
+    """A recorded action with all that it earned."""
+
+    id: UUID
+    type: str
+    occurred_at: datetime
+    recorded_at: datetime
+    source: str
+    status: Literal["accepted", "reversed"]
+    saved_g: int
+    energy_g: int
+    awards: list[AwardAnswer]
+    bubble: ActionBubble | None
+
+
+class BatchResult(Struct, frozen=True, omit_defaults=True):
+    """The outcome of one item; `id` is its key."""
+
+    index: int
+    id: str | None
+    status: Literal["accepted", "duplicate", "rejected"]
+    action_id: UUID | msgspec.UnsetType = msgspec.UNSET
+    energy_g: int | msgspec.UnsetType = msgspec.UNSET
+    saved_g: int | msgspec.UnsetType = msgspec.UNSET
+    problem: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+
+
+class BatchAnswer(Struct, frozen=True):
+    """The outcomes of a batch, in the order of its items."""
+
+    received: int
+    accepted: int
+    duplicate: int
+    rejected: int
+    results: list[BatchResult]
+
+
+class ActionRow(Protocol):
+    """What an answer is rendered from: a row just written, or one read again."""
+
+    participant_id: Any
+    id: Any
+    type: Any
+    occurred_at: Any
+    recorded_at: Any
+    ripens_at: Any
+    expires_at: Any
+    saved_g: Any
+    energy_g: Any
+    rulebook_version: Any
+    source: Any
+    attributes: Any
+    awards: Any
+
+
+@post(
+    "/v1/me/actions",
+    status_code=201,
+    operation_id="recordAction",
+    **opens(
+        "participant",
+        body=ActionReport,
+        answer=ActionAnswer,
+        problems=("action-refused", "unknown-action-type", "invalid-attributes"),
+    ),
+)
+async def record_one(request: Request) -> Response[bytes]:
+    """Record one action; the answer is durable and explains every gram."""
+    report = await read_body(request, ActionReport)
+    shared = parts(request)
+    recorded = await shared.writer.submit(
+        participant_report(
+            caller(request).participant_id,
+            type_=report.type,
+            occurred_at=report.occurred_at,
+            attributes=report.attributes,
+            reporter=report.reporter,
+            key=key_text(request),
+            now=shared.clock.now(),
+        )
+    )
+    rulebook = await _rulebook_of(shared, recorded.action)
+    body = msgspec.json.encode(action_answer(recorded.action, rulebook, recorded.reversed))
+    if recorded.replayed:
+        headers = {"Idempotency-Replayed": "true"}
+        return Response(body, status_code=200, headers=headers, media_type="application/json")
+    return Response(body, status_code=201, media_type="application/json")
+
+
+@post(
+    "/v1/me/actions/batch",
+    status_code=200,
+    operation_id="recordActions",
+    **opens("participant", body=ActionBatch),
+)
+async def record_batch(request: Request) -> BatchAnswer:
+    """Record up to 100 actions of an offline phone; a bad one never harms the others."""
+    batch = await read_body(request, ActionBatch)
+    shared = parts(request)
+    participant_id = caller(request).participant_id
+    outcomes = await asyncio.gather(
+        *(_record_item(shared, participant_id, index, raw) for index, raw in enumerate(batch.actions)),
+        return_exceptions=True,
+    )
+    for outcome in outcomes:
+        if isinstance(outcome, UnavailableError) or (
+            isinstance(outcome, BaseException) and not isinstance(outcome, _ItemError)
+        ):
+            raise outcome
+    results = [
+        _rejected(index, outcome) if isinstance(outcome, _ItemError) else _result(index, outcome)
+        for index, outcome in enumerate(outcomes)
+        if not isinstance(outcome, BaseException) or isinstance(outcome, _ItemError)
+    ]
+    counts = [result.status for result in results]
+    return BatchAnswer(
+        received=len(results),
+        accepted=counts.count("accepted"),
+        duplicate=counts.count("duplicate"),
+        rejected=counts.count("rejected"),
+        results=results,
+    )
+
+
+class _ItemError(Exception):
+    """An item that is rejected, with its key if it has one that can be read."""
+
+    def __init__(self, key: str | None, error: SaxaulError) -> None:
+        super().__init__(error.detail)
+        self.key, self.error = key, error
+
+
+async def _record_item(
+    shared: Parts, participant_id: UUID, index: int, raw: msgspec.Raw
+) -> tuple[str, Recorded]:
+    pointer = f"#/actions/{index}"
+    try:
+        item = parse(bytes(raw), BatchItem, pointer)
+    except SaxaulError as error:
+        raise _ItemError(_readable_key(raw), error) from error
+    key = item.idempotency_key
+    if not is_key(key):
+        raise _ItemError(key, KeyMalformedError())
+    report = participant_report(
+        participant_id,
+        type_=item.type,
+        occurred_at=item.occurred_at,
+        attributes=item.attributes,
+        reporter=item.reporter,
+        key=key,
+        now=shared.clock.now(),
+    )
+    try:
+        return key, await shared.writer.submit(report)
+    except UnavailableError:
+        raise
+    except SaxaulError as error:
+        raise _ItemError(key, _placed(error, pointer)) from error
+
+
+def _placed(error: SaxaulError, pointer: str) -> SaxaulError:
+    """The error with its pointers counted from the top of the batch."""
+    error.errors = tuple(
+        FieldError(pointer + fault.pointer.removeprefix("#"), fault.detail)
+        for fault in error.errors
+    )
+    return error
+
+
+def _readable_key(raw: msgspec.Raw) -> str | None:
+    item = msgspec.json.decode(raw)
+    key = item.get("idempotency_key") if isinstance(item, dict) else None
+    return key if isinstance(key, str) else None
+
+
+def _rejected(index: int, refused: _ItemError) -> BatchResult:
+    members = problem(refused.error)
+    shown = {
+        name: members[name]
+        for name in ("code", "title", "detail", "reason", "errors")
+        if name in members
+    }
+    return BatchResult(index, refused.key, "rejected", problem=shown)
+
+
+def _result(index: int, outcome: tuple[str, Recorded]) -> BatchResult:
+    key, recorded = outcome
+    action = recorded.action
+    return BatchResult(
+        index,
+        key,
+        "duplicate" if recorded.replayed else "accepted",
+        action_id=action.id,
+        energy_g=action.energy_g,
+        saved_g=action.saved_g,
+    )
+
+
+@get("/v1/me/actions", operation_id="listActions", **opens("participant", query=Page))
+async def list_my_actions(request: Request) -> Listing[ActionAnswer]:
+    """My actions, the latest to have happened first."""
+    page = read_query(request, Page)
+    shared = parts(request)
+    participant_id = caller(request).participant_id
+    kind = f"actions:{participant_id}"
+    secret = shared.settings.secret_key
+    before = (
+        decode_cursor(secret, kind, page.cursor, tuple[datetime, UUID]) if page.cursor else None
+    )
+    async with shared.database.sessions() as session:
+        rows = await list_actions(session, participant_id, before=before, limit=page.limit + 1)
+        undone = await reversed_among(session, participant_id, [row.id for row in rows])
+    shown = rows[: page.limit]
+    items = [
+        action_answer(row, await _rulebook_of(shared, row), row.id in undone) for row in shown
+    ]
+    more = len(rows) > page.limit
+    cursor = encode_cursor(secret, kind, (shown[-1].occurred_at, shown[-1].id)) if more else None
+    return Listing(items, cursor)
+
+
+@get("/v1/me/actions/{action_id:str}", operation_id="getAction", **opens("participant"))
+async def get_my_action(request: Request, action_id: str) -> ActionAnswer:
+    """One of my actions."""
+    wanted = path_uuid(action_id)
+    shared = parts(request)
+    participant_id = caller(request).participant_id
+    async with shared.database.sessions() as session:
+        row = await find_action(session, participant_id, wanted)
+        if row is None:
+            raise NotFoundError("You have no such action.")
+        undone = await reversed_among(session, participant_id, [row.id])
+    return action_answer(row, await _rulebook_of(shared, row), bool(undone))
+
+
+async def _rulebook_of(shared: Parts, row: ActionRow) -> Rulebook:
+    active = shared.rulebooks.active
+    if row.rulebook_version == active.version:
+        return active
+    return await shared.rulebooks.get(row.rulebook_version)
+
+
+def action_answer(row: ActionRow, rulebook: Rulebook, is_reversed: bool) -> ActionAnswer:
+    """Render an action from its row and the rulebook that decided it, at first and ever after."""
+    bubble = None
+    if row.energy_g:
+        bubble = ActionBubble(row.id, row.energy_g, row.ripens_at, row.expires_at)
+    return ActionAnswer(
+        row.id,
+        row.type,
+        row.occurred_at,
+        row.recorded_at,
+        row.source,
+        "reversed" if is_reversed else "accepted",
+        row.saved_g,
+        row.energy_g,
+        _awards(row, rulebook, row.awards, row.attributes),
+        bubble,
+    )
+
+
+def _awards(
+    row: ActionRow,
+    rulebook: Rulebook,
+    awards: Sequence[Mapping[str, Any]],
+    attributes: Mapping[str, Any] | None,
+) -> list[AwardAnswer]:
+    return [
+        AwardAnswer(
+            award["rule"],
+            row.rulebook_version,
+            award["saved_g"],
+            award["energy_g"],
+            award["limited_by"],
+            explain_award(
+                rulebook,
+                attributes,
+                award["rule"],
+                saved_g=award["saved_g"],
+                energy_g=award["energy_g"],
+                limited_by=award["limited_by"],
+            ),
+        )
+        for award in awards
+    ]
+
+
+routes: list[HTTPRouteHandler] = [record_one, record_batch, list_my_actions, get_my_action]
