@@ -8,7 +8,7 @@ import ipaddress
 import os
 import re
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
@@ -265,8 +265,7 @@ def with_secret_key(settings: Settings) -> Settings:
         return settings
     path = settings.home / "secret-key"
     try:
-        settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        key = _kept_key(path)
+        key = kept_text(path, lambda: secrets.token_urlsafe(32))
     except OSError as error:
         raise SettingsError([f"{PREFIX}HOME: {path}: {error.strerror}"]) from error
     return msgspec.structs.replace(settings, secret_key=key)
@@ -330,14 +329,16 @@ def _contradictions(settings: Settings) -> Iterator[str]:
             yield f"{PREFIX}{field.upper()}: must be set when {PREFIX}ENV=production"
 
 
-def _kept_key(path: Path) -> str:
+def kept_text(path: Path, make: Callable[[], str]) -> str:
+    """The secret text of this file, which is made once, for our eyes only. Raises OSError."""
     if not path.exists():
-        # Linked into place whole: of two processes that start at once, both read the same key.
-        draft = path.with_name(f".secret-key-{os.getpid()}")
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Linked into place whole: of two processes that start at once, both read the same text.
+        draft = path.with_name(f".{path.name}-{os.getpid()}")
         draft.unlink(missing_ok=True)
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(secrets.token_urlsafe(32) + "\n")
+            file.write(make() + "\n")
             file.flush()
             os.fsync(file.fileno())
         with suppress(FileExistsError):

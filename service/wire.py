@@ -5,6 +5,7 @@ offset; everything else becomes a problem that names the place and what is allow
 """
 
 import hashlib
+import ipaddress
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -283,6 +284,14 @@ def key_text(request: litestar.Request[Any, Any, State]) -> str | None:
 def is_key(text: str) -> bool:
     """Whether this may be an Idempotency-Key."""
     return _KEY.fullmatch(text) is not None
+
+
+def is_loopback(address: str) -> bool:
+    """Whether an address or host name means this machine."""
+    try:
+        return address == "localhost" or ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False
 
 
 def answered(answer: Answer) -> litestar.Response[Any]:

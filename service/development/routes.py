@@ -1,0 +1,126 @@
+"""Tokens and the movable clock over HTTP; these routes exist in development mode only."""
+
+from datetime import datetime, timedelta
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+from uuid import UUID
+
+from litestar import get, post
+from litestar.handlers import HTTPRouteHandler
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from service.auth import SCOPES
+from service.clock import ClockMovedBackError
+from service.development.issuer import issuer_of
+from service.errors import ConflictError, FieldError, InvalidRequestError, NotFoundError
+from service.participants.identities import resolve_participant
+from service.parts import parts
+from service.wire import Request, Time, is_loopback, opens, read_body
+
+_YEARS_MAX_S = 173 * 366 * 86_400
+_LATEST_YEAR = 2199
+
+
+class TokenOrder(Struct, frozen=True, forbid_unknown_fields=True):
+    """Whom a token shall be for. An operator's `scope` names scopes with spaces; default all."""
+
+    subject: Annotated[str, Meta(min_length=1, max_length=255)]
+    role: Literal["participant", "operator"]
+    scope: Annotated[str, Meta(max_length=1_000)] = " ".join(SCOPES)
+
+
+class Token(Struct, frozen=True):
+    """A token for the header Authorization: Bearer; a participant also learns the own id."""
+
+    access_token: str
+    participant_id: UUID | UnsetType = UNSET
+
+
+class ClockMove(Struct, frozen=True, forbid_unknown_fields=True):
+    """How far, or to when, the clock shall move: one of the two."""
+
+    advance_s: Annotated[int, Meta(ge=-_YEARS_MAX_S, le=_YEARS_MAX_S)] | None = None
+    now: Time | None = None
+
+
+class ClockReading(Struct, frozen=True):
+    """The programme's time."""
+
+    now: datetime
+
+
+class ClockMovesForwardOnlyError(ConflictError):
+    """The clock was asked to go back."""
+
+    code = "clock-moves-forward-only"
+
+
+@post("/v1/dev/token", status_code=200, **opens("public", body=TokenOrder))
+async def make_development_token(request: Request) -> Token:
+    """Make a token for anybody; it holds for 24 hours. In development mode only."""
+    _require_this_machine(request)
+    order = await read_body(request, TokenOrder)
+    shared = parts(request)
+    assert shared.development_issuer is not None
+    scopes = tuple(order.scope.split()) if order.role == "operator" else ()
+    if unknown := [scope for scope in scopes if scope not in SCOPES]:
+        detail = f"{unknown[0]} is no scope; there are: {', '.join(SCOPES)}"
+        raise InvalidRequestError(f"/scope: {detail}.", errors=(FieldError("#/scope", detail),))
+    token = shared.development_issuer.sign(
+        order.role, order.subject, scopes, shared.clock.real_now()
+    )
+    if order.role == "operator":
+        return Token(token)
+    participant_id = await resolve_participant(
+        shared.database,
+        shared.settings.secret_key,
+        issuer_of("participant"),
+        order.subject,
+        shared.clock.now(),
+    )
+    return Token(token, participant_id)
+
+
+@get("/v1/dev/clock", **opens("public"))
+async def read_clock(request: Request) -> ClockReading:
+    """Tell the programme's time. In development mode only."""
+    _require_this_machine(request)
+    return ClockReading(parts(request).clock.now())
+
+
+@post("/v1/dev/clock", status_code=200, **opens("public", body=ClockMove))
+async def move_clock(request: Request) -> ClockReading:
+    """Move the programme's clock forward for all processes. In development mode only."""
+    _require_this_machine(request)
+    move = await read_body(request, ClockMove)
+    shared = parts(request)
+    clock = shared.clock
+    if (move.advance_s is None) == (move.now is None):
+        detail = "needs either advance_s or now"
+        raise InvalidRequestError(f"The request {detail}.", errors=(FieldError("#", detail),))
+    by = timedelta(seconds=move.advance_s or 0)
+    if move.advance_s is not None and (clock.now() + by).year > _LATEST_YEAR:
+        detail = f"must not lead beyond the year {_LATEST_YEAR}"
+        raise InvalidRequestError(
+            f"/advance_s {detail}.", errors=(FieldError("#/advance_s", detail),)
+        )
+    try:
+        async with shared.database.transaction() as connection:
+            if move.now is not None:
+                await clock.move_to(connection, move.now)
+            else:
+                await clock.advance(connection, by)
+    except ClockMovedBackError as error:
+        raise ClockMovesForwardOnlyError(f"{str(error).capitalize()}.") from error
+    return ClockReading(clock.now())
+
+
+def _require_this_machine(request: Request) -> None:
+    """Answer 404 to other machines, and to pages of a browser that reached us by another name."""
+    host = urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
+    client = request.scope.get("client")
+    if not is_loopback(host) or (client is not None and not is_loopback(client[0])):
+        raise NotFoundError
+
+
+routes: list[HTTPRouteHandler] = [make_development_token, read_clock, move_clock]
