@@ -131,7 +131,9 @@ def upgrade() -> None:
             "issuance + ripening + available + pledged + planted + expired + gifts + arrears = 0",
             name=op.f("ck_books_sums_to_zero"),
         ),
-        sa.CheckConstraint("issuance <= 0", name=op.f("ck_books_issuance_not_positive")),
+        sa.CheckConstraint(
+            "issuance + arrears + least(gifts, 0) <= 0", name=op.f("ck_books_issuance_is_covered")
+        ),
         sa.CheckConstraint("octet_length(head) = 32", name=op.f("ck_books_head_is_sha256")),
         sa.CheckConstraint("planted >= 0", name=op.f("ck_books_planted_not_negative")),
         sa.CheckConstraint("pledged >= 0", name=op.f("ck_books_pledged_not_negative")),

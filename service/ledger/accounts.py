@@ -19,9 +19,3 @@ class Account(IntEnum):
     def column(self) -> str:
         """Its name in the table and on the wire."""
         return self.name.lower()
-
-
-NOT_NEGATIVE = frozenset(
-    {Account.RIPENING, Account.AVAILABLE, Account.PLEDGED, Account.PLANTED, Account.EXPIRED}
-)
-NOT_POSITIVE = frozenset({Account.ISSUANCE, Account.ARREARS})

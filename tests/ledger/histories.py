@@ -1,0 +1,216 @@
+"""People and their histories, made by the ledger's own functions: what the tests then audit."""
+
+import hmac
+import secrets
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from uuid import uuid4
+
+import msgspec
+
+from service.actions.record import facts_digest
+from service.actions.reverse import reverse_action
+from service.actions.store import Action, actions_write, bind_claims, counters_write
+from service.auth import Caller
+from service.database import write_all
+from service.energy.bubbles import Bubble, new_bubbles_write
+from service.energy.collect import collect_bubble, collect_ripe_bubbles
+from service.energy.expire import expire_due
+from service.ids import uuid7
+from service.ledger.accounts import Account
+from service.ledger.adjust import adjust
+from service.ledger.books import book_writes, lock_book, make_book, post
+from service.rules.rulebook import CounterKey
+
+START = datetime(2026, 11, 21, 2, 0, tzinfo=UTC)
+RIPENS_AFTER = timedelta(hours=24)
+EXPIRES_AFTER = timedelta(hours=72)
+OPERATOR = Caller("olga", frozenset(), "request-1", None)
+
+
+def local_date(at):
+    return at.date()
+
+
+async def make_person(database, now=START, region=None):
+    participant_id = uuid4()
+    async with database.transaction() as connection:
+        await connection.execute(
+            "INSERT INTO identities (subject_key, participant_id, created_at) VALUES ($1, $2, $3)",
+            secrets.token_bytes(32),
+            participant_id,
+            now,
+        )
+        await connection.execute(
+            "INSERT INTO participants (participant_id, display_name, region, created_at)"
+            " VALUES ($1, 'Somebody', $2, $3)",
+            participant_id,
+            region,
+            now,
+        )
+        await make_book(connection, participant_id, secrets.token_bytes(16), now)
+    return participant_id
+
+
+async def award(  # noqa: PLR0913
+    database,
+    participant_id,
+    energy_g,
+    *,
+    saved_g=0,
+    now=START,
+    counters=None,
+    claim=None,
+    attributes=None,
+):
+    """Record an action as the main job writes it; gives its id, which is its bubble's too."""
+    counters = counters or {("walk|day", now.date().isoformat(), ""): (1, energy_g)}
+    async with database.transaction() as connection:
+        book = await lock_book(connection, participant_id)
+        book.require_open()
+        region = await connection.fetchval(
+            "SELECT coalesce(region, '') FROM participants WHERE participant_id = $1",
+            participant_id,
+        )
+        usage = await connection.fetch(
+            "SELECT counter, period, by_key, n, grams FROM counters WHERE participant_id = $1",
+            participant_id,
+        )
+        used = {tuple(row[:3]): tuple(row[3:]) for row in usage}
+        at = book.tick(now)
+        book.action_seq += 1
+        book.saved_g += saved_g
+        action = _row(book, energy_g, saved_g, now=now, at=at, attributes=attributes)
+        action.region = region
+        action.awards[0]["counters"] = [[*key, n, g] for key, (n, g) in counters.items()]
+        if claim is not None:
+            action.claim_key = hmac.digest(b"key", claim.encode(), "sha256")
+            wanted = {action.claim_key: (participant_id, action.id)}
+            assert not await bind_claims(connection, wanted, at)
+        writes = [actions_write([action])]
+        if energy_g:
+            post(
+                book,
+                Account.ISSUANCE,
+                Account.RIPENING,
+                energy_g,
+                cause="action",
+                cause_id=action.id,
+                at=at,
+                facts_digest=action.facts_digest,
+            )
+            writes.append(new_bubbles_write([_bubble(action)]))
+        totals = {
+            (participant_id, CounterKey(*key)): tuple(
+                map(sum, zip(used.get(key, (0, 0)), more, strict=True))
+            )
+            for key, more in counters.items()
+        }
+        await write_all(connection, [*writes, counters_write(totals), *book_writes([book])])
+    return action.id
+
+
+def _row(book, energy_g, saved_g, *, now, at, attributes):
+    attributes = attributes or {"steps": 8000}
+    canonical = msgspec.json.Encoder(order="sorted").encode(
+        ("mobility.walk", now, "participant", attributes)
+    )
+    given = {"rule": "walk", "saved_g": saved_g, "energy_g": energy_g, "limited_by": None}
+    return Action(
+        participant_id=book.participant_id,
+        id=uuid7(now),
+        seq=book.action_seq,
+        kind="action",
+        type="mobility.walk",
+        occurred_at=now,
+        ends_at=None,
+        exclusive=False,
+        recorded_at=at,
+        ripens_at=at + RIPENS_AFTER if energy_g else None,
+        expires_at=at + RIPENS_AFTER + EXPIRES_AFTER if energy_g else None,
+        saved_g=saved_g,
+        energy_g=energy_g,
+        rulebook_version=1,
+        streak_days=0,
+        verified=False,
+        source="participant",
+        reporter="participant",
+        region="",
+        reverses=None,
+        fingerprint=bytes(16),
+        facts_digest=facts_digest(book.salt, canonical, "0" * 64),
+        claim_key=None,
+        attributes=attributes,
+        awards=[given],
+    )
+
+
+def _bubble(action):
+    return Bubble(
+        action.participant_id,
+        action.id,
+        action.energy_g,
+        action.energy_g,
+        0,
+        0,
+        0,
+        0,
+        action.ripens_at,
+        action.expires_at,
+        "action",
+        action.id,
+    )
+
+
+async def collect(database, participant_id, bubble_id, now):
+    async with database.transaction() as connection:
+        return await collect_bubble(
+            connection, participant_id, bubble_id, now=now, local_date=local_date, lane=0
+        )
+
+
+async def collect_all(database, participant_id, now):
+    async with database.transaction() as connection:
+        return await collect_ripe_bubbles(
+            connection, participant_id, now=now, local_date=local_date, lane=0
+        )
+
+
+async def expire(database, now):
+    return await expire_due(database, now)
+
+
+async def reverse(database, participant_id, action_id, now):
+    async with database.transaction() as connection:
+        return await reverse_action(
+            connection,
+            participant_id,
+            action_id,
+            reason="counted twice",
+            source="operator",
+            reporter="operator",
+            now=now,
+            local_date=local_date,
+            lane=0,
+        )
+
+
+async def adjust_by(database, participant_id, amount_g, now):
+    async with database.transaction() as connection:
+        return await adjust(
+            connection, participant_id, amount_g, reason="a gift", operator=OPERATOR, now=now
+        )
+
+
+async def book_of(database, participant_id):
+    row = await database.pool.fetchrow(
+        "SELECT * FROM books WHERE participant_id = $1", participant_id
+    )
+    return SimpleNamespace(**dict(row))
+
+
+async def bubble_of(database, participant_id, bubble_id):
+    row = await database.pool.fetchrow(
+        "SELECT * FROM bubbles WHERE participant_id = $1 AND id = $2", participant_id, bubble_id
+    )
+    return SimpleNamespace(**dict(row))
