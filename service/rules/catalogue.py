@@ -1,0 +1,165 @@
+"""What apps show of the rules: the catalogue of action types, and what can still be done today."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from typing import Any
+
+from service.rules.evaluate import Usage
+from service.rules.rulebook import (
+    REPORTERS,
+    Attribute,
+    CounterKey,
+    Limit,
+    Rule,
+    Rulebook,
+    period_names,
+)
+
+_LANGUAGES_MAX = 10
+_HEADER_MAX = 500
+
+
+def preferred_languages(accept_language: str) -> tuple[str, ...]:
+    """Read an Accept-Language header: tags, the most wanted first; what cannot be read is left."""
+    wanted = []
+    for part in accept_language[:_HEADER_MAX].split(",")[:_LANGUAGES_MAX]:
+        tag, _, quality = part.partition(";")
+        weight = 1.0
+        if quality:
+            try:
+                weight = float(quality.strip().removeprefix("q="))
+            except ValueError:
+                continue
+        if tag.strip() and weight > 0:
+            wanted.append((-weight, tag.strip()))
+    wanted.sort(key=lambda entry: entry[0])
+    return tuple(tag for _, tag in wanted)
+
+
+def list_action_types(rulebook: Rulebook, languages: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Describe every action type: attributes, who may report it, its rules with their limits."""
+    return [
+        {
+            "type": kind.name,
+            "title": kind.title.in_language(languages),
+            "category": kind.category,
+            "hint": kind.hint.in_language(languages) if kind.hint else None,
+            "reported_by": [who for who in REPORTERS if who in kind.reported_by],
+            "attributes": {
+                name: _attribute(attribute) for name, attribute in kind.attributes.items()
+            },
+            "accepted_for_s": int(kind.accepted_for.total_seconds()),
+            "claim": None
+            if kind.claim is None
+            else {
+                "by": list(kind.claim.by),
+                "per": kind.claim.per,
+                "within": "partner" if kind.claim.within_partner else "all",
+            },
+            "rules": [_rule(rule, languages) for rule in kind.rules],
+        }
+        for kind in rulebook.action_types.values()
+    ]
+
+
+def suggestion_counters(rulebook: Rulebook, now: dt.datetime) -> tuple[CounterKey, ...]:
+    """Name the counters that `list_suggestions` wants to know of a person."""
+    names = period_names(rulebook.program.local_date(now))
+    keys = (
+        _key(limit, names)
+        for kind in rulebook.action_types.values()
+        for rule in kind.rules
+        for limit in rule.limits
+    )
+    return tuple(dict.fromkeys(key for key in keys if key is not None))
+
+
+def list_suggestions(
+    rulebook: Rulebook, usage: Usage, now: dt.datetime, languages: tuple[str, ...]
+) -> list[dict[str, Any]]:
+    """Tell what this person can still do today, with what is left of each limit.
+
+    A type is left out when every rule that holds today is used up. Limits by an attribute's value
+    are told whole: what is left of them depends on the value.
+    """
+    day = rulebook.program.local_date(now)
+    names = period_names(day)
+    suggestions = []
+    for kind in rulebook.action_types.values():
+        rules = []
+        for rule in kind.rules:
+            if _holds_on(rule, day):
+                limits = [_left(limit, names, usage) for limit in rule.limits]
+                if all(limit["left"] > 0 for limit in limits):
+                    rules.append({**_rule(rule, languages), "limits": limits})
+        if rules:
+            suggestions.append(
+                {
+                    "type": kind.name,
+                    "title": kind.title.in_language(languages),
+                    "hint": kind.hint.in_language(languages) if kind.hint else None,
+                    "category": kind.category,
+                    "reported_by": [who for who in REPORTERS if who in kind.reported_by],
+                    "rules": rules,
+                }
+            )
+    return suggestions
+
+
+def _holds_on(rule: Rule, day: dt.date) -> bool:
+    has_begun = rule.starts_on is None or day >= rule.starts_on
+    return has_begun and (rule.ends_before is None or day < rule.ends_before)
+
+
+def _attribute(attribute: Attribute) -> dict[str, Any]:
+    known: Mapping[str, Any] = {
+        "type": attribute.type,
+        "required": attribute.required,
+        "unit": attribute.unit or None,
+        "minimum": attribute.minimum,
+        "maximum": attribute.maximum,
+        "max_length": attribute.max_length,
+        "pattern": attribute.pattern,
+        "one_of": list(attribute.one_of) or None,
+    }
+    return {key: value for key, value in known.items() if value is not None}
+
+
+def _rule(rule: Rule, languages: tuple[str, ...]) -> dict[str, Any]:
+    return {
+        "rule": rule.id,
+        "title": rule.title.in_language(languages),
+        "from": rule.starts_on.isoformat() if rule.starts_on else None,
+        "until": rule.ends_before.isoformat() if rule.ends_before else None,
+        "when": rule.when.text if rule.when else None,
+        "saves": rule.saves if isinstance(rule.saves, int) else rule.saves.text,
+        "earns": _earns(rule),
+        "limits": [_limit(limit) for limit in rule.limits],
+    }
+
+
+def _earns(rule: Rule) -> int | str:
+    earns = rule.saves if rule.earns is None else rule.earns
+    return earns if isinstance(earns, int) else earns.text
+
+
+def _limit(limit: Limit) -> dict[str, Any]:
+    amount = {"grams": limit.grams} if limit.count is None else {"count": limit.count}
+    more = {"group": limit.group, "by": limit.source.by}
+    return {"per": limit.per, **amount, **{key: value for key, value in more.items() if value}}
+
+
+def _key(limit: Limit, names: tuple[str, ...]) -> CounterKey | None:
+    if limit.source.by:
+        return None
+    return CounterKey(limit.source.counter, names[limit.source.per_index], "")
+
+
+def _left(limit: Limit, names: tuple[str, ...], usage: Usage) -> dict[str, Any]:
+    key = _key(limit, names)
+    used_n, used_g = (0, 0) if key is None else usage.get(key, (0, 0))
+    if limit.count is None:
+        return {**_limit(limit), "left": max(limit.grams - used_g, 0)}
+    return {**_limit(limit), "left": max(limit.count - used_n, 0)}

@@ -1,0 +1,216 @@
+"""Published versions of the rules: stored for ever, one of them active, known to every process.
+
+A version is stored and activated in one transaction; running processes ask every second which one
+is active, and compile it before they switch, so that a bad one never replaces a good one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path, PurePath
+
+import asyncpg
+import structlog
+
+from service.database import Connection, Database
+from service.errors import ConflictError, NotFoundError, SaxaulError, UnavailableError
+from service.ids import uuid7
+from service.rules.check import failed_examples, problems_json
+from service.rules.compile import Draft, compile_rulebook, sha256_of
+from service.rules.load import Problem, read_folder
+from service.rules.rulebook import Rulebook
+
+POLL_S = 1.0
+_KEPT_VERSIONS = 16
+_log = structlog.get_logger()
+
+
+class RulebookInvalidError(SaxaulError):
+    """A rule set with errors, or whose examples come out otherwise. Nothing was stored."""
+
+    code = "rulebook-invalid"
+
+    def __init__(self, problems: list[Problem]) -> None:
+        """Carry every problem, for people as lines and for programs as facts."""
+        errors = [problem for problem in problems if problem.severity == "error"]
+        more = f" (and {len(errors) - 1} more)" if errors[1:] else ""
+        detail = f"{errors[0]}{more}"
+        super().__init__(detail, facts={"problems": problems_json(problems)["problems"]})
+        self.problems = problems
+
+
+class RulebookChangedError(ConflictError):
+    """Somebody else published since; nothing was stored."""
+
+    code = "rulebook-changed"
+
+    def __init__(self, *, based_on: int, active: int | None) -> None:
+        """Say on which version the draft rests and which one is active."""
+        super().__init__(
+            f"The draft rests on version {based_on}, but version {active} is active now.",
+            facts={"based_on": based_on, "active_version": active},
+        )
+
+
+class NoRulebookError(UnavailableError):
+    """No rules were ever published."""
+
+    def __init__(self) -> None:
+        """Say how to mend it."""
+        super().__init__("No rulebook is active yet; publish one with `saxaul rules publish`.")
+
+
+def checked_draft(files: Mapping[str, str]) -> Draft:
+    """Check files and run their examples. Raises RulebookInvalidError."""
+    draft = compile_rulebook(files)
+    problems = [*draft.problems, *draft.campaigns, *failed_examples(draft)]
+    if any(problem.severity == "error" for problem in problems):
+        raise RulebookInvalidError(problems)
+    return draft
+
+
+async def publish(
+    connection: Connection,
+    files: Mapping[str, str],
+    *,
+    author: str,
+    note: str,
+    now: datetime,
+    based_on: int | None = None,
+    folder_sha256: str | None = None,
+) -> int:
+    """Check, store and activate a rule set; answer its version. Call it in a transaction.
+
+    `folder_sha256` remembers what the watched folder held. Raises RulebookInvalidError and
+    RulebookChangedError.
+    """
+    checked_draft(files)
+    active = await _lock_active(connection)
+    if based_on is not None and based_on != active:
+        raise RulebookChangedError(based_on=based_on, active=active)
+    version: int = await connection.fetchval("SELECT coalesce(max(version), 0) + 1 FROM rulebooks")
+    await connection.execute(
+        _STORE,
+        version,
+        bytes.fromhex(sha256_of(files)),
+        {PurePath(name).name: text for name, text in files.items()},
+        author,
+        note,
+        based_on if based_on is not None else active,
+        now,
+    )
+    await connection.execute(
+        _ACTIVATE, version, None if folder_sha256 is None else bytes.fromhex(folder_sha256)
+    )
+    await connection.execute(_LOG_ACTIVATION, uuid7(now), version, now, author)
+    return version
+
+
+async def publish_folder_if_changed(
+    connection: Connection, folder: Path, *, now: datetime
+) -> int | None:
+    """Publish a folder unless it is as it was last published from; answer the version if so.
+
+    A version that somebody rolled back to stays, as long as nobody changes the folder. Raises
+    RulebookInvalidError.
+    """
+    files, unreadable = read_folder(folder)
+    if unreadable:
+        raise RulebookInvalidError(unreadable)
+    sha256 = sha256_of(files)
+    await _lock_active(connection)
+    last: bytes | None = await connection.fetchval("SELECT folder_sha256 FROM active_rulebook")
+    if last is not None and last.hex() == sha256:
+        return None
+    note = f"from the folder {folder.name}"
+    return await publish(
+        connection, files, author="folder", note=note, now=now, folder_sha256=sha256
+    )
+
+
+async def _lock_active(connection: Connection) -> int | None:
+    """Let one publish at a time; readers go on. Answer the active version."""
+    await connection.execute("LOCK TABLE active_rulebook IN SHARE ROW EXCLUSIVE MODE")
+    version: int | None = await connection.fetchval("SELECT version FROM active_rulebook")
+    return version
+
+
+class Rulebooks:
+    """The compiled versions that this process knows, and which one decides."""
+
+    def __init__(self, database: Database) -> None:
+        """Know nothing yet; `refresh` loads the active version."""
+        self._database = database
+        self._active: Rulebook | None = None
+        self._known: OrderedDict[int, Rulebook] = OrderedDict()
+        self._bad_version: int | None = None
+
+    @property
+    def active(self) -> Rulebook:
+        """The rulebook that decides now; no I/O. Raises NoRulebookError."""
+        if self._active is None:
+            raise NoRulebookError
+        return self._active
+
+    async def get(self, version: int) -> Rulebook:
+        """A published version, for what was decided under it. Raises NotFoundError."""
+        known = self._known.get(version)
+        if known is not None:
+            self._known.move_to_end(version)
+            return known
+        async with self._database.pool.acquire() as connection:
+            return await self._load(connection, version)
+
+    async def refresh(self, connection: Connection) -> bool:
+        """Switch to the active version if it is another one; tell whether we did."""
+        version: int | None = await connection.fetchval("SELECT version FROM active_rulebook")
+        current = None if self._active is None else self._active.version
+        if version is None or version in {current, self._bad_version}:
+            return False
+        try:
+            self._active = self._known.get(version) or await self._load(connection, version)
+        except RulebookInvalidError as error:
+            # Written for a newer program, perhaps. The last good one goes on deciding.
+            self._bad_version = version
+            _log.exception("rulebook-unusable", version=version, problem=error.detail)
+            return False
+        _log.info("rulebook-active", version=version, sha256=self._active.sha256)
+        return True
+
+    async def run(self, poll_s: float = POLL_S) -> None:
+        """Follow the active version for as long as this task lives."""
+        while True:
+            await asyncio.sleep(poll_s)
+            try:
+                async with self._database.pool.acquire(timeout=poll_s) as connection:
+                    await self.refresh(connection)
+            except (OSError, TimeoutError, asyncpg.PostgresError) as error:
+                # The next look mends it; until then the known version decides.
+                _log.warning("rulebook-not-refreshed", error=str(error))
+
+    async def _load(self, connection: Connection, version: int) -> Rulebook:
+        files = await connection.fetchval("SELECT files FROM rulebooks WHERE version = $1", version)
+        if files is None:
+            raise NotFoundError(f"There is no version {version} of the rules.")
+        draft = compile_rulebook(files, version)
+        if draft.rulebook is None:
+            raise RulebookInvalidError(list(draft.problems))
+        self._known[version] = draft.rulebook
+        while len(self._known) > _KEPT_VERSIONS:
+            self._known.popitem(last=False)
+        return draft.rulebook
+
+
+_STORE = """
+INSERT INTO rulebooks (version, sha256, files, author, note, based_on, created_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7)"""
+_ACTIVATE = """
+INSERT INTO active_rulebook (id, version, folder_sha256) VALUES (1, $1, $2)
+ON CONFLICT (id) DO UPDATE SET version = excluded.version,
+    folder_sha256 = coalesce(excluded.folder_sha256, active_rulebook.folder_sha256)"""
+_LOG_ACTIVATION = """
+INSERT INTO rulebook_activations (id, version, activated_at, activated_by)
+VALUES ($1, $2, $3, $4)"""
