@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from service.audit_log import log_act
+from service.auth import Caller
 from service.database import Connection, Database, Write, write_all
 from service.errors import FieldError, InvalidRequestError
 from service.ids import uuid7
@@ -24,7 +25,6 @@ from service.planting.chunks import (
     lock_plot,
     run_chunks,
 )
-from service.planting.projects import Operator
 from service.planting.stock import count_stock
 from service.planting.tree_numbers import parse_number
 from service.planting.trees import (
@@ -49,7 +49,7 @@ class StepOrder:
 
 
 async def advance_trees(
-    database: Database, order: StepOrder, *, now: datetime, operator: Operator
+    database: Database, order: StepOrder, *, now: datetime, operator: Caller
 ) -> PlotReport:
     """Move the trees of a plot one step on (or to lost); those that took it already stay.
 
@@ -65,7 +65,7 @@ async def advance_trees(
 class _Call:
     """One operator's act, the same in each of its chunks."""
 
-    def __init__(self, order: StepOrder, now: datetime, operator: Operator) -> None:
+    def __init__(self, order: StepOrder, now: datetime, operator: Caller) -> None:
         self._order, self._now, self._operator = order, now, operator
         self._numbers = None if order.numbers is None else _parsed(order.numbers)
         self._evidence_id = uuid7(now) if order.evidence else None
@@ -153,7 +153,7 @@ class _Call:
         await log_act(
             connection,
             now=self._now,
-            actor=self._operator.actor,
+            actor=self._operator.subject,
             act=f"plot.{self._order.status}",
             object_id=str(self._order.plot_id),
             detail={"trees": trees, "evidence": evidence_id},

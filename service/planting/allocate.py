@@ -4,6 +4,7 @@ from datetime import datetime
 from uuid import UUID
 
 from service.audit_log import log_act
+from service.auth import Caller
 from service.database import Connection, Database, write_all
 from service.ledger.books import book_writes, lock_books
 from service.planting.chunks import (
@@ -14,7 +15,6 @@ from service.planting.chunks import (
     lock_plot,
     run_chunks,
 )
-from service.planting.projects import Operator
 from service.planting.trees import (
     WAITING,
     Status,
@@ -25,7 +25,7 @@ from service.planting.trees import (
 
 
 async def allocate_trees(
-    database: Database, plot_id: UUID, wanted: int, *, now: datetime, operator: Operator
+    database: Database, plot_id: UUID, wanted: int, *, now: datetime, operator: Caller
 ) -> PlotReport:
     """Give so many waiting trees of the plot's project a place in it, or as many as there are.
 
@@ -43,7 +43,7 @@ async def allocate_trees(
 class _Call:
     """How far one call has come: what it may still do, and what the plot has left after it."""
 
-    def __init__(self, plot_id: UUID, wanted: int, now: datetime, operator: Operator) -> None:
+    def __init__(self, plot_id: UUID, wanted: int, now: datetime, operator: Caller) -> None:
         self._plot_id, self._wanted = plot_id, wanted
         self._now, self._operator = now, operator
         self._started = False
@@ -86,7 +86,7 @@ class _Call:
         await log_act(
             connection,
             now=self._now,
-            actor=self._operator.actor,
+            actor=self._operator.subject,
             act="plot.allocate",
             object_id=str(self._plot_id),
             detail={"trees": trees, "remaining": self.remaining},

@@ -93,8 +93,7 @@ def _pledge(row: asyncpg.Record, trees: list[Tree], cancelled_at: datetime) -> P
 
 
 _READ = """
-SELECT id, project_id, amount_g, dedication, created_at, cancelled_at, coalesce(
-    (SELECT region FROM participants WHERE participant_id = $1), '') AS region
+SELECT id, project_id, amount_g, dedication, region, created_at, cancelled_at
 FROM pledges WHERE participant_id = $1 AND id = $2"""
 
 _CANCEL = "UPDATE pledges SET cancelled_at = $3 WHERE participant_id = $1 AND id = $2"

@@ -104,7 +104,8 @@ class Plot(Base):
 class Pledge(Base):
     """Energy a person promised to a project, for one or more trees.
 
-    `region` is the person's at that time: there the trees count, and a cancellation takes them back.
+    `region` is the person's at that time: there the trees count, and a cancellation takes them
+    back there.
     """
 
     __tablename__ = "pledges"

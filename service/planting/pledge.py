@@ -113,7 +113,7 @@ async def pledge_trees(
         connection,
         [
             *book_writes([book]),
-            _pledge_write(order, pledge),
+            _pledge_write(order, pledge, offer.region),
             *new_trees_writes(trees),
             outbox_write(lane, at, local_date(at).isoformat(), [delta]),
         ],
@@ -158,7 +158,7 @@ async def _write(connection: Connection, writes: list[Write]) -> None:
         raise UnavailableError("A tree number was drawn twice; send the request again.") from error
 
 
-def _pledge_write(order: PledgeOrder, pledge: Pledge) -> Write:
+def _pledge_write(order: PledgeOrder, pledge: Pledge, region: str) -> Write:
     return Write(
         _ADD,
         (
@@ -168,6 +168,7 @@ def _pledge_write(order: PledgeOrder, pledge: Pledge) -> Write:
             order.trees,
             pledge.amount_g,
             pledge.dedication,
+            region,
             pledge.created_at,
         ),
     )
@@ -180,5 +181,6 @@ FROM projects p JOIN stock s ON s.project_id = p.id
 WHERE p.id = $1"""
 
 _ADD = """
-INSERT INTO pledges (participant_id, id, project_id, trees, amount_g, dedication, created_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7)"""
+INSERT INTO pledges
+    (participant_id, id, project_id, trees, amount_g, dedication, region, created_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"""

@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from service.audit_log import log_act
+from service.auth import Caller
 from service.database import Connection, Database, Write, write_all
 from service.errors import ConflictError, NotFoundError
 from service.ids import derived_uuid, uuid7
@@ -18,14 +19,6 @@ class ProjectCapacityError(ConflictError):
     """Fewer trees than were promised, or more than there is room for."""
 
     code = "project-capacity"
-
-
-@dataclass(frozen=True, slots=True)
-class Operator:
-    """Who acts, and by which request; both go to the audit log."""
-
-    actor: str
-    request_id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +69,7 @@ class PlotFacts:
 
 
 async def make_project(
-    connection: Connection, facts: ProjectFacts, *, now: datetime, operator: Operator
+    connection: Connection, facts: ProjectFacts, *, now: datetime, operator: Caller
 ) -> UUID:
     """Open a project with its whole stock. Raises ProjectCapacityError."""
     facts.require_room(0)
@@ -85,7 +78,7 @@ async def make_project(
     await log_act(
         connection,
         now=now,
-        actor=operator.actor,
+        actor=operator.subject,
         act="project.make",
         object_id=str(project_id),
         detail=_plain(asdict(facts)),
@@ -100,7 +93,7 @@ async def change_project(
     changes: dict[str, Any],
     *,
     now: datetime,
-    operator: Operator,
+    operator: Caller,
 ) -> None:
     """Change these fields of ProjectFacts. Raises NotFoundError or ProjectCapacityError."""
     row = await connection.fetchrow(_LOCK_PROJECT, project_id)
@@ -119,7 +112,7 @@ async def change_project(
     await log_act(
         connection,
         now=now,
-        actor=operator.actor,
+        actor=operator.subject,
         act="project.change",
         object_id=str(project_id),
         detail={
@@ -136,7 +129,7 @@ async def make_plot(
     facts: PlotFacts,
     *,
     now: datetime,
-    operator: Operator,
+    operator: Caller,
 ) -> UUID:
     """Add a plot to a project. Raises NotFoundError."""
     plot_id = uuid7(now)
@@ -146,7 +139,7 @@ async def make_plot(
     await log_act(
         connection,
         now=now,
-        actor=operator.actor,
+        actor=operator.subject,
         act="plot.make",
         object_id=str(plot_id),
         detail={"project_id": str(project_id), **asdict(facts)},

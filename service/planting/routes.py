@@ -1,0 +1,413 @@
+"""Planting over HTTP: projects, pledges, and the public proof of a tree."""
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+import msgspec
+from litestar import Response, get, post
+from litestar.handlers import HTTPRouteHandler
+from msgspec import Meta, Struct, field
+
+from service.auth import caller
+from service.database import Connection
+from service.idempotency import Answer, once
+from service.ledger.models import Transfer
+from service.outbox import lane_of
+from service.pages import Page, decode_cursor, encode_cursor
+from service.parts import parts
+from service.planting import models
+from service.planting.cancel import cancel_pledge
+from service.planting.pledge import PledgeOrder, pledge_trees
+from service.planting.queries import (
+    PledgeStep,
+    PledgeView,
+    TreeStepView,
+    get_pledge,
+    get_project,
+    get_tree,
+    list_pledges,
+    list_projects,
+    view_at_once,
+)
+from service.planting.trees import Status
+from service.wire import (
+    Listing,
+    NoFields,
+    Request,
+    answered,
+    idempotency_key,
+    opens,
+    path_uuid,
+    read_body,
+    read_query,
+)
+
+
+class Season(Struct, frozen=True, forbid_unknown_fields=True):
+    """When trees can be pledged, in days of the programme; the last day belongs to it."""
+
+    from_: date = field(name="from")
+    until: date
+
+
+class ProjectAnswer(Struct, frozen=True):
+    """A planting project. Without a season it is always open."""
+
+    id: UUID
+    name: str
+    species: str
+    place: str
+    country: str
+    price_g: int
+    capacity: int
+    pledged: int
+    planted: int
+    verified: int
+    season: Season | None
+    partner: str
+    image_url: str | None
+
+
+class FundedProjectAnswer(ProjectAnswer, frozen=True):
+    """A project with how many of its trees are paid for: so many can be pledged."""
+
+    funded: int
+
+
+class PledgeBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """What to plant. The dedication stays between you and us."""
+
+    project_id: UUID
+    trees: Annotated[int, Meta(ge=1, le=1_000, examples=[1])]
+    dedication: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
+
+
+class Certificate(Struct, frozen=True):
+    """A tree's number, and where its public proof is."""
+
+    number: str
+    tree_url: str
+
+
+class TimelineEntry(Struct, frozen=True):
+    """A change of some or all trees of a pledge."""
+
+    status: Status
+    at: datetime
+    note: str | None
+
+
+class PledgeAnswer(Struct, frozen=True):
+    """A pledge; its status is that of its least advanced tree."""
+
+    id: UUID
+    project_id: UUID
+    trees: int
+    amount_g: int
+    status: Status
+    certificates: list[Certificate]
+    timeline: list[TimelineEntry]
+
+
+class TreeProject(Struct, frozen=True):
+    """The project of a tree."""
+
+    id: UUID
+    name: str
+    place: str
+    country: str
+    partner: str
+
+
+class TreePlot(Struct, frozen=True):
+    """Where a tree stands: `position` is a GeoJSON Point or Polygon."""
+
+    id: UUID
+    name: str
+    position: dict[str, Any]
+    area_m2: float
+
+
+class EvidenceAnswer(Struct, frozen=True):
+    """A photo or paper: who fetches it can compare it with its hash."""
+
+    url: str
+    sha256: str
+    taken_at: datetime
+    position: dict[str, Any]
+
+
+class TreeTimelineEntry(Struct, frozen=True):
+    """A change of a tree: where, and how it was shown."""
+
+    status: Status
+    at: datetime
+    plot: TreePlot | None
+    evidence: list[EvidenceAnswer]
+
+
+class TreeTransfer(Struct, frozen=True):
+    """A move of grams in the ledger of the tree's owner, named by its hash in the book's chain."""
+
+    cause: Literal["pledge", "plant"]
+    amount_g: int
+    at: datetime
+    hash: str
+
+
+class TreePaid(Struct, frozen=True):
+    """What the tree cost, and the transfers that hold its grams, perhaps with those of others."""
+
+    amount_g: int
+    transfers: list[TreeTransfer]
+
+
+class TreeAnswer(Struct, frozen=True):
+    """The public proof of a tree; it tells nothing of the person."""
+
+    number: str
+    tree_url: str
+    status: Status
+    species: str
+    project: TreeProject
+    plot: TreePlot | None
+    timeline: list[TreeTimelineEntry]
+    paid: TreePaid
+
+
+@get("/v1/projects", operation_id="listProjects", **opens("public", query=Page))
+async def list_all_projects(request: Request) -> Listing[ProjectAnswer]:
+    """The planting projects, in the order in which they were opened."""
+    page = read_query(request, Page)
+    shared = parts(request)
+    secret = shared.settings.secret_key
+    after = decode_cursor(secret, "projects", page.cursor, tuple[UUID]) if page.cursor else None
+    async with shared.database.sessions() as session:
+        rows = await list_projects(session, after=after[0] if after else None, limit=page.limit + 1)
+    items = [project_answer(*row) for row in rows[: page.limit]]
+    more = len(rows) > page.limit
+    return Listing(items, encode_cursor(secret, "projects", (items[-1].id,)) if more else None)
+
+
+@get("/v1/projects/{project_id:str}", operation_id="getProject", **opens("public"))
+async def get_one_project(request: Request, project_id: str) -> FundedProjectAnswer:
+    """One project."""
+    async with parts(request).database.sessions() as session:
+        return funded_project_answer(*await get_project(session, path_uuid(project_id)))
+
+
+@post(
+    "/v1/me/pledges",
+    status_code=201,
+    operation_id="makePledge",
+    **opens(
+        "participant",
+        body=PledgeBody,
+        answer=PledgeAnswer,
+        key_required=True,
+        problems=("not-found", "insufficient-energy", "sold-out", "season-closed"),
+    ),
+)
+async def make_pledge(request: Request) -> Response[Any]:
+    """Promise available energy to a project, for one or more trees."""
+    body = await read_body(request, PledgeBody)
+    key = idempotency_key(request, await request.body(), required=True)
+    shared = parts(request)
+    participant_id = caller(request).participant_id
+
+    async def effect(connection: Connection) -> Answer:
+        pledge = await pledge_trees(
+            connection,
+            PledgeOrder(participant_id, body.project_id, body.trees, body.dedication),
+            now=shared.clock.now(),
+            local_date=shared.rulebooks.active.program.local_date,
+            lane=lane_of(participant_id, shared.settings.lanes),
+        )
+        return Answer(201, _pledge_body(request, view_at_once(pledge)))
+
+    return answered(await once(shared.database, key, shared.clock.real_now(), effect))
+
+
+@get("/v1/me/pledges", operation_id="listPledges", **opens("participant", query=Page))
+async def list_my_pledges(request: Request) -> Listing[PledgeAnswer]:
+    """My pledges, the last one first."""
+    page = read_query(request, Page)
+    shared = parts(request)
+    participant_id = caller(request).participant_id
+    secret, kind = shared.settings.secret_key, f"pledges:{participant_id}"
+    after = decode_cursor(secret, kind, page.cursor, tuple[UUID]) if page.cursor else None
+    async with shared.database.sessions() as session:
+        views, more = await list_pledges(
+            session, participant_id, after=after[0] if after else None, limit=page.limit
+        )
+    items = [_pledge_answer(request, view) for view in views]
+    return Listing(items, encode_cursor(secret, kind, (items[-1].id,)) if more else None)
+
+
+@get("/v1/me/pledges/{pledge_id:str}", operation_id="getPledge", **opens("participant"))
+async def get_my_pledge(request: Request, pledge_id: str) -> PledgeAnswer:
+    """One of my pledges, with how far its trees are."""
+    wanted = path_uuid(pledge_id)
+    async with parts(request).database.sessions() as session:
+        view = await get_pledge(session, caller(request).participant_id, wanted)
+    return _pledge_answer(request, view)
+
+
+@post(
+    "/v1/me/pledges/{pledge_id:str}/cancel",
+    status_code=200,
+    operation_id="cancelPledge",
+    **opens(
+        "participant",
+        body=NoFields,
+        answer=PledgeAnswer,
+        problems=("pledge-not-cancellable",),
+    ),
+)
+async def cancel_my_pledge(request: Request, pledge_id: str) -> Response[Any]:
+    """Take a pledge back, as long as none of its trees has a plot."""
+    wanted = path_uuid(pledge_id)
+    await read_body(request, NoFields)
+    key = idempotency_key(request, await request.body())
+    shared = parts(request)
+    participant_id = caller(request).participant_id
+
+    async def effect(connection: Connection) -> Answer:
+        pledge = await cancel_pledge(
+            connection,
+            participant_id,
+            wanted,
+            now=shared.clock.now(),
+            local_date=shared.rulebooks.active.program.local_date,
+            lane=lane_of(participant_id, shared.settings.lanes),
+        )
+        return Answer(200, _pledge_body(request, view_at_once(pledge)))
+
+    return answered(await once(shared.database, key, shared.clock.real_now(), effect))
+
+
+@get("/v1/trees/{number:str}", operation_id="getTree", **opens("public"))
+async def get_one_tree(request: Request, number: str) -> TreeAnswer:
+    """The public proof of a tree, by its number as people type it."""
+    async with parts(request).database.sessions() as session:
+        view = await get_tree(session, number)
+    return TreeAnswer(
+        number=view.tree.number,
+        tree_url=_tree_url(request, view.tree.number),
+        status=Status(view.tree.status),
+        species=view.project.species,
+        project=TreeProject(
+            view.project.id,
+            view.project.name,
+            view.project.place,
+            view.project.country,
+            view.project.partner,
+        ),
+        plot=_plot(view.plot),
+        timeline=[_tree_entry(step) for step in view.steps],
+        paid=_paid(view.tree, view.transfers),
+    )
+
+
+def project_answer(project: models.Project, stock: models.Stock) -> ProjectAnswer:
+    """A project as the list of projects shows it."""
+    return ProjectAnswer(**_project_fields(project, stock))
+
+
+def funded_project_answer(project: models.Project, stock: models.Stock) -> FundedProjectAnswer:
+    """A project as it is shown alone."""
+    return FundedProjectAnswer(**_project_fields(project, stock), funded=stock.for_sale)
+
+
+def _project_fields(project: models.Project, stock: models.Stock) -> dict[str, Any]:
+    season = None
+    if project.season_from and project.season_until:
+        season = Season(project.season_from, project.season_until)
+    return {
+        "id": project.id,
+        "name": project.name,
+        "species": project.species,
+        "place": project.place,
+        "country": project.country,
+        "price_g": project.price_g,
+        "capacity": project.capacity,
+        "pledged": stock.pledged,
+        "planted": stock.planted,
+        "verified": stock.verified,
+        "season": season,
+        "partner": project.partner,
+        "image_url": project.image_url,
+    }
+
+
+def _pledge_body(request: Request, view: PledgeView) -> bytes:
+    return msgspec.json.encode(_pledge_answer(request, view))
+
+
+def _pledge_answer(request: Request, view: PledgeView) -> PledgeAnswer:
+    return PledgeAnswer(
+        id=view.id,
+        project_id=view.project_id,
+        trees=len(view.numbers),
+        amount_g=view.amount_g,
+        status=view.status,
+        certificates=[Certificate(number, _tree_url(request, number)) for number in view.numbers],
+        timeline=[TimelineEntry(step.status, step.at, _note(view, step)) for step in view.steps],
+    )
+
+
+def _note(view: PledgeView, step: PledgeStep) -> str | None:
+    """What a timeline says beside the status: the dedication, then where, and for how many."""
+    if step.status is Status.PLEDGED:
+        return view.dedication
+    notes = [f"plot {step.plot}"] if step.plot else []
+    if step.trees < len(view.numbers):
+        notes.append(f"{step.trees} of {len(view.numbers)} trees")
+    return ", ".join(notes) or None
+
+
+def _tree_url(request: Request, number: str) -> str:
+    return f"{str(request.base_url).rstrip('/')}/v1/trees/{number}"
+
+
+def _tree_entry(step: TreeStepView) -> TreeTimelineEntry:
+    return TreeTimelineEntry(
+        step.status,
+        step.at,
+        _plot(step.plot),
+        msgspec.convert(step.evidence, list[EvidenceAnswer]),
+    )
+
+
+def _plot(plot: models.Plot | None) -> TreePlot | None:
+    if plot is None:
+        return None
+    return TreePlot(plot.id, plot.name, plot.position, plot.area_m2)
+
+
+def _paid(tree: models.Tree, transfers: Sequence[Transfer]) -> TreePaid:
+    return TreePaid(
+        tree.price_g,
+        [
+            TreeTransfer(
+                "pledge" if transfer.seq == tree.pledged_seq else "plant",
+                transfer.amount_g,
+                transfer.at,
+                transfer.hash.hex(),
+            )
+            for transfer in transfers
+        ],
+    )
+
+
+routes: list[HTTPRouteHandler] = [
+    list_all_projects,
+    get_one_project,
+    make_pledge,
+    list_my_pledges,
+    get_my_pledge,
+    cancel_my_pledge,
+    get_one_tree,
+]

@@ -1,0 +1,346 @@
+"""Planting over HTTP, the operators' side: projects, plots, and how far the trees are."""
+
+import math
+from collections.abc import Iterator
+from datetime import UTC, date
+from typing import Annotated, Any
+from uuid import UUID
+
+import msgspec
+from litestar import patch, post
+from litestar.handlers import HTTPRouteHandler
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from service.auth import caller
+from service.errors import FieldError, InvalidRequestError
+from service.parts import parts
+from service.planting.advance import StepOrder, advance_trees
+from service.planting.allocate import allocate_trees
+from service.planting.chunks import PlotReport
+from service.planting.projects import (
+    PlotFacts,
+    ProjectFacts,
+    change_project,
+    make_plot,
+    make_project,
+)
+from service.planting.queries import get_project
+from service.planting.routes import FundedProjectAnswer, Season, funded_project_answer
+from service.planting.trees import Status
+from service.wire import Request, Time, opens, path_uuid, read_body
+
+POSITIONS_MAX = 1_000
+_HEIGHT_MAX_M = 10_000
+
+Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"\S")]
+Country = Annotated[str, Meta(min_length=2, max_length=64, pattern=r"\S", examples=["CN"])]
+# The last part: `$` alone also matches before a line end.
+Url = Annotated[str, Meta(max_length=2_048, pattern=r"^https?://[^\s/?#]+\S*$(?!\n)")]
+Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-fA-F]{64}$(?!\n)")]
+Grams = Annotated[int, Meta(ge=1, le=1_000_000_000)]
+Trees = Annotated[int, Meta(ge=1, le=1_000_000_000)]
+Funded = Annotated[int, Meta(ge=0, le=1_000_000_000)]
+
+Coordinates = Annotated[list[float], Meta(min_length=2, max_length=3)]
+Ring = Annotated[list[Coordinates], Meta(min_length=4, max_length=POSITIONS_MAX)]
+
+
+class Point(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="Point"):
+    """A GeoJSON Point: longitude and latitude in degrees, perhaps height in metres."""
+
+    coordinates: Coordinates
+
+
+class Polygon(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="Polygon"):
+    """A GeoJSON Polygon: rings that end where they began, the outer one first."""
+
+    coordinates: Annotated[list[Ring], Meta(min_length=1, max_length=100)]
+
+
+class ProjectBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """A planting project. No season: always open; no `funded`: all of the capacity."""
+
+    name: Name
+    species: Name
+    place: Name
+    country: Country
+    price_g: Grams
+    capacity: Trees
+    partner: Name
+    season: Season | None = None
+    funded: Funded | None = None
+    image_url: Url | None = None
+
+
+class ProjectChanges(Struct, frozen=True, forbid_unknown_fields=True):
+    """What changes; prices and seasons do so for pledges from now on."""
+
+    name: Name | UnsetType = UNSET
+    species: Name | UnsetType = UNSET
+    place: Name | UnsetType = UNSET
+    country: Country | UnsetType = UNSET
+    price_g: Grams | UnsetType = UNSET
+    capacity: Trees | UnsetType = UNSET
+    partner: Name | UnsetType = UNSET
+    season: Season | UnsetType | None = UNSET
+    funded: Funded | UnsetType | None = UNSET
+    image_url: Url | UnsetType | None = UNSET
+
+
+class PlotBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """A plot of a project."""
+
+    name: Name
+    position: Point | Polygon
+    area_m2: Annotated[float, Meta(gt=0, le=1e12)]
+
+
+class PlotAnswer(Struct, frozen=True):
+    """A plot as it was stored."""
+
+    id: UUID
+    project_id: UUID
+    name: str
+    position: Point | Polygon
+    area_m2: float
+
+
+class AllocateBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """How many trees get a place."""
+
+    trees: Annotated[int, Meta(ge=1, le=1_000_000, examples=[12])]
+
+
+class EvidenceBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """A photo or paper that anybody can fetch and compare with its hash."""
+
+    url: Url
+    sha256: Sha256
+    taken_at: Time
+    position: Point | Polygon
+
+
+class StepBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """What shows the step, and which trees took it: all that can, if none is named."""
+
+    evidence: Annotated[list[EvidenceBody], Meta(max_length=50)] = []
+    trees: (
+        Annotated[list[Annotated[str, Meta(max_length=40)]], Meta(min_length=1, max_length=10_000)]
+        | None
+    ) = None
+
+
+class PlotStepAnswer(Struct, frozen=True):
+    """Which trees moved; `remaining` more wait for the same call again."""
+
+    plot_id: UUID
+    status: Status
+    trees: list[str]
+    remaining: int
+
+
+@post(
+    "/v1/operator/projects",
+    status_code=201,
+    operation_id="makeProject",
+    **opens("operator:planting:write", body=ProjectBody),
+)
+async def make_one_project(request: Request) -> FundedProjectAnswer:
+    """Open a project."""
+    body = await read_body(request, ProjectBody)
+    fields = _project_fields(body)
+    database, now = parts(request).database, parts(request).clock.now()
+    async with database.transaction() as connection:
+        project_id = await make_project(
+            connection, ProjectFacts(**fields), now=now, operator=caller(request)
+        )
+    async with database.sessions() as session:
+        return funded_project_answer(*await get_project(session, project_id))
+
+
+@patch(
+    "/v1/operator/projects/{project_id:str}",
+    operation_id="changeProject",
+    **opens("operator:planting:write", body=ProjectChanges, problems=("project-capacity",)),
+)
+async def change_one_project(request: Request, project_id: str) -> FundedProjectAnswer:
+    """Change a project; what was pledged stays as it was."""
+    wanted = path_uuid(project_id)
+    changes = _project_fields(await read_body(request, ProjectChanges))
+    database, now = parts(request).database, parts(request).clock.now()
+    async with database.transaction() as connection:
+        await change_project(connection, wanted, changes, now=now, operator=caller(request))
+    async with database.sessions() as session:
+        return funded_project_answer(*await get_project(session, wanted))
+
+
+@post(
+    "/v1/operator/projects/{project_id:str}/plots",
+    status_code=201,
+    operation_id="makePlot",
+    **opens("operator:planting:write", body=PlotBody),
+)
+async def make_one_plot(request: Request, project_id: str) -> PlotAnswer:
+    """Add a plot to a project."""
+    wanted = path_uuid(project_id)
+    body = await read_body(request, PlotBody)
+    _refuse([*_position_faults(body.position, "#/position")])
+    facts = PlotFacts(body.name, msgspec.to_builtins(body.position), body.area_m2)
+    async with parts(request).database.transaction() as connection:
+        plot_id = await make_plot(
+            connection,
+            wanted,
+            facts,
+            now=parts(request).clock.now(),
+            operator=caller(request),
+        )
+    return PlotAnswer(plot_id, wanted, body.name, body.position, body.area_m2)
+
+
+@post(
+    "/v1/operator/plots/{plot_id:str}/allocate",
+    status_code=200,
+    operation_id="allocateTrees",
+    **opens("operator:planting:write", body=AllocateBody, problems=("tree-status",)),
+)
+async def allocate(request: Request, plot_id: str) -> PlotStepAnswer:
+    """Give waiting trees a place in the plot: lost ones first, then the oldest pledges.
+
+    Fewer, when fewer wait. When a call was cut short, the next one goes on with what it left.
+    """
+    wanted = path_uuid(plot_id)
+    body = await read_body(request, AllocateBody)
+    shared = parts(request)
+    report = await allocate_trees(
+        shared.database, wanted, body.trees, now=shared.clock.now(), operator=caller(request)
+    )
+    return _step_answer(Status.ALLOCATED, report)
+
+
+@post(
+    "/v1/operator/plots/{plot_id:str}/planted",
+    status_code=200,
+    operation_id="markPlanted",
+    **opens("operator:planting:write", body=StepBody, problems=("tree-status",)),
+)
+async def mark_planted(request: Request, plot_id: str) -> PlotStepAnswer:
+    """Tell that allocated trees of the plot stand: now their grams are spent."""
+    return await _advance(request, plot_id, Status.PLANTED)
+
+
+@post(
+    "/v1/operator/plots/{plot_id:str}/verified",
+    status_code=200,
+    operation_id="markVerified",
+    **opens("operator:planting:write", body=StepBody, problems=("tree-status",)),
+)
+async def mark_verified(request: Request, plot_id: str) -> PlotStepAnswer:
+    """Tell that somebody looked at planted trees of the plot."""
+    return await _advance(request, plot_id, Status.VERIFIED)
+
+
+@post(
+    "/v1/operator/plots/{plot_id:str}/lost",
+    status_code=200,
+    operation_id="markLost",
+    **opens("operator:planting:write", body=StepBody, problems=("tree-status",)),
+)
+async def mark_lost(request: Request, plot_id: str) -> PlotStepAnswer:
+    """Tell that trees of the plot died; they wait for a place again, paid as they are."""
+    return await _advance(request, plot_id, Status.LOST)
+
+
+async def _advance(request: Request, plot_id: str, status: Status) -> PlotStepAnswer:
+    wanted = path_uuid(plot_id)
+    body = await read_body(request, StepBody)
+    shared = parts(request)
+    _refuse(
+        [
+            fault
+            for index, item in enumerate(body.evidence)
+            for fault in _position_faults(item.position, f"#/evidence/{index}/position")
+        ]
+    )
+    order = StepOrder(wanted, status, [_evidence(item) for item in body.evidence], body.trees)
+    report = await advance_trees(
+        shared.database, order, now=shared.clock.now(), operator=caller(request)
+    )
+    return _step_answer(status, report)
+
+
+def _step_answer(status: Status, report: PlotReport) -> PlotStepAnswer:
+    return PlotStepAnswer(report.plot_id, status, report.trees, report.remaining)
+
+
+def _evidence(item: EvidenceBody) -> dict[str, Any]:
+    return {
+        "url": item.url,
+        "sha256": item.sha256.lower(),
+        "taken_at": item.taken_at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
+        "position": msgspec.to_builtins(item.position),
+    }
+
+
+def _project_fields(body: ProjectBody | ProjectChanges) -> dict[str, Any]:
+    """The fields that were sent, as ProjectFacts has them. Raises InvalidRequestError."""
+    fields = {
+        name: value
+        for name in body.__struct_fields__
+        if (value := getattr(body, name)) is not UNSET
+    }
+    capacity, funded = fields.get("capacity"), fields.get("funded")
+    if capacity is not None and funded is not None and funded > capacity:
+        _refuse([FieldError("#/funded", f"must be at most the capacity, {capacity}")])
+    if "season" in fields:
+        season: Season | None = fields.pop("season")
+        first, last = _season_days(season)
+        fields |= {"season_from": first, "season_until": last}
+    return fields
+
+
+def _season_days(season: Season | None) -> tuple[date | None, date | None]:
+    if season is None:
+        return None, None
+    if season.until < season.from_:
+        _refuse([FieldError("#/season/until", "must not be before the season's first day")])
+    return season.from_, season.until
+
+
+def _position_faults(position: Point | Polygon, at: str) -> Iterator[FieldError]:
+    """What RFC 7946 asks of a position beyond its shape."""
+    at = f"{at}/coordinates"
+    if isinstance(position, Point):
+        yield from _coordinate_faults(position.coordinates, at)
+        return
+    if sum(len(ring) for ring in position.coordinates) > POSITIONS_MAX:
+        yield FieldError(at, f"must hold at most {POSITIONS_MAX} positions")
+        return
+    for number, ring in enumerate(position.coordinates):
+        for index, coordinates in enumerate(ring):
+            yield from _coordinate_faults(coordinates, f"{at}/{number}/{index}")
+        if ring[0] != ring[-1]:
+            yield FieldError(f"{at}/{number}", "must end where it began")
+
+
+def _coordinate_faults(coordinates: list[float], at: str) -> Iterator[FieldError]:
+    limits = ((180, "longitude"), (90, "latitude"), (_HEIGHT_MAX_M, "height"))
+    for index, (value, (limit, what)) in enumerate(zip(coordinates, limits, strict=False)):
+        if not math.isfinite(value) or abs(value) > limit:
+            yield FieldError(f"{at}/{index}", f"must be a {what} from -{limit} to {limit}")
+
+
+def _refuse(faults: list[FieldError]) -> None:
+    if faults:
+        first = f"{faults[0].pointer.removeprefix('#')} {faults[0].detail}."
+        raise InvalidRequestError(first, errors=tuple(faults[:20]))
+
+
+routes: list[HTTPRouteHandler] = [
+    make_one_project,
+    change_one_project,
+    make_one_plot,
+    allocate,
+    mark_planted,
+    mark_verified,
+    mark_lost,
+]
