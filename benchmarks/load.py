@@ -6,8 +6,9 @@ measured: requests are rendered beforehand and answers are parsed no further tha
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 
@@ -34,11 +35,10 @@ class Load:
 class _Connection(asyncio.Protocol):
     """One connection that always has exactly one request under way."""
 
-    def __init__(self, load: Load, requests: Sequence[bytes], ends_at: float) -> None:
+    def __init__(self, load: Load, next_request: Callable[[], bytes], ends_at: float) -> None:
         self.load = load
-        self.requests = requests
+        self.next_request = next_request
         self.ends_at = ends_at
-        self.sent = 0
         self.sent_at = 0.0
         self.buffer = b""
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -50,8 +50,7 @@ class _Connection(asyncio.Protocol):
 
     def _send(self) -> None:
         self.sent_at = time.perf_counter()
-        self.transport.write(self.requests[self.sent % len(self.requests)])
-        self.sent += 1
+        self.transport.write(self.next_request())
 
     def data_received(self, data: bytes) -> None:
         self.buffer = self.buffer + data if self.buffer else data
@@ -80,14 +79,20 @@ class _Connection(asyncio.Protocol):
             self.done.set_result(None)
 
 
-async def run_load(port: int, requests: Sequence[Sequence[bytes]], seconds: float) -> Load:
-    """Send each connection's requests in a loop for this long; one connection a sequence."""
+async def run_load(
+    port: int, sources: Sequence[Callable[[], bytes]], seconds: float
+) -> Load:
+    """Keep one request of each source under way for this long, each on its own connection."""
     load = Load()
     loop = asyncio.get_running_loop()
     began = time.perf_counter()
     connections = [
-        (await loop.create_connection(lambda r=r: _Connection(load, r, began + seconds), "127.0.0.1", port))[1]
-        for r in requests
+        (
+            await loop.create_connection(
+                partial(_Connection, load, source, began + seconds), "127.0.0.1", port
+            )
+        )[1]
+        for source in sources
     ]
     await asyncio.gather(*(connection.done for connection in connections))
     load.seconds = time.perf_counter() - began

@@ -1,14 +1,14 @@
 """Rows of actions, counters and claims: read under the books' locks, written in one statement."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
-import msgspec
-
+from service.arrays import blobs, dates, documents, flags, integers, texts, times, uuids
 from service.database import Connection, Write
 from service.ids import derived_uuid
 from service.rules.rulebook import CounterKey
@@ -81,17 +81,17 @@ async def read_deciding(
     """Twins, counters, exclusive trips in reach and regions, in one statement."""
     rows = await connection.fetch(
         _READ,
-        people,
-        [owner for owner, _ in keyed],
-        [action_id for _, action_id in keyed],
-        [owner for owner, _ in counters],
-        [key.counter for _, key in counters],
-        [key.period for _, key in counters],
-        [key.by_key for _, key in counters],
-        [owner for owner, _, _ in trips],
-        [starts_at for _, starts_at, _ in trips],
-        [ends_at for _, _, ends_at in trips],
-        [starts_at - TRIP_MAX for _, starts_at, _ in trips],
+        uuids(people),
+        uuids([owner for owner, _ in keyed]),
+        uuids([action_id for _, action_id in keyed]),
+        uuids([owner for owner, _ in counters]),
+        texts([key.counter for _, key in counters]),
+        texts([key.period for _, key in counters]),
+        texts([key.by_key for _, key in counters]),
+        uuids([owner for owner, _, _ in trips]),
+        times([starts_at for _, starts_at, _ in trips]),
+        times([ends_at for _, _, ends_at in trips]),
+        times([starts_at - TRIP_MAX for _, starts_at, _ in trips]),
     )
     deciding = Deciding(set(), {}, {}, {})
     for kind, owner, action_id, first, second, third, n, grams, starts_at, ends_at in rows:
@@ -143,12 +143,8 @@ async def bind_claims(
 
 def actions_write(actions: Sequence[Action]) -> Write:
     """Insert these rows."""
-    columns = [
-        [getattr(action, column) for action in actions] for column in Action.__dataclass_fields__
-    ]
-    # Wrapped, or the driver takes a list of lists for an array of two dimensions.
-    columns[-1] = [msgspec.Raw(msgspec.json.encode(awards)) for awards in columns[-1]]
-    return Write(_ADD_ACTIONS, tuple(columns))
+    columns = zip(_LITERALS, zip(*map(_ROW, actions), strict=True), strict=True)
+    return Write(_ADD_ACTIONS, tuple([literal(column) for literal, column in columns]))
 
 
 def counters_write(used: Mapping[tuple[UUID, CounterKey], tuple[int, int]]) -> Write:
@@ -156,13 +152,13 @@ def counters_write(used: Mapping[tuple[UUID, CounterKey], tuple[int, int]]) -> W
     return Write(
         _SET_COUNTERS,
         (
-            [owner for owner, _ in used],
-            [key.counter for _, key in used],
-            [key.period for _, key in used],
-            [key.by_key for _, key in used],
-            [n for n, _ in used.values()],
-            [grams for _, grams in used.values()],
-            [last_day(key.period) for _, key in used],
+            uuids([owner for owner, _ in used]),
+            texts([key.counter for _, key in used]),
+            texts([key.period for _, key in used]),
+            texts([key.by_key for _, key in used]),
+            integers([n for n, _ in used.values()]),
+            integers([grams for _, grams in used.values()]),
+            dates([last_day(key.period) for _, key in used]),
         ),
     )
 
@@ -189,20 +185,20 @@ _REGION, _COUNTER, _TWIN = 0, 1, 2
 _READ = """
 SELECT 0, p.participant_id, NULL::uuid, coalesce(p.region, ''), NULL, NULL,
     NULL::bigint, NULL::bigint, NULL::timestamptz, NULL::timestamptz
-FROM participants p WHERE p.participant_id = ANY($1::uuid[])
+FROM participants p WHERE p.participant_id = ANY($1::text::uuid[])
 UNION ALL
 SELECT 1, c.participant_id, NULL, c.counter, c.period, c.by_key, c.n, c.grams, NULL, NULL
-FROM unnest($4::uuid[], $5::text[], $6::text[], $7::text[])
+FROM unnest($4::text::uuid[], $5::text::text[], $6::text::text[], $7::text::text[])
     AS k (participant_id, counter, period, by_key)
 JOIN counters c ON c.participant_id = k.participant_id AND c.counter = k.counter
     AND c.period = k.period AND c.by_key = k.by_key
 UNION ALL
 SELECT 2, a.participant_id, a.id, NULL, NULL, NULL, NULL, NULL, NULL, NULL
-FROM unnest($2::uuid[], $3::uuid[]) AS k (participant_id, id)
+FROM unnest($2::text::uuid[], $3::text::uuid[]) AS k (participant_id, id)
 JOIN actions a ON a.participant_id = k.participant_id AND a.id = k.id
 UNION ALL
 SELECT 3, a.participant_id, a.id, NULL, NULL, NULL, NULL, NULL, a.occurred_at, a.ends_at
-FROM unnest($8::uuid[], $9::timestamptz[], $10::timestamptz[], $11::timestamptz[])
+FROM unnest($8::text::uuid[], $9::text::timestamptz[], $10::text::timestamptz[], $11::text::timestamptz[])
     AS t (participant_id, starts_at, ends_at, earliest)
 JOIN actions a ON a.participant_id = t.participant_id
     AND a.occurred_at >= t.earliest AND a.occurred_at < t.ends_at
@@ -217,19 +213,28 @@ _READ_ROWS = f"""
 SELECT {_COLUMNS} FROM actions
 JOIN unnest($1::uuid[], $2::uuid[]) AS k (participant_id, id) USING (participant_id, id)"""  # noqa: S608
 
+_ROW = attrgetter(*Action.__dataclass_fields__)
+
+# How each column is sent, in the order of the columns.
+_LITERALS: tuple[Callable[[Iterable[Any]], str], ...] = (
+    *(uuids, uuids, integers, texts, texts, times, times, flags, times, times, times),
+    *(integers, integers, integers, integers, flags, texts, texts, texts, uuids),
+    *(blobs, blobs, blobs, documents, documents),
+)
+
 _ADD_ACTIONS = f"""
 INSERT INTO actions ({_COLUMNS})
 SELECT * FROM unnest(
-    $1::uuid[], $2::uuid[], $3::bigint[], $4::text[], $5::text[], $6::timestamptz[],
-    $7::timestamptz[], $8::boolean[], $9::timestamptz[], $10::timestamptz[], $11::timestamptz[],
-    $12::bigint[], $13::bigint[], $14::integer[], $15::integer[], $16::boolean[], $17::text[],
-    $18::text[], $19::text[], $20::uuid[], $21::bytea[], $22::bytea[], $23::bytea[],
-    $24::jsonb[], $25::jsonb[])"""  # noqa: S608 - constant columns
+    $1::text::uuid[], $2::text::uuid[], $3::text::bigint[], $4::text::text[], $5::text::text[], $6::text::timestamptz[],
+    $7::text::timestamptz[], $8::text::boolean[], $9::text::timestamptz[], $10::text::timestamptz[], $11::text::timestamptz[],
+    $12::text::bigint[], $13::text::bigint[], $14::text::integer[], $15::text::integer[], $16::text::boolean[], $17::text::text[],
+    $18::text::text[], $19::text::text[], $20::text::uuid[], $21::text::bytea[], $22::text::bytea[], $23::text::bytea[],
+    $24::text::jsonb[], $25::text::jsonb[])"""  # noqa: S608 - constant columns
 
 _SET_COUNTERS = """
 INSERT INTO counters (participant_id, counter, period, by_key, n, grams, ends_on)
 SELECT * FROM unnest(
-    $1::uuid[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::date[])
+    $1::text::uuid[], $2::text::text[], $3::text::text[], $4::text::text[], $5::text::bigint[], $6::text::bigint[], $7::text::date[])
 ON CONFLICT (participant_id, counter, period, by_key)
 DO UPDATE SET n = excluded.n, grams = excluded.grams"""
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from service.arrays import integers, texts, times, uuids
 from service.database import Connection, Write
 from service.errors import ConflictError, NotFoundError
 
@@ -82,13 +83,13 @@ def new_bubbles_write(bubbles: Sequence[Bubble]) -> Write:
     return Write(
         _ADD,
         (
-            [bubble.participant_id for bubble in bubbles],
-            [bubble.id for bubble in bubbles],
-            [bubble.energy_g for bubble in bubbles],
-            [bubble.ripens_at for bubble in bubbles],
-            [bubble.expires_at for bubble in bubbles],
-            [bubble.origin for bubble in bubbles],
-            [bubble.origin_id for bubble in bubbles],
+            uuids([bubble.participant_id for bubble in bubbles]),
+            uuids([bubble.id for bubble in bubbles]),
+            integers([bubble.energy_g for bubble in bubbles]),
+            times([bubble.ripens_at for bubble in bubbles]),
+            times([bubble.expires_at for bubble in bubbles]),
+            texts([bubble.origin for bubble in bubbles]),
+            uuids([bubble.origin_id for bubble in bubbles]),
         ),
     )
 
@@ -98,13 +99,13 @@ def changed_bubbles_write(bubbles: Sequence[Bubble]) -> Write:
     return Write(
         _CHANGE,
         (
-            [bubble.participant_id for bubble in bubbles],
-            [bubble.id for bubble in bubbles],
-            [bubble.remaining_g for bubble in bubbles],
-            [bubble.collected_g for bubble in bubbles],
-            [bubble.taken_g for bubble in bubbles],
-            [bubble.expired_g for bubble in bubbles],
-            [bubble.reversed_g for bubble in bubbles],
+            uuids([bubble.participant_id for bubble in bubbles]),
+            uuids([bubble.id for bubble in bubbles]),
+            integers([bubble.remaining_g for bubble in bubbles]),
+            integers([bubble.collected_g for bubble in bubbles]),
+            integers([bubble.taken_g for bubble in bubbles]),
+            integers([bubble.expired_g for bubble in bubbles]),
+            integers([bubble.reversed_g for bubble in bubbles]),
         ),
     )
 
@@ -164,8 +165,8 @@ INSERT INTO bubbles
 SELECT d.participant_id, d.id, d.energy_g, d.energy_g, d.ripens_at, d.expires_at,
     d.origin, d.origin_id
 FROM unnest(
-    $1::uuid[], $2::uuid[], $3::bigint[], $4::timestamptz[], $5::timestamptz[], $6::text[],
-    $7::uuid[]
+    $1::text::uuid[], $2::text::uuid[], $3::text::bigint[], $4::text::timestamptz[], $5::text::timestamptz[], $6::text::text[],
+    $7::text::uuid[]
 ) AS d (participant_id, id, energy_g, ripens_at, expires_at, origin, origin_id)"""
 
 _CHANGE = """
@@ -173,7 +174,7 @@ UPDATE bubbles SET
     remaining_g = d.remaining_g, collected_g = d.collected_g, taken_g = d.taken_g,
     expired_g = d.expired_g, reversed_g = d.reversed_g
 FROM unnest(
-    $1::uuid[], $2::uuid[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[]
+    $1::text::uuid[], $2::text::uuid[], $3::text::bigint[], $4::text::bigint[], $5::text::bigint[], $6::text::bigint[], $7::text::bigint[]
 ) AS d (participant_id, id, remaining_g, collected_g, taken_g, expired_g, reversed_g)
 WHERE bubbles.participant_id = d.participant_id AND bubbles.id = d.id
-    AND bubbles.participant_id = ANY($1)"""
+    AND bubbles.participant_id = ANY($1::text::uuid[])"""

@@ -12,6 +12,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from service.arrays import blobs, dates, integers, texts, times, uuids
 from service.database import Connection, Write
 from service.errors import (
     ConflictError,
@@ -258,40 +259,41 @@ def book_writes(books: Sequence[Book]) -> list[Write]:
 
 
 def _transfers_write(books: Sequence[Book]) -> Write:
-    posted = [(book.participant_id, transfer) for book in books for transfer in book.posted]
+    owners = [book.participant_id for book in books for _ in book.posted]
+    posted = [transfer for book in books for transfer in book.posted]
     return Write(
         _ADD_TRANSFERS,
         (
-            [owner for owner, _ in posted],
-            [t.seq for _, t in posted],
-            [int(t.debit) for _, t in posted],
-            [int(t.credit) for _, t in posted],
-            [t.amount_g for _, t in posted],
-            [t.cause for _, t in posted],
-            [t.cause_id for _, t in posted],
-            [t.counter_id for _, t in posted],
-            [t.at for _, t in posted],
-            [t.hash for _, t in posted],
+            uuids(owners),
+            integers([t.seq for t in posted]),
+            integers([t.debit for t in posted]),
+            integers([t.credit for t in posted]),
+            integers([t.amount_g for t in posted]),
+            texts([t.cause for t in posted]),
+            uuids([t.cause_id for t in posted]),
+            uuids([t.counter_id for t in posted]),
+            times([t.at for t in posted]),
+            blobs([t.hash for t in posted]),
         ),
     )
 
 
 def _books_write(books: Sequence[Book]) -> Write:
-    columns = zip(*(book.balances for book in books), strict=True)
+    columns = zip(*[book.balances for book in books], strict=True)
     return Write(
         _UPDATE,
         (
-            [book.participant_id for book in books],
-            *(list(column) for column in columns),
-            [book.saved_g for book in books],
-            [book.seq for book in books],
-            [book.action_seq for book in books],
-            [book.last_at for book in books],
-            [book.active_days for book in books],
-            [book.active_anchor for book in books],
-            [book.active_before for book in books],
-            [book.trees for book in books],
-            [book.head for book in books],
+            uuids([book.participant_id for book in books]),
+            *map(integers, columns),
+            integers([book.saved_g for book in books]),
+            integers([book.seq for book in books]),
+            integers([book.action_seq for book in books]),
+            times([book.last_at for book in books]),
+            integers([book.active_days for book in books]),
+            dates([book.active_anchor for book in books]),
+            integers([book.active_before for book in books]),
+            integers([book.trees for book in books]),
+            blobs([book.head for book in books]),
         ),
     )
 
@@ -322,8 +324,8 @@ _ADD_TRANSFERS = """
 INSERT INTO transfers
     (participant_id, seq, debit, credit, amount_g, cause, cause_id, counter_id, at, hash)
 SELECT * FROM unnest(
-    $1::uuid[], $2::bigint[], $3::smallint[], $4::smallint[], $5::bigint[], $6::text[],
-    $7::uuid[], $8::uuid[], $9::timestamptz[], $10::bytea[])"""
+    $1::text::uuid[], $2::text::bigint[], $3::text::smallint[], $4::text::smallint[], $5::text::bigint[], $6::text::text[],
+    $7::text::uuid[], $8::text::uuid[], $9::text::timestamptz[], $10::text::bytea[])"""
 
 _UPDATE = """
 UPDATE books SET
@@ -333,10 +335,10 @@ UPDATE books SET
     active_days = d.active_days, active_anchor = d.active_anchor,
     active_before = d.active_before, trees = d.trees, head = d.head
 FROM unnest(
-    $1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[],
-    $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[],
-    $13::timestamptz[], $14::bigint[], $15::date[], $16::integer[], $17::integer[], $18::bytea[]
+    $1::text::uuid[], $2::text::bigint[], $3::text::bigint[], $4::text::bigint[], $5::text::bigint[], $6::text::bigint[],
+    $7::text::bigint[], $8::text::bigint[], $9::text::bigint[], $10::text::bigint[], $11::text::bigint[], $12::text::bigint[],
+    $13::text::timestamptz[], $14::text::bigint[], $15::text::date[], $16::text::integer[], $17::text::integer[], $18::text::bytea[]
 ) AS d (
     participant_id, issuance, ripening, available, pledged, planted, expired, gifts, arrears,
     saved_g, seq, action_seq, last_at, active_days, active_anchor, active_before, trees, head)
-WHERE books.participant_id = d.participant_id AND books.participant_id = ANY($1)"""
+WHERE books.participant_id = d.participant_id AND books.participant_id = ANY($1::text::uuid[])"""
