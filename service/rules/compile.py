@@ -219,6 +219,7 @@ class _Compiler:
         used = frozenset(
             name for expression in _expressions(kind, rules) for name in expression.names
         )
+        counters = tuple(dict.fromkeys(limit.source for rule in rules for limit in rule.limits))
         lasts = None if isinstance(shape.lasts, UnsetType) else shape.lasts
         assert kind.scope is not None  # only whole drafts come here
         return ActionType(
@@ -235,7 +236,11 @@ class _Compiler:
             exclusive=not isinstance(shape.overlap, UnsetType),
             claim=kind.claim,
             rules=rules,
-            counters=tuple(dict.fromkeys(limit.source for rule in rules for limit in rule.limits)),
+            counters=counters,
+            slots={
+                rule.id: tuple(counters.index(limit.source) for limit in rule.limits)
+                for rule in rules
+            },
             scope=kind.scope,
             used_names=used,
             presence_names=tuple(

@@ -49,7 +49,6 @@ def evaluate(
         values = {**judged.values, "region": region, "streak_days": float(streak_days)}
         activation = action_type.scope.activation(values)
     day = judged.local_date
-    keys = dict(zip(action_type.counters, judged.counters, strict=True))
     added: dict[CounterKey, tuple[int, int]] = {}
     awards = []
     saved_g = energy_g = 0
@@ -62,7 +61,8 @@ def evaluate(
         if award is None:
             continue
         if award.energy_g and rule.limits:
-            _limit(award, rule.limits, [keys[limit.source] for limit in rule.limits], usage, added)
+            keys = [judged.counters[slot] for slot in action_type.slots[rule.id]]
+            _limit(award, rule.limits, keys, usage, added)
         awards.append(award)
         saved_g = max(saved_g, award.saved_g)
         energy_g += award.energy_g
@@ -110,16 +110,17 @@ def _limit(
         used_n, used_g = usage.get(key, _UNUSED)
         if key in added:
             used_n, used_g = used_n + added[key][0], used_g + added[key][1]
-        if limit.count is not None:
-            left_g = energy_g if used_n < limit.count else 0
-        else:
+        if limit.count is None:
             left_g = max(limit.grams - used_g, 0)
+        else:
+            left_g = energy_g if used_n < limit.count else 0
         if energy_g > left_g:
             energy_g = left_g
             award.limited_by = award.limited_by or limit.text
     award.energy_g = energy_g
     if energy_g:
-        different = dict.fromkeys(keys)
+        # A count and a grams limit of the same identity share one counter: use it once.
+        different = keys if len(keys) == 1 else dict.fromkeys(keys)
         award.counters = tuple([(key, 1, energy_g) for key in different])
         for key in different:
             used_n, used_g = added.get(key, _UNUSED)

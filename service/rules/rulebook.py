@@ -243,7 +243,9 @@ class ActionType:
     exclusive: bool
     claim: Claim | None
     rules: tuple[Rule, ...]
+    # Every counter that a limit on this type uses, and by rule which of them its limits use.
     counters: tuple[CounterSource, ...]
+    slots: Mapping[str, tuple[int, ...]]
     scope: Scope
     # What its expressions use, so that nothing else is bound: attributes, `has` of attributes,
     # names of the context.
