@@ -8,6 +8,7 @@ import click
 
 from service.embedded import needs_embedded, reset_home, servers
 from service.embedded.children import EmbeddedError
+from service.replay.commands import commands as replay_commands
 from service.settings import (
     SettingsError,
     explain_settings,
@@ -83,6 +84,10 @@ def show_config() -> None:
         click.echo(f"    {setting.meaning}")
     for variable in unknown_variables():
         click.echo(f"{variable} is set and means nothing here.", err=True)
+
+
+for _command in (*replay_commands,):
+    main.add_command(_command)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,205 @@
+"""`saxaul replay`: real trips and steps through the real API."""
+
+import asyncio
+import re
+import sys
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import click
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+from service.replay.api import PATIENCE_S, Api, ApiError, open_api
+from service.replay.plan import PEOPLE, Order, plan_days
+from service.replay.read import FORMS, FileFaultError, Found, read_actions
+from service.replay.run import Replay, Tally
+from service.settings import load_settings
+from service.supervise import url_of
+
+_HEAD = 10
+_BALANCES = ("ripening_g", "available_g", "pledged_g", "planted_g", "expired_g", "arrears_g")
+
+
+def _address(_context: click.Context, _option: click.Parameter, url: str | None) -> str | None:
+    if url is not None and not re.fullmatch(r"https?://[^/?#]+/?", url):
+        raise click.BadParameter("must be like http://127.0.0.1:8000")
+    return url
+
+
+@click.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--format", "form", required=True, type=click.Choice(sorted(FORMS)))
+@click.option(
+    "--start",
+    type=click.DateTime(["%Y-%m-%d"]),
+    help="Day of the programme that the file's first day becomes; default: its tomorrow.",
+)
+@click.option(
+    "--url",
+    callback=_address,
+    help="Where the API serves; default: as SAXAUL_HOST and SAXAUL_PORT say.",
+)
+@click.option(
+    "--people",
+    type=click.IntRange(1, 10_000),
+    help="How many made-up people share the actions; default: 300 for citibike, for steps the"
+    " people of the file.",
+)
+@click.option(
+    "--patience",
+    type=click.FloatRange(min=0),
+    default=PATIENCE_S,
+    show_default=True,
+    help="How many seconds an API that does not answer is asked again.",
+)
+def replay(
+    *,
+    file: Path,
+    form: str,
+    start: datetime | None,
+    url: str | None,
+    people: int | None,
+    patience: float,
+) -> None:
+    """Send the trips or daily steps of FILE through the API, as if made-up people had made them.
+
+    FILE is a month of Citi Bike's system data (citibike) or Fitabase's daily activity (steps). The
+    instance must be in development mode: its clock moves along, day by day.
+
+    The same file and start give the same requests: a replay that was broken off is completed by
+    running it again with the start that it printed. Do so before the clock, which goes on by
+    itself, is so far that bubbles expire.
+    """
+    console = Console(highlight=False)
+    errors = Console(stderr=True, highlight=False, soft_wrap=True)
+    try:
+        found = read_actions(file, form)
+        asyncio.run(
+            _replay(
+                console,
+                found,
+                title=file.name,
+                form=form,
+                start=start.date() if start else None,
+                url=url or url_of(load_settings()),
+                people=people or PEOPLE[form],
+                patience_s=patience,
+            )
+        )
+    except (FileFaultError, ApiError) as error:
+        errors.print(str(error), markup=False)
+        sys.exit(1)
+
+
+async def _replay(
+    console: Console,
+    found: Found,
+    *,
+    title: str,
+    form: str,
+    start: date | None,
+    url: str,
+    people: int | None,
+    patience_s: float,
+) -> None:
+    async with open_api(url, patience_s) as api:
+        program = await api.get("/v1/program")
+        zone = ZoneInfo(program["timezone"])
+        if start is None:
+            today = datetime.fromisoformat(program["now"]).astimezone(zone).date()
+            start = today + timedelta(days=1)
+        days = plan_days(found.actions, Order(form, start, zone, people))
+        console.print(
+            f"{title}: {len(found.actions)} actions on {len(days)} days, from {start} to"
+            f" {days[-1].date} ({zone}). Run it again with --start {start} to complete it, or to"
+            " see that nothing is paid twice."
+        )
+        if found.unreadable:
+            console.print(
+                f"{found.unreadable} rows cannot be read and are left out, the first:"
+                f" {found.first_unreadable}",
+                markup=False,
+            )
+        with _progress(console) as progress:
+            bar = progress.add_task("", total=len(found.actions))
+            playing = Replay(
+                api,
+                zone,
+                lambda day, done: progress.update(bar, advance=done, description=str(day)),
+            )
+            await playing.run(days)
+        _print_tally(console, playing.tally)
+        _print_books(console, await playing.books())
+        await _print_board(console, api)
+
+
+class _Rate(ProgressColumn):
+    """Actions a second, since the beginning."""
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.completed / task.elapsed:,.0f}/s" if task.elapsed else "")
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description:10}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _Rate(),
+        TimeRemainingColumn(),
+        console=console,
+    )
+
+
+def _print_tally(console: Console, tally: Tally) -> None:
+    table = _table("actions", "number", "energy g", "saved g")
+    for name, part in (("accepted", tally.accepted), ("duplicate", tally.duplicate)):
+        table.add_row(name, *(f"{n:,}" for n in (part.actions, part.energy_g, part.saved_g)))
+    for reason, number in tally.refused.most_common():
+        table.add_row(f"refused: {reason}", f"{number:,}", "", "")
+    console.print(table)
+    console.print(f"collected in this run: {tally.collected_g:,} g")
+
+
+def _print_books(console: Console, books: list[dict[str, Any]]) -> None:
+    table = _table("books", "people", *(name.removesuffix("_g") + " g" for name in _BALANCES))
+    sums = [sum(book["balances"][name] for book in books) for name in _BALANCES]
+    table.add_row("of all these", *(f"{n:,}" for n in (len(books), *sums)))
+    console.print(table)
+
+
+async def _print_board(console: Console, api: Api) -> None:
+    """The head of the board. It is a view that may be away while all else works."""
+    try:
+        board = await api.get(f"/v1/leaderboards/energy?period=all&limit={_HEAD}")
+    except ApiError as error:
+        console.print(f"The leaderboard is not there now: {error}", markup=False)
+        return
+    table = _table("rank", "name", "collected g", title="Leaderboard energy, all time")
+    for item in board["items"]:
+        table.add_row(str(item["rank"]), item["display_name"], f"{item['score']:,}")
+    console.print(table)
+
+
+def _table(first: str, *columns: str, title: str | None = None) -> Table:
+    table = Table(title=title, title_justify="left")
+    table.add_column(first)
+    for column in columns:
+        table.add_column(column, justify="left" if column == "name" else "right")
+    return table
+
+
+commands: list[click.Command] = [replay]
