@@ -4,7 +4,6 @@
 """
 
 import asyncio
-import os
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -41,8 +40,6 @@ async def main() -> None:
         "uuid": ([uuid4() for _ in range(ELEMENTS)], arrays.uuids),
         "bigint": (list(range(1000, 1000 + ELEMENTS)), arrays.integers),
         "timestamptz": ([start + timedelta(hours=n % 3) for n in range(ELEMENTS)], arrays.times),
-        "text": (["mobility.walk"] * ELEMENTS, arrays.texts),
-        "bytea": ([os.urandom(32) for _ in range(ELEMENTS)], arrays.blobs),
         "boolean": ([True] * ELEMENTS, arrays.flags),
     }
     table = Table("type", "driver's array ns", "literal ns", "ratio")

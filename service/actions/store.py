@@ -8,7 +8,7 @@ from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
-from service.arrays import blobs, dates, documents, flags, integers, texts, times, uuids
+from service.arrays import dates, documents, flags, integers, times, uuids
 from service.database import Connection, Write
 from service.ids import derived_uuid
 from service.rules.rulebook import CounterKey
@@ -85,9 +85,9 @@ async def read_deciding(
         uuids([owner for owner, _ in keyed]),
         uuids([action_id for _, action_id in keyed]),
         uuids([owner for owner, _ in counters]),
-        texts([key.counter for _, key in counters]),
-        texts([key.period for _, key in counters]),
-        texts([key.by_key for _, key in counters]),
+        [key.counter for _, key in counters],
+        [key.period for _, key in counters],
+        [key.by_key for _, key in counters],
         uuids([owner for owner, _, _ in trips]),
         times([starts_at for _, starts_at, _ in trips]),
         times([ends_at for _, _, ends_at in trips]),
@@ -153,9 +153,9 @@ def counters_write(used: Mapping[tuple[UUID, CounterKey], tuple[int, int]]) -> W
         _SET_COUNTERS,
         (
             uuids([owner for owner, _ in used]),
-            texts([key.counter for _, key in used]),
-            texts([key.period for _, key in used]),
-            texts([key.by_key for _, key in used]),
+            [key.counter for _, key in used],
+            [key.period for _, key in used],
+            [key.by_key for _, key in used],
             integers([n for n, _ in used.values()]),
             integers([grams for _, grams in used.values()]),
             dates([last_day(key.period) for _, key in used]),
@@ -188,7 +188,7 @@ SELECT 0, p.participant_id, NULL::uuid, coalesce(p.region, ''), NULL, NULL,
 FROM participants p WHERE p.participant_id = ANY($1::text::uuid[])
 UNION ALL
 SELECT 1, c.participant_id, NULL, c.counter, c.period, c.by_key, c.n, c.grams, NULL, NULL
-FROM unnest($4::text::uuid[], $5::text::text[], $6::text::text[], $7::text::text[])
+FROM unnest($4::text::uuid[], $5::text[], $6::text[], $7::text[])
     AS k (participant_id, counter, period, by_key)
 JOIN counters c ON c.participant_id = k.participant_id AND c.counter = k.counter
     AND c.period = k.period AND c.by_key = k.by_key
@@ -216,25 +216,25 @@ JOIN unnest($1::uuid[], $2::uuid[]) AS k (participant_id, id) USING (participant
 _ROW = attrgetter(*Action.__dataclass_fields__)
 
 # How each column is sent, in the order of the columns.
-_LITERALS: tuple[Callable[[Iterable[Any]], str], ...] = (
-    *(uuids, uuids, integers, texts, texts, times, times, flags, times, times, times),
-    *(integers, integers, integers, integers, flags, texts, texts, texts, uuids),
-    *(blobs, blobs, blobs, documents, documents),
+_LITERALS: tuple[Callable[[Iterable[Any]], object], ...] = (
+    *(uuids, uuids, integers, list, list, times, times, flags, times, times, times),
+    *(integers, integers, integers, integers, flags, list, list, list, uuids),
+    *(list, list, list, documents, documents),
 )
 
 _ADD_ACTIONS = f"""
 INSERT INTO actions ({_COLUMNS})
 SELECT * FROM unnest(
-    $1::text::uuid[], $2::text::uuid[], $3::text::bigint[], $4::text::text[], $5::text::text[], $6::text::timestamptz[],
+    $1::text::uuid[], $2::text::uuid[], $3::text::bigint[], $4::text[], $5::text[], $6::text::timestamptz[],
     $7::text::timestamptz[], $8::text::boolean[], $9::text::timestamptz[], $10::text::timestamptz[], $11::text::timestamptz[],
-    $12::text::bigint[], $13::text::bigint[], $14::text::integer[], $15::text::integer[], $16::text::boolean[], $17::text::text[],
-    $18::text::text[], $19::text::text[], $20::text::uuid[], $21::text::bytea[], $22::text::bytea[], $23::text::bytea[],
+    $12::text::bigint[], $13::text::bigint[], $14::text::integer[], $15::text::integer[], $16::text::boolean[], $17::text[],
+    $18::text[], $19::text[], $20::text::uuid[], $21::bytea[], $22::bytea[], $23::bytea[],
     $24::text::jsonb[], $25::text::jsonb[])"""  # noqa: S608 - constant columns
 
 _SET_COUNTERS = """
 INSERT INTO counters (participant_id, counter, period, by_key, n, grams, ends_on)
 SELECT * FROM unnest(
-    $1::text::uuid[], $2::text::text[], $3::text::text[], $4::text::text[], $5::text::bigint[], $6::text::bigint[], $7::text::date[])
+    $1::text::uuid[], $2::text[], $3::text[], $4::text[], $5::text::bigint[], $6::text::bigint[], $7::text::date[])
 ON CONFLICT (participant_id, counter, period, by_key)
 DO UPDATE SET n = excluded.n, grams = excluded.grams"""
 

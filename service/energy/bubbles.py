@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from service.arrays import integers, texts, times, uuids
+from service.arrays import integers, times, uuids
 from service.database import Connection, Write
 from service.errors import ConflictError, NotFoundError
 
@@ -88,7 +88,7 @@ def new_bubbles_write(bubbles: Sequence[Bubble]) -> Write:
             integers([bubble.energy_g for bubble in bubbles]),
             times([bubble.ripens_at for bubble in bubbles]),
             times([bubble.expires_at for bubble in bubbles]),
-            texts([bubble.origin for bubble in bubbles]),
+            [bubble.origin for bubble in bubbles],
             uuids([bubble.origin_id for bubble in bubbles]),
         ),
     )
@@ -165,7 +165,7 @@ INSERT INTO bubbles
 SELECT d.participant_id, d.id, d.energy_g, d.energy_g, d.ripens_at, d.expires_at,
     d.origin, d.origin_id
 FROM unnest(
-    $1::text::uuid[], $2::text::uuid[], $3::text::bigint[], $4::text::timestamptz[], $5::text::timestamptz[], $6::text::text[],
+    $1::text::uuid[], $2::text::uuid[], $3::text::bigint[], $4::text::timestamptz[], $5::text::timestamptz[], $6::text[],
     $7::text::uuid[]
 ) AS d (participant_id, id, energy_g, ripens_at, expires_at, origin, origin_id)"""
 

@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from service.arrays import blobs, dates, integers, texts, times, uuids
+from service.arrays import dates, integers, times, uuids
 from service.database import Connection, Write
 from service.errors import (
     ConflictError,
@@ -269,11 +269,11 @@ def _transfers_write(books: Sequence[Book]) -> Write:
             integers([t.debit for t in posted]),
             integers([t.credit for t in posted]),
             integers([t.amount_g for t in posted]),
-            texts([t.cause for t in posted]),
+            [t.cause for t in posted],
             uuids([t.cause_id for t in posted]),
             uuids([t.counter_id for t in posted]),
             times([t.at for t in posted]),
-            blobs([t.hash for t in posted]),
+            [t.hash for t in posted],
         ),
     )
 
@@ -293,7 +293,7 @@ def _books_write(books: Sequence[Book]) -> Write:
             dates([book.active_anchor for book in books]),
             integers([book.active_before for book in books]),
             integers([book.trees for book in books]),
-            blobs([book.head for book in books]),
+            [book.head for book in books],
         ),
     )
 
@@ -324,8 +324,8 @@ _ADD_TRANSFERS = """
 INSERT INTO transfers
     (participant_id, seq, debit, credit, amount_g, cause, cause_id, counter_id, at, hash)
 SELECT * FROM unnest(
-    $1::text::uuid[], $2::text::bigint[], $3::text::smallint[], $4::text::smallint[], $5::text::bigint[], $6::text::text[],
-    $7::text::uuid[], $8::text::uuid[], $9::text::timestamptz[], $10::text::bytea[])"""
+    $1::text::uuid[], $2::text::bigint[], $3::text::smallint[], $4::text::smallint[], $5::text::bigint[], $6::text[],
+    $7::text::uuid[], $8::text::uuid[], $9::text::timestamptz[], $10::bytea[])"""
 
 _UPDATE = """
 UPDATE books SET
@@ -337,7 +337,7 @@ UPDATE books SET
 FROM unnest(
     $1::text::uuid[], $2::text::bigint[], $3::text::bigint[], $4::text::bigint[], $5::text::bigint[], $6::text::bigint[],
     $7::text::bigint[], $8::text::bigint[], $9::text::bigint[], $10::text::bigint[], $11::text::bigint[], $12::text::bigint[],
-    $13::text::timestamptz[], $14::text::bigint[], $15::text::date[], $16::text::integer[], $17::text::integer[], $18::text::bytea[]
+    $13::text::timestamptz[], $14::text::bigint[], $15::text::date[], $16::text::integer[], $17::text::integer[], $18::bytea[]
 ) AS d (
     participant_id, issuance, ripening, available, pledged, planted, expired, gifts, arrears,
     saved_g, seq, action_seq, last_at, active_days, active_anchor, active_before, trees, head)
