@@ -16,9 +16,12 @@ from granian import Granian
 from granian.constants import HTTPModes, Interfaces, Loops
 from granian.log import LogLevels
 
+from service.clock import Clock
+from service.database import speak_json
 from service.embedded import Servers, needs_embedded, servers, started_servers, take_home
 from service.embedded.children import start_child, stop_child
 from service.migrate import migrate
+from service.rules.publish import RulebookInvalidError, publish_folder_if_changed
 from service.settings import Settings
 
 _READY_S = 60.0
@@ -45,13 +48,41 @@ async def run(settings: Settings, say: Callable[[str], None]) -> None:
         say("stopped")
 
 
-async def prepare(settings: Settings, found: Servers) -> None:
+async def prepare(settings: Settings, found: Servers, say: Callable[[str], None]) -> None:
     """Bring database and rules to what this program wants."""
     try:
         await migrate(found.database_url)
     except (OSError, asyncpg.PostgresError) as error:
         which = "at SAXAUL_DATABASE_URL" if settings.database_url else "embedded"
         raise RunError(f"the migrations failed on PostgreSQL {which}: {error}") from error
+    connection = await asyncpg.connect(found.database_url)
+    try:
+        await speak_json(connection)
+        await _publish_rules(settings, connection, say)
+    finally:
+        await connection.close()
+
+
+async def _publish_rules(
+    settings: Settings, connection: asyncpg.Connection, say: Callable[[str], None]
+) -> None:
+    """Publish the rules folder when it changed; a bad folder leaves the last good version."""
+    clock = Clock()
+    await clock.refresh(connection)
+    try:
+        async with connection.transaction():
+            version = await publish_folder_if_changed(
+                connection, settings.rules_dir, now=clock.now()
+            )
+    except RulebookInvalidError as error:
+        say(error.detail)
+        active = await connection.fetchval("SELECT version FROM active_rulebook")
+        if active is None:
+            raise RunError(f"the rules in {settings.rules_dir} have errors; see above.") from error
+        say(f"rules: version {active} goes on deciding")
+    else:
+        if version is not None:
+            say(f"rules: {settings.rules_dir} is published as version {version}")
 
 
 def serve_api(settings: Settings) -> None:
@@ -77,7 +108,7 @@ def serve_api(settings: Settings) -> None:
 async def _run(settings: Settings, say: Callable[[str], None]) -> None:
     async with _servers(settings) as found:
         await _find_port_free(settings)
-        await prepare(settings, found)
+        await prepare(settings, found, say)
         api = _start("api")
         worker = _Worker()
         try:
@@ -156,25 +187,35 @@ def _cancel_once(task: asyncio.Task[None]) -> Callable[[], None]:
 
 async def _find_port_free(settings: Settings) -> None:
     deadline = time.monotonic() + _PORT_PATIENCE_S
-    address = f"{settings.host}:{settings.port}"
-    while True:
-        try:
-            family, *_, place = socket.getaddrinfo(
-                settings.host, settings.port, type=socket.SOCK_STREAM
-            )[0]
-            with socket.socket(family, socket.SOCK_STREAM) as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                probe.bind(place)
-        except OSError as error:
-            if error.errno != errno.EADDRINUSE:
-                raise RunError(f"cannot listen on {address}: {error.strerror}.") from error
-            if time.monotonic() > deadline:
-                raise RunError(
-                    f"{address} is in use by another program: set SAXAUL_PORT to a free port."
-                ) from error
-            await asyncio.sleep(0.1)
-        else:
-            return
+    while not _is_port_free(settings):
+        if time.monotonic() > deadline:
+            raise RunError(
+                f"{settings.host}:{settings.port} is in use by another program:"
+                " set SAXAUL_PORT to a free port."
+            )
+        await asyncio.sleep(0.1)
+
+
+def _is_port_free(settings: Settings) -> bool:
+    try:
+        with socket.create_connection((_reachable_host(settings), settings.port), timeout=1):
+            return False
+    except OSError:
+        pass  # nobody accepts there
+    try:
+        found = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)
+        with socket.socket(found[0][0], socket.SOCK_STREAM) as probe:
+            # As granian binds: connections of a run before, still in TIME_WAIT, do not matter.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            probe.bind(found[0][4])
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            return False
+        raise RunError(
+            f"cannot listen on {settings.host}:{settings.port}: {error.strerror}."
+        ) from error
+    return True
 
 
 async def _until_ready(settings: Settings, api: subprocess.Popen[bytes]) -> None:
@@ -202,8 +243,12 @@ def _own_client(settings: Settings) -> httpx.AsyncClient:
 
 def url_of(settings: Settings) -> str:
     """The address under which this machine reaches the API."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104
+    host = _reachable_host(settings)
     return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
+
+
+def _reachable_host(settings: Settings) -> str:
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104
 
 
 async def _where_to_look(settings: Settings) -> AsyncIterator[str]:
