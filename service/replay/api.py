@@ -68,7 +68,7 @@ class Api:
             if time.monotonic() + pause_s > deadline:
                 raise ApiError(
                     f"{self._client.base_url} does not serve {method} {path}"
-                    f" for {self._patience_s:.0f} s ({said})."
+                    f" for {self._patience_s:g} s ({said})."
                 )
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, _PAUSE_MAX_S)

@@ -133,16 +133,20 @@ async def _replay(
                 f" {found.first_unreadable}",
                 markup=False,
             )
-        with _progress(console) as progress:
-            bar = progress.add_task("", total=len(found.actions))
-            playing = Replay(
-                api,
-                zone,
-                lambda day, done: progress.update(bar, advance=done, description=str(day)),
-            )
-            await playing.run(days)
+        try:
+            with _progress(console) as progress:
+                bar = progress.add_task("", total=len(found.actions))
+                playing = Replay(
+                    api,
+                    zone,
+                    lambda day, done: progress.update(bar, advance=done, description=str(day)),
+                )
+                await playing.run(days)
+                books = await playing.books()
+        except ApiError as error:
+            raise ApiError(f"{error} Run it again with --start {start} to complete it.") from error
         _print_tally(console, playing.tally)
-        _print_books(console, await playing.books())
+        _print_books(console, books)
         await _print_board(console, api)
 
 
