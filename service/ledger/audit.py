@@ -21,7 +21,7 @@ from service.ledger.books import lock_free_books
 BOOKS_MAX = 1_000
 ROWS_A_PAGE = 200_000
 DIFFERENCES_MAX = 100
-FULL_UP_TO_TRANSFERS = 5_000_000
+FULL_UP_TO_TRANSFERS = 3_000_000
 _MARK_MAX = 200
 _FIRST, _LAST = UUID(int=0), UUID(int=2**128 - 1)
 # Longer than any transaction lives: what carries an older time is committed.

@@ -75,8 +75,8 @@ WITH page AS (
             || coalesce(a.facts_digest, ''::bytea)) AS expected
     FROM page p
     JOIN transfers t ON t.participant_id = p.participant_id AND t.seq >= p.since
-    LEFT JOIN actions a ON a.participant_id = t.participant_id AND a.id = t.cause_id
-        AND t.cause IN ('action', 'reverse')
+    LEFT JOIN actions a ON a.participant_id = t.participant_id
+        AND a.id = CASE WHEN t.cause IN ('action', 'reverse') THEN t.cause_id END
     WINDOW book AS (PARTITION BY t.participant_id ORDER BY t.seq)
 )
 SELECT participant_id, 'transfer ' || seq || ', seq', next_seq::text, seq::text
@@ -155,24 +155,23 @@ WITH parts AS (
         sum(CASE WHEN t.credit = 2 THEN t.amount_g WHEN t.debit = 2 THEN -t.amount_g ELSE 0 END)
             AS remaining_g
     FROM transfers t LEFT JOIN actions r ON r.participant_id = t.participant_id
-        AND r.id = t.cause_id AND t.cause = 'reverse'
+        AND r.id = CASE WHEN t.cause = 'reverse' THEN t.cause_id END
     WHERE t.participant_id = ANY($1::uuid[]) AND (t.credit IN (2, 6) OR t.debit IN (2, 6))
     GROUP BY 1, 2
 ), stored AS (
-    SELECT participant_id, id, concat_ws(', ', energy_g || ' g', remaining_g || ' remaining',
-        collected_g || ' collected', taken_g || ' taken', expired_g || ' expired',
-        reversed_g || ' reversed') AS parts
-    FROM bubbles WHERE participant_id = ANY($1::uuid[])
-), told AS (
-    SELECT participant_id, id, remaining_g, concat_ws(', ', energy_g || ' g',
-        remaining_g || ' remaining', collected_g || ' collected', taken_g || ' taken',
-        expired_g || ' expired', reversed_g || ' reversed') AS parts
-    FROM parts
+    SELECT * FROM bubbles WHERE participant_id = ANY($1::uuid[])
 )
 SELECT coalesce(t.participant_id, s.participant_id), 'bubble ' || coalesce(t.id, s.id),
-    coalesce(t.parts, 'no bubble'), coalesce(s.parts, 'no bubble')
-FROM told t FULL JOIN stored s ON s.participant_id = t.participant_id AND s.id = t.id
-WHERE s.parts IS DISTINCT FROM t.parts AND (s.id IS NOT NULL OR t.remaining_g <> 0)"""
+    CASE WHEN t.id IS NULL THEN 'no bubble' ELSE concat_ws(', ', t.energy_g || ' g',
+        t.remaining_g || ' remaining', t.collected_g || ' collected', t.taken_g || ' taken',
+        t.expired_g || ' expired', t.reversed_g || ' reversed') END,
+    CASE WHEN s.id IS NULL THEN 'no bubble' ELSE concat_ws(', ', s.energy_g || ' g',
+        s.remaining_g || ' remaining', s.collected_g || ' collected', s.taken_g || ' taken',
+        s.expired_g || ' expired', s.reversed_g || ' reversed') END
+FROM parts t FULL JOIN stored s ON s.participant_id = t.participant_id AND s.id = t.id
+WHERE CASE WHEN s.id IS NULL THEN t.remaining_g <> 0 ELSE (t.energy_g, t.remaining_g,
+    t.collected_g, t.taken_g, t.expired_g, t.reversed_g) IS DISTINCT FROM (s.energy_g,
+    s.remaining_g, s.collected_g, s.taken_g, s.expired_g, s.reversed_g) END"""
 
 # A counter that is no longer there may have been deleted 120 days after its period ($2: today).
 _COUNTERS = """
