@@ -1,33 +1,60 @@
 """create_app: the one place where routes, lifespan, error renderer and shared objects meet."""
 
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from uuid import UUID
 
+import httpx
 from litestar import Litestar
 from litestar.datastructures import State
 from litestar.handlers import HTTPRouteHandler
 
-from service.auth import Authenticator
+from service.actions.routes import routes as action_routes
+from service.actions.writer import Writer
+from service.auth import Authenticator, Trust
 from service.clock import Clock
 from service.database import Database, open_database
+from service.development.issuer import DevelopmentIssuer
+from service.development.routes import routes as development_routes
 from service.edge import Edge, authenticate, render
 from service.embedded import servers
 from service.energy.routes import routes as energy_routes
+from service.jwks import KeySet
+from service.listen import listening
+from service.operations.routes import routes as operation_routes
 from service.participants.identities import resolve_participant
+from service.participants.routes import routes as participant_routes
 from service.parts import Parts
+from service.planting.routes import routes as planting_routes
+from service.planting.routes_operator import routes as planting_operator_routes
+from service.program import routes as program_routes
 from service.redis_client import open_redis
+from service.rules.publish import Rulebooks
+from service.rules.routes import routes as rule_routes
+from service.rules.routes import routes as rule_routes
 from service.settings import Settings, with_secret_key
 from service.wire import Request
 
-ROUTES: tuple[HTTPRouteHandler, ...] = (*energy_routes,)
+ROUTES: tuple[HTTPRouteHandler, ...] = (
+    *action_routes,
+    *energy_routes,
+    *operation_routes,
+    *participant_routes,
+    *planting_routes,
+    *planting_operator_routes,
+    *program_routes,
+    *rule_routes,
+    *rule_routes,
+)
 
 
 def create_app(settings: Settings) -> Litestar:
     """The application of these settings; it connects to its servers when it starts."""
+    development = development_routes if settings.development_mode else []
     app = Litestar(
-        route_handlers=ROUTES,
+        route_handlers=[*ROUTES, *development],
         lifespan=[partial(_live, settings=settings)],
         before_request=authenticate,
         exception_handlers={Exception: render},
@@ -45,12 +72,13 @@ def create_app(settings: Settings) -> Litestar:
             }
         ),
     )
-    app.asgi_handler = Edge(app.asgi_handler)
+    app.asgi_handler = Edge(app.asgi_handler, access_log=settings.access_log)
     return app
 
 
 @asynccontextmanager
 async def _live(app: Litestar, settings: Settings) -> AsyncIterator[None]:
+    """Make the shared objects, in the order in which they need each other; end them in reverse."""
     settings = with_secret_key(settings)
     async with AsyncExitStack() as stack:
         found = await stack.enter_async_context(servers(settings, "an API process"))
@@ -59,21 +87,65 @@ async def _live(app: Litestar, settings: Settings) -> AsyncIterator[None]:
         redis = open_redis(found.redis_url)
         stack.push_async_callback(redis.aclose)
         clock = Clock()
+        issuer = DevelopmentIssuer(settings) if settings.development_mode else None
+        authenticator = await _authenticator(stack, settings, database, clock, issuer=issuer)
+        follows = (clock.follow, authenticator.follow)
+        await stack.enter_async_context(listening(found.database_url, follows))
+        rulebooks = Rulebooks(database)
+        async with database.pool.acquire() as connection:
+            await rulebooks.refresh(connection)
+        await stack.enter_async_context(_running(rulebooks.run()))
+        writer = Writer(database, clock, rulebooks, settings)
+        writer.start()
+        stack.push_async_callback(writer.stop)
         app.state.parts = Parts(
             settings=settings,
-            database_url=found.database_url,
             database=database,
             redis=redis,
             clock=clock,
-            authenticator=_authenticator(settings, database, clock),
+            authenticator=authenticator,
+            rulebooks=rulebooks,
+            writer=writer,
+            development_issuer=issuer,
         )
         yield
 
 
-def _authenticator(settings: Settings, database: Database, clock: Clock) -> Authenticator:
-    async def resolve(issuer: str, subject: str) -> UUID:
+async def _authenticator(
+    stack: AsyncExitStack,
+    settings: Settings,
+    database: Database,
+    clock: Clock,
+    *,
+    issuer: DevelopmentIssuer | None,
+) -> Authenticator:
+    """Whom tokens of the trusted issuers stand for; the issuers' keys are kept fresh."""
+
+    async def resolve(token_issuer: str, subject: str) -> UUID:
         return await resolve_participant(
-            database, settings.secret_key, issuer, subject, clock.now()
+            database, settings.secret_key, token_issuer, subject, clock.now()
         )
 
-    return Authenticator([], leeway_s=settings.auth_leeway_s, resolve=resolve)
+    authenticator = Authenticator(leeway_s=settings.auth_leeway_s, resolve=resolve)
+    if issuer is not None:
+        authenticator.trust(*issuer.trusted())
+    client = await stack.enter_async_context(httpx.AsyncClient())
+    for believed in settings.auth_issuers:
+        keys = KeySet(believed.jwks_url, client, on_change=authenticator.drop_all)
+        await stack.enter_async_context(_running(keys.keep_fresh(clock.real_now)))
+        authenticator.trust(
+            Trust(believed.issuer, believed.audience, believed.realm, keys, believed.accept_typ)
+        )
+    return authenticator
+
+
+@asynccontextmanager
+async def _running(forever: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    """Let this go on beside the block, and end with it."""
+    task = asyncio.create_task(forever)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task

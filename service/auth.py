@@ -6,7 +6,7 @@ different issuers or audiences, so neither's token can act for the other. All of
 time, never by the programme's clock.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -114,13 +114,25 @@ Resolve = Callable[[str, str], Awaitable[UUID]]
 class Authenticator:
     """Verifies tokens and remembers for a minute whom they stand for."""
 
-    def __init__(self, trusted: Sequence[Trust], *, leeway_s: int, resolve: Resolve) -> None:
+    def __init__(self, *, leeway_s: int, resolve: Resolve) -> None:
         """`resolve` gives the participant of an issuer's subject, made at the first call."""
-        self.trusted = tuple(trusted)
+        self._trusted: list[Trust] = []
         self._leeway_s = leeway_s
         self._resolve = resolve
         self._verified: dict[bytes, Credentials] = {}
         self._drops = 0
+
+    def trust(self, *issuers: Trust) -> None:
+        """Believe these issuers, too."""
+        self._trusted.extend(issuers)
+
+    async def follow(self, connection: Connection) -> None:
+        """Learn of every erasure at once, for as long as this connection lives."""
+        await connection.add_listener(FORGOTTEN_CHANNEL, self._on_forgotten)
+        self.drop_all()
+
+    def _on_forgotten(self, _connection: Any, _pid: int, _channel: str, payload: object) -> None:
+        self.drop(UUID(str(payload)))
 
     async def credentials(self, header: bytes, now: datetime) -> Credentials:
         """What the Authorization header stands for. `now` is real time.
@@ -169,7 +181,7 @@ class Authenticator:
         if len(token) > _TOKEN_MAX_BYTES:
             raise InvalidTokenError(f"A token has at most {_TOKEN_MAX_BYTES} bytes.")
         header, claimed, audiences = _read_unverified(token)
-        for trust in self.trusted:
+        for trust in self._trusted:
             if trust.issuer == claimed.iss and trust.audience in audiences:
                 break
         else:

@@ -2,6 +2,7 @@
 
 import random
 import re
+from time import perf_counter
 from typing import Any
 
 import asyncpg
@@ -11,6 +12,7 @@ from litestar.datastructures import State
 from litestar.enums import ScopeType
 from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from prometheus_client import Histogram
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from sqlalchemy.exc import DBAPIError
@@ -29,10 +31,13 @@ from service.errors import (
 )
 from service.ids import derived_uuid
 from service.ledger.books import BookClosedError
+from service.metrics import REQUEST_SECONDS
 from service.wire import Access
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9_-]{8,64}")
 _UUID_TEXT = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 _log = structlog.get_logger(__name__)
 
@@ -59,20 +64,26 @@ class Edge:
     It stands outside of Litestar's router, so that unknown paths pass here too.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, access_log: bool) -> None:
         """Wrap the application."""
         self._app = app
+        self._access_log = access_log
+        self._durations: dict[tuple[Any, ...], Histogram] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] != ScopeType.HTTP:
             await self._app(scope, receive, send)
             return
+        began_s = perf_counter()
         request_id = _request_id(scope["headers"])
         scope["request_id"] = request_id  # type: ignore[typeddict-unknown-key]
+        status = 500
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
+                nonlocal status
+                status = message["status"]
                 headers: list[Any] = message["headers"]  # type: ignore[assignment]
                 headers.append((b"x-request-id", request_id.encode()))
                 headers.append((b"x-content-type-options", b"nosniff"))
@@ -80,7 +91,30 @@ class Edge:
                     headers.append((b"cache-control", b"no-store"))
             await send(message)
 
-        await self._app(scope, receive, send_with_headers)
+        try:
+            await self._app(scope, receive, send_with_headers)
+        finally:
+            self._count(scope, status, perf_counter() - began_s)
+
+    def _count(self, scope: Any, status: int, took_s: float) -> None:
+        # Only templates are labels: an unknown path would be a new one each time.
+        labels = (scope["method"], scope.get("path_template", ""), status)
+        duration = self._durations.get(labels)
+        if duration is None:
+            method = labels[0] if labels[0] in _METHODS else "_OTHER"
+            duration = REQUEST_SECONDS.labels(method, labels[1], status)
+            if method is labels[0]:
+                self._durations[labels] = duration
+        duration.observe(took_s)
+        if self._access_log:
+            _log.info(
+                "request",
+                method=labels[0],
+                route=labels[1],
+                status=status,
+                duration_ms=round(took_s * 1000, 2),
+                request_id=scope["request_id"],
+            )
 
 
 def _request_id(headers: Any) -> str:

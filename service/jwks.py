@@ -5,6 +5,7 @@ last good answer for up to a day when the issuer is away.
 """
 
 import asyncio
+import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -25,6 +26,7 @@ STALE_AFTER = timedelta(hours=24)
 KEY_ID_MAX = 128
 _SIZE_MAX_BYTES = 262_144
 _TIMEOUT_S = 3.0
+_REFRESH_S = 300.0
 _RSA_MIN_BITS = 2_048
 
 _log = structlog.get_logger(__name__)
@@ -120,6 +122,13 @@ class KeySet:
         if self._is_stale(now):
             raise KeysUnavailableError
         return self.keys.get(key_id)
+
+    async def keep_fresh(self, real_now: Callable[[], datetime]) -> None:
+        """Fetch the keys now and again every five minutes, for as long as this task lives."""
+        while True:
+            await self.refresh(real_now())
+            # Spread, so that all processes do not ask at once.
+            await asyncio.sleep(_REFRESH_S * random.uniform(0.9, 1.1))  # noqa: S311
 
     async def refresh(self, now: datetime) -> None:
         """Fetch the keys unless that was tried a moment ago; keep the old ones when it fails."""

@@ -39,14 +39,16 @@ async def listening(url: str, follows: Sequence[Follow]) -> AsyncIterator[None]:
 
 async def _connected(url: str, follows: Sequence[Follow]) -> asyncpg.Connection:
     connection = await asyncpg.connect(url, timeout=_PATIENCE_S, command_timeout=_PATIENCE_S)
-    for follow in follows:
-        await follow(connection)
+    try:
+        for follow in follows:
+            await follow(connection)
+    except BaseException:
+        connection.terminate()
+        raise
     return connection
 
 
-async def _keep(
-    url: str, follows: Sequence[Follow], connection: asyncpg.Connection | None
-) -> None:
+async def _keep(url: str, follows: Sequence[Follow], connection: asyncpg.Connection | None) -> None:
     try:
         while True:
             try:

@@ -1,11 +1,13 @@
 """Brings a database to the form that this version of the program wants."""
 
 import asyncio
+from functools import cache
 from pathlib import Path
 
 import asyncpg
 from alembic import command
 from alembic.config import Config
+from alembic.script import ScriptDirectory
 
 _FOLDER = Path(__file__).parent.parent / "migrations"
 _LOCK = 7_295_041  # any number, the same in every process
@@ -23,6 +25,12 @@ async def migrate(database_url: str, revision: str = "head") -> None:
         await asyncio.to_thread(_upgrade, database_url, revision)
     finally:
         await connection.close()
+
+
+@cache
+def wanted_revision() -> str | None:
+    """The revision that this program wants a database to be at."""
+    return ScriptDirectory(str(_FOLDER)).get_current_head()
 
 
 def _upgrade(database_url: str, revision: str) -> None:

@@ -7,22 +7,27 @@ import litestar
 from litestar.datastructures import State
 from redis.asyncio import Redis
 
+from service.actions.writer import Writer
 from service.auth import Authenticator
 from service.clock import Clock
 from service.database import Database
+from service.development.issuer import DevelopmentIssuer
+from service.rules.publish import Rulebooks
 from service.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What routes work with. `database_url` is for connections that listen."""
+    """What routes work with. There is a development issuer in development mode only."""
 
     settings: Settings
-    database_url: str
     database: Database
     redis: Redis
     clock: Clock
     authenticator: Authenticator
+    rulebooks: Rulebooks
+    writer: Writer
+    development_issuer: DevelopmentIssuer | None
 
 
 def parts(request: litestar.Request[Any, Any, State]) -> Parts:

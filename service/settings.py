@@ -324,6 +324,9 @@ def _contradictions(settings: Settings) -> Iterator[str]:
         yield f"{PREFIX}SECRET_KEY: must have at least 32 characters"
     if settings.env == "development":
         return
+    for issuer in settings.auth_issuers:
+        if urlsplit(issuer.jwks_url).scheme != "https":
+            yield f"{PREFIX}AUTH_ISSUERS: {issuer.jwks_url} must begin with https://"
     for field in ("database_url", "redis_url", "secret_key", "auth_issuers"):
         if not getattr(settings, field):
             yield f"{PREFIX}{field.upper()}: must be set when {PREFIX}ENV=production"

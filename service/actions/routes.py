@@ -9,6 +9,7 @@ from uuid import UUID
 import msgspec
 from litestar import Response, get, post
 from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
 from msgspec import Meta, Struct
 
 from service.actions.queries import find_action, list_actions, reversed_among
@@ -309,7 +310,7 @@ async def list_my_actions(request: Request) -> Listing[ActionAnswer]:
 
 
 @get("/v1/me/actions/{action_id:str}", operation_id="getAction", **opens("participant"))
-async def get_my_action(request: Request, action_id: str) -> ActionAnswer:
+async def get_my_action(request: Request, action_id: FromPath[str]) -> ActionAnswer:
     """One of my actions."""
     wanted = path_uuid(action_id)
     shared = parts(request)

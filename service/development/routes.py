@@ -19,6 +19,7 @@ from service.wire import Request, Time, is_loopback, opens, read_body
 
 _YEARS_MAX_S = 173 * 366 * 86_400
 _LATEST_YEAR = 2199
+_SHORT = "%Y-%m-%dT%H:%M:%SZ"
 
 
 class TokenOrder(Struct, frozen=True, forbid_unknown_fields=True):
@@ -111,7 +112,8 @@ async def move_clock(request: Request) -> ClockReading:
             else:
                 await clock.advance(connection, by)
     except ClockMovedBackError as error:
-        raise ClockMovesForwardOnlyError(f"{str(error).capitalize()}.") from error
+        detail = f"It is {error.now:{_SHORT}} already, and {error.wanted:{_SHORT}} is past."
+        raise ClockMovesForwardOnlyError(detail) from error
     return ClockReading(clock.now())
 
 

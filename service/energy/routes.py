@@ -7,6 +7,7 @@ from uuid import UUID
 import msgspec
 from litestar import Response, get, post
 from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
 
 from service.auth import caller
 from service.database import Connection
@@ -109,7 +110,7 @@ async def list_my_bubbles(request: Request) -> Listing[BubbleAnswer]:
         problems=("bubble-not-ripe", "bubble-expired", "bubble-empty"),
     ),
 )
-async def collect_one(request: Request, bubble_id: str) -> Response[bytes]:
+async def collect_one(request: Request, bubble_id: FromPath[str]) -> Response[bytes]:
     """Collect one ripe bubble."""
     wanted = path_uuid(bubble_id)
     shared = parts(request)

@@ -8,6 +8,7 @@ from uuid import UUID
 import msgspec
 from litestar import Response, get, post
 from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
 from msgspec import Meta, Struct, field
 
 from service.auth import caller
@@ -192,7 +193,7 @@ async def list_all_projects(request: Request) -> Listing[ProjectAnswer]:
 
 
 @get("/v1/projects/{project_id:str}", operation_id="getProject", **opens("public"))
-async def get_one_project(request: Request, project_id: str) -> FundedProjectAnswer:
+async def get_one_project(request: Request, project_id: FromPath[str]) -> FundedProjectAnswer:
     """One project."""
     async with parts(request).database.sessions() as session:
         return funded_project_answer(*await get_project(session, path_uuid(project_id)))
@@ -247,7 +248,7 @@ async def list_my_pledges(request: Request) -> Listing[PledgeAnswer]:
 
 
 @get("/v1/me/pledges/{pledge_id:str}", operation_id="getPledge", **opens("participant"))
-async def get_my_pledge(request: Request, pledge_id: str) -> PledgeAnswer:
+async def get_my_pledge(request: Request, pledge_id: FromPath[str]) -> PledgeAnswer:
     """One of my pledges, with how far its trees are."""
     wanted = path_uuid(pledge_id)
     async with parts(request).database.sessions() as session:
@@ -266,7 +267,7 @@ async def get_my_pledge(request: Request, pledge_id: str) -> PledgeAnswer:
         problems=("pledge-not-cancellable",),
     ),
 )
-async def cancel_my_pledge(request: Request, pledge_id: str) -> Response[Any]:
+async def cancel_my_pledge(request: Request, pledge_id: FromPath[str]) -> Response[Any]:
     """Take a pledge back, as long as none of its trees has a plot."""
     wanted = path_uuid(pledge_id)
     await read_body(request, NoFields)
@@ -289,7 +290,7 @@ async def cancel_my_pledge(request: Request, pledge_id: str) -> Response[Any]:
 
 
 @get("/v1/trees/{number:str}", operation_id="getTree", **opens("public"))
-async def get_one_tree(request: Request, number: str) -> TreeAnswer:
+async def get_one_tree(request: Request, number: FromPath[str]) -> TreeAnswer:
     """The public proof of a tree, by its number as people type it."""
     async with parts(request).database.sessions() as session:
         view = await get_tree(session, number)

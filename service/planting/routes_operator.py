@@ -9,6 +9,7 @@ from uuid import UUID
 import msgspec
 from litestar import patch, post
 from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from service.auth import caller
@@ -163,7 +164,7 @@ async def make_one_project(request: Request) -> FundedProjectAnswer:
     operation_id="changeProject",
     **opens("operator:planting:write", body=ProjectChanges, problems=("project-capacity",)),
 )
-async def change_one_project(request: Request, project_id: str) -> FundedProjectAnswer:
+async def change_one_project(request: Request, project_id: FromPath[str]) -> FundedProjectAnswer:
     """Change a project; what was pledged stays as it was."""
     wanted = path_uuid(project_id)
     changes = _project_fields(await read_body(request, ProjectChanges))
@@ -180,7 +181,7 @@ async def change_one_project(request: Request, project_id: str) -> FundedProject
     operation_id="makePlot",
     **opens("operator:planting:write", body=PlotBody),
 )
-async def make_one_plot(request: Request, project_id: str) -> PlotAnswer:
+async def make_one_plot(request: Request, project_id: FromPath[str]) -> PlotAnswer:
     """Add a plot to a project."""
     wanted = path_uuid(project_id)
     body = await read_body(request, PlotBody)
@@ -203,7 +204,7 @@ async def make_one_plot(request: Request, project_id: str) -> PlotAnswer:
     operation_id="allocateTrees",
     **opens("operator:planting:write", body=AllocateBody, problems=("tree-status",)),
 )
-async def allocate(request: Request, plot_id: str) -> PlotStepAnswer:
+async def allocate(request: Request, plot_id: FromPath[str]) -> PlotStepAnswer:
     """Give waiting trees a place in the plot: lost ones first, then the oldest pledges.
 
     Fewer, when fewer wait. When a call was cut short, the next one goes on with what it left.
@@ -223,7 +224,7 @@ async def allocate(request: Request, plot_id: str) -> PlotStepAnswer:
     operation_id="markPlanted",
     **opens("operator:planting:write", body=StepBody, problems=("tree-status",)),
 )
-async def mark_planted(request: Request, plot_id: str) -> PlotStepAnswer:
+async def mark_planted(request: Request, plot_id: FromPath[str]) -> PlotStepAnswer:
     """Tell that allocated trees of the plot stand: now their grams are spent."""
     return await _advance(request, plot_id, Status.PLANTED)
 
@@ -234,7 +235,7 @@ async def mark_planted(request: Request, plot_id: str) -> PlotStepAnswer:
     operation_id="markVerified",
     **opens("operator:planting:write", body=StepBody, problems=("tree-status",)),
 )
-async def mark_verified(request: Request, plot_id: str) -> PlotStepAnswer:
+async def mark_verified(request: Request, plot_id: FromPath[str]) -> PlotStepAnswer:
     """Tell that somebody looked at planted trees of the plot."""
     return await _advance(request, plot_id, Status.VERIFIED)
 
@@ -245,7 +246,7 @@ async def mark_verified(request: Request, plot_id: str) -> PlotStepAnswer:
     operation_id="markLost",
     **opens("operator:planting:write", body=StepBody, problems=("tree-status",)),
 )
-async def mark_lost(request: Request, plot_id: str) -> PlotStepAnswer:
+async def mark_lost(request: Request, plot_id: FromPath[str]) -> PlotStepAnswer:
     """Tell that trees of the plot died; they wait for a place again, paid as they are."""
     return await _advance(request, plot_id, Status.LOST)
 

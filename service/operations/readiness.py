@@ -1,0 +1,54 @@
+"""Whether this process can do its work, part by part."""
+
+from typing import Literal
+
+from redis.exceptions import RedisError
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError, ProgrammingError, SQLAlchemyError
+
+from service.migrate import wanted_revision
+from service.parts import Parts
+from service.rules.publish import NoRulebookError
+
+PartState = Literal["ok", "missing", "away"]
+
+_MIGRATED = text("SELECT version_num FROM alembic_version")
+_HAS_DEMO = text("SELECT EXISTS (SELECT FROM projects WHERE name LIKE 'demo-%')")
+
+
+async def part_states(shared: Parts) -> dict[str, PartState]:
+    """The state of what requests need. Demo data belongs to the embedded default only."""
+    states: dict[str, PartState] = {}
+    try:
+        async with shared.database.sessions() as session:
+            revision = await session.scalar(_MIGRATED)
+            states["migrations"] = "ok" if revision == wanted_revision() else "missing"
+            if shared.settings.embedded_database and shared.settings.env == "development":
+                states["demo_data"] = "ok" if await session.scalar(_HAS_DEMO) else "missing"
+    except ProgrammingError:
+        states["migrations"] = "missing"
+    except (DBAPIError, SQLAlchemyError, OSError):
+        states["database"] = "away"
+    states["rulebook"] = "ok" if _has_rules(shared) else "missing"
+    states["redis"] = await _redis_state(shared)
+    return states
+
+
+def is_ready(states: dict[str, PartState]) -> bool:
+    """True when nothing lacks that requests need. Boards alone need Redis, and can wait for it."""
+    return all(state == "ok" for name, state in states.items() if name != "redis")
+
+
+def _has_rules(shared: Parts) -> bool:
+    try:
+        return shared.rulebooks.active.version > 0
+    except NoRulebookError:
+        return False
+
+
+async def _redis_state(shared: Parts) -> PartState:
+    try:
+        await shared.redis.ping()
+    except (RedisError, OSError):
+        return "away"
+    return "ok"

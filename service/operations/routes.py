@@ -1,0 +1,117 @@
+"""Health, metrics, and the description of the interface with a page to browse it."""
+
+from pathlib import Path
+from typing import Literal
+
+from litestar import Response, get
+from litestar.handlers import HTTPRouteHandler
+from msgspec import Struct
+
+from service.errors import NotFoundError, UnavailableError
+from service.metrics import exposition
+from service.operations.openapi import openapi_text
+from service.operations.readiness import PartState, is_ready, part_states
+from service.parts import parts
+from service.wire import Request, is_loopback, opens
+
+_FOLDER = Path(__file__).parent
+_PAGE = (_FOLDER / "schema.html").read_bytes()
+_SCRIPT = (_FOLDER / "schema.js").read_bytes()
+_STYLE = (_FOLDER / "schema.css").read_bytes()
+_PAGE_HEADERS = {
+    "Cache-Control": "no-cache",
+    "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'; base-uri 'none'",
+    "Referrer-Policy": "no-referrer",
+}
+
+
+class Health(Struct, frozen=True):
+    """That the process answers, and in what state the parts are that it needs."""
+
+    status: Literal["live", "ready"]
+    parts: dict[str, PartState] = {}
+
+
+class NotReadyError(UnavailableError):
+    """Something is missing that requests need."""
+
+    def __init__(self, states: dict[str, PartState]) -> None:
+        """Name the parts."""
+        lacking = ", ".join(name for name, state in states.items() if state != "ok")
+        super().__init__(f"Not ready: {lacking}.", facts={"parts": states})
+
+
+@get("/health/live", operation_id="getLiveness", **opens("public"))
+async def get_liveness() -> Health:
+    """The process answers."""
+    return Health("live")
+
+
+@get("/health/ready", operation_id="getReadiness", **opens("public"))
+async def get_readiness(request: Request) -> Health:
+    """Requests can be served: database migrated, rules active, demo data there if it is wanted."""
+    states = await part_states(parts(request))
+    if not is_ready(states):
+        raise NotReadyError(states)
+    return Health("ready", states)
+
+
+@get("/metrics", operation_id="getMetrics", **opens("public", answer=str))
+async def get_metrics(request: Request) -> Response[bytes]:
+    """Figures for Prometheus; to this machine only, unless a setting opens them."""
+    if not parts(request).settings.metrics_public:
+        client = request.scope.get("client")
+        # Behind a proxy on this machine everybody would look local.
+        is_forwarded = "x-forwarded-for" in request.headers or "forwarded" in request.headers
+        if is_forwarded or (client is not None and not is_loopback(client[0])):
+            raise NotFoundError
+    return Response(exposition(), media_type="text/plain; version=0.0.4")
+
+
+@get("/schema", operation_id="getSchema", **opens("public", answer=dict))
+async def get_schema(request: Request) -> Response[bytes]:
+    """This description; as a page for a browser."""
+    if "text/html" in request.headers.get("accept", ""):
+        return _asset(_PAGE, "text/html")
+    return _asset(_document(request), "application/json")
+
+
+@get("/schema/openapi.json", operation_id="getOpenapi", **opens("public", answer=dict))
+async def get_openapi(request: Request) -> Response[bytes]:
+    """This description."""
+    return _asset(_document(request), "application/json")
+
+
+@get("/schema/page.js", include_in_schema=False, **opens("public"))
+async def get_page_script() -> Response[bytes]:
+    """What makes the page of the description."""
+    return _asset(_SCRIPT, "text/javascript")
+
+
+@get("/schema/page.css", include_in_schema=False, **opens("public"))
+async def get_page_style() -> Response[bytes]:
+    """How the page of the description looks."""
+    return _asset(_STYLE, "text/css")
+
+
+def _document(request: Request) -> bytes:
+    state = request.app.state
+    if "openapi" not in state:
+        state.openapi = openapi_text(request.app)
+    document: bytes = state.openapi
+    return document
+
+
+def _asset(content: bytes, media_type: str) -> Response[bytes]:
+    return Response(content, media_type=media_type, headers={**_PAGE_HEADERS, "Vary": "Accept"})
+
+
+routes: list[HTTPRouteHandler] = [
+    get_liveness,
+    get_readiness,
+    get_metrics,
+    get_schema,
+    get_openapi,
+    get_page_script,
+    get_page_style,
+]

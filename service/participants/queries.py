@@ -1,0 +1,81 @@
+"""Reads of one person: what they show of themselves, what they hold."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import bindparam, case, func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from service.ledger.accounts import Account
+from service.ledger.balances import Balances
+from service.ledger.models import Book, Transfer
+from service.participants.models import Participant
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """A participant with balances and totals. `earned_g` leaves out adjustments and gifts."""
+
+    participant_id: UUID
+    display_name: str
+    region: str | None
+    visibility: str
+    created_at: datetime
+    balances: Balances
+    earned_g: int
+    saved_g: int
+    trees: int
+
+
+async def find_profile(session: AsyncSession, participant_id: UUID) -> Profile | None:
+    """One person's profile; None when there is none, or no more."""
+    found = await session.execute(_PROFILE, {"participant_id": participant_id})
+    row = found.one_or_none()
+    if row is None:
+        return None
+    person, book, adjusted_g = row
+    return Profile(
+        participant_id=participant_id,
+        display_name=person.display_name,
+        region=person.region,
+        visibility=person.visibility,
+        created_at=person.created_at,
+        balances=Balances(
+            ripening_g=book.ripening,
+            available_g=book.available,
+            pledged_g=book.pledged,
+            planted_g=book.planted,
+            expired_g=book.expired,
+            arrears_g=book.arrears,
+        ),
+        earned_g=-book.issuance - int(adjusted_g),
+        saved_g=book.saved_g,
+        trees=book.trees,
+    )
+
+
+_ID = bindparam("participant_id", type_=Participant.participant_id.type)
+
+# What operators added less what they took back, in grams.
+_ADJUSTED = (
+    select(
+        func.coalesce(
+            func.sum(
+                case(
+                    (Transfer.debit == int(Account.ISSUANCE), Transfer.amount_g),
+                    else_=-Transfer.amount_g,
+                )
+            ),
+            0,
+        )
+    )
+    .where(Transfer.participant_id == _ID, Transfer.cause == "adjust")
+    .scalar_subquery()
+)
+
+_PROFILE = (
+    select(Participant, Book, _ADJUSTED)
+    .join(Book, Book.participant_id == Participant.participant_id)
+    .where(Participant.participant_id == _ID)
+)

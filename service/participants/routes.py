@@ -1,0 +1,98 @@
+"""A person's own page: who they are here, what they hold, what they show."""
+
+from datetime import datetime
+from typing import Annotated, Literal, cast
+from uuid import UUID
+
+from litestar import get, patch
+from litestar.handlers import HTTPRouteHandler
+from msgspec import UNSET, Meta, Struct, UnsetType, structs
+
+from service.auth import caller
+from service.ledger.balances import Balances
+from service.ledger.books import BookClosedError
+from service.participants.edit_profile import edit_profile
+from service.participants.queries import Profile, find_profile
+from service.parts import parts
+from service.wire import Request, opens, read_body
+
+Visibility = Literal["public", "friends", "hidden"]
+DisplayName = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=64,
+        pattern=r"^[^\x00-\x1f\x7f]*[^\x00-\x20\x7f][^\x00-\x1f\x7f]*$(?!\n)",
+        description="1 to 64 characters, one of them visible, none a control character.",
+    ),
+]
+Region = Annotated[
+    str, Meta(max_length=6, pattern=r"^[A-Z]{2}-[A-Z0-9]{1,3}$(?!\n)", examples=["CN-ZJ"])
+]
+
+
+class Totals(Struct, frozen=True):
+    """What somebody did so far: energy earned by actions, CO2e avoided, trees pledged."""
+
+    earned_g: int
+    saved_g: int
+    trees: int
+
+
+class Me(Struct, frozen=True):
+    """The caller."""
+
+    participant_id: UUID
+    display_name: str
+    region: str | None
+    visibility: Visibility
+    created_at: datetime
+    balances: Balances
+    totals: Totals
+
+
+class ProfileEdit(Struct, frozen=True, forbid_unknown_fields=True):
+    """What shall be other than it is. `region` is an ISO 3166-2 code, or null for none."""
+
+    display_name: DisplayName | UnsetType = UNSET
+    region: Region | UnsetType | None = UNSET
+    visibility: Visibility | UnsetType = UNSET
+    takeable: bool | UnsetType = UNSET
+
+
+@get("/v1/me", operation_id="getMe", **opens("participant"))
+async def get_me(request: Request) -> Me:
+    """Me: name, balances, totals."""
+    participant_id = caller(request).participant_id
+    async with parts(request).database.sessions() as session:
+        profile = await find_profile(session, participant_id)
+    return _me(profile, participant_id)
+
+
+@patch("/v1/me", operation_id="editMe", **opens("participant", body=ProfileEdit))
+async def edit_me(request: Request) -> Me:
+    """Change what I show of myself."""
+    edit = await read_body(request, ProfileEdit)
+    participant_id = caller(request).participant_id
+    changes = {name: value for name, value in structs.asdict(edit).items() if value is not UNSET}
+    async with parts(request).database.sessions.begin() as session:
+        await edit_profile(session, participant_id, changes)
+        profile = await find_profile(session, participant_id)
+    return _me(profile, participant_id)
+
+
+def _me(profile: Profile | None, participant_id: UUID) -> Me:
+    if profile is None:
+        raise BookClosedError(participant_id)
+    return Me(
+        participant_id=profile.participant_id,
+        display_name=profile.display_name,
+        region=profile.region,
+        visibility=cast("Visibility", profile.visibility),
+        created_at=profile.created_at,
+        balances=profile.balances,
+        totals=Totals(profile.earned_g, profile.saved_g, profile.trees),
+    )
+
+
+routes: list[HTTPRouteHandler] = [get_me, edit_me]

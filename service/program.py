@@ -1,0 +1,96 @@
+"""What holds for everybody: the programme's clock, and what its rules allow."""
+
+from datetime import datetime
+
+from litestar import get
+from litestar.handlers import HTTPRouteHandler
+from msgspec import Struct
+
+from service.parts import parts
+from service.rules.rulebook import Program
+from service.wire import Request, opens
+
+
+class RipeningTerms(Struct, frozen=True):
+    """Energy ripens at this time of the next day of the programme, or after so many seconds."""
+
+    next_day_at: str | None
+    after_s: int | None
+
+
+class TakingTerms(Struct, frozen=True):
+    """What friends may take from a ripe bubble, and what always stays."""
+
+    share: float
+    max_g: int
+    keep_share: float
+    per_friend_and_bubble: int
+    after_ripening_s: int
+
+
+class WateringTerms(Struct, frozen=True):
+    """What may be given to a friend, and how often a day."""
+
+    amounts_g: list[int]
+    per_friend_per_day: int
+
+
+class ShieldTerms(Struct, frozen=True):
+    """How long a forest can be closed, and how often a week."""
+
+    lasts_s: int
+    per_week: int
+
+
+class ProgramTerms(Struct, frozen=True):
+    """The programme. Days, weeks and months are counted in its time zone."""
+
+    name: str
+    timezone: str
+    now: datetime
+    ripening: RipeningTerms
+    expires_after_s: int
+    taking: TakingTerms
+    watering: WateringTerms
+    shield: ShieldTerms
+    rulebook_version: int
+
+
+@get("/v1/program", operation_id="getProgram", **opens("public"))
+async def get_program(request: Request) -> ProgramTerms:
+    """The programme's clock and terms."""
+    shared = parts(request)
+    rulebook = shared.rulebooks.active
+    return _terms(rulebook.program, shared.clock.now(), rulebook.version)
+
+
+def _terms(program: Program, now: datetime, rulebook_version: int) -> ProgramTerms:
+    time = program.ripening.next_day_at
+    return ProgramTerms(
+        name=program.name,
+        timezone=program.timezone.key,
+        now=now,
+        ripening=RipeningTerms(
+            next_day_at=f"{time:%H:%M}" if time else None,
+            after_s=None if time else int(program.ripening.after.total_seconds()),
+        ),
+        expires_after_s=int(program.expires_after.total_seconds()),
+        taking=TakingTerms(
+            share=program.taking.share,
+            max_g=program.taking.max_g,
+            keep_share=program.taking.keep_share,
+            per_friend_and_bubble=program.taking.per_friend_and_bubble,
+            after_ripening_s=int(program.taking.after_ripening.total_seconds()),
+        ),
+        watering=WateringTerms(
+            amounts_g=list(program.watering.amounts_g),
+            per_friend_per_day=program.watering.per_friend_per_day,
+        ),
+        shield=ShieldTerms(
+            lasts_s=int(program.shield.lasts.total_seconds()), per_week=program.shield.per_week
+        ),
+        rulebook_version=rulebook_version,
+    )
+
+
+routes: list[HTTPRouteHandler] = [get_program]
