@@ -18,6 +18,7 @@ from granian.log import LogLevels
 
 from service.clock import Clock
 from service.database import speak_json
+from service.demo import seed_demo
 from service.embedded import Servers, needs_embedded, servers, started_servers, take_home
 from service.embedded.children import start_child, stop_child
 from service.migrate import migrate
@@ -109,6 +110,8 @@ async def _run(settings: Settings, say: Callable[[str], None]) -> None:
     async with _servers(settings) as found:
         await _find_port_free(settings)
         await prepare(settings, found, say)
+        if settings.embedded_database and settings.env == "development":
+            await seed_demo(settings, found.database_url)
         api = _start("api")
         worker = _Worker()
         try:

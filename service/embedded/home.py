@@ -6,6 +6,7 @@ import os
 import shutil
 import stat
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -142,6 +143,12 @@ def socket_folder(home: Path, server: str, owner: Owner | None) -> Path:
         os.chown(path, uid, gid)
     path.chmod(0o700)
     return path
+
+
+def remove_socket_folder(path: Path) -> None:
+    """Remove the folder of a stopped server; what a killed one left is taken up by the next."""
+    with suppress(OSError):
+        path.rmdir()
 
 
 def _unusable(path: Path, error: OSError) -> EmbeddedError:

@@ -23,7 +23,7 @@ from service.embedded.account import (
     reachable_programs,
 )
 from service.embedded.children import EmbeddedError, Owner, start_child, stop_child, wait_until_gone
-from service.embedded.home import Home, socket_folder
+from service.embedded.home import Home, remove_socket_folder, socket_folder
 
 _NAME = "saxaul"
 _MAJOR = "18"
@@ -61,6 +61,7 @@ class Postgres(Struct, frozen=True):
     process: subprocess.Popen[bytes]
     url: str
     mark: str
+    sockets: Path
 
 
 class _Place(Struct, frozen=True):
@@ -94,12 +95,13 @@ async def start_postgres(home: Home, *, durable: bool = True) -> Postgres:
     command += [f"--{name}={value}" for name, value in configuration.items()]
     process = await _start(home, place, command)
     url = f"postgresql://{_NAME}@/{_NAME}?host={place.sockets}"
-    return Postgres(process=process, url=url, mark=str(place.data))
+    return Postgres(process=process, url=url, mark=str(place.data), sockets=place.sockets)
 
 
 async def stop_postgres(server: Postgres) -> None:
     """Stop in order: connections end, everything is written, then the process goes."""
     await stop_child(server.process, signal.SIGINT, patience_s=20)
+    remove_socket_folder(server.sockets)
 
 
 def _find_place(home: Home) -> _Place:

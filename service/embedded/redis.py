@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from service.embedded.children import EmbeddedError, start_child, stop_child
-from service.embedded.home import Home, socket_folder
+from service.embedded.home import Home, remove_socket_folder, socket_folder
 
 _START_S = 10.0
 
@@ -27,6 +27,7 @@ class RedisServer(Struct, frozen=True):
     process: subprocess.Popen[bytes]
     url: str
     mark: str
+    sockets: Path
 
 
 async def start_redis(home: Home) -> RedisServer:
@@ -49,12 +50,15 @@ async def start_redis(home: Home) -> RedisServer:
         await stop_child(process, signal.SIGTERM, patience_s=1)
         raise EmbeddedError(f"Redis did not start (see {home.path / 'redis.log'}).")
     # Redis renames its process to its socket, which therefore tells it from others.
-    return RedisServer(process=process, url=f"unix://{socket}", mark=str(socket))
+    return RedisServer(
+        process=process, url=f"unix://{socket}", mark=str(socket), sockets=socket.parent
+    )
 
 
 async def stop_redis(server: RedisServer) -> None:
     """Stop the server; there is nothing to save."""
     await stop_child(server.process, signal.SIGTERM, patience_s=3)
+    remove_socket_folder(server.sockets)
 
 
 def _find_program() -> str:
