@@ -33,7 +33,6 @@ from service.program import routes as program_routes
 from service.redis_client import open_redis
 from service.rules.publish import Rulebooks
 from service.rules.routes import routes as rule_routes
-from service.rules.routes import routes as rule_routes
 from service.settings import Settings, with_secret_key
 from service.wire import Request
 
@@ -45,7 +44,6 @@ ROUTES: tuple[HTTPRouteHandler, ...] = (
     *planting_routes,
     *planting_operator_routes,
     *program_routes,
-    *rule_routes,
     *rule_routes,
 )
 
