@@ -6,9 +6,12 @@ from functools import partial
 
 import click
 
+from service.development.commands import commands as development_commands
 from service.embedded import needs_embedded, reset_home, servers
 from service.embedded.children import EmbeddedError
+from service.operations.commands import commands as operation_commands
 from service.replay.commands import commands as replay_commands
+from service.rules.commands import commands as rule_commands
 from service.settings import (
     SettingsError,
     explain_settings,
@@ -86,7 +89,7 @@ def show_config() -> None:
         click.echo(f"{variable} is set and means nothing here.", err=True)
 
 
-for _command in (*replay_commands,):
+for _command in (*development_commands, *operation_commands, *replay_commands, *rule_commands):
     main.add_command(_command)
 
 
