@@ -1,0 +1,160 @@
+"""`saxaul ledger audit`: recomputes the ledger and says what is off."""
+
+import asyncio
+import sys
+from typing import Any
+from uuid import UUID
+
+import click
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from service.clock import Clock
+from service.database import Database, open_database
+from service.embedded import servers
+from service.ledger.audit import (
+    FULL_UP_TO_TRANSFERS,
+    AuditReport,
+    Mode,
+    audit,
+    choose_mode,
+)
+from service.ledger.audit_checks import PAGE_CHECKS, STRANGERS
+from service.settings import load_settings
+
+_SHOWN_MAX = 20
+_LOG_ASKS = ("log", "the log of the operators' acts is whole")
+_GIFTS_ASKS = ("gifts", "all gifts sum to 0")
+
+
+@click.group()
+def ledger() -> None:
+    """The ledger: is every gram where it should be?"""
+
+
+@ledger.command("audit")
+@click.option("--full", "mode", flag_value="full", help="Recompute everything.")
+@click.option(
+    "--incremental",
+    "mode",
+    flag_value="incremental",
+    help="Only books that moved since they were last found clean, their chains from there on.",
+)
+@click.option("--participant", type=click.UUID, help="Only this participant's book.")
+@click.option(
+    "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True
+)
+def audit_ledger(mode: Mode | None, participant: UUID | None, form: str) -> None:
+    """Recompute books, bubbles, limits and chains from what was written down.
+
+    Without an option everything is recomputed, or, in ledgers that are too large for that, what
+    moved since the last audit; the answer says which it was. Exit code 1 when anything is off.
+    """
+    report = asyncio.run(_audit(mode, participant, quiet=form == "json"))
+    if form == "json":
+        click.echo(msgspec.json.format(msgspec.json.encode(_facts(report)), indent=2))
+    else:
+        _print(report, participant)
+    sys.exit(0 if report.is_clean else 1)
+
+
+async def _audit(mode: Mode | None, participant: UUID | None, *, quiet: bool) -> AuditReport:
+    settings = load_settings()
+    async with servers(settings, "saxaul ledger audit") as found:
+        database = await open_database(settings, found.database_url)
+        try:
+            return await _audit_database(database, mode, participant, quiet=quiet)
+        finally:
+            await database.close()
+
+
+async def _audit_database(
+    database: Database, mode: Mode | None, participant: UUID | None, *, quiet: bool
+) -> AuditReport:
+    clock = Clock()
+    async with database.pool.acquire() as connection:
+        await clock.refresh(connection)
+        if participant is not None and not await connection.fetchval(_IS_THERE, participant):
+            raise click.ClickException(f"There is no participant {participant}.")
+    if mode is None:
+        mode = "full" if participant is not None else await choose_mode(database)
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("auditing"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TextColumn("{task.fields[books]:,} books, {task.fields[rate]:,} transfers/s"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, disable=quiet, transient=True) as progress:
+        task = progress.add_task("audit", total=1.0, books=0, rate=0)
+        return await audit(
+            database,
+            mode=mode,
+            now=clock.now(),
+            participant_id=participant,
+            on_page=lambda report: _show(progress, task, report),
+        )
+
+
+def _show(progress: Progress, task: TaskID, report: AuditReport) -> None:
+    elapsed_s = progress.tasks[task].elapsed or 1.0
+    progress.update(
+        task,
+        completed=report.part_done,
+        books=report.books,
+        rate=int(report.transfers / max(elapsed_s, 0.001)),
+    )
+
+
+def _print(report: AuditReport, participant: UUID | None) -> None:
+    table = Table(title="saxaul ledger audit", title_justify="left")
+    table.add_column("check")
+    table.add_column("what must be true")
+    table.add_column("differences", justify="right")
+    asked = [(check.name, check.asks) for check in PAGE_CHECKS]
+    if participant is None:
+        whole = [(STRANGERS.name, STRANGERS.asks), _GIFTS_ASKS] if report.mode == "full" else []
+        asked += [*whole, _LOG_ASKS]
+    for name, asks in asked:
+        found = report.found.get(name, 0)
+        table.add_row(name, asks, f"[red]{found}[/red]" if found else "0")
+    console = Console()
+    console.print(table)
+    for difference in report.differences[:_SHOWN_MAX]:
+        owner = difference.participant_id or "the ledger"
+        click.echo(f"{owner}: {difference.what}")
+        click.echo(f"    expected {difference.expected}")
+        click.echo(f"    found    {difference.found}")
+    if len(report.differences) > _SHOWN_MAX:
+        click.echo(f"and more; --format json shows the first {len(report.differences)}.")
+    verdict = "clean" if report.is_clean else "NOT CLEAN"
+    counts = f"{report.books:,} books, {report.transfers:,} transfers, {report.actions:,} actions"
+    click.echo(
+        f"{verdict}: {report.mode} audit of {counts}, {report.log_entries:,} operators' acts"
+    )
+    if report.mode == "incremental":
+        click.echo(
+            f"Above {FULL_UP_TO_TRANSFERS:,} transfers only books that moved since their last audit"
+            " are looked at, unless --full is given."
+        )
+
+
+def _facts(report: AuditReport) -> dict[str, Any]:
+    return {
+        "clean": report.is_clean,
+        "mode": report.mode,
+        "books": report.books,
+        "transfers": report.transfers,
+        "actions": report.actions,
+        "log_entries": report.log_entries,
+        "found": report.found,
+        "differences": report.differences,
+    }
+
+
+_IS_THERE = "SELECT true FROM books WHERE participant_id = $1"
+
+commands: list[click.Command] = [ledger]

@@ -1,0 +1,40 @@
+"""Reads of the ledger: statements, and the log of the operators' acts."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from service.audit_log import AuditEntry
+from service.ledger.models import Book, Transfer
+
+
+async def list_transfers(
+    session: AsyncSession, participant_id: UUID, *, before: int | None, limit: int
+) -> Sequence[Transfer]:
+    """The transfers of a book, the newest first, from below this seq on."""
+    query = (
+        select(Transfer)
+        .where(Transfer.participant_id == participant_id)
+        .order_by(Transfer.seq.desc())
+        .limit(limit)
+    )
+    if before is not None:
+        query = query.where(Transfer.seq < before)
+    return (await session.scalars(query)).all()
+
+
+async def list_acts(
+    session: AsyncSession, *, before: int | None, limit: int
+) -> Sequence[AuditEntry]:
+    """What operators did, the latest first, from below this seq on."""
+    query = select(AuditEntry).order_by(AuditEntry.seq.desc()).limit(limit)
+    if before is not None:
+        query = query.where(AuditEntry.seq < before)
+    return (await session.scalars(query)).all()
+
+
+async def has_book(session: AsyncSession, participant_id: UUID) -> bool:
+    """Whether there is, or was, such a participant."""
+    return await session.get(Book, participant_id) is not None

@@ -1,0 +1,298 @@
+"""The ledger over HTTP: statements for people; adjustments, audit and the log for operators."""
+
+import hashlib
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+import msgspec
+from litestar import Response, get, post
+from litestar.handlers import HTTPRouteHandler
+from msgspec import Meta, Struct
+
+from service.auth import caller
+from service.database import Connection
+from service.errors import FieldError, InvalidRequestError
+from service.idempotency import Answer, Key, once
+from service.ledger.accounts import Account
+from service.ledger.adjust import adjust
+from service.ledger.audit import AuditReport, audit, choose_mode
+from service.ledger.balances import Balances, balances_of
+from service.ledger.books import BookMissingError
+from service.ledger.models import Transfer
+from service.ledger.queries import has_book, list_acts, list_transfers
+from service.pages import Page, decode_cursor, encode_cursor
+from service.parts import Parts, parts
+from service.wire import (
+    Listing,
+    Request,
+    answered,
+    key_text,
+    opens,
+    path_uuid,
+    read_body,
+    read_query,
+)
+
+_AUDIT_SECONDS_MAX = 20.0
+_AMOUNT_MAX_G = 1_000_000_000_000
+
+
+class TransferAnswer(Struct, frozen=True):
+    """One move of grams inside a book; `hash` continues the hash of the transfer before."""
+
+    seq: int
+    debit: str
+    credit: str
+    amount_g: int
+    cause: str
+    cause_id: UUID
+    at: datetime
+    hash: str
+
+
+class AdjustmentOrder(Struct, frozen=True, forbid_unknown_fields=True):
+    """Grams to add to what is available, or below 0 to take from it, and why."""
+
+    amount_g: Annotated[int, Meta(ge=-_AMOUNT_MAX_G, le=_AMOUNT_MAX_G, examples=[50])]
+    reason: Annotated[str, Meta(min_length=1, max_length=500)]
+
+
+class AdjustmentAnswer(Struct, frozen=True):
+    """A booked adjustment and the balances afterwards."""
+
+    id: UUID
+    participant_id: UUID
+    amount_g: int
+    reason: str
+    at: datetime
+    balances: Balances
+
+
+class AuditOrder(Struct, frozen=True, forbid_unknown_fields=True):
+    """What to audit; nothing: all of it, or in a large ledger what moved since the last audit."""
+
+    mode: Literal["full", "incremental"] | None = None
+    participant_id: UUID | None = None
+    after: UUID | None = None
+
+
+class DifferenceAnswer(Struct, frozen=True):
+    """One thing that is off."""
+
+    check: str
+    participant_id: UUID | None
+    what: str
+    expected: str
+    found: str
+
+
+class AuditAnswer(Struct, frozen=True):
+    """What was audited and what is off: of each check how many, and the first differences.
+
+    When time was up, `complete` is false and `next_after` tells where to go on.
+    """
+
+    clean: bool
+    complete: bool
+    mode: Literal["full", "incremental"]
+    books: int
+    transfers: int
+    actions: int
+    log_entries: int
+    found: dict[str, int]
+    differences: list[DifferenceAnswer]
+    next_after: UUID | None
+
+
+class ActAnswer(Struct, frozen=True):
+    """What an operator did, to what, with the state before and after."""
+
+    seq: int
+    at: datetime
+    actor: str
+    act: str
+    object: str
+    detail: dict[str, Any]
+    request_id: str
+    hash: str
+
+
+@get("/v1/me/statement", operation_id="getStatement", **opens("participant", query=Page))
+async def get_my_statement(request: Request) -> Listing[TransferAnswer]:
+    """Every gram that moved in my book, the newest first."""
+    return await _statement(request, caller(request).participant_id)
+
+
+@get(
+    "/v1/operator/participants/{participant_id:str}/statement",
+    operation_id="getParticipantStatement",
+    **opens("operator:participants:read", query=Page),
+)
+async def get_statement(request: Request, participant_id: str) -> Listing[TransferAnswer]:
+    """Every gram that moved in somebody's book, also of somebody erased; the newest first."""
+    wanted = path_uuid(participant_id)
+    async with parts(request).database.sessions() as session:
+        if not await has_book(session, wanted):
+            raise BookMissingError(wanted)
+    return await _statement(request, wanted)
+
+
+async def _statement(request: Request, participant_id: UUID) -> Listing[TransferAnswer]:
+    page = read_query(request, Page)
+    shared = parts(request)
+    secret, kind = shared.settings.secret_key, f"statement:{participant_id}"
+    before = decode_cursor(secret, kind, page.cursor, tuple[int])[0] if page.cursor else None
+    async with shared.database.sessions() as session:
+        rows = await list_transfers(session, participant_id, before=before, limit=page.limit + 1)
+    items = [_transfer(row) for row in rows[: page.limit]]
+    more = len(rows) > page.limit
+    return Listing(items, encode_cursor(secret, kind, (items[-1].seq,)) if more else None)
+
+
+def _transfer(row: Transfer) -> TransferAnswer:
+    return TransferAnswer(
+        row.seq,
+        Account(row.debit).column,
+        Account(row.credit).column,
+        row.amount_g,
+        row.cause,
+        row.cause_id,
+        row.at,
+        row.hash.hex(),
+    )
+
+
+@post(
+    "/v1/operator/participants/{participant_id:str}/adjustments",
+    status_code=201,
+    operation_id="adjustParticipant",
+    **opens(
+        "operator:ledger:adjust",
+        body=AdjustmentOrder,
+        answer=AdjustmentAnswer,
+        problems=("insufficient-energy", "conflict"),
+    ),
+)
+async def adjust_participant(request: Request, participant_id: str) -> Response[Any]:
+    """Correct what somebody can spend. With an Idempotency-Key it can be sent again safely."""
+    wanted = path_uuid(participant_id)
+    order = await read_body(request, AdjustmentOrder)
+    if not order.amount_g:
+        fault = FieldError("#/amount_g", "must be above or below 0")
+        raise InvalidRequestError("/amount_g must be above or below 0.", errors=(fault,))
+    shared = parts(request)
+
+    async def effect(connection: Connection) -> Answer:
+        done = await adjust(
+            connection,
+            wanted,
+            order.amount_g,
+            reason=order.reason,
+            operator=caller(request),
+            now=shared.clock.now(),
+        )
+        answer = AdjustmentAnswer(
+            done.id, wanted, done.amount_g, order.reason, done.at, balances_of(done.book)
+        )
+        return Answer(201, msgspec.json.encode(answer))
+
+    key = _operator_key(request, wanted, await request.body())
+    return answered(await once(shared.database, key, shared.clock.real_now(), effect))
+
+
+def _operator_key(request: Request, participant_id: UUID, body: bytes) -> Key | None:
+    """The key of an operator's request about somebody: kept with what is kept of that person."""
+    text = key_text(request)
+    if text is None:
+        return None
+    digest = hashlib.sha256(f"{caller(request).subject}\0".encode() + body).digest()
+    return Key(participant_id, "POST /v1/operator/participants/*/adjustments", text, digest)
+
+
+@post(
+    "/v1/operator/ledger/audit",
+    status_code=200,
+    operation_id="auditLedger",
+    **opens("operator:audit:read", body=AuditOrder),
+)
+async def audit_ledger(request: Request) -> AuditAnswer:
+    """Recompute books, bubbles, limits and chains from what was written down, for 20 s at most."""
+    order = await read_body(request, AuditOrder) if await request.body() else AuditOrder()
+    shared = parts(request)
+    return _audit_answer(await _audited(shared, order))
+
+
+async def _audited(shared: Parts, order: AuditOrder) -> AuditReport:
+    if order.participant_id is not None:
+        async with shared.database.sessions() as session:
+            if not await has_book(session, order.participant_id):
+                raise BookMissingError(order.participant_id)
+    mode = order.mode or (
+        "full" if order.participant_id is not None else await choose_mode(shared.database)
+    )
+    return await audit(
+        shared.database,
+        mode=mode,
+        now=shared.clock.now(),
+        participant_id=order.participant_id,
+        after=order.after or UUID(int=0),
+        seconds_max=_AUDIT_SECONDS_MAX,
+    )
+
+
+def _audit_answer(report: AuditReport) -> AuditAnswer:
+    return AuditAnswer(
+        clean=report.is_clean,
+        complete=report.complete,
+        mode=report.mode,
+        books=report.books,
+        transfers=report.transfers,
+        actions=report.actions,
+        log_entries=report.log_entries,
+        found=report.found,
+        differences=[
+            DifferenceAnswer(d.check, d.participant_id, d.what, d.expected, d.found)
+            for d in report.differences
+        ],
+        next_after=None if report.complete else report.after,
+    )
+
+
+@get(
+    "/v1/operator/audit-log",
+    operation_id="listActs",
+    **opens("operator:audit:read", query=Page),
+)
+async def list_operator_acts(request: Request) -> Listing[ActAnswer]:
+    """What operators did, the latest first; each entry's hash continues the one before."""
+    page = read_query(request, Page)
+    shared = parts(request)
+    secret = shared.settings.secret_key
+    before = decode_cursor(secret, "acts", page.cursor, tuple[int])[0] if page.cursor else None
+    async with shared.database.sessions() as session:
+        rows = await list_acts(session, before=before, limit=page.limit + 1)
+    items = [
+        ActAnswer(
+            row.seq,
+            row.at,
+            row.actor,
+            row.act,
+            row.object,
+            row.detail,
+            row.request_id,
+            row.hash.hex(),
+        )
+        for row in rows[: page.limit]
+    ]
+    more = len(rows) > page.limit
+    return Listing(items, encode_cursor(secret, "acts", (items[-1].seq,)) if more else None)
+
+
+routes: list[HTTPRouteHandler] = [
+    get_my_statement,
+    get_statement,
+    adjust_participant,
+    audit_ledger,
+    list_operator_acts,
+]
