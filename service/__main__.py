@@ -9,6 +9,7 @@ import click
 from service.development.commands import commands as development_commands
 from service.embedded import needs_embedded, reset_home, servers
 from service.embedded.children import EmbeddedError
+from service.ledger.commands import commands as ledger_commands
 from service.operations.commands import commands as operation_commands
 from service.replay.commands import commands as replay_commands
 from service.rules.commands import commands as rule_commands
@@ -89,7 +90,13 @@ def show_config() -> None:
         click.echo(f"{variable} is set and means nothing here.", err=True)
 
 
-for _command in (*development_commands, *operation_commands, *replay_commands, *rule_commands):
+for _command in (
+    *development_commands,
+    *ledger_commands,
+    *operation_commands,
+    *replay_commands,
+    *rule_commands,
+):
     main.add_command(_command)
 
 

@@ -22,6 +22,7 @@ from service.edge import Edge, authenticate, render
 from service.embedded import servers
 from service.energy.routes import routes as energy_routes
 from service.jwks import KeySet
+from service.ledger.routes import routes as ledger_routes
 from service.listen import listening
 from service.operations.routes import routes as operation_routes
 from service.participants.identities import resolve_participant
@@ -39,6 +40,7 @@ from service.wire import Request
 ROUTES: tuple[HTTPRouteHandler, ...] = (
     *action_routes,
     *energy_routes,
+    *ledger_routes,
     *operation_routes,
     *participant_routes,
     *planting_routes,
