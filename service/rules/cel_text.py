@@ -77,6 +77,12 @@ class Rewritten:
         before = bisect_right(self._insertions, place)
         return max(place - 2 * before, 0)
 
+    def start_of(self, place: int) -> int:
+        """Tell where the operator's token at this offset of the rewritten text begins."""
+        offset = self.offset_of(place)
+        token = self.token_at(offset)
+        return token.offset if token else offset
+
     def token_at(self, offset: int) -> Token | None:
         """Find the token that starts here; a call's bracket counts as its function's name."""
         index = bisect_right(self.tokens, offset, key=lambda token: token.offset) - 1

@@ -115,7 +115,9 @@ def _grams(
         return True, outcome.expression
     grams = whole_grams(constant)
     if grams is None:
-        draft.source.fault(path, f"{key} must lie between 0 and {GRAMS_MAX:,} g, not {constant:g}")
+        draft.source.fault(
+            path, f"{key} must lie between 0 and {GRAMS_MAX:,} g, not {constant:,.15g}"
+        )
     return grams is not None, grams
 
 

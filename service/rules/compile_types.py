@@ -143,7 +143,8 @@ def _zone(source: Source, name: str) -> zoneinfo.ZoneInfo | None:
 
 def _ripening(source: Source, shape: schema.Ripens) -> Ripening:
     path = ("program", "energy", "ripens")
-    if isinstance(shape.next_day_at, UnsetType) == isinstance(shape.after, UnsetType):
+    given = source.root.find(path).entries
+    if ("next_day_at" in given) == ("after" in given):
         source.fault(path, "ripens needs exactly one of next_day_at and after")
     if not isinstance(shape.next_day_at, UnsetType):
         return Ripening(dt.time.fromisoformat(shape.next_day_at), dt.timedelta())
@@ -241,11 +242,11 @@ def _attribute(
     for key in ("minimum", "maximum") if not is_number else ("max_length", "pattern", "one_of"):
         if getattr(shape, key) is not UNSET:
             kinds = "strings" if is_number else "numbers and integers"
-            source.fault((*path, key), f"{key} is for {kinds}, not for a {shape.type}", at_key=True)
+            source.fault((*path, key), f"{key} is for {kinds}, not for {shape.type}", at_key=True)
     if shape.type == "boolean":
         for key in ("max_length", "pattern", "one_of"):
             if getattr(shape, key) is not UNSET:
-                source.fault((*path, key), f"{key} is for strings, not for a boolean", at_key=True)
+                source.fault((*path, key), f"{key} is for strings, not for boolean", at_key=True)
     minimum = None if isinstance(shape.minimum, UnsetType) else shape.minimum
     maximum = None if isinstance(shape.maximum, UnsetType) else shape.maximum
     if minimum is not None and maximum is not None and minimum > maximum:

@@ -38,6 +38,10 @@ _CONTEXT = (
     Name("streak_days", "number", minimum=0),
 )
 _ARGUMENTS_MAX = 8
+_TAKES = {
+    **dict.fromkeys(("min", "max"), f"2 to {_ARGUMENTS_MAX} numbers"),
+    **dict.fromkeys(("floor", "ceil", "round"), "one number"),
+}
 
 
 def _function(name: str, arities: Iterable[int], compute: Callable[..., float]) -> object:
@@ -134,7 +138,7 @@ class Scope:
         if checked is None:
             return Compiled(None, tuple(findings), present, used)
         findings += _result_findings(checked, wanted, rewritten)
-        tree = decode(checked.serialize(), rewritten.offset_of)
+        tree = decode(checked.serialize(), rewritten.start_of)
         after = Analysis(names, regex_fault, findings).run(tree, present)
         if any(finding.severity == "error" for finding in findings):
             return Compiled(None, tuple(findings), present, used)
@@ -162,6 +166,9 @@ class Scope:
                 for finding in _engine_findings(str(error), rewritten)
                 if finding.offset not in known
             ]
+            # Whatever the engine refuses is refused, also for a reason that has no words here.
+            if not findings:
+                findings.append(Finding(0, f"not a valid expression: {error}"))
             return None
         return None if findings else checked
 
@@ -184,10 +191,14 @@ def _engine_findings(message: str, rewritten: Rewritten) -> list[Finding]:
         return [Finding(0, "this expression is nested too deeply; 30 levels or terms are allowed")]
     findings: list[Finding] = []
     for line, column, text in lines:
-        if text.startswith("undeclared reference"):
-            continue  # names were checked before, with better messages
         offset = rewritten.offset_at(int(line), int(column))
         token = rewritten.token_at(offset)
+        if text.startswith("undeclared reference"):
+            # Names were checked before, with better messages; what is left is a wrong arity.
+            if token and token.text in _TAKES:
+                takes = f"{token.text}() takes {_TAKES[token.text]}"
+                findings.append(Finding(token.offset, takes))
+            continue
         if text.startswith("Syntax error"):
             if not findings and not rewritten.findings:
                 findings.append(_syntax_finding(text, offset))

@@ -33,6 +33,8 @@ _WORDS = {
 }
 _NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 _DIGITS_MAX = 18
+_BANG = re.compile(r"[ \t]*(?:- +)*[\w.-]+:[ \t]+!")
+_QUOTE_BANG = "a text that begins with ! must stand in quotes"
 # What YAML refuses, surrogates, and the line ends that only YAML knows.
 _STRANGE = re.compile(
     "[^\t\n\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
@@ -193,9 +195,24 @@ class _Reader:
         try:
             return self._document(yaml.parse(self._text, Loader=yaml.CSafeLoader))
         except yaml.MarkedYAMLError as error:
-            mark = error.problem_mark or error.context_mark
-            line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-            raise LoadError(line, column, f"not valid YAML: {_said(error)}") from None
+            raise self._syntax_error(error) from None
+
+    def _syntax_error(self, error: yaml.MarkedYAMLError) -> LoadError:
+        """Say what the parser says, or what an operator most likely did."""
+        mark = error.problem_mark
+        assert mark is not None  # the parser always knows where it stands
+        source = self._lines[mark.line] if mark.line < len(self._lines) else ""
+        character = source[mark.column : mark.column + 1]
+        if bang := _BANG.match(source):
+            return LoadError(mark.line + 1, bang.end(), _QUOTE_BANG)
+        if character == "\t":
+            message = "a tab cannot indent; use spaces"
+        elif "cannot start any token" in str(error.problem):
+            message = f"a value cannot begin with {character}; put it in quotes"
+        else:
+            parts = [part for part in (error.problem, error.context) if part]
+            message = f"not valid YAML: {', '.join(parts)}"
+        return LoadError(mark.line + 1, mark.column + 1, message)
 
     def _document(self, events: Iterator[Any]) -> Node:
         root: Node | None = None
@@ -220,8 +237,7 @@ class _Reader:
             raise _at(event, f"anchors (&{event.anchor}) are not allowed")
         if event.tag is not None:
             tag = event.tag.replace("tag:yaml.org,2002:", "!!")[:60]
-            hint = "a text that begins with ! must stand in quotes"
-            raise _at(event, f"tags ({tag}) are not allowed; {hint}")
+            raise _at(event, f"tags ({tag}) are not allowed; {_QUOTE_BANG}")
         if isinstance(event, yaml.ScalarEvent):
             return self._scalar(event)
         self._level += 1
@@ -299,8 +315,3 @@ class _Reader:
 
 def _at(event: Any, message: str) -> LoadError:
     return LoadError(event.start_mark.line + 1, event.start_mark.column + 1, message)
-
-
-def _said(error: yaml.MarkedYAMLError) -> str:
-    parts = [part for part in (error.problem, error.context) if part]
-    return ", ".join(parts)
