@@ -30,6 +30,8 @@ from service.settings import load_settings
 from service.supervise import url_of
 
 _HEAD = 10
+_BOARD_TRIES = 40
+_BOARD_PAUSE_S = 0.25
 _BALANCES = ("ripening_g", "available_g", "pledged_g", "planted_g", "expired_g", "arrears_g")
 
 
@@ -83,7 +85,7 @@ def replay(
     running it again with the start that it printed. Do so before the clock, which goes on by
     itself, is so far that bubbles expire.
     """
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True)
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
     try:
         found = read_actions(file, form)
@@ -123,13 +125,13 @@ async def _replay(
             start = today + timedelta(days=1)
         days = plan_days(found.actions, Order(form, start, zone, people))
         console.print(
-            f"{title}: {len(found.actions)} actions on {len(days)} days, from {start} to"
-            f" {days[-1].date} ({zone}). Run it again with --start {start} to complete it, or to"
-            " see that nothing is paid twice."
+            f"{title}: {len(found.actions):,} actions of {len(days)} days, {start} to"
+            f" {days[-1].date} in {zone}\nrun it again with --start {start} to complete it, or to"
+            " see that nothing is paid twice"
         )
         if found.unreadable:
             console.print(
-                f"{found.unreadable} rows cannot be read and are left out, the first:"
+                f"{found.unreadable:,} rows cannot be read and are left out, the first is"
                 f" {found.first_unreadable}",
                 markup=False,
             )
@@ -175,26 +177,33 @@ def _print_tally(console: Console, tally: Tally) -> None:
     for reason, number in tally.refused.most_common():
         table.add_row(f"refused: {reason}", f"{number:,}", "", "")
     console.print(table)
-    console.print(f"collected in this run: {tally.collected_g:,} g")
+    console.print(f"collected in this run: {tally.collected_g:,} g\n")
 
 
 def _print_books(console: Console, books: list[dict[str, Any]]) -> None:
-    table = _table("books", "people", *(name.removesuffix("_g") + " g" for name in _BALANCES))
-    sums = [sum(book["balances"][name] for book in books) for name in _BALANCES]
-    table.add_row("of all these", *(f"{n:,}" for n in (len(books), *sums)))
+    table = _table(f"books of {len(books):,} people", "g")
+    for name in _BALANCES:
+        total_g = sum(book["balances"][name] for book in books)
+        table.add_row(name.removesuffix("_g"), f"{total_g:,}")
     console.print(table)
 
 
 async def _print_board(console: Console, api: Api) -> None:
-    """The head of the board. It is a view that may be away while all else works."""
+    """The head of the board. It is a view: it follows a moment later, and may be away."""
+    path = f"/v1/leaderboards/energy?period=all&limit={_HEAD}"
     try:
-        board = await api.get(f"/v1/leaderboards/energy?period=all&limit={_HEAD}")
+        now = datetime.fromisoformat((await api.get("/v1/dev/clock"))["now"])
+        for _ in range(_BOARD_TRIES):
+            board = await api.get(path)
+            if datetime.fromisoformat(board["as_of"]) >= now:
+                break
+            await asyncio.sleep(_BOARD_PAUSE_S)
     except ApiError as error:
-        console.print(f"The leaderboard is not there now: {error}", markup=False)
+        console.print(f"The board is not there now: {error}", markup=False)
         return
-    table = _table("rank", "name", "collected g", title="Leaderboard energy, all time")
+    table = _table("rank", "g collected", "name", title="Board energy, of all time")
     for item in board["items"]:
-        table.add_row(str(item["rank"]), item["display_name"], f"{item['score']:,}")
+        table.add_row(str(item["rank"]), f"{item['score']:,}", item["display_name"])
     console.print(table)
 
 

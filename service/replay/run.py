@@ -1,4 +1,4 @@
-"""A replay, day by day: the phones report yesterday, then everybody collects what is ripe.
+"""A replay, day by day: each morning people collect what is ripe, then phones report yesterday.
 
 What is recorded, when it ripens and what a day's limits leave depend on the programme's clock. So a
 day is reported whole before the clock moves on, a person's actions in the order of time, and both
@@ -15,15 +15,16 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
-from service.replay.api import CONNECTIONS, Api, ApiError, members_of
+from service.replay.api import Api, ApiError, members_of
 from service.replay.plan import Day, PersonDay
 
-REPORTED_AT = time(8)
-COLLECTED_AT = time(10)
+COLLECTED_AT = time(8)
+REPORTED_AT = time(10)
 # After the last day energy still ripens; how long depends on the programme.
 MORNINGS_MAX = 40
 
 _CLOCK_MOVED_ON = 409
+_CLOCKS_READ = 4
 _SETTLE_S = 0.05
 _SETTLE_TRIES = 200
 
@@ -66,6 +67,8 @@ class Replay:
         self._zone = zone
         self._progress = progress
         self._tokens: dict[str, str] = {}
+        # Whose energy may still ripen: reported something since they last had nothing to wait for.
+        self._waiting: set[str] = set()
 
     async def run(self, days: Sequence[Day]) -> None:
         """Play all days, and the mornings until nothing ripens any more. Raises ApiError."""
@@ -73,23 +76,17 @@ class Replay:
         await _all(self._meet(subject) for subject in sorted(subjects))
         for day in days:
             morning = day.date + timedelta(days=1)
+            await self._collect(morning)
             await self._move_clock(morning, REPORTED_AT)
             await _all(self._report(day.date, report) for report in day.reports)
-            await self._move_clock(morning, COLLECTED_AT)
-            ripening_g = await self._collect()
-        for _ in range(MORNINGS_MAX):
-            if not ripening_g:
-                break
-            morning += timedelta(days=1)
-            await self._move_clock(morning, COLLECTED_AT)
-            ripening_g = await self._collect()
+        for number in range(1, MORNINGS_MAX + 1):
+            if self._waiting:
+                await self._collect(morning + timedelta(days=number))
 
     async def books(self) -> list[dict[str, Any]]:
         """What GET /v1/me tells of everybody, in the order of their names here."""
-        return await _all(self._api.get("/v1/me", token) for _, token in self._people())
-
-    def _people(self) -> list[tuple[str, str]]:
-        return sorted(self._tokens.items())
+        people = sorted(self._tokens)
+        return await _all(self._api.get("/v1/me", self._tokens[subject]) for subject in people)
 
     async def _meet(self, subject: str) -> None:
         order = {"subject": subject, "role": "participant"}
@@ -104,7 +101,7 @@ class Replay:
             members_of(response)
         # Each process of the API learns of the move by itself, a moment later.
         for _ in range(_SETTLE_TRIES):
-            if min(await _all(self._read_clock() for _ in range(CONNECTIONS))) >= wanted:
+            if min(await _all(self._read_clock() for _ in range(_CLOCKS_READ))) >= wanted:
                 return
             await asyncio.sleep(_SETTLE_S)
         raise ApiError(f"The programme's clock was moved to {wanted}, but not for every process.")
@@ -123,6 +120,7 @@ class Replay:
                     content=post.body,
                 )
             )
+            self._waiting.add(report.subject)
             self._count(answer["results"])
             self._progress(day, post.size)
 
@@ -135,24 +133,28 @@ class Replay:
             else:
                 self.tally.refused[refusal_text(result["problem"])] += 1
 
-    async def _collect(self) -> int:
-        """Collect what everybody can; how many grams are still ripening afterwards."""
-        return sum(await _all(self._collect_of(token) for _, token in self._people()))
+    async def _collect(self, morning: date) -> None:
+        """Let everybody who waits collect what is ripe on this morning."""
+        await self._move_clock(morning, COLLECTED_AT)
+        await _all(self._collect_of(subject) for subject in sorted(self._waiting))
 
-    async def _collect_of(self, token: str) -> int:
-        answer = await self._api.post("/v1/me/bubbles/collect", token=token)
+    async def _collect_of(self, subject: str) -> None:
+        answer = await self._api.post("/v1/me/bubbles/collect", token=self._tokens[subject])
         self.tally.collected_g += answer["collected_g"]
-        ripening_g: int = answer["balances"]["ripening_g"]
-        return ripening_g
+        if not answer["balances"]["ripening_g"]:
+            self._waiting.discard(subject)
 
 
 def refusal_text(problem: dict[str, Any]) -> str:
     """Why an action was refused, without what belongs to that one action alone."""
     if problem.get("reason"):
-        return f"{problem['code']}, {problem['reason']}"
+        return f"{problem['code']} ({problem['reason']})"
     if problem.get("errors"):
-        fault = problem["errors"][0]
-        return f"{problem['code']}, {fault['pointer'].rpartition('/')[2]} {fault['detail']}"
+        name, detail = (
+            problem["errors"][0]["pointer"].rpartition("/")[2],
+            problem["errors"][0]["detail"],
+        )
+        return f"{problem['code']} ({detail if name in detail else f'{name} {detail}'})"
     return str(problem["code"])
 
 
