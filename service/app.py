@@ -22,6 +22,9 @@ from service.edge import Edge, authenticate, render
 from service.embedded import servers
 from service.energy.routes import routes as energy_routes
 from service.jwks import KeySet
+from service.leaderboards.boards import Boards
+from service.leaderboards.keys import Layout
+from service.leaderboards.routes import routes as leaderboard_routes
 from service.ledger.routes import routes as ledger_routes
 from service.listen import listening
 from service.operations.routes import routes as operation_routes
@@ -31,6 +34,7 @@ from service.parts import Parts
 from service.planting.routes import routes as planting_routes
 from service.planting.routes_operator import routes as planting_operator_routes
 from service.program import routes as program_routes
+from service.rate_limit import RateLimiter
 from service.redis_client import open_redis
 from service.rules.publish import Rulebooks
 from service.rules.routes import routes as rule_routes
@@ -40,6 +44,7 @@ from service.wire import Request
 ROUTES: tuple[HTTPRouteHandler, ...] = (
     *action_routes,
     *energy_routes,
+    *leaderboard_routes,
     *ledger_routes,
     *operation_routes,
     *participant_routes,
@@ -106,6 +111,8 @@ async def _live(app: Litestar, settings: Settings) -> AsyncIterator[None]:
             authenticator=authenticator,
             rulebooks=rulebooks,
             writer=writer,
+            boards=Boards(redis, Layout(settings.redis_prefix, settings.leaderboard_shards)),
+            limiter=RateLimiter(redis, settings) if settings.rate_limits_on else None,
             development_issuer=issuer,
         )
         yield

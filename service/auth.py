@@ -126,6 +126,10 @@ class Authenticator:
         """Believe these issuers, too."""
         self._trusted.extend(issuers)
 
+    def issuers(self, realm: Realm) -> tuple[str, ...]:
+        """Whose tokens of this realm are believed."""
+        return tuple(trust.issuer for trust in self._trusted if trust.realm == realm)
+
     async def follow(self, connection: Connection) -> None:
         """Learn of every erasure at once, for as long as this connection lives."""
         await connection.add_listener(FORGOTTEN_CHANNEL, self._on_forgotten)
@@ -144,7 +148,7 @@ class Authenticator:
             return known
         scheme, _, token = header.partition(b" ")
         if scheme.lower() != b"bearer":
-            raise UnauthenticatedError("Send a token: Authorization: Bearer <JWT>.")
+            raise UnauthenticatedError("Send one token: Authorization: Bearer <JWT>.")
         drops = self._drops
         credentials = await self._verify(token.strip(), now)
         if drops == self._drops:

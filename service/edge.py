@@ -18,8 +18,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from service.auth import Authenticator, InvalidTokenError, require_access
-from service.clock import Clock
+from service.auth import InvalidTokenError, require_access
 from service.errors import (
     PROBLEM_JSON,
     MalformedRequestError,
@@ -32,6 +31,9 @@ from service.errors import (
 from service.ids import derived_uuid
 from service.ledger.books import BookClosedError
 from service.metrics import REQUEST_SECONDS
+from service.parts import Parts
+from service.rate_limit import RateLimitedError, RateLimiter, client_address
+from service.settings import Settings
 from service.wire import Access
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9_-]{8,64}")
@@ -89,6 +91,7 @@ class Edge:
                 headers.append((b"x-content-type-options", b"nosniff"))
                 if not any(name == b"cache-control" for name, _ in headers):
                     headers.append((b"cache-control", b"no-store"))
+                headers.extend(scope.get("rate", ()))  # type: ignore[arg-type]
             await send(message)
 
         try:
@@ -129,25 +132,50 @@ def _request_id(headers: Any) -> str:
 
 async def authenticate(request: litestar.Request[Any, Any, State]) -> None:
     """Let pass who may use this route. Raises UnauthenticatedError, ForbiddenError."""
-    scope = request.scope
+    scope: Any = request.scope
     access: Access | None = scope["route_handler"].opt.get("access")
+    shared: Parts = request.app.state.parts
     if access is None or access.role == "public":
         # Without access it is Litestar's own answer to OPTIONS; a test walks all other routes.
+        if shared.limiter is not None:
+            await _limit_address(shared.limiter, scope, shared.settings)
         return
-    header = None
-    for name, value in scope["headers"]:
-        if name == b"authorization":
-            if header is not None:
-                raise UnauthenticatedError("Send one Authorization header.")
-            header = value
-    if header is None:
-        raise UnauthenticatedError("Send a token: Authorization: Bearer <JWT>.")
-    state: Any = request.app.state
-    authenticator: Authenticator = state.parts.authenticator
-    clock: Clock = state.parts.clock
-    credentials = await authenticator.credentials(header, clock.real_now())
+    header = _authorization(scope["headers"])
+    try:
+        credentials = await shared.authenticator.credentials(header, shared.clock.real_now())
+    except UnauthenticatedError:
+        if shared.limiter is not None:
+            await _limit_address(shared.limiter, scope, shared.settings)
+        raise
+    if shared.limiter is not None and credentials.participant_id is not None:
+        who, is_write = credentials.participant_id.hex, scope["method"] != "GET"
+        limiter = shared.limiter
+        scope["rate"] = await limiter.take(limiter.participant, who, is_write=is_write)
     require_access(credentials, role=access.role, scope=access.scope)
     scope["auth"] = credentials
+
+
+def _authorization(headers: Any) -> bytes:
+    """The one header Authorization; empty when there is none, or more than one."""
+    found = b""
+    for name, value in headers:
+        if name == b"authorization":
+            if found:
+                return b""
+            found = value
+    return found
+
+
+async def _limit_address(limiter: RateLimiter, scope: Any, settings: Settings) -> None:
+    """Count a request without credentials. Raises RateLimitedError."""
+    forwarded: list[str] = []
+    for name, value in scope["headers"]:
+        if name == b"x-forwarded-for":
+            forwarded += [hop.strip() for hop in value.decode("latin-1").split(",")]
+    peer = scope["client"][0] if scope.get("client") else None
+    address = client_address(peer, forwarded, settings.trusted_proxies)
+    is_write = scope["method"] != "GET"
+    scope["rate"] = await limiter.take(limiter.address, address, is_write=is_write)
 
 
 def render(
@@ -167,7 +195,7 @@ def render(
         _log.warning("request_unavailable", request_id=request_id, error=repr(error))
     if isinstance(error, BookClosedError):
         request.app.state.parts.authenticator.drop(error.participant_id)
-    headers = {}
+    headers = dict(told.headers) if isinstance(told, RateLimitedError) else {}
     if told.retry_after_s is not None:
         headers["Retry-After"] = str(told.retry_after_s)
     if isinstance(told, UnauthenticatedError):

@@ -59,7 +59,7 @@ class SaxaulError(Exception):
     """Base of every error that a caller is told of. `code` names a row of PROBLEMS."""
 
     code: ClassVar[str] = "internal-error"
-    retry_after_s: ClassVar[int | None] = None
+    retry_after_s: int | None = None
 
     def __init__(
         self,

@@ -12,6 +12,8 @@ from service.auth import Authenticator
 from service.clock import Clock
 from service.database import Database
 from service.development.issuer import DevelopmentIssuer
+from service.leaderboards.boards import Boards
+from service.rate_limit import RateLimiter
 from service.rules.publish import Rulebooks
 from service.settings import Settings
 
@@ -27,6 +29,8 @@ class Parts:
     authenticator: Authenticator
     rulebooks: Rulebooks
     writer: Writer
+    boards: Boards
+    limiter: RateLimiter | None
     development_issuer: DevelopmentIssuer | None
 
 

@@ -53,7 +53,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     port: Annotated[
         int, Meta(ge=1, le=65535, description="TCP port of the API, the console and the metrics.")
     ] = 8000
-    workers: Annotated[int, Meta(ge=1, le=64, description="API processes.")] = 1
+    workers: Annotated[int, Meta(ge=1, le=64, description="Number of API processes.")] = 1
 
     database_url: Annotated[
         str,
@@ -154,6 +154,14 @@ class Settings(Struct, frozen=True, kw_only=True):
     rate_address_burst: Annotated[
         int, Meta(ge=1, description="Requests without credentials from one address at once.")
     ] = 100
+
+    trusted_proxies: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Networks of proxies whose X-Forwarded-For is believed when requests"
+            ' without credentials are counted: JSON list such as ["10.0.0.0/8"].'
+        ),
+    ] = ()
 
     body_max_participant_bytes: Annotated[
         int, Meta(ge=1_024, description="Largest body of a participant's request, bytes.")
@@ -322,6 +330,11 @@ def _contradictions(settings: Settings) -> Iterator[str]:
         yield f"{PREFIX}REDIS_URL: must begin with redis://, rediss:// or unix://"
     if settings.secret_key and len(settings.secret_key) < 32:
         yield f"{PREFIX}SECRET_KEY: must have at least 32 characters"
+    for network in settings.trusted_proxies:
+        try:
+            ipaddress.ip_network(network)
+        except ValueError as error:
+            yield f"{PREFIX}TRUSTED_PROXIES: {error}"
     if settings.env == "development":
         return
     for issuer in settings.auth_issuers:

@@ -10,11 +10,10 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from difflib import get_close_matches
 from functools import cache, lru_cache
 from types import UnionType
 from typing import Annotated, Any, Generic, TypeVar, Union, get_args, get_origin, get_type_hints
-from urllib.parse import parse_qsl, quote
+from urllib.parse import parse_qsl
 from uuid import UUID
 
 import litestar
@@ -25,11 +24,11 @@ from msgspec import Meta, Struct
 from service.auth import caller
 from service.errors import (
     FieldError,
-    InvalidRequestError,
     MalformedRequestError,
     NotFoundError,
     SaxaulError,
 )
+from service.faults import TIME_RULE, escaped, fault, invalid, malformed, plain_json, refuse_nul
 from service.idempotency import Answer, Key
 
 S = TypeVar("S", bound=Struct)
@@ -39,7 +38,6 @@ T = TypeVar("T")
 Time = Annotated[datetime, Meta(tz=True)]
 
 _YEARS = range(2000, 2200)
-_TIME_RULE = "a time between 2000 and 2199, with an offset, such as 2026-11-21T08:00:00Z"
 _KEY = re.compile(r"[!-~]{16,128}")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _QUERY_FIELDS_MAX = 50
@@ -198,16 +196,15 @@ def parse(data: bytes, kind: type[S], at: str = "#") -> S:
     value: S
     try:
         if b"\\u0000" in data:
-            _refuse_nul(_plain(data), at)
+            refuse_nul(plain_json(data), at)
         value = decoder.decode(data)
     except msgspec.ValidationError as error:
         # The decoder may stop at a wrong field before it meets what makes the bytes no JSON.
-        _plain(data)
-        raise _invalid(str(error), kind, at) from error
+        raise invalid(str(error), kind, at, plain_json(data)) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise _malformed(error) from error
-    if decoder.check is not None and (faults := tuple(decoder.check(value, at))):
-        raise InvalidRequestError(faults[0].detail, errors=faults)
+        raise malformed(error) from error
+    if decoder.check is not None and (wrong := next(decoder.check(value, at), None)):
+        raise fault(wrong.pointer, wrong.detail)
     return value
 
 
@@ -226,16 +223,16 @@ def read_query(request: litestar.Request[Any, Any, State], kind: type[S]) -> S:
     fields: dict[str, str] = {}
     for name, value in pairs:
         if name in fields:
-            raise _fault(f"#/query/{_escaped(name)}", "is given more than once")
+            raise fault(f"#/query/{escaped(name)}", "is given more than once")
         fields[name] = value
-    _refuse_nul(fields, "#/query")
+    refuse_nul(fields, "#/query")
     try:
         query = msgspec.convert(fields, kind, strict=False)
     except msgspec.ValidationError as error:
-        raise _invalid(str(error), kind, "#/query") from error
+        raise invalid(str(error), kind, "#/query", fields) from error
     check = _decoder(kind).check
-    if check is not None and (faults := tuple(check(query, "#/query"))):
-        raise InvalidRequestError(faults[0].detail, errors=faults)
+    if check is not None and (wrong := next(check(query, "#/query"), None)):
+        raise fault(wrong.pointer, wrong.detail)
     return query
 
 
@@ -344,7 +341,7 @@ def _check_of(hint: Any) -> Check | None:
 
 def _check_time(value: Any, at: str) -> Iterator[FieldError]:
     if isinstance(value, datetime) and value.year not in _YEARS:
-        yield FieldError(at, f"must be {_TIME_RULE}")
+        yield FieldError(at, f"must be {TIME_RULE}")
 
 
 def _fields_check(checks: dict[tuple[str, str], Check]) -> Check:
@@ -360,109 +357,6 @@ def _items_check(inner: Check) -> Check:
     def check(value: Any, at: str) -> Iterator[FieldError]:
         entries = value.items() if isinstance(value, dict) else enumerate(value or ())
         for key, item in entries:
-            yield from inner(item, f"{at}/{_escaped(str(key))}")
+            yield from inner(item, f"{at}/{escaped(str(key))}")
 
     return check
-
-
-def _plain(data: bytes) -> Any:
-    """The JSON without a shape. Raises MalformedRequestError; numbers too large are let pass."""
-    try:
-        return msgspec.json.decode(data)
-    except msgspec.ValidationError:
-        return None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise _malformed(error) from error
-
-
-def _malformed(error: Exception) -> MalformedRequestError:
-    if isinstance(error, UnicodeDecodeError):
-        return MalformedRequestError("The body is not valid UTF-8.")
-    if isinstance(error, RecursionError):
-        return MalformedRequestError("The body is nested too deeply.")
-    reason = str(error).removeprefix("JSON is malformed: ")
-    return MalformedRequestError(f"The body is not JSON: {reason}.")
-
-
-def _refuse_nul(value: Any, at: str) -> None:
-    """Raise InvalidRequestError when a string holds a NUL, which PostgreSQL cannot store."""
-    if isinstance(value, str) and "\0" in value:
-        raise _fault(at, "must not hold a NUL character")
-    if isinstance(value, dict):
-        for key, item in value.items():
-            where = f"{at}/{_escaped(key)}"
-            _refuse_nul(key, where)
-            _refuse_nul(item, where)
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            _refuse_nul(item, f"{at}/{index}")
-
-
-def _invalid(message: str, kind: type[Struct], at: str) -> InvalidRequestError:
-    """A message of msgspec as a fault: its path as a pointer, its sentence with what is allowed."""
-    sentence, _, path = message.partition(" - at `")
-    steps = _STEP.findall(path.rstrip("`"))
-    pointer = at + "".join(f"/{_escaped(name or index)}" for name, index in steps if name or index)
-    if found := _UNKNOWN.match(sentence):
-        name = found[1]
-        allowed = _fields_at(kind, steps)
-        close = get_close_matches(name, allowed, n=1)
-        hint = f"; did you mean {close[0]}?" if close else ""
-        listed = f"allowed are {', '.join(allowed)}" if allowed else "none is allowed here"
-        return _fault(f"{pointer}/{_escaped(name)}", f"is not a field: {listed}{hint}")
-    if found := _MISSING.match(sentence):
-        return _fault(f"{pointer}/{_escaped(found[1])}", "is required")
-    if "timezone" in sentence or "RFC3339" in sentence or "`datetime" in sentence:
-        return _fault(pointer, f"must be {_TIME_RULE}")
-    return _fault(pointer, sentence[0].lower() + sentence[1:])
-
-
-_STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
-_UNKNOWN = re.compile(r"Object contains unknown field `(.*)`$", re.DOTALL)
-_MISSING = re.compile(r"Object missing required field `(.*)`$")
-
-
-def _fields_at(kind: Any, steps: list[tuple[str, str]]) -> list[str]:
-    """The field names of the struct at this path of the type; empty when none is known."""
-    for name, _ in steps:
-        structs = [hint for hint in _alternatives(kind) if _is_struct(hint)]
-        if name and structs:
-            kind = next(
-                (f.type for f in msgspec.structs.fields(structs[0]) if f.encode_name == name), None
-            )
-        else:
-            inner = [
-                get_args(hint)[-1]
-                for hint in _alternatives(kind)
-                if get_origin(hint) in {list, dict, tuple}
-            ]
-            kind = inner[0] if inner else None
-    structs = [hint for hint in _alternatives(kind) if _is_struct(hint)]
-    return [field.encode_name for struct in structs for field in msgspec.structs.fields(struct)]
-
-
-def _alternatives(hint: Any) -> Iterator[Any]:
-    origin = get_origin(hint)
-    if origin is Annotated:
-        yield from _alternatives(get_args(hint)[0])
-    elif origin in {Union, UnionType}:
-        for argument in get_args(hint):
-            yield from _alternatives(argument)
-    else:
-        yield hint
-
-
-def _is_struct(hint: Any) -> bool:
-    return isinstance(hint, type) and issubclass(hint, Struct)
-
-
-def _fault(pointer: str, detail: str) -> InvalidRequestError:
-    return InvalidRequestError(
-        f"{pointer.removeprefix('#') or 'The request'} {detail}.",
-        errors=(FieldError(pointer, detail),),
-    )
-
-
-def _escaped(name: str) -> str:
-    """A name as one step of an RFC 6901 pointer in a URI's fragment."""
-    return quote(name.replace("~", "~0").replace("/", "~1"), safe="~!$&'()*+,;=:@?")

@@ -1,0 +1,193 @@
+"""What is wrong with a body or a query, said for whoever wrote it: where, and what is allowed."""
+
+import json
+import math
+import re
+from collections.abc import Iterator
+from difflib import get_close_matches
+from types import UnionType
+from typing import Annotated, Any, Literal, NoReturn, Union, get_args, get_origin
+from urllib.parse import quote
+
+import msgspec
+from msgspec import Struct
+
+from service.errors import FieldError, InvalidRequestError, MalformedRequestError
+
+TIME_RULE = "a time between 2000 and 2199, with an offset, such as 2026-11-21T08:00:00Z"
+
+# How many entries are tried to find the one that msgspec only calls `[...]`.
+_LOCATED_MAX = 200
+# Longer whole numbers than any field can hold; Python refuses to read them at 4,300 digits.
+_DIGITS_MAX = 300
+
+_STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
+_UNKNOWN = re.compile(r"Object contains unknown field `(.*)`$", re.DOTALL)
+_MISSING = re.compile(r"Object missing required field `(.*)`$")
+
+Steps = list[tuple[str, str]]
+
+
+def fault(pointer: str, detail: str) -> InvalidRequestError:
+    """One fault as an error to raise."""
+    return InvalidRequestError(
+        f"{pointer.removeprefix('#') or 'The request'} {detail}.",
+        errors=(FieldError(pointer, detail),),
+    )
+
+
+def escaped(name: str) -> str:
+    """A name as one step of an RFC 6901 pointer in a URI's fragment."""
+    return quote(name.replace("~", "~0").replace("/", "~1"), safe="~!$&'()*+,;=:@?")
+
+
+def malformed(error: Exception) -> MalformedRequestError:
+    """Why bytes are no JSON."""
+    if isinstance(error, UnicodeDecodeError):
+        return MalformedRequestError("The body is not valid UTF-8.")
+    if isinstance(error, RecursionError):
+        return MalformedRequestError("The body is nested too deeply.")
+    reason = str(error).removeprefix("JSON is malformed: ")
+    return MalformedRequestError(f"The body is not JSON: {reason}.")
+
+
+def plain_json(data: bytes) -> Any:
+    """The JSON without a shape; numbers out of range become infinite.
+
+    Raises MalformedRequestError.
+    """
+    try:
+        return msgspec.json.decode(data)
+    except msgspec.ValidationError:
+        pass
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise malformed(error) from error
+    try:
+        return json.loads(data.decode(), parse_int=_whole, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise malformed(error) from error
+
+
+def _whole(digits: str) -> int | float:
+    return int(digits) if len(digits) < _DIGITS_MAX else math.inf
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON")
+
+
+def refuse_nul(value: Any, at: str) -> None:
+    """Raise InvalidRequestError when a string holds a NUL, which PostgreSQL cannot store."""
+    for pointer, leaf in _leaves(value, at):
+        if isinstance(leaf, str) and "\0" in leaf:
+            raise fault(pointer, "must not hold a NUL character")
+
+
+def _leaves(value: Any, at: str) -> Iterator[tuple[str, Any]]:
+    """Everything that is no container, with its pointer; the keys of objects, too."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            where = f"{at}/{escaped(key)}"
+            yield where, key
+            yield from _leaves(item, where)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _leaves(item, f"{at}/{index}")
+    else:
+        yield at, value
+
+
+def invalid(message: str, kind: type[Struct], at: str, plain: Any) -> InvalidRequestError:
+    """A message of msgspec as a fault: its path as a pointer, its sentence with what is allowed.
+
+    `plain` is what was decoded, without a shape.
+    """
+    if "out of range" in message:
+        for pointer, leaf in _leaves(plain, at):
+            if isinstance(leaf, float) and math.isinf(leaf):
+                return fault(pointer, "is a number out of range")
+    sentence, _, path = message.partition(" - at `")
+    steps: Steps = _STEP.findall(path.rstrip("`"))
+    names = [name or index for name, index in steps]
+    if "..." in names:
+        names = _located(names, message, kind, plain)
+    pointer = at + "".join(f"/{escaped(name)}" for name in names)
+    if found := _UNKNOWN.match(sentence):
+        return fault(f"{pointer}/{escaped(found[1])}", _unknown_field(found[1], kind, steps))
+    if found := _MISSING.match(sentence):
+        return fault(f"{pointer}/{escaped(found[1])}", "is required")
+    if "timezone" in sentence or "RFC3339" in sentence or "`datetime" in sentence:
+        return fault(pointer, f"must be {TIME_RULE}")
+    if sentence.startswith("Invalid enum value"):
+        allowed = [
+            str(value)
+            for hint in _kinds_at(kind, steps)
+            if get_origin(hint) is Literal
+            for value in get_args(hint)
+        ]
+        return fault(pointer, f"must be one of {', '.join(allowed)}")
+    return fault(pointer, sentence[0].lower() + sentence[1:])
+
+
+def _unknown_field(name: str, kind: type[Struct], steps: Steps) -> str:
+    allowed = [
+        field.encode_name
+        for hint in _kinds_at(kind, steps)
+        if _is_struct(hint)
+        for field in msgspec.structs.fields(hint)
+    ]
+    close = get_close_matches(name, allowed, n=1)
+    hint = f"; did you mean {close[0]}?" if close else ""
+    listed = f"allowed are {', '.join(allowed)}" if allowed else "none is allowed here"
+    return f"is not a field: {listed}{hint}"
+
+
+def _located(names: list[str], message: str, kind: type[Struct], plain: Any) -> list[str]:
+    """The path with the key that msgspec means by `[...]`; it ends at the object if none is found.
+
+    It is the entry that brings the same message when it stands alone.
+    """
+    known = names[: names.index("...")]
+    place = plain
+    for name in known:
+        place = place[int(name)] if isinstance(place, list) else place[name]
+    entries = dict(place)
+    for key, item in list(entries.items())[:_LOCATED_MAX]:
+        place.clear()
+        place[key] = item
+        try:
+            msgspec.convert(plain, kind)
+        except msgspec.ValidationError as error:
+            if str(error) == message:
+                return [*known, key, *names[len(known) + 1 :]]
+    return known
+
+
+def _kinds_at(kind: Any, steps: Steps) -> list[Any]:
+    """The types that are allowed at this path, unions taken apart."""
+    for name, _ in steps:
+        found: list[Any] = []
+        for hint in _alternatives(kind):
+            if name and _is_struct(hint):
+                found += [f.type for f in msgspec.structs.fields(hint) if f.encode_name == name]
+            elif not name and get_args(hint):
+                found.append(get_args(hint)[-1])
+        if not found:
+            return []
+        kind = Union[tuple(found)]  # noqa: UP007 - made at run time
+    return list(_alternatives(kind))
+
+
+def _alternatives(hint: Any) -> Iterator[Any]:
+    origin = get_origin(hint)
+    if origin is Annotated:
+        yield from _alternatives(get_args(hint)[0])
+    elif origin in {Union, UnionType}:
+        for argument in get_args(hint):
+            yield from _alternatives(argument)
+    else:
+        yield hint
+
+
+def _is_struct(hint: Any) -> bool:
+    return isinstance(hint, type) and issubclass(hint, Struct)
