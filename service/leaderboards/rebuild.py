@@ -1,0 +1,169 @@
+"""Building boards anew from the ledger, one lane at a time, into a generation of their own.
+
+Sums and the lane's position come from one snapshot, so that rows behind that position are exactly
+what the sums lack. Readers stay with the old generation until every lane is there.
+"""
+
+from collections import defaultdict
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, date, datetime, timedelta
+from typing import Literal, NamedTuple
+
+from service.database import Connection, Database
+from service.leaderboards.keys import Board, Layout, keep_s, period_of
+from service.leaderboards.queries import Span, Sum, read_sums
+from service.leaderboards.write import Score
+from service.rules.rulebook import Program
+
+# Periods that ended just now are built too: clocks of processes differ around midnight.
+_GRACE = timedelta(minutes=5)
+# The years in which the programme's clock can be.
+_EVER = (datetime(2000, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC))
+_BOUNDED: tuple[Literal["day", "week", "month"], ...] = ("day", "week", "month")
+
+
+class Snapshot(NamedTuple):
+    """What a lane's people have on the open boards, and the last position that it contains."""
+
+    position: int
+    sums: list[Sum]
+
+
+async def request_rebuild(
+    connection: Connection, real_now: datetime, *, seen: int | None = None
+) -> int:
+    """Ask every lane for a new generation; the number of it.
+
+    With `seen`, only if nobody asked since. Numbers grow with real time, so that those of a
+    database that was restored or made anew are higher than what Redis may still hold.
+    """
+    wanted: int = await connection.fetchval(_LOCK_LANES) or 0
+    if seen is not None and wanted != seen:
+        return wanted
+    generation = max(wanted + 1, int(real_now.timestamp() * 1000))
+    await connection.execute("UPDATE relay_lanes SET wanted = $1", generation)
+    return generation
+
+
+async def prepare_lanes(connection: Connection, lanes: int, real_now: datetime) -> None:
+    """Make the rows of the relay's lanes; when their number changed, have everything built anew.
+
+    Rows of the outbox that stand there then are dropped: the ledger holds what they say, and
+    people changed lanes.
+    """
+    await connection.execute("LOCK TABLE relay_lanes IN SHARE ROW EXCLUSIVE MODE")
+    found = {row[0] for row in await connection.fetch("SELECT lane FROM relay_lanes")}
+    if found == set(range(lanes)):
+        return
+    if found:
+        await connection.execute("DELETE FROM outbox")
+        await connection.execute("DELETE FROM relay_lanes WHERE lane >= $1", lanes)
+    await connection.execute(_ADD_LANES, lanes)
+    await request_rebuild(connection, real_now)
+
+
+async def take_snapshot(
+    database: Database, turn: tuple[int, int], lanes: int, spans: Sequence[Span]
+) -> Snapshot | None:
+    """Sums of a lane and the position that they contain; None when the turn is over.
+
+    `turn` is lane and epoch. Raises asyncpg.SerializationError when the lane's row changed
+    meanwhile: then try again.
+    """
+    lane, epoch = turn
+    async with snapshot_of(database) as connection:
+        positioned = await connection.fetchval(_LOCK_LANE, lane, epoch)
+        if positioned is None:
+            return None
+        positioned += await position_rows(connection, lane, positioned)
+        await connection.execute(_SET_POSITIONED, lane, positioned)
+        return Snapshot(positioned, await read_sums(connection, spans, lane=lane, lanes=lanes))
+
+
+@asynccontextmanager
+async def snapshot_of(database: Database) -> AsyncIterator[Connection]:
+    """A transaction that sees one moment, and whose statements may take long."""
+    async with (
+        database.pool.acquire() as connection,
+        connection.transaction(isolation="repeatable_read"),
+    ):
+        await connection.execute(_NO_TIMEOUTS)
+        yield connection
+
+
+async def position_rows(
+    connection: Connection, lane: int, positioned: int, limit: int | None = None
+) -> int:
+    """Give rows of the lane that have none the next positions, by id; how many got one.
+
+    The lane's row must be locked by an earlier statement: rows read together with the lock could
+    be from before it.
+    """
+    status = await connection.execute(_POSITION, lane, positioned, limit)
+    return int(status.rpartition(" ")[2])
+
+
+def open_spans(program: Program, now: datetime) -> list[Span]:
+    """The periods that are open, that ended a moment ago, and that begin next, with their bounds.
+
+    What is booked for the next period already, by a process whose clock is ahead, must be there
+    when it begins.
+    """
+    today = program.local_date(now)
+    spans = [Span(period_of("all", today), *_EVER)]
+    for kind in _BOUNDED:
+        days = [program.local_date(now - _GRACE), today, period_of(kind, today).end or today]
+        for period, day in {period_of(kind, day): day for day in days}.items():
+            bounds = program.period_bounds(kind, day)
+            assert bounds is not None
+            spans.append(Span(period, *bounds))
+    return spans
+
+
+def totals(sums: Sequence[Sum]) -> dict[tuple[Board, bytes], int]:
+    """Sums as the boards have them: for everybody, and for each region apart."""
+    found: dict[tuple[Board, bytes], int] = defaultdict(int)
+    for entry in sums:
+        found[Board(entry.board, entry.period, ""), entry.member] += entry.total
+        if entry.region:
+            found[Board(entry.board, entry.period, entry.region), entry.member] += entry.total
+    return found
+
+
+def scores_by_shard(
+    snapshot: Snapshot, spans: Sequence[Span], layout: Layout, today: date
+) -> list[list[Score]]:
+    """What has to be loaded into each shard."""
+    keep = {span.period.name: keep_s(span.period, today) for span in spans}
+    shards: list[list[Score]] = [[] for _ in range(layout.shards)]
+    for (board, member), total in totals(snapshot.sums).items():
+        score = Score(board, keep[board.period], member, total)
+        shards[layout.shard_of(member)].append(score)
+    return shards
+
+
+_ADD_LANES = """
+INSERT INTO relay_lanes (lane) SELECT generate_series(0, $1 - 1) ON CONFLICT DO NOTHING"""
+
+_LOCK_LANES = """
+SELECT max(wanted) FROM (
+    SELECT wanted FROM relay_lanes ORDER BY lane FOR NO KEY UPDATE) AS locked"""
+
+_LOCK_LANE = """
+SELECT positioned FROM relay_lanes WHERE lane = $1 AND epoch = $2 FOR NO KEY UPDATE"""
+
+_SET_POSITIONED = "UPDATE relay_lanes SET positioned = $2 WHERE lane = $1"
+
+# Sums over all time take as long as they take; nothing else waits for this transaction.
+_NO_TIMEOUTS = """
+SELECT set_config('statement_timeout', '0', true),
+    set_config('idle_in_transaction_session_timeout', '0', true)"""
+
+_POSITION = """
+UPDATE outbox SET position = $2 + fresh.n
+FROM (
+    SELECT participant_id, id, row_number() OVER (ORDER BY id) AS n FROM outbox
+    WHERE lane = $1 AND position IS NULL ORDER BY id LIMIT $3
+) AS fresh
+WHERE outbox.participant_id = fresh.participant_id AND outbox.id = fresh.id"""

@@ -1,0 +1,373 @@
+"""The relay of a lane: carries the outbox into the boards, in order and exactly once.
+
+Ids of the outbox are drawn inside transactions and may commit out of order, so the relay gives
+rows positions of its own: whatever has none yet is next, in order of id. A script applies a slice
+to a shard together with the lane's position there, if the shard stands where the slice begins.
+Whatever dies between those steps, and whoever else believes it is their turn, changes nothing.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import NamedTuple
+from uuid import UUID, uuid4
+
+import asyncpg
+import structlog
+from redis.asyncio import Redis
+
+from service.clock import Clock
+from service.database import Database
+from service.leaderboards.fold import Changes, Row, fold
+from service.leaderboards.keys import Layout
+from service.leaderboards.rebuild import (
+    open_spans,
+    position_rows,
+    request_rebuild,
+    scores_by_shard,
+    take_snapshot,
+)
+from service.leaderboards.write import (
+    Reply,
+    Slice,
+    Turn,
+    activate,
+    apply_slices,
+    drop_others,
+    load_scores,
+)
+from service.rules.rulebook import Program
+
+LEASE = timedelta(seconds=3)
+BUSY_S = 0.1
+IDLE_S = 0.25
+_VERIFY_S = 1.0
+_ROWS_MAX = 500
+_DELTAS_MAX = 4_000
+_SCORES_MAX = 4_000
+_READERS_S = 60
+
+_log = structlog.get_logger(__name__)
+
+
+class StartOverError(Exception):
+    """This round cannot go on: the turn is over, or boards are lost. The next look decides."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all relays of a process work with; `program` gives the active rulebook's."""
+
+    database: Database
+    redis: Redis
+    layout: Layout
+    lanes: int
+    clock: Clock
+    program: Callable[[], Program]
+
+
+class LaneState(NamedTuple):
+    """The lane's row, whether rows wait for a position, and what the slowest lane has built."""
+
+    epoch: int
+    owner: UUID | None
+    lease_until: datetime | None
+    positioned: int
+    applied: int
+    generation: int
+    wanted: int
+    fresh: bool
+    built: int
+
+
+class Relay:
+    """One lane's relay in one process; of several, the one with the lease works."""
+
+    def __init__(self, shared: Shared, lane: int) -> None:
+        """Begin without a turn: the first round takes it when nobody else has it."""
+        self._shared = shared
+        self._lane = lane
+        self._owner = uuid4()
+        self._epoch = -1
+        # Where each shard stands, as far as this turn knows; None before it has asked.
+        self._known: list[int] | None = None
+        self._verified_at = 0.0
+        self._renewed_at = 0.0
+        self._active = 0
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until told to stop; then give the lane free for the next."""
+        try:
+            while not stop.is_set():
+                worked = await self.round()
+                pause_s = BUSY_S if worked else IDLE_S
+                try:
+                    await asyncio.wait_for(stop.wait(), pause_s)
+                except TimeoutError:
+                    continue
+        finally:
+            await self.release()
+
+    async def round(self) -> bool:
+        """One look at the lane and what follows from it; whether there was anything to do.
+
+        Raises RedisError and asyncpg errors: the next round goes on where this one stopped.
+        """
+        as_of = self._shared.clock.now()
+        state = await self._look()
+        try:
+            return await self._work(state, as_of)
+        except (StartOverError, asyncpg.SerializationError):
+            self._known = None
+            return False
+
+    async def release(self) -> None:
+        """Let another relay have the lane at once."""
+        if self._epoch >= 0:
+            await self._shared.database.pool.execute(_RELEASE, *self._turn_key())
+
+    async def _work(self, state: LaneState, as_of: datetime) -> bool:
+        if not self._is_mine(state):
+            if self._is_others(state):
+                return False
+            state = await self._take(state)
+        if state.wanted != state.generation:
+            await self._rebuild(state)
+            return True
+        if self._known is None:
+            await self._settle(state)
+        if state.fresh or self._seconds_since(self._renewed_at) > LEASE.total_seconds() / 3:
+            state = await self._position(state)
+        worked = state.applied != state.positioned
+        if worked or self._seconds_since(self._verified_at) > _VERIFY_S:
+            await self._apply(state, as_of)
+        if self._active != state.generation and state.built == state.generation:
+            await self._activate(state)
+        return worked
+
+    def _is_mine(self, state: LaneState) -> bool:
+        """Whether it is still this relay's turn.
+
+        A database that was restored may name an earlier turn of this relay; then it begins anew.
+        """
+        return (state.owner, state.epoch) == (self._owner, self._epoch)
+
+    def _is_others(self, state: LaneState) -> bool:
+        now = self._shared.clock.real_now()
+        return state.owner is not None and state.lease_until is not None and state.lease_until > now
+
+    async def _look(self) -> LaneState:
+        row = await self._shared.database.pool.fetchrow(_LOOK, self._lane)
+        assert row is not None
+        return LaneState(*row)
+
+    async def _take(self, seen: LaneState) -> LaneState:
+        """Begin a turn. Raises StartOverError when another relay was quicker."""
+        row = await self._shared.database.pool.fetchrow(
+            _TAKE, self._lane, seen.epoch, self._owner, self._lease()
+        )
+        if row is None:
+            raise StartOverError
+        self._epoch, self._known, self._active = seen.epoch + 1, None, 0
+        self._renewed_at = self._seconds()
+        _log.info("relay_took_lane", lane=self._lane, epoch=self._epoch)
+        taken = dict(row)
+        return seen._replace(epoch=self._epoch, owner=self._owner, **taken)
+
+    async def _position(self, state: LaneState) -> LaneState:
+        """Give what has none the next positions, durably, before anything is applied."""
+        async with self._shared.database.transaction() as connection:
+            row = await connection.fetchrow(_LOCK, *self._turn_key())
+            if row is None:
+                raise StartOverError
+            found = await position_rows(connection, self._lane, row["positioned"], _ROWS_MAX)
+            positioned = row["positioned"] + found
+            await connection.execute(_POSITIONED, self._lane, positioned, self._lease())
+        self._renewed_at = self._seconds()
+        return state._replace(positioned=positioned, fresh=found == _ROWS_MAX)
+
+    async def _settle(self, state: LaneState) -> None:
+        """Ask every shard where it stands; nothing may be positioned before that.
+
+        Positions are durable before they are applied: a shard that is ahead of them belongs to a
+        database that is no more.
+        """
+        self._known = [state.applied] * self._shared.layout.shards
+        await self._send(state, [], state.applied, None)
+        if max(self._known) > state.positioned:
+            await self._lost(state, "ahead of the database")
+
+    async def _apply(self, state: LaneState, as_of: datetime) -> None:
+        """Bring every shard up to the last position, in slices."""
+        assert self._known is not None
+        while True:
+            lowest = min(self._known)
+            rows = await self._rows(state, lowest)
+            end = rows[-1].position if rows else lowest
+            caught_up = end == state.positioned and not state.fresh
+            await self._send(state, rows, end, as_of if caught_up else None)
+            if min(self._known) >= state.positioned:
+                break
+        self._verified_at = self._seconds()
+        if state.applied != state.positioned:
+            await self._mark(state.positioned)
+
+    async def _rows(self, state: LaneState, after: int) -> list[Row]:
+        """The next rows, without a gap; a shard that lacks rows no longer kept is built anew."""
+        if after >= state.positioned:
+            return []
+        found = await self._shared.database.pool.fetch(
+            _ROWS, self._lane, after, state.positioned, _ROWS_MAX
+        )
+        rows: list[Row] = []
+        deltas = 0
+        for row in map(Row._make, found):
+            if row.position != after + len(rows) + 1:
+                break
+            rows.append(row)
+            deltas += len(row.body["deltas"])
+            if deltas >= _DELTAS_MAX:
+                break
+        if not rows:
+            await self._lost(state, "behind what the outbox still holds")
+        return rows
+
+    async def _send(
+        self, state: LaneState, rows: list[Row], end: int, as_of: datetime | None
+    ) -> None:
+        """Send each shard what it lacks of these rows, and learn where it stands."""
+        assert self._known is not None
+        layout = self._shared.layout
+        folded: dict[int, list[Changes]] = {}
+        slices = []
+        for shard, start in enumerate(self._known):
+            if start > end:
+                continue
+            if start not in folded:
+                folded[start] = fold([row for row in rows if row.position > start], layout)
+            slices.append(Slice(shard, start, end, folded[start][shard], as_of))
+        turn = Turn(self._lane, self._epoch, state.generation)
+        today = self._shared.clock.now().date()
+        replies = await apply_slices(self._shared.redis, layout, turn, slices, today)
+        for part, reply in zip(slices, replies, strict=True):
+            await self._learn(state, part, reply)
+
+    async def _learn(self, state: LaneState, part: Slice, reply: Reply) -> None:
+        assert self._known is not None
+        if reply.what == "missing":
+            await self._lost(state, "without this lane")
+        if reply.what == "stale":
+            if self._is_mine(await self._look()):
+                await self._lost(state, "of a later turn than the database")
+            raise StartOverError
+        self._known[part.shard] = reply.position
+        if reply.position > state.positioned:
+            await self._lost(state, "ahead of the database")
+        if reply.active != state.generation:
+            self._active = 0
+
+    async def _lost(self, state: LaneState, how: str) -> None:
+        """Have all boards built anew: a shard does not hold what it should, nor can be mended."""
+        _log.warning("boards_lost", lane=self._lane, generation=state.generation, shard=how)
+        async with self._shared.database.transaction() as connection:
+            now = self._shared.clock.real_now()
+            await request_rebuild(connection, now, seen=state.wanted)
+        raise StartOverError
+
+    async def _mark(self, applied: int) -> None:
+        await self._shared.database.pool.execute(_MARK, *self._turn_key(), applied)
+
+    async def _rebuild(self, state: LaneState) -> None:
+        """Load the lane's part of the wanted generation."""
+        shared, now = self._shared, self._shared.clock.now()
+        spans = open_spans(shared.program(), now)
+        key = (self._lane, self._epoch)
+        snapshot = await take_snapshot(shared.database, key, shared.lanes, spans)
+        if snapshot is None:
+            raise StartOverError
+        turn = Turn(self._lane, self._epoch, state.wanted)
+        complete_at = (snapshot.position, now)
+        for shard, scores in enumerate(scores_by_shard(snapshot, spans, shared.layout, now.date())):
+            for start in range(0, max(len(scores), 1), _SCORES_MAX):
+                await self._renew()
+                if not await load_scores(
+                    shared.redis,
+                    shared.layout,
+                    turn,
+                    shard,
+                    scores[start : start + _SCORES_MAX],
+                    complete_at=complete_at if start + _SCORES_MAX >= len(scores) else None,
+                ):
+                    raise StartOverError
+        done = await shared.database.pool.execute(
+            _BUILT, *self._turn_key(), snapshot.position, state.wanted
+        )
+        if done == "UPDATE 0":
+            raise StartOverError
+        self._known = [snapshot.position] * shared.layout.shards
+        _log.info("boards_built", lane=self._lane, generation=state.wanted)
+
+    async def _renew(self) -> None:
+        done = await self._shared.database.pool.execute(_RENEW, *self._turn_key(), self._lease())
+        if done == "UPDATE 0":
+            raise StartOverError
+        self._renewed_at = self._seconds()
+
+    async def _activate(self, state: LaneState) -> None:
+        shared = self._shared
+        if not await activate(shared.redis, shared.layout, state.generation, shared.lanes):
+            return
+        self._active = state.generation
+        if self._lane == 0:
+            await drop_others(shared.redis, shared.layout, state.generation, _READERS_S)
+
+    def _turn_key(self) -> tuple[int, int, UUID]:
+        return self._lane, self._epoch, self._owner
+
+    def _lease(self) -> datetime:
+        return self._shared.clock.real_now() + LEASE
+
+    def _seconds(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    def _seconds_since(self, then: float) -> float:
+        return self._seconds() - then
+
+
+_LOOK = """
+SELECT epoch, owner, lease_until, positioned, applied, generation, wanted,
+    EXISTS (SELECT FROM outbox WHERE outbox.lane = $1 AND position IS NULL),
+    (SELECT min(generation) FROM relay_lanes)
+FROM relay_lanes WHERE lane = $1"""
+
+_TAKE = """
+UPDATE relay_lanes SET epoch = epoch + 1, owner = $3, lease_until = $4
+WHERE lane = (
+    SELECT lane FROM relay_lanes WHERE lane = $1 AND epoch = $2 FOR NO KEY UPDATE SKIP LOCKED)
+RETURNING positioned, applied, generation, wanted"""
+
+_LOCK = """
+SELECT positioned FROM relay_lanes WHERE lane = $1 AND epoch = $2 AND owner = $3
+FOR NO KEY UPDATE SKIP LOCKED"""
+
+_POSITIONED = "UPDATE relay_lanes SET positioned = $2, lease_until = $3 WHERE lane = $1"
+
+_RENEW = """
+UPDATE relay_lanes SET lease_until = $4 WHERE lane = $1 AND epoch = $2 AND owner = $3"""
+
+_RELEASE = """
+UPDATE relay_lanes SET owner = NULL, lease_until = NULL
+WHERE lane = $1 AND epoch = $2 AND owner = $3"""
+
+_ROWS = """
+SELECT position, body FROM outbox WHERE lane = $1 AND position > $2 AND position <= $3
+ORDER BY position LIMIT $4"""
+
+_MARK = """
+UPDATE relay_lanes SET applied = $4
+WHERE lane = $1 AND epoch = $2 AND owner = $3 AND applied < $4 AND positioned >= $4"""
+
+_BUILT = """
+UPDATE relay_lanes SET applied = $4, generation = $5
+WHERE lane = $1 AND epoch = $2 AND owner = $3"""

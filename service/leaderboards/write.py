@@ -1,0 +1,140 @@
+"""The only writes to boards: scripts that refuse what does not follow on what a shard holds."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from redis.asyncio import Redis
+
+from service.leaderboards.fold import Arguments, Changes
+from service.leaderboards.keys import Board, Layout
+
+_FOLDER = Path(__file__).parent
+_APPLY = (_FOLDER / "apply.lua").read_text(encoding="utf-8")
+_LOAD = (_FOLDER / "load.lua").read_text(encoding="utf-8")
+_ACTIVATE = (_FOLDER / "activate.lua").read_text(encoding="utf-8")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """In whose name a lane's relay writes: a script refuses a turn before one that it has seen."""
+
+    lane: int
+    epoch: int
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """What follows on position `start` of a lane, up to `end`, for one shard.
+
+    `as_of` is the programme's time for which the shard is good afterwards, when that is known.
+    """
+
+    shard: int
+    start: int
+    end: int
+    changes: Changes
+    as_of: datetime | None = None
+
+
+class Reply(NamedTuple):
+    """What a shard says to a slice.
+
+    `what` is applied, elsewhere (it holds another position), missing (it holds none) or stale (a
+    later turn was here). `active` is the generation that readers use there.
+    """
+
+    what: str
+    position: int
+    active: int | None
+
+
+class Score(NamedTuple):
+    """A member's score on a board, as a rebuild found it."""
+
+    board: Board
+    keep_s: int
+    member: bytes
+    score: int
+
+
+async def apply_slices(
+    redis: Redis, layout: Layout, turn: Turn, slices: Sequence[Slice], today: date
+) -> list[Reply]:
+    """Apply to each shard what it lacks, together with its position. Raises RedisError."""
+    pipeline = redis.pipeline(transaction=False)
+    for part in slices:
+        arguments = Arguments(layout, part.shard, turn.generation, today)
+        arguments.add(part.changes)
+        keys = [
+            layout.active(part.shard),
+            layout.positions(part.shard, turn.generation),
+            *arguments.keys(),
+        ]
+        values = (turn.lane, turn.epoch, part.start, part.end, _milliseconds(part.as_of))
+        pipeline.eval(_APPLY, len(keys), *keys, *values, *arguments.values())
+    return [_reply(answer) for answer in await pipeline.execute()]
+
+
+async def load_scores(
+    redis: Redis,
+    layout: Layout,
+    turn: Turn,
+    shard: int,
+    scores: Sequence[Score],
+    *,
+    complete_at: tuple[int, datetime] | None = None,
+) -> bool:
+    """Set scores of a generation that is being built; False when a later turn has begun.
+
+    The last call says which position of the lane the scores hold, and their time.
+    """
+    boards: dict[Board, int] = {}
+    keep: list[int] = []
+    entries: list[int | bytes] = []
+    for score in scores:
+        if score.board not in boards:
+            boards[score.board] = len(boards) + 1
+            keep.append(score.keep_s)
+        entries += (boards[score.board], score.member, score.score)
+    position, as_of = complete_at or ("", None)
+    keys = [
+        layout.positions(shard, turn.generation),
+        *(layout.board(shard, turn.generation, board) for board in boards),
+    ]
+    values = (turn.lane, turn.epoch, position, _milliseconds(as_of))
+    answer: Any = await redis.eval(_LOAD, len(keys), *keys, *values, *keep, *entries)
+    return bool(answer)
+
+
+async def activate(redis: Redis, layout: Layout, generation: int, lanes: int) -> bool:
+    """Let readers use this generation; False while a lane is missing in some shard."""
+    pipeline = redis.pipeline(transaction=False)
+    for shard in range(layout.shards):
+        keys = (layout.active(shard), layout.positions(shard, generation))
+        pipeline.eval(_ACTIVATE, len(keys), *keys, generation, lanes)
+    return all(await pipeline.execute())
+
+
+async def drop_others(redis: Redis, layout: Layout, generation: int, after_s: int) -> None:
+    """Let go, after a while for those who still read, whatever is of earlier generations."""
+    tags = layout.tags()
+    pipeline = redis.pipeline(transaction=False)
+    async for key in redis.scan_iter(match=layout.pattern(), count=1000):
+        parsed = layout.parse(key)
+        if parsed is not None and (parsed[0] not in tags or parsed[1] < generation):
+            pipeline.expire(key, after_s)
+    await pipeline.execute()
+
+
+def _milliseconds(at: datetime | None) -> str:
+    return "" if at is None else str((at - _EPOCH) // timedelta(milliseconds=1))
+
+
+def _reply(answer: Any) -> Reply:
+    what, position, active = answer
+    return Reply(what.decode(), int(position or 0), int(active) if active else None)
