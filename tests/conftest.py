@@ -11,7 +11,6 @@ other is cloned. A module that wants an empty database for each test says
 
 import asyncio
 import fcntl
-import importlib
 import os
 import shutil
 import tempfile
@@ -26,11 +25,13 @@ import msgspec
 import pytest
 from redis.asyncio import Redis
 
+from service.app import create_app
 from service.database import open_database
-from service.embedded import Servers, started_servers
+from service.embedded import Servers, reset_home, started_servers
 from service.embedded.home import Home
 from service.migrate import migrate
 from service.settings import Settings
+from tests.instance import Instance
 
 _TEMPLATE = "saxaul_template"
 _ROOT = Path(__file__).parent.parent
@@ -166,7 +167,7 @@ async def redis(settings):
 @asynccontextmanager
 async def running_app(settings):
     """The application as one process serves it, its start and its end in one task."""
-    app = importlib.import_module("service.app").create_app(settings)
+    app = create_app(settings)
     started, ending = asyncio.Event(), asyncio.Event()
 
     async def live():
@@ -206,3 +207,36 @@ async def client(app):
     """An HTTP client of `app`."""
     async with client_of(app) as made:
         yield made
+
+
+@pytest.fixture
+def live_server(settings):
+    """`saxaul run` with all its processes on the test's own database: to be killed, for example."""
+    instance = Instance(
+        settings.home,
+        database_url=settings.database_url,
+        redis_url=settings.redis_url,
+        redis_prefix=settings.redis_prefix,
+        secret_key=settings.secret_key,
+    )
+    settings.home.mkdir()
+    try:
+        instance.start()
+        yield instance
+    finally:
+        instance.end()
+
+
+@pytest.fixture
+async def embedded_home():
+    """A state folder for embedded servers of the test's own, emptied also of what lies elsewhere.
+
+    Every folder above it can be entered by anybody, as below a home folder of mode 755.
+    """
+    path = Path(tempfile.mkdtemp(prefix="saxaul-test-"))
+    path.chmod(0o755)
+    home = path / "home"
+    yield home
+    if home.is_dir():
+        await reset_home(Settings(home=home))
+    shutil.rmtree(path)

@@ -112,10 +112,11 @@ async def started_servers(
         home.forget()
 
 
-def reset_home(settings: Settings) -> None:
+async def reset_home(settings: Settings) -> None:
     """Remove all embedded state. Raises EmbeddedError when an instance uses it."""
     home = take_home(settings)
     try:
+        await _end_leftovers(home)
         elsewhere = data_folder(home.path).parent
         home.empty(*([elsewhere] if elsewhere != home.path else []))
     except OSError as error:
