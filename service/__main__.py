@@ -9,6 +9,7 @@ import click
 from service.development.commands import commands as development_commands
 from service.embedded import needs_embedded, reset_home, servers
 from service.embedded.children import EmbeddedError
+from service.leaderboards.commands import commands as leaderboard_commands
 from service.ledger.commands import commands as ledger_commands
 from service.operations.commands import commands as operation_commands
 from service.replay.commands import commands as replay_commands
@@ -21,6 +22,7 @@ from service.settings import (
     with_secret_key,
 )
 from service.supervise import RunError, prepare, run, serve_api
+from service.worker import commands as worker_commands
 
 
 class _Commands(click.Group):
@@ -58,7 +60,7 @@ def migrate_database() -> None:
     async def migrate_found() -> None:
         settings = load_settings()
         async with servers(settings, "saxaul migrate") as found:
-            await prepare(settings, found)
+            await prepare(settings, found, click.echo)
 
     asyncio.run(migrate_found())
 
@@ -70,7 +72,7 @@ def reset() -> None:
     if not needs_embedded(settings):
         click.echo("SAXAUL_DATABASE_URL is set: only embedded servers are reset.", err=True)
         sys.exit(1)
-    reset_home(settings)
+    asyncio.run(reset_home(settings))
     click.echo(f"{settings.home} is empty")
 
 
@@ -92,10 +94,12 @@ def show_config() -> None:
 
 for _command in (
     *development_commands,
+    *leaderboard_commands,
     *ledger_commands,
     *operation_commands,
     *replay_commands,
     *rule_commands,
+    *worker_commands,
 ):
     main.add_command(_command)
 
