@@ -1,0 +1,88 @@
+"""`saxaul run` as a user meets it: one start, one stop, plain lines when it cannot."""
+
+import os
+import re
+import signal
+
+import httpx
+import pytest
+
+from tests.instance import Instance, is_running, wait_for
+
+pytestmark = pytest.mark.real_processes
+
+
+@pytest.fixture
+def instance(embedded_home):
+    """An instance with embedded servers of its own, not started yet."""
+    made = Instance(embedded_home)
+    yield made
+    made.end()
+
+
+def test_it_says_where_to_look_stops_whole_and_comes_back_after_kill_9(instance):
+    instance.start()
+    token, url = re.search(r'curl -H "Authorization: Bearer (\S+)" (\S+)', instance.said()).groups()
+    profile = httpx.get(url, headers={"Authorization": f"Bearer {token}"}, trust_env=False).json()
+    assert profile["balances"]["available_g"] >= 0
+    assert httpx.get(f"{instance.url}/schema", trust_env=False).is_success
+    assert re.search(r"rules folder +/\S+", instance.said())
+
+    second = instance.command("run")
+    assert second.returncode == 1
+    assert second.stderr.count("\n") == 1
+    assert (
+        f"in use by another instance (saxaul run, process {instance.process.pid}," in second.stderr
+    )
+
+    processes = [*instance.children("api"), *instance.children("worker")]
+    assert len(processes) == 3
+    instance.kill()
+    wait_for(lambda: not any(is_running(pid) for pid in processes))
+
+    instance.start()
+    again = httpx.get(url, headers={"Authorization": f"Bearer {token}"}, trust_env=False)
+    assert again.json()["participant_id"] == profile["participant_id"]
+    processes = [*instance.children("api"), *instance.children("worker")]
+    assert instance.stop(signal.SIGINT) == 0
+    assert not any(is_running(pid) for pid in processes)
+
+
+def test_a_port_in_use_is_one_line(live_server, embedded_home):
+    other = Instance(embedded_home)
+    other.settings["port"] = live_server.port
+    refused = other.command("run")
+    assert refused.returncode == 1
+    assert refused.stderr == (
+        f"127.0.0.1:{live_server.port} is in use by another program:"
+        " set SAXAUL_PORT to a free port.\n"
+    )
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
+    (tmp_path / "file").touch()
+    refused = Instance(tmp_path / "file" / "home").command("run")
+    assert refused.returncode == 1
+    assert refused.stderr.count("\n") == 1
+    assert "SAXAUL_HOME" in refused.stderr
+
+
+def test_a_killed_worker_comes_back(live_server):
+    (worker,) = live_server.children("worker")
+    os.kill(worker, signal.SIGKILL)
+    wait_for(lambda: live_server.children("worker") not in ([], [worker]), live_server)
+    assert "the worker ended by itself with code -9; it starts again in 1 s" in live_server.said()
+
+
+def test_a_killed_api_process_comes_back(live_server):
+    _, serving = live_server.children("api")
+    os.kill(serving, signal.SIGKILL)
+    wait_for(lambda: serving not in live_server.children("api") and live_server.is_ready())
+
+
+def test_the_end_of_the_api_is_the_end_of_the_run(live_server):
+    managing, serving = live_server.children("api")
+    os.kill(managing, signal.SIGKILL)
+    assert live_server.process.wait(timeout=30) == 1
+    assert live_server.said().endswith("the API ended by itself with code -9.\n")
+    assert not is_running(serving)
