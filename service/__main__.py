@@ -21,6 +21,7 @@ from service.settings import (
     unknown_variables,
     with_secret_key,
 )
+from service.story.commands import commands as story_commands
 from service.supervise import RunError, prepare, run, serve_api
 from service.worker import commands as worker_commands
 
@@ -99,6 +100,7 @@ for _command in (
     *operation_commands,
     *replay_commands,
     *rule_commands,
+    *story_commands,
     *worker_commands,
 ):
     main.add_command(_command)

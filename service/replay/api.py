@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any
 
 import httpx
@@ -15,6 +16,8 @@ PATIENCE_S = 30.0
 _TIMEOUT_S = 30.0
 _PAUSE_S = 0.1
 _PAUSE_MAX_S = 2.0
+_BOARD_TRIES = 40
+_BOARD_PAUSE_S = 0.25
 # Answers of a part that is away, or busy: the same request again is right.
 _PASSING = frozenset({429, 502, 503, 504})
 
@@ -45,10 +48,18 @@ class Api:
         return members_of(await self.send("POST", path, token=token, content=content))
 
     async def send(
-        self, method: str, path: str, *, token: str = "", content: bytes | None = None
+        self,
+        method: str,
+        path: str,
+        *,
+        token: str = "",
+        content: bytes | None = None,
+        key: str = "",
     ) -> httpx.Response:
         """Any answer but that of an API that is away. Raises ApiError when patience is over."""
         headers = {"Authorization": f"Bearer {token}"} if token else {}
+        if key:
+            headers["Idempotency-Key"] = key
         if content is not None:
             headers["Content-Type"] = "application/json"
         deadline = time.monotonic() + self._patience_s
@@ -72,6 +83,20 @@ class Api:
                 )
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, _PAUSE_MAX_S)
+
+
+async def read_board(api: Api, token: str, board: str, limit: int) -> dict[str, Any]:
+    """The head of a board, of all time, once it shows what is booked by now. Raises ApiError.
+
+    A board is a view that follows a moment later: what it shows after some seconds is taken.
+    """
+    now = datetime.fromisoformat((await api.get("/v1/dev/clock"))["now"])
+    for _ in range(_BOARD_TRIES):
+        page = await api.get(f"/v1/leaderboards/{board}?period=all&limit={limit}", token)
+        if datetime.fromisoformat(page["as_of"]) >= now:
+            break
+        await asyncio.sleep(_BOARD_PAUSE_S)
+    return page
 
 
 @asynccontextmanager

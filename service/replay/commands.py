@@ -22,7 +22,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from service.replay.api import PATIENCE_S, Api, ApiError, open_api
+from service.replay.api import PATIENCE_S, ApiError, open_api
 from service.replay.plan import PEOPLE, Order, plan_days
 from service.replay.read import FORMS, FileFaultError, Found, read_actions
 from service.replay.run import Replay, Tally
@@ -30,8 +30,6 @@ from service.settings import load_settings
 from service.supervise import url_of
 
 _HEAD = 10
-_BOARD_TRIES = 40
-_BOARD_PAUSE_S = 0.25
 _BALANCES = ("ripening_g", "available_g", "pledged_g", "planted_g", "expired_g", "arrears_g")
 
 
@@ -149,7 +147,7 @@ async def _replay(
             raise ApiError(f"{error} Run it again with --start {start} to complete it.") from error
         _print_tally(console, playing.tally)
         _print_books(console, books)
-        await _print_board(console, api)
+        await _print_board(console, playing)
 
 
 class _Rate(ProgressColumn):
@@ -188,16 +186,10 @@ def _print_books(console: Console, books: list[dict[str, Any]]) -> None:
     console.print(table)
 
 
-async def _print_board(console: Console, api: Api) -> None:
-    """The head of the board. It is a view: it follows a moment later, and may be away."""
-    path = f"/v1/leaderboards/energy?period=all&limit={_HEAD}"
+async def _print_board(console: Console, playing: Replay) -> None:
+    """The head of the board, which may be away while all else works."""
     try:
-        now = datetime.fromisoformat((await api.get("/v1/dev/clock"))["now"])
-        for _ in range(_BOARD_TRIES):
-            board = await api.get(path)
-            if datetime.fromisoformat(board["as_of"]) >= now:
-                break
-            await asyncio.sleep(_BOARD_PAUSE_S)
+        board = await playing.board("energy", _HEAD)
     except ApiError as error:
         console.print(f"The board is not there now: {error}", markup=False)
         return

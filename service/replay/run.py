@@ -15,7 +15,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
-from service.replay.api import Api, ApiError, members_of
+from service.replay.api import Api, ApiError, members_of, read_board
 from service.replay.plan import Day, PersonDay
 
 COLLECTED_AT = time(8)
@@ -87,6 +87,10 @@ class Replay:
         """What GET /v1/me tells of everybody, in the order of their names here."""
         people = sorted(self._tokens)
         return await _all(self._api.get("/v1/me", self._tokens[subject]) for subject in people)
+
+    async def board(self, name: str, limit: int) -> dict[str, Any]:
+        """The head of a board, as one of the people sees it."""
+        return await read_board(self._api, min(self._tokens.values()), name, limit)
 
     async def _meet(self, subject: str) -> None:
         order = {"subject": subject, "role": "participant"}

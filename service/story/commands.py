@@ -1,0 +1,132 @@
+"""`saxaul demo`: starts a fresh instance, lets it tell the story, and removes every trace of it."""
+
+import asyncio
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import click
+import msgspec
+from rich.console import Console
+
+from service.embedded import reset_home
+from service.embedded.children import EmbeddedError, start_child, stop_child
+from service.replay.api import ApiError, open_api
+from service.settings import PREFIX, Settings, load_settings
+from service.story.tell import tell_story
+
+_READY_S = 45.0
+_STOP_S = 20.0
+# Rules that somebody works on are worth a demo; all else is the fresh instance's own.
+_KEPT = ("RULES_DIR", "LOG_LEVEL")
+
+
+@click.command()
+def demo() -> None:
+    """Tell the whole story in a fresh instance of its own, then exit. Leaves nothing behind."""
+    console = Console(highlight=False)
+    try:
+        asyncio.run(_demo(console))
+    except ApiError as error:
+        click.echo(str(error), err=True)
+        sys.exit(1)
+
+
+async def _demo(console: Console) -> None:
+    """Run until the end of the story, or until somebody asks to stop; clean up either way."""
+    telling = asyncio.create_task(_tell(console))
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        # Once: a second Ctrl-C must not break off the cleaning up.
+        if not telling.cancelling():
+            telling.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, stop)
+    try:
+        await telling
+    except asyncio.CancelledError:
+        console.print("stopped")
+        sys.exit(1)
+
+
+async def _tell(console: Console) -> None:
+    began = time.monotonic()
+    async with _instance(console) as url, open_api(url) as api:
+        await tell_story(api, console)
+    console.print(f"Told in {time.monotonic() - began:.0f} s; the instance is gone again.")
+
+
+@asynccontextmanager
+async def _instance(console: Console) -> AsyncIterator[str]:
+    """The address of a fresh instance in a temporary folder, which is removed at the end."""
+    home = Path(tempfile.mkdtemp(prefix="saxaul-demo-"))
+    try:
+        port = _free_port()
+        console.print("Starting a fresh instance with its own PostgreSQL and Redis ...")
+        with (home / "run.log").open("wb") as log:
+            process = start_child(
+                [sys.executable, "-m", "service", "run"],
+                at_parents_death=signal.SIGTERM,
+                output=log,
+                environment=_environment(home, port),
+                own_group=True,
+            )
+        try:
+            url = f"http://127.0.0.1:{port}"
+            await _until_ready(process, url, home / "run.log")
+            yield url
+        finally:
+            await stop_child(process, signal.SIGTERM, patience_s=_STOP_S)
+    finally:
+        # As root the data may lie elsewhere; only the program knows where.
+        await reset_home(msgspec.structs.replace(Settings(), home=home))
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def _environment(home: Path, port: int) -> dict[str, str]:
+    others = {name: text for name, text in os.environ.items() if not name.startswith(PREFIX)}
+    settings = load_settings()
+    return {
+        **others,
+        f"{PREFIX}HOME": str(home),
+        f"{PREFIX}PORT": str(port),
+        f"{PREFIX}RULES_DIR": str(settings.rules_dir.absolute()),
+    }
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+async def _until_ready(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    """Wait for the instance. Raises EmbeddedError with the last line that it said."""
+    deadline = time.monotonic() + _READY_S
+    async with open_api(url, patience_s=0) as api:
+        while process.poll() is None and time.monotonic() < deadline:
+            try:
+                if (await api.send("GET", "/health/ready")).is_success:
+                    return
+            except ApiError:
+                await asyncio.sleep(0.1)
+    raise EmbeddedError(f"the demo's instance did not start: {_last_line(log)}")
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return lines[-1] if lines else "it said nothing"
+
+
+commands: list[click.Command] = [demo]
