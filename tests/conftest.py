@@ -20,18 +20,17 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
-import httpx
 import msgspec
 import pytest
 from redis.asyncio import Redis
 
-from service.app import create_app
 from service.database import open_database
 from service.embedded import Servers, reset_home, started_servers
 from service.embedded.home import Home
 from service.migrate import migrate
 from service.settings import Settings
 from tests.instance import Instance
+from tests.people import client_of, running_app
 
 _TEMPLATE = "saxaul_template"
 _ROOT = Path(__file__).parent.parent
@@ -162,37 +161,6 @@ async def redis(settings):
         yield client
         async for key in client.scan_iter(match=f"{settings.redis_prefix}*", count=1000):
             await client.delete(key)
-
-
-@asynccontextmanager
-async def running_app(settings):
-    """The application as one process serves it, its start and its end in one task."""
-    app = create_app(settings)
-    started, ending = asyncio.Event(), asyncio.Event()
-
-    async def live():
-        async with app.lifespan():
-            started.set()
-            await ending.wait()
-
-    task = asyncio.create_task(live())
-    waiting = asyncio.create_task(started.wait())
-    try:
-        await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
-        if started.is_set():
-            yield app
-    finally:
-        ending.set()
-        waiting.cancel()
-        await task
-
-
-@asynccontextmanager
-async def client_of(app):
-    """An HTTP client in the same loop, from this machine, which sees faults as answers."""
-    transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=("127.0.0.1", 50_000))
-    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as client:
-        yield client
 
 
 @pytest.fixture
