@@ -190,16 +190,20 @@ def _not_reported(action_type: ActionType, reporter: str) -> Refusal:
 def _time_refusal(
     action_type: ActionType, occurred_at: dt.datetime, now: dt.datetime
 ) -> Refusal | None:
-    age = now - occurred_at
-    if age > action_type.accepted_for:
-        limit, ago = duration_text(action_type.accepted_for), duration_text(age)
+    if now - occurred_at > action_type.accepted_for:
+        limit = duration_text(action_type.accepted_for)
+        until = _instant(occurred_at + action_type.accepted_for)
         return _refused(
             "too-late",
-            f"{action_type.name} is accepted for {limit} after it happened; this was {ago} ago",
+            f"{action_type.name} is accepted for {limit} after it happened: this one until {until}",
         )
-    if -age > FUTURE_TOLERANCE:
-        ahead, tolerated = duration_text(-age), duration_text(FUTURE_TOLERANCE)
-        return _refused("in-future", f"This happens {ahead} from now; {tolerated} are tolerated")
+    if occurred_at - now > FUTURE_TOLERANCE:
+        tolerated = duration_text(FUTURE_TOLERANCE)
+        return _refused(
+            "in-future",
+            f"It is {_instant(now)}, and this happens at {_instant(occurred_at)};"
+            f" {tolerated} are tolerated",
+        )
     return None
 
 
@@ -237,6 +241,10 @@ def _claim(claim: Claim, candidate: Candidate, day: dt.date) -> tuple[str, str] 
 
 def _refused(reason: str, detail: str) -> Refusal:
     return Refusal("action-refused", reason, _sentence(detail))
+
+
+def _instant(instant: dt.datetime) -> str:
+    return f"{instant.astimezone(dt.UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _sentence(text: str) -> str:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 import yaml
@@ -67,7 +68,10 @@ class LoadError(Exception):
         self.message = message
 
 
-@dataclass(slots=True)
+_NO_ENTRIES: Mapping[str, tuple[Node, Node]] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
 class Node:
     """A mapping, list or scalar with its place. Scalars keep their text beside their value."""
 
@@ -76,9 +80,10 @@ class Node:
     column: int
     value: object = None
     text: str = ""
-    entries: dict[str, tuple[Node, Node]] = field(default_factory=dict)
-    items: list[Node] = field(default_factory=list)
-    _places: Layout | None = None
+    entries: Mapping[str, tuple[Node, Node]] = field(default_factory=lambda: _NO_ENTRIES)
+    items: Sequence[Node] = ()
+    # The file's lines and the parser's event, from which the place of each character follows.
+    origin: tuple[list[str], Any] | None = None
 
     def find(self, path: tuple[Step, ...]) -> Node:
         """Follow keys and indexes as far as they go."""
@@ -98,27 +103,35 @@ class Node:
 
     def place(self, offset: int) -> Place:
         """Tell line and column of this character of a scalar's text; else the scalar's start."""
-        if self._places is None:
-            return self.line, self.column
-        return self._places.place(self.text, offset)
+        if self.origin is not None:
+            lines, event = self.origin
+            place = _place_in_block if event.style == "|" else _place_in_line
+            return place(lines, event, offset) or (self.line, self.column)
+        return self.line, self.column
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """Where a scalar's text stands in the file, when it stands there as it is."""
+def _place_in_block(lines: list[str], event: Any, offset: int) -> Place | None:
+    """Tell where a character of a | block stands: every line is indented by as much."""
+    parts = event.value.split("\n")
+    first = next((index for index, part in enumerate(parts) if part.strip()), None)
+    if first is None:
+        return None
+    top = event.start_mark.line + 1
+    indent = len(lines[top + first]) - len(parts[first])
+    before = event.value[:offset]
+    return top + before.count("\n") + 1, indent + offset - before.rfind("\n")
 
-    line: int
-    column: int
-    indent: int | None
 
-    def place(self, text: str, offset: int) -> Place:
-        """Tell line and column of this character; block scalars are indented on every line."""
-        before = text[:offset]
-        lines = before.count("\n")
-        within = offset - (before.rfind("\n") + 1)
-        if self.indent is not None:
-            return self.line + lines, self.indent + within + 1
-        return self.line, self.column + within
+def _place_in_line(lines: list[str], event: Any, offset: int) -> Place | None:
+    """Tell where a character of a plain or quoted text stands, if it stands there verbatim."""
+    start, end, text = event.start_mark, event.end_mark, event.value
+    quote = 1 if event.style else 0
+    is_verbatim = (
+        start.line == end.line
+        and end.column - start.column == len(text) + 2 * quote
+        and lines[start.line].startswith(text, start.column + quote)
+    )
+    return (start.line + 1, start.column + quote + offset + 1) if is_verbatim else None
 
 
 def read_folder(folder: Path) -> tuple[dict[str, str], list[Problem]]:
@@ -245,38 +258,38 @@ class _Reader:
             raise _at(event, f"values are nested at most {LEVELS_MAX} levels deep")
         line, column = event.start_mark.line + 1, event.start_mark.column + 1
         if isinstance(event, yaml.MappingStartEvent):
-            node = Node("map", line, column)
-            self._entries(node, events)
+            node = Node("map", line, column, entries=self._entries(events))
         else:
-            node = Node("list", line, column)
+            items = []
             while not isinstance(event := next(events), yaml.SequenceEndEvent):
-                node.items.append(self._node(event, events))
+                items.append(self._node(event, events))
+            node = Node("list", line, column, items=items)
         self._level -= 1
         return node
 
-    def _entries(self, node: Node, events: Iterator[Any]) -> None:
+    def _entries(self, events: Iterator[Any]) -> dict[str, tuple[Node, Node]]:
+        entries: dict[str, tuple[Node, Node]] = {}
         while not isinstance(event := next(events), yaml.MappingEndEvent):
             key = self._node(event, events)
             if key.kind != "scalar":
                 raise LoadError(key.line, key.column, "a key must be a plain name")
             value = self._node(next(events), events)
-            if key.text in node.entries:
-                first = node.entries[key.text][0]
+            if key.text in entries:
+                first = entries[key.text][0]
                 message = f"{key.text} stands here twice; it was given first in line {first.line}"
                 self._problems.append(Problem(self._name, key.line, key.column, "", message))
                 continue
-            node.entries[key.text] = (key, value)
+            entries[key.text] = (key, value)
+        return entries
 
     def _scalar(self, event: Any) -> Node:
         line, column = event.start_mark.line + 1, event.start_mark.column + 1
         text: str = event.value
         if "\0" in text:
             raise _at(event, "a text cannot hold a NUL character")
-        node = Node("scalar", line, column, text, text)
-        node._places = self._layout(event)  # noqa: SLF001  set where the node is made
-        if not event.style and event.implicit[0]:
-            node.value = self._resolved(text, line, column)
-        return node
+        is_plain = not event.style and event.implicit[0]
+        value = self._resolved(text, line, column) if is_plain else text
+        return Node("scalar", line, column, value, text, origin=(self._lines, event))
 
     def _resolved(self, text: str, line: int, column: int) -> object:
         if text in _WORDS:
@@ -291,26 +304,6 @@ class _Reader:
                 raise LoadError(line, column, "this number is too large")
             return number
         return text
-
-    def _layout(self, event: Any) -> Layout | None:
-        """Find where the text stands verbatim; None when quotes or folding changed it."""
-        mark, text = event.start_mark, event.value
-        if event.style == "|":
-            first = next((at for at, part in enumerate(text.split("\n")) if part.strip()), None)
-            if first is None:
-                return None
-            source = self._lines[mark.line + 1 + first]
-            wanted = text.split("\n")[first]
-            indent = len(source) - len(wanted)
-            return Layout(mark.line + 2, 0, indent) if source.endswith(wanted) else None
-        start = mark.column + (1 if event.style in {"'", '"'} else 0)
-        if "\n" not in text and self._lines[mark.line][start:].startswith(text):
-            end = event.end_mark
-            if end.line == mark.line and end.column - mark.column - 2 * bool(event.style) == len(
-                text
-            ):
-                return Layout(mark.line + 1, start + 1, None)
-        return None
 
 
 def _at(event: Any, message: str) -> LoadError:
