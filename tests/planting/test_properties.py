@@ -30,7 +30,8 @@ PERSON, PLOT, FEW = st.integers(0, PEOPLE - 1), st.integers(0, 1), st.integers(1
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("pledge"), PERSON, FEW),
-        st.tuples(st.just("pledge"), PERSON, FEW),
+        st.tuples(st.just("allocate"), st.just(0), FEW),
+        st.tuples(st.just("planted"), st.just(0), st.booleans()),
         st.tuples(st.just("cancel"), st.integers(0, 9)),
         st.tuples(st.just("allocate"), PLOT, FEW),
         st.tuples(st.just("planted"), PLOT, st.booleans()),
@@ -38,7 +39,8 @@ STEPS = st.lists(
         st.tuples(st.just("lost"), PLOT, st.booleans()),
         st.tuples(st.just("price"), st.integers(50, 150)),
     ),
-    max_size=24,
+    min_size=12,
+    max_size=32,
 )
 FROM = {
     "planted": {"allocated", "replaced"},
