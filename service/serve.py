@@ -1,5 +1,6 @@
 """What runs in each API process."""
 
+import gc
 import signal
 
 from litestar import Litestar
@@ -15,4 +16,17 @@ def app() -> Litestar:
     die_with_parent(signal.SIGKILL)
     settings = with_secret_key(load_settings())
     configure_logging(settings.log_level)
-    return create_app(settings)
+    made = create_app(settings)
+    made.on_startup.append(_settle_memory)
+    return made
+
+
+def _settle_memory() -> None:
+    """Spare the collector what lives as long as the process: routes, rules, compiled expressions.
+
+    A request leaves no cycles behind; with the default thresholds a third of the API's time went
+    into walking the same live objects again.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)

@@ -19,6 +19,7 @@ from uuid import UUID
 import litestar
 import msgspec
 from litestar.datastructures import State
+from litestar.types import Receive, Scope, Send
 from msgspec import Meta, Struct
 
 from service.auth import caller
@@ -291,13 +292,38 @@ def is_loopback(address: str) -> bool:
         return False
 
 
-def answered(answer: Answer) -> litestar.Response[Any]:
-    """The response of a repeatable request, marked when it is the first answer again."""
-    media_type = "application/json" if answer.status < 400 else "application/problem+json"
-    headers = {"Idempotency-Replayed": "true"} if answer.replayed else None
-    return litestar.Response(
-        answer.body, status_code=answer.status, media_type=media_type, headers=headers
-    )
+class JsonAnswer:
+    """An answer whose JSON is rendered already: an ASGI application that only sends it."""
+
+    __slots__ = ("body", "headers", "status")
+
+    def __init__(
+        self,
+        status: int,
+        body: bytes,
+        *,
+        replayed: bool = False,
+        media_type: bytes = b"application/json",
+    ) -> None:
+        """`replayed` marks the first answer given again."""
+        self.status = status
+        self.body = body
+        self.headers = [(b"content-type", media_type), (b"content-length", b"%d" % len(body))]
+        if replayed:
+            self.headers.append((b"idempotency-replayed", b"true"))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        await send(
+            {"type": "http.response.start", "status": self.status, "headers": self.headers}
+        )
+        await send({"type": "http.response.body", "body": self.body, "more_body": False})
+
+
+def answered(answer: Answer) -> JsonAnswer:
+    """The answer of a repeatable request, marked when it is the first answer again."""
+    media_type = b"application/json" if answer.status < 400 else b"application/problem+json"
+    return JsonAnswer(answer.status, answer.body, replayed=answer.replayed, media_type=media_type)
 
 
 Check = Callable[[Any, str], Iterator[FieldError]]

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Protocol
 from uuid import UUID
 
 import msgspec
-from litestar import Response, get, post
+from litestar import get, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from msgspec import Meta, Struct
@@ -22,6 +22,7 @@ from service.parts import Parts, parts
 from service.rules.explain import explain_award
 from service.rules.rulebook import Rulebook
 from service.wire import (
+    JsonAnswer,
     KeyMalformedError,
     Listing,
     Request,
@@ -154,7 +155,7 @@ class ActionRow(Protocol):
         problems=("action-refused", "unknown-action-type", "invalid-attributes"),
     ),
 )
-async def record_one(request: Request) -> Response[bytes]:
+async def record_one(request: Request) -> JsonAnswer:
     """Record one action; the answer is durable and explains every gram."""
     report = await read_body(request, ActionReport)
     shared = parts(request)
@@ -171,10 +172,7 @@ async def record_one(request: Request) -> Response[bytes]:
     )
     rulebook = await _rulebook_of(shared, recorded.action)
     body = msgspec.json.encode(action_answer(recorded.action, rulebook, recorded.reversed))
-    if recorded.replayed:
-        headers = {"Idempotency-Replayed": "true"}
-        return Response(body, status_code=200, headers=headers, media_type="application/json")
-    return Response(body, status_code=201, media_type="application/json")
+    return JsonAnswer(200 if recorded.replayed else 201, body, replayed=recorded.replayed)
 
 
 @post(

@@ -5,7 +5,7 @@ from typing import Literal
 from uuid import UUID
 
 import msgspec
-from litestar import Response, get, post
+from litestar import get, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
@@ -19,6 +19,7 @@ from service.outbox import lane_of
 from service.pages import Page, decode_cursor, encode_cursor
 from service.parts import parts
 from service.wire import (
+    JsonAnswer,
     Listing,
     NoFields,
     Request,
@@ -110,7 +111,7 @@ async def list_my_bubbles(request: Request) -> Listing[BubbleAnswer]:
         problems=("bubble-not-ripe", "bubble-expired", "bubble-empty"),
     ),
 )
-async def collect_one(request: Request, bubble_id: FromPath[str]) -> Response[bytes]:
+async def collect_one(request: Request, bubble_id: FromPath[str]) -> JsonAnswer:
     """Collect one ripe bubble."""
     wanted = path_uuid(bubble_id)
     shared = parts(request)
@@ -138,7 +139,7 @@ async def collect_one(request: Request, bubble_id: FromPath[str]) -> Response[by
     operation_id="collectAllBubbles",
     **opens("participant", body=NoFields, answer=CollectAllAnswer),
 )
-async def collect_all(request: Request) -> Response[bytes]:
+async def collect_all(request: Request) -> JsonAnswer:
     """Collect every ripe bubble."""
     shared = parts(request)
     participant_id = caller(request).participant_id

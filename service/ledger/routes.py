@@ -6,8 +6,9 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import msgspec
-from litestar import Response, get, post
+from litestar import get, post
 from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
 from msgspec import Meta, Struct
 
 from service.auth import caller
@@ -24,6 +25,7 @@ from service.ledger.queries import has_book, list_acts, list_transfers
 from service.pages import Page, decode_cursor, encode_cursor
 from service.parts import Parts, parts
 from service.wire import (
+    JsonAnswer,
     Listing,
     Request,
     answered,
@@ -129,7 +131,7 @@ async def get_my_statement(request: Request) -> Listing[TransferAnswer]:
     operation_id="getParticipantStatement",
     **opens("operator:participants:read", query=Page),
 )
-async def get_statement(request: Request, participant_id: str) -> Listing[TransferAnswer]:
+async def get_statement(request: Request, participant_id: FromPath[str]) -> Listing[TransferAnswer]:
     """Every gram that moved in somebody's book, also of somebody erased; the newest first."""
     wanted = path_uuid(participant_id)
     async with parts(request).database.sessions() as session:
@@ -174,7 +176,7 @@ def _transfer(row: Transfer) -> TransferAnswer:
         problems=("insufficient-energy", "conflict"),
     ),
 )
-async def adjust_participant(request: Request, participant_id: str) -> Response[Any]:
+async def adjust_participant(request: Request, participant_id: FromPath[str]) -> JsonAnswer:
     """Correct what somebody can spend. With an Idempotency-Key it can be sent again safely."""
     wanted = path_uuid(participant_id)
     order = await read_body(request, AdjustmentOrder)

@@ -4,10 +4,11 @@ import hashlib
 import hmac
 import secrets
 from datetime import datetime
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from service.database import Database
 from service.errors import UnavailableError
+from service.ids import uuid4
 from service.ledger.books import make_book
 
 _SALT_BYTES = 16
@@ -53,11 +54,11 @@ async def resolve_participant(
     """
     key = subject_key(secret_key, issuer, subject)
     for _ in range(_ROUNDS):
-        found = await database.pool.fetchval(_FIND, key)
+        found: UUID | None = await database.pool.fetchval(_FIND, key)
         if found is None:
             found = await _make(database, key, now)
         if found is not None:
-            return UUID(int=found.int)
+            return found
     raise UnavailableError("This participant is being erased; send the request again.")
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import msgspec
-from litestar import Response, get, post
+from litestar import get, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from msgspec import Meta, Struct, field
@@ -34,6 +34,7 @@ from service.planting.queries import (
 )
 from service.planting.trees import Status
 from service.wire import (
+    JsonAnswer,
     Listing,
     NoFields,
     Request,
@@ -211,7 +212,7 @@ async def get_one_project(request: Request, project_id: FromPath[str]) -> Funded
         problems=("not-found", "insufficient-energy", "sold-out", "season-closed"),
     ),
 )
-async def make_pledge(request: Request) -> Response[Any]:
+async def make_pledge(request: Request) -> JsonAnswer:
     """Promise available energy to a project, for one or more trees."""
     body = await read_body(request, PledgeBody)
     key = idempotency_key(request, await request.body(), required=True)
@@ -267,7 +268,7 @@ async def get_my_pledge(request: Request, pledge_id: FromPath[str]) -> PledgeAns
         problems=("pledge-not-cancellable",),
     ),
 )
-async def cancel_my_pledge(request: Request, pledge_id: FromPath[str]) -> Response[Any]:
+async def cancel_my_pledge(request: Request, pledge_id: FromPath[str]) -> JsonAnswer:
     """Take a pledge back, as long as none of its trees has a plot."""
     wanted = path_uuid(pledge_id)
     await read_body(request, NoFields)
