@@ -12,6 +12,7 @@ from litestar.datastructures import State
 from litestar.handlers import HTTPRouteHandler
 
 from service.actions.routes import routes as action_routes
+from service.actions.routes_operator import routes as action_operator_routes
 from service.actions.writer import Writer
 from service.auth import Authenticator, Trust
 from service.clock import Clock
@@ -30,6 +31,8 @@ from service.listen import listening
 from service.operations.routes import routes as operation_routes
 from service.participants.identities import resolve_participant
 from service.participants.routes import routes as participant_routes
+from service.participants.routes_operator import routes as participant_operator_routes
+from service.participants.routes_privacy import routes as privacy_routes
 from service.parts import Parts
 from service.planting.routes import routes as planting_routes
 from service.planting.routes_operator import routes as planting_operator_routes
@@ -43,11 +46,14 @@ from service.wire import Request
 
 ROUTES: tuple[HTTPRouteHandler, ...] = (
     *action_routes,
+    *action_operator_routes,
     *energy_routes,
     *leaderboard_routes,
     *ledger_routes,
     *operation_routes,
     *participant_routes,
+    *participant_operator_routes,
+    *privacy_routes,
     *planting_routes,
     *planting_operator_routes,
     *program_routes,

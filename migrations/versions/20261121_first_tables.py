@@ -219,6 +219,20 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_development_clock")),
     )
     op.create_table(
+        "erasures",
+        sa.Column("participant_id", sa.Uuid(), nullable=False),
+        sa.Column("erased_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
+        sa.PrimaryKeyConstraint("participant_id", name=op.f("pk_erasures")),
+    )
+    op.create_index(
+        op.f("ix_erasures_erased_at"),
+        "erasures",
+        ["erased_at"],
+        unique=False,
+        postgresql_where="finished_at IS NULL",
+    )
+    op.create_table(
         "idempotency_keys",
         sa.Column("participant_id", sa.Uuid(), nullable=False),
         sa.Column("route", sa.Text(), nullable=False),
@@ -642,6 +656,12 @@ def downgrade() -> None:
     op.drop_table("identities")
     op.drop_index(op.f("ix_idempotency_keys_created_at"), table_name="idempotency_keys")
     op.drop_table("idempotency_keys")
+    op.drop_index(
+        op.f("ix_erasures_erased_at"),
+        table_name="erasures",
+        postgresql_where="finished_at IS NULL",
+    )
+    op.drop_table("erasures")
     op.drop_table("development_clock")
     op.drop_index(op.f("ix_counters_ends_on"), table_name="counters")
     op.drop_table("counters")

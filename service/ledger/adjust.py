@@ -49,7 +49,7 @@ async def adjust(
         connection,
         now=now,
         actor=operator.subject,
-        act="participants.adjust",
+        act="participant.adjust",
         object_id=str(participant_id),
         detail={
             "adjustment": str(adjustment.id),

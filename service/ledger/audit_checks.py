@@ -193,7 +193,9 @@ SELECT participant_id, concat_ws(' ', 'counter', counter, period, nullif(by_key,
     format('%s times, %s g', coalesce(u.n, 0), coalesce(u.grams, 0)),
     format('%s times, %s g', coalesce(k.n, 0), coalesce(k.grams, 0))
 FROM used u FULL JOIN kept k USING (participant_id, counter, period, by_key)
-WHERE (coalesce(u.n, 0), coalesce(u.grams, 0)) <> (coalesce(k.n, 0), coalesce(k.grams, 0))
+JOIN books b USING (participant_id)
+WHERE NOT b.closed
+    AND (coalesce(u.n, 0), coalesce(u.grams, 0)) <> (coalesce(k.n, 0), coalesce(k.grams, 0))
     AND (k.n IS NOT NULL OR CASE
         WHEN period = 'ever' THEN true
         WHEN period LIKE '%W%' THEN to_date(period, 'IYYY-"W"IW') + 6 >= $2::date - 120
@@ -257,21 +259,25 @@ WHERE a.participant_id = ANY($1::uuid[]) AND a.kind = 'action' AND a.claim_key I
     AND (r.id IS NULL) <> (c.claim_key IS NOT NULL)"""
 
 _PEOPLE = """
-SELECT b.participant_id, o.what, o.expected, o.found
+SELECT b.participant_id, o.what, CASE WHEN o.expected THEN 'there' ELSE 'erased' END,
+    CASE WHEN o.found THEN 'there' ELSE 'missing' END
 FROM books b
-CROSS JOIN LATERAL (
-    SELECT EXISTS (SELECT FROM identities i WHERE i.participant_id = b.participant_id) AS known,
-        EXISTS (SELECT FROM participants p WHERE p.participant_id = b.participant_id) AS named,
-        EXISTS (SELECT FROM actions a WHERE a.participant_id = b.participant_id
-            AND b.closed AND a.attributes IS NOT NULL) AS told) AS has
 CROSS JOIN LATERAL (VALUES
-    ('identity', NOT b.closed, has.known), ('name', NOT b.closed, has.named),
+    ('identity', NOT b.closed,
+        EXISTS (SELECT FROM identities i WHERE i.participant_id = b.participant_id)),
+    ('name', NOT b.closed,
+        EXISTS (SELECT FROM participants p WHERE p.participant_id = b.participant_id)),
     ('salt', NOT b.closed, b.salt IS NOT NULL),
-    ('attributes of actions', CASE WHEN b.closed THEN false ELSE has.told END, has.told)
-    ) AS p (what, expected, found)
-CROSS JOIN LATERAL (SELECT p.what, CASE WHEN p.expected THEN 'there' ELSE 'erased' END,
-    CASE WHEN p.found THEN 'there' ELSE 'missing' END) AS o (what, expected, found)
-WHERE b.participant_id = ANY($1::uuid[]) AND p.expected <> p.found"""
+    ('note of the erasure', b.closed,
+        EXISTS (SELECT FROM erasures e WHERE e.participant_id = b.participant_id)),
+    ('attributes of actions', false, b.closed AND EXISTS (SELECT FROM actions a
+        WHERE a.participant_id = b.participant_id AND a.attributes IS NOT NULL)),
+    ('counters of limits', false, b.closed AND EXISTS (SELECT FROM counters c
+        WHERE c.participant_id = b.participant_id)),
+    ('dedication of a pledge', false, b.closed AND EXISTS (SELECT FROM pledges l
+        WHERE l.participant_id = b.participant_id AND l.dedication IS NOT NULL))
+    ) AS o (what, expected, found)
+WHERE b.participant_id = ANY($1::uuid[]) AND o.expected <> o.found"""
 
 _PAIRS = """
 SELECT t.participant_id, 'counterpart of transfer ' || t.seq,

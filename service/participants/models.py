@@ -45,3 +45,18 @@ class Participant(Base):
         ),
         Index(None, "display_name"),
     )
+
+
+class Erasure(Base):
+    """Who asked to be forgotten, so that a restored database can forget them again.
+
+    `finished_at` is null while attributes of the person's actions are still to be erased.
+    """
+
+    __tablename__ = "erasures"
+
+    participant_id: Mapped[UUID] = mapped_column(primary_key=True)
+    erased_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    finished_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+
+    __table_args__ = (Index(None, "erased_at", postgresql_where="finished_at IS NULL"),)

@@ -41,24 +41,27 @@ async def find_profile(session: AsyncSession, participant_id: UUID) -> Profile |
         region=person.region,
         visibility=person.visibility,
         created_at=person.created_at,
-        balances=Balances(
-            ripening_g=book.ripening,
-            available_g=book.available,
-            pledged_g=book.pledged,
-            planted_g=book.planted,
-            expired_g=book.expired,
-            arrears_g=book.arrears,
-        ),
+        balances=stored_balances(book),
         earned_g=-book.issuance - int(adjusted_g),
         saved_g=book.saved_g,
         trees=book.trees,
     )
 
 
-_ID = bindparam("participant_id", type_=Participant.participant_id.type)
+def stored_balances(book: Book) -> Balances:
+    """The balances of a book as it stands in its table."""
+    return Balances(
+        ripening_g=book.ripening,
+        available_g=book.available,
+        pledged_g=book.pledged,
+        planted_g=book.planted,
+        expired_g=book.expired,
+        arrears_g=book.arrears,
+    )
+
 
 # What operators added less what they took back, in grams.
-_ADJUSTED = (
+ADJUSTED = (
     select(
         func.coalesce(
             func.sum(
@@ -70,12 +73,16 @@ _ADJUSTED = (
             0,
         )
     )
-    .where(Transfer.participant_id == _ID, Transfer.cause == "adjust")
+    .where(Transfer.participant_id == Book.participant_id, Transfer.cause == "adjust")
+    .correlate(Book)
     .scalar_subquery()
 )
 
 _PROFILE = (
-    select(Participant, Book, _ADJUSTED)
+    select(Participant, Book, ADJUSTED)
     .join(Book, Book.participant_id == Participant.participant_id)
-    .where(Participant.participant_id == _ID)
+    .where(
+        Participant.participant_id
+        == bindparam("participant_id", type_=Participant.participant_id.type)
+    )
 )

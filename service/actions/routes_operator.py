@@ -1,0 +1,93 @@
+"""Actions over HTTP, the operators' side: take one back."""
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from litestar import post
+from litestar.handlers import HTTPRouteHandler
+from msgspec import Meta, Struct
+
+from service.actions.reverse import Reversal, reverse_by_operator
+from service.auth import caller
+from service.ledger.accounts import Account
+from service.parts import parts
+from service.wire import Request, opens, path_uuid, read_body
+
+
+class ReversalOrder(Struct, frozen=True, forbid_unknown_fields=True):
+    """Why the action is taken back. With `participant_id` it is found at once, however many."""
+
+    reason: Annotated[str, Meta(min_length=1, max_length=500)]
+    participant_id: UUID | None = None
+
+
+class TakenBack(Struct, frozen=True):
+    """Where the grams were found; what stands in arrears is repaid from the next collect."""
+
+    ripening_g: int
+    expired_g: int
+    available_g: int
+    arrears_g: int
+
+
+class ReversalAnswer(Struct, frozen=True):
+    """A reversal; what it gives is not above 0."""
+
+    id: UUID
+    action_id: UUID
+    participant_id: UUID
+    at: datetime
+    reason: str
+    energy_g: int
+    saved_g: int
+    taken: TakenBack
+
+
+@post(
+    "/v1/operator/actions/{action_id:str}/reverse",
+    status_code=200,
+    operation_id="reverseAction",
+    **opens(
+        "operator:ledger:adjust",
+        body=ReversalOrder,
+        problems=("already-reversed", "conflict"),
+    ),
+)
+async def reverse_one(request: Request, action_id: str) -> ReversalAnswer:
+    """Take an action's award back by opposite transfers, and free its limits and its claim."""
+    wanted = path_uuid(action_id)
+    order = await read_body(request, ReversalOrder)
+    shared = parts(request)
+    reversal = await reverse_by_operator(
+        shared.database,
+        wanted,
+        order.participant_id,
+        reason=order.reason,
+        operator=caller(request),
+        now=shared.clock.now(),
+        local_date=shared.rulebooks.active.program.local_date,
+        lanes=shared.settings.lanes,
+    )
+    return _answer(reversal, order.reason)
+
+
+def _answer(reversal: Reversal, reason: str) -> ReversalAnswer:
+    return ReversalAnswer(
+        reversal.id,
+        reversal.action_id,
+        reversal.participant_id,
+        reversal.at,
+        reason,
+        reversal.energy_g,
+        reversal.saved_g,
+        TakenBack(
+            ripening_g=reversal.taken.get(Account.RIPENING, 0),
+            expired_g=reversal.taken.get(Account.EXPIRED, 0),
+            available_g=reversal.taken.get(Account.AVAILABLE, 0),
+            arrears_g=reversal.taken.get(Account.ARREARS, 0),
+        ),
+    )
+
+
+routes: list[HTTPRouteHandler] = [reverse_one]

@@ -1,0 +1,98 @@
+"""Erasure: a person is forgotten, the ledger keeps a nameless book.
+
+The book closes first, under its lock: whatever waits for it finds it closed. Energy that is still
+in it stays there, and its bubbles expire as everybody's. Transfers, awards and claims stay too:
+they name a random id that leads nowhere any more.
+"""
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from uuid import UUID
+
+from service.database import Connection, Database, Write, write_all
+from service.ledger.books import lock_book
+
+ATTRIBUTES_MAX = 2_000
+
+
+async def erase_participant(
+    database: Database,
+    participant_id: UUID,
+    *,
+    now: datetime,
+    forget: Callable[[datetime], Write],
+    tell: Callable[[Connection], Awaitable[None]],
+) -> bool:
+    """Forget this person; False when that was done before. Works for suspended people.
+
+    `forget` makes the write that takes them off the boards, given the time of booking; `tell` lets
+    the processes drop what they know of their tokens. Raises BookMissingError.
+    """
+    async with database.transaction() as connection:
+        book = await lock_book(connection, participant_id)
+        if book.closed:
+            return False
+        at = book.tick(now)
+        writes = [Write(text, (participant_id,)) for text in _FORGET]
+        writes += [
+            Write(_CLOSE, (participant_id, at)),
+            Write(_NOTE, (participant_id, at)),
+            forget(at),
+        ]
+        await write_all(connection, writes)
+        await tell(connection)
+        is_finished = await _erase_attributes(connection, participant_id, now)
+    while not is_finished:
+        async with database.transaction() as connection:
+            is_finished = await _erase_attributes(connection, participant_id, now)
+    return True
+
+
+async def finish_erasures(database: Database, now: datetime) -> int:
+    """Erase attributes that a crash left behind; how many people were finished."""
+    finished = 0
+    while True:
+        async with database.transaction() as connection:
+            participant_id = await connection.fetchval(_UNFINISHED)
+            if participant_id is None:
+                return finished
+            finished += await _erase_attributes(connection, participant_id, now)
+
+
+async def _erase_attributes(connection: Connection, participant_id: UUID, now: datetime) -> bool:
+    """Set the next attributes to null; True when none are left. The book is closed already."""
+    status = await connection.execute(_ATTRIBUTES, participant_id, ATTRIBUTES_MAX)
+    if int(status.rpartition(" ")[2]) == ATTRIBUTES_MAX:
+        return False
+    await connection.execute(_FINISH, participant_id, now)
+    return True
+
+
+_FORGET = (
+    "DELETE FROM identities WHERE participant_id = $1",
+    "DELETE FROM participants WHERE participant_id = $1",
+    "DELETE FROM idempotency_keys WHERE participant_id = $1",
+    # What a limit counted by may be an attribute's value.
+    "DELETE FROM counters WHERE participant_id = $1",
+    "UPDATE pledges SET dedication = NULL WHERE participant_id = $1 AND dedication IS NOT NULL",
+)
+
+_CLOSE = """
+UPDATE books SET closed = true, salt = NULL, last_at = $2,
+    active_days = 0, active_anchor = NULL, active_before = 0
+WHERE participant_id = $1"""
+
+_NOTE = """
+INSERT INTO erasures (participant_id, erased_at) VALUES ($1, $2) ON CONFLICT DO NOTHING"""
+
+_UNFINISHED = """
+SELECT participant_id FROM erasures WHERE finished_at IS NULL
+ORDER BY erased_at LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED"""
+
+# The append-only trigger lets through exactly this change.
+_ATTRIBUTES = """
+UPDATE actions SET attributes = NULL
+WHERE participant_id = $1 AND id IN (
+    SELECT id FROM actions WHERE participant_id = $1 AND attributes IS NOT NULL LIMIT $2)"""
+
+_FINISH = "UPDATE erasures SET finished_at = $2 WHERE participant_id = $1"

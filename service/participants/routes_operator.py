@@ -1,0 +1,159 @@
+"""Participants over HTTP, the operators' side: find, look, suspend, resume."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+from uuid import UUID
+
+from litestar import get, post
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
+from msgspec import Meta, Struct
+
+from service.auth import caller
+from service.errors import FieldError, InvalidRequestError
+from service.ledger.balances import Balances
+from service.pages import Page, decode_cursor, encode_cursor
+from service.participants.operate import (
+    ParticipantView,
+    get_view,
+    list_by_subject,
+    list_views,
+    set_suspended,
+)
+from service.participants.routes import Totals
+from service.parts import parts
+from service.wire import Listing, Request, opens, path_uuid, read_body, read_query
+
+
+class ParticipantSearch(Page, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Whom to find: by the token's subject, or by the name they show; nothing: all."""
+
+    subject: Annotated[str, Meta(min_length=1, max_length=255)] | None = None
+    alias: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
+
+
+class ParticipantAnswer(Struct, frozen=True):
+    """A participant; who was erased has a book and no name."""
+
+    participant_id: UUID
+    state: Literal["active", "suspended", "erased"]
+    display_name: str | None
+    region: str | None
+    visibility: str | None
+    created_at: datetime | None
+    balances: Balances
+    totals: Totals
+
+
+class SuspensionOrder(Struct, frozen=True, forbid_unknown_fields=True):
+    """Why, for the log."""
+
+    reason: Annotated[str, Meta(min_length=1, max_length=500)] | None = None
+
+
+@get(
+    "/v1/operator/participants",
+    operation_id="findParticipants",
+    **opens("operator:participants:read", query=ParticipantSearch),
+)
+async def find_participants(request: Request) -> Listing[ParticipantAnswer]:
+    """Find participants by a token's subject (of every trusted issuer) or by display name."""
+    search = read_query(request, ParticipantSearch)
+    shared = parts(request)
+    secret = shared.settings.secret_key
+    if search.subject is not None and (search.alias is not None or search.cursor is not None):
+        name = "cursor" if search.alias is None else "alias"
+        fault = FieldError(f"#/query/{name}", "cannot be combined with subject")
+        raise InvalidRequestError(f"/query/{name} cannot go with subject.", errors=(fault,))
+    async with shared.database.sessions() as session:
+        if search.subject is not None:
+            issuers = shared.authenticator.issuers("participant")
+            found = await list_by_subject(session, secret, issuers, search.subject)
+            return Listing([_answer(view) for view in found])
+        kind = f"participants:{search.alias}"
+        after = decode_cursor(secret, kind, search.cursor, tuple[UUID]) if search.cursor else None
+        views = await list_views(
+            session,
+            alias=search.alias,
+            after=after[0] if after else None,
+            limit=search.limit + 1,
+        )
+    items = [_answer(view) for view in views[: search.limit]]
+    more = len(views) > search.limit
+    return Listing(
+        items, encode_cursor(secret, kind, (items[-1].participant_id,)) if more else None
+    )
+
+
+@get(
+    "/v1/operator/participants/{participant_id:str}",
+    operation_id="getParticipant",
+    **opens("operator:participants:read"),
+)
+async def get_participant(request: Request, participant_id: FromPath[str]) -> ParticipantAnswer:
+    """One participant, also one who was erased."""
+    wanted = path_uuid(participant_id)
+    async with parts(request).database.sessions() as session:
+        return _answer(await get_view(session, wanted))
+
+
+@post(
+    "/v1/operator/participants/{participant_id:str}/suspend",
+    status_code=200,
+    operation_id="suspendParticipant",
+    **opens("operator:participants:write", body=SuspensionOrder, problems=("conflict",)),
+)
+async def suspend_participant(request: Request, participant_id: FromPath[str]) -> ParticipantAnswer:
+    """Let nothing move in somebody's book, until they are resumed; reading goes on."""
+    return await _set_suspended(request, participant_id, suspended=True)
+
+
+@post(
+    "/v1/operator/participants/{participant_id:str}/resume",
+    status_code=200,
+    operation_id="resumeParticipant",
+    **opens("operator:participants:write", body=SuspensionOrder, problems=("conflict",)),
+)
+async def resume_participant(request: Request, participant_id: FromPath[str]) -> ParticipantAnswer:
+    """End a suspension."""
+    return await _set_suspended(request, participant_id, suspended=False)
+
+
+async def _set_suspended(
+    request: Request, participant_id: str, *, suspended: bool
+) -> ParticipantAnswer:
+    wanted = path_uuid(participant_id)
+    has_body = bool(await request.body())
+    order = await read_body(request, SuspensionOrder) if has_body else SuspensionOrder()
+    shared = parts(request)
+    await set_suspended(
+        shared.database,
+        wanted,
+        suspended,
+        reason=order.reason,
+        operator=caller(request),
+        now=shared.clock.now(),
+    )
+    async with shared.database.sessions() as session:
+        return _answer(await get_view(session, wanted))
+
+
+def _answer(view: ParticipantView) -> ParticipantAnswer:
+    return ParticipantAnswer(
+        participant_id=view.participant_id,
+        state=view.state,
+        display_name=view.display_name,
+        region=view.region,
+        visibility=view.visibility,
+        created_at=view.created_at,
+        balances=view.balances,
+        totals=Totals(view.earned_g, view.saved_g, view.trees),
+    )
+
+
+routes: list[HTTPRouteHandler] = [
+    find_participants,
+    get_participant,
+    suspend_participant,
+    resume_participant,
+]
