@@ -91,9 +91,10 @@ class Settings(Struct, frozen=True, kw_only=True):
             ge=1,
             le=256,
             description="Lanes of the writer and of the outbox: people are divided over them by a"
-            " hash. All processes of one installation must have the same number.",
+            " hash. One PostgreSQL is fastest with one a process: batches are largest then."
+            " All processes of one installation must have the same number.",
         ),
-    ] = 2
+    ] = 1
     batch_max: Annotated[
         int, Meta(ge=1, le=2_000, description="Most actions in one transaction of the writer.")
     ] = 500
