@@ -75,7 +75,10 @@ class Operation:
         if self.access.answer is not None:
             return self.access.answer
         hint = get_type_hints(self.handler.fn, include_extras=True)["return"]
-        hint = get_args(hint)[0] if get_origin(hint) is litestar.Response else hint
+        if get_origin(hint) is litestar.Response:
+            hint = get_args(hint)[0]
+        elif isinstance(hint, type) and issubclass(hint, litestar.Response):
+            hint = dict
         return None if hint is NoneType else hint
 
     @property
