@@ -15,7 +15,7 @@ from service.errors import NotFoundError, UnavailableError
 
 BOOKS_MAX = 200
 TREES_MAX = 1_000
-CHUNKS_MAX = 20
+CHUNKS_MAX = 50
 
 TreeKey = tuple[UUID, str]
 
@@ -51,7 +51,7 @@ async def run_chunks(
 ) -> tuple[list[str], bool]:
     """Run the chunk, each time in a transaction of its own, until it finds nothing to do (None).
 
-    Gives the numbers of the trees that it moved, and whether it came to that end: after 20 chunks
+    Gives the numbers of the trees that it moved, and whether it came to that end: after 50 chunks
     the call answers as it is. Raises PeopleBusyError.
     """
     moved: list[str] = []

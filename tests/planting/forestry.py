@@ -122,10 +122,13 @@ async def statuses(database, plot_or_project_id):
     return {row["status"]: row["n"] for row in rows}
 
 
-async def assert_all_balances(database):
-    """The ledger is clean, and stock, books, steps and boards say what the trees say."""
-    report = await audit(database, mode="full", now=START)
-    assert report.is_clean, report.differences
+async def assert_all_balances(database, people=(None,)):
+    """The ledger is clean (all of it, or these people's), and stock, books, steps and boards say
+    what the trees say.
+    """
+    for person in people:
+        report = await audit(database, mode="full", now=START, participant_id=person)
+        assert report.is_clean, report.differences
     for what, query in _MUST_BE_EMPTY.items():
         wrong = await database.pool.fetch(query)
         assert not wrong, (what, [dict(row) for row in wrong[:5]])

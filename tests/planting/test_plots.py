@@ -180,22 +180,3 @@ async def test_an_unknown_plot_is_not_found(database):
         await allocate(database, uuid7(START), 1)
     with pytest.raises(NotFoundError):
         await advance(database, uuid7(START), Status.PLANTED)
-
-
-async def test_trees_of_an_erased_person_are_planted_all_the_same(database, project, plot):
-    person = await make_person(database, 100)
-    await pledge(database, person, project)
-    await erase(database, person)
-    await allocate(database, plot, 1)
-    await advance(database, plot, Status.PLANTED)
-    assert (await balances(database, person))["planted"] == 100
-    await assert_all_balances(database)
-
-
-async def erase(database, person):
-    for statement in (
-        "DELETE FROM identities WHERE participant_id = $1",
-        "DELETE FROM participants WHERE participant_id = $1",
-        "UPDATE books SET closed = true, salt = NULL WHERE participant_id = $1",
-    ):
-        await database.pool.execute(statement, person)

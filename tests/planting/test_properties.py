@@ -198,4 +198,4 @@ async def test_random_histories_are_exact(database, steps):
     assert {row["number"]: row["status"] for row in rows} == {
         number: tree.status for number, tree in world.model.trees.items()
     }
-    await assert_all_balances(database)
+    await assert_all_balances(database, people)

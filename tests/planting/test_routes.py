@@ -158,6 +158,22 @@ async def test_lost_and_replaced_trees_show_it(operator, alice, project, plot):
     assert (await balances_of(alice))["planted_g"] == 100
 
 
+async def test_the_trees_of_an_erased_person_are_planted_all_the_same(
+    operator, alice, database, project, plot
+):
+    order = {"project_id": project, "trees": 1, "dedication": "For Grandmother Li"}
+    pledge = (await alice.post("/v1/me/pledges", order, KEY(1))).json()
+    erased = await alice.client.delete("/v1/me", headers=alice.headers)
+    assert erased.status_code == 204
+    assert (await alice.get("/v1/me/pledges")).json()["items"] == []
+    for step, body in (("allocate", {"trees": 1}), ("planted", {"evidence": []})):
+        answer = await operator.post(f"/v1/operator/plots/{plot}/{step}", body)
+        assert answer.status_code == 200
+    number = pledge["certificates"][0]["number"]
+    assert (await alice.client.get(f"/v1/trees/{number}")).json()["status"] == "planted"
+    await assert_all_balances(database)
+
+
 async def test_a_pledge_needs_a_key_and_the_same_key_pledges_once(alice, project):
     order = {"project_id": project, "trees": 1}
     missing = await alice.post("/v1/me/pledges", order)
