@@ -95,21 +95,21 @@ class Town:
             wait=True,
         )
         action = outcomes[report].action
-        self._log(person, "saved", action.saved_g, self.regions[person])
-        self.ripening[person].append((action, self.regions[person]))
+        self._log(person, "saved", action.saved_g, action.region, at=action.recorded_at)
+        self.ripening[person].append(action)
         return action
 
     async def collect(self, person):
         async with self.database.transaction() as connection:
             collected = await collect_ripe_bubbles(connection, person, **self._at(person))
-        now, left_g, still = self.clock.now(), collected.collected_g, []
-        for action, region in self.ripening[person]:
-            if not action.energy_g or action.expires_at <= now:
+        at, left_g, still = collected.book.last_at, collected.collected_g, []
+        for action in self.ripening[person]:
+            if not action.energy_g or action.expires_at <= at:
                 continue
-            if action.ripens_at > now:
-                still.append((action, region))
+            if action.ripens_at > at:
+                still.append(action)
                 continue
-            self._log(person, "energy", action.energy_g, region)
+            self._log(person, "energy", action.energy_g, action.region, at=at)
             left_g -= action.energy_g
         self.ripening[person] = still
         assert left_g == 0, "the log knows what was collected"
@@ -126,9 +126,7 @@ class Town:
                 reporter="operator",
                 **self._at(person),
             )
-        self.ripening[person] = [
-            entry for entry in self.ripening[person] if entry[0].id != action.id
-        ]
+        self.ripening[person] = [entry for entry in self.ripening[person] if entry.id != action.id]
         self._log(person, "saved", reversal.saved_g, action.region)
 
     async def pledge(self, person, trees=1):
@@ -180,9 +178,10 @@ class Town:
             "lane": self.lane(person),
         }
 
-    def _log(self, person, name, change, region):
+    def _log(self, person, name, change, region, *, at=None):
         if change:
-            self.bookings.append((person, name, self.today(), region, change))
+            day = self.rulebook.program.local_date(at or self.clock.now())
+            self.bookings.append((person, name, day, region, change))
 
 
 async def held(shared, today):
