@@ -1,0 +1,204 @@
+"""The description of the interface says what the code does, and stands in the repository."""
+
+import json
+import re
+from collections import Counter
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from litestar.routes import HTTPRoute
+from openapi_spec_validator import validate
+
+from service.app import create_app
+from service.errors import PROBLEMS
+from service.operations.commands import generated
+from service.operations.openapi import openapi_document, operations
+from service.settings import Settings
+from tests.people import served, settings_for
+
+FOLDER = Path(__file__).parent.parent / "openapi"
+
+# What the contract answers with 201; everything else that succeeds with a body answers 200.
+CREATING = {
+    "POST /v1/me/actions",
+    "POST /v1/me/pledges",
+    "POST /v1/operator/participants/{participant_id}/adjustments",
+    "POST /v1/operator/projects",
+    "POST /v1/operator/projects/{project_id}/plots",
+}
+
+
+@pytest.fixture(scope="module")
+def app():
+    return create_app(Settings())
+
+
+@pytest.fixture(scope="module")
+def document(app):
+    return openapi_document(app)
+
+
+@pytest.fixture(scope="module")
+async def client(servers, database_url, tmp_path_factory):
+    home = tmp_path_factory.mktemp("home")
+    async with served(settings_for(servers, database_url, home)) as made:
+        yield made
+
+
+def operations_of(document):
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            yield f"{method.upper()} {path}", operation
+
+
+@pytest.mark.parametrize("name", ["openapi.json", "rules.schema.json"])
+def test_what_is_generated_stands_in_the_repository(name):
+    assert (FOLDER / name).read_bytes() == generated()[name], "run `make openapi`"
+
+
+def test_the_document_is_valid(document):
+    validate(document)
+
+
+def test_every_route_is_described(app, document):
+    described = {name for name, _ in operations_of(document)}
+    offered = {
+        f"{method} {route.path_format}"
+        for route in app.routes
+        if isinstance(route, HTTPRoute)
+        for method in route.methods
+        if method != "OPTIONS"
+    }
+    assert offered - described == {"GET /schema/page.js", "GET /schema/page.css"}
+    assert described <= offered
+
+
+def test_operations_have_names_of_their_own(document):
+    names = Counter(operation["operationId"] for _, operation in operations_of(document))
+    assert [name for name, count in names.items() if count > 1] == []
+    assert [name for name in names if not re.fullmatch(r"[a-z]+([A-Z][a-z]*)*", name)] == []
+
+
+def test_operations_say_what_they_do(document):
+    assert [name for name, operation in operations_of(document) if not operation["summary"]] == []
+
+
+def test_only_what_creates_answers_201(document):
+    creating = {name for name, told in operations_of(document) if "201" in told["responses"]}
+    assert creating == CREATING
+
+
+def test_all_but_public_operations_ask_for_a_token(app, document):
+    for operation in operations(app):
+        security = document["paths"][operation.path][operation.method]["security"]
+        if operation.access.role == "public":
+            assert security == []
+        else:
+            scopes = [operation.access.scope] if operation.access.scope else []
+            assert security == [{f"{operation.access.role}Token": scopes}]
+
+
+def test_errors_are_problem_documents(document):
+    for name, operation in operations_of(document):
+        for status, response in operation["responses"].items():
+            if int(status) >= 400:
+                assert list(response["content"]) == ["application/problem+json"], name
+        assert "500" in operation["responses"], name
+
+
+def schemas_of_requests(document):
+    """Every schema that a request is held against, with the place where it stands."""
+    waiting = []
+    for name, operation in operations_of(document):
+        if "requestBody" in operation:
+            content = operation["requestBody"]["content"]
+            waiting.append((name, content["application/json"]["schema"]))
+        waiting += [
+            (f"{name} {parameter['name']}", parameter["schema"])
+            for parameter in operation.get("parameters", ())
+            if parameter["in"] == "query"
+        ]
+    seen = set()
+    while waiting:
+        place, schema = waiting.pop()
+        if "$ref" in schema:
+            if schema["$ref"] in seen:
+                continue
+            seen.add(schema["$ref"])
+            name = schema["$ref"].rpartition("/")[2]
+            schema, place = document["components"]["schemas"][name], name
+        yield place, schema
+        waiting += [
+            (f"{place}.{key}", inner) for key, inner in schema.get("properties", {}).items()
+        ]
+        waiting += [(place, inner) for inner in schema.get("anyOf", ())]
+        for key in ("items", "additionalProperties"):
+            if isinstance(schema.get(key), dict):
+                waiting.append((f"{place}.{key}", schema[key]))
+
+
+def test_requests_refuse_unknown_fields_and_have_bounds(document):
+    unbounded = []
+    for place, schema in schemas_of_requests(document):
+        kind = schema.get("type")
+        if kind == "object" and "properties" in schema:
+            assert schema.get("additionalProperties") is False, place
+        is_bounded = {
+            "string": not {"maxLength", "enum", "format", "pattern"}.isdisjoint(schema),
+            "integer": "maximum" in schema and "minimum" in schema,
+            "array": "maxItems" in schema,
+        }.get(kind, True)
+        # Values of attributes have the bounds of their action type.
+        if not is_bounded and not place.endswith("attributes.additionalProperties"):
+            unbounded.append(place)
+    assert unbounded == []
+
+
+def test_every_code_of_a_problem_is_known():
+    for code, (status, title) in PROBLEMS.items():
+        assert re.fullmatch(r"[a-z]+(-[a-z0-9]+)*", code)
+        assert 400 <= status <= 599
+        assert title
+
+
+async def test_the_served_document_is_the_generated_one(client):
+    for path in ("/schema", "/schema/openapi.json"):
+        answer = await client.get(path)
+        assert answer.headers["content-type"] == "application/json"
+        assert answer.content == generated()["openapi.json"]
+
+
+class Loaded(HTMLParser):
+    """What a browser would fetch for a page."""
+
+    def __init__(self):
+        super().__init__()
+        self.addresses, self.inline = [], []
+
+    def handle_starttag(self, tag, attrs):
+        found = dict(attrs)
+        if tag == "script" and "src" not in found:
+            self.inline.append(tag)
+        if tag in {"script", "img", "iframe"}:
+            self.addresses.append(found.get("src"))
+        if tag == "link":
+            self.addresses.append(found["href"])
+        if tag == "style":
+            self.inline.append(tag)
+
+
+async def test_the_page_works_without_any_other_server(client):
+    answer = await client.get("/schema", headers={"Accept": "text/html,*/*;q=0.8"})
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert "default-src 'self'" in answer.headers["content-security-policy"]
+    page = Loaded()
+    page.feed(answer.text)
+    assert page.inline == []
+    assert page.addresses == ["/schema/page.css", "/schema/page.js"]
+    for address in page.addresses:
+        asset = await client.get(address)
+        assert asset.status_code == 200
+        # No address of another machine in what is fetched, so nothing else will be.
+        assert "://" not in asset.text
+    assert json.loads((await client.get("/schema/openapi.json")).content)["openapi"] == "3.1.0"
