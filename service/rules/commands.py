@@ -58,8 +58,9 @@ def check(folder: Path, form: _Format, *, strict: bool) -> None:
 def test(folder: Path, form: _Format, *, strict: bool) -> None:
     """Check the rule files of FOLDER, then run the examples in them."""
     draft = check_folder(folder)
-    problems = [*draft.problems, *failed_examples(draft)]
-    failed = len(problems) - len(draft.problems)
+    differences = failed_examples(draft)
+    problems = [*draft.problems, *differences]
+    failed = len({(problem.file, problem.path) for problem in differences})
     count = len(draft.examples)
     summary = f"{count - failed} of {count} examples as expected" if draft.rulebook else ""
     _report(problems, form, summary)

@@ -107,8 +107,10 @@ class _Shower:
         if len(node.nodes) == 2 and node.value in _STRENGTH and node.kind == "call":
             return self._binary(node, in_grams=in_grams)
         inner = [self._show(child)[0] for child in node.nodes]
-        name = "not" if node.value == "!" else str(node.value)
-        return lambda values: f"{name}({', '.join(show(values) for show in inner)})", _ATOM
+        before, after = f"{'not' if node.value == '!' else node.value}(", ")"
+        if node.kind == "list":
+            before, after = "[", "]"
+        return lambda values: before + ", ".join(show(values) for show in inner) + after, _ATOM
 
     def _name(self, name: str) -> _Show:
         if name.startswith("factors."):

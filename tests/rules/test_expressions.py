@@ -336,7 +336,7 @@ def test_context_names_can_be_unknown_where_they_are_not_there():
     [
         ("distance_km > 130", [(13, "this is always false: distance_km lies between 0.1 and 120")]),
         ("130 >= distance_km", [(5, "this is always true: distance_km lies between 0.1 and 120")]),
-        ("distance_km < 0.5", [(13, "this is always false: distance_km lies between 0.1 and 120")]),
+        ("distance_km < 0.1", [(13, "this is always false: distance_km lies between 0.1 and 120")]),
         ("distance_km >= 0.1", [(13, "this is always true: distance_km lies between 0.1 and 120")]),
         ("distance_km <= 120", [(13, "this is always true: distance_km lies between 0.1 and 120")]),
         (
