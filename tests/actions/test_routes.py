@@ -146,7 +146,7 @@ async def test_a_box_is_paid_once_whoever_brings_it(client, alice, now):
     second = await bob.post("/v1/me/actions", box(now, code))
     assert first.status_code == 201
     assert (second.status_code, second.json()["reason"]) == (422, "already-claimed")
-    assert alice.participant_id not in second.text
+    assert str(alice.participant_id) not in second.text
 
 
 async def test_a_batch_judges_each_item_on_its_own(alice, now):
