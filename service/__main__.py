@@ -12,6 +12,7 @@ from service.embedded.children import EmbeddedError
 from service.leaderboards.commands import commands as leaderboard_commands
 from service.ledger.commands import commands as ledger_commands
 from service.operations.commands import commands as operation_commands
+from service.participants.commands import commands as participant_commands
 from service.replay.commands import commands as replay_commands
 from service.rules.commands import commands as rule_commands
 from service.settings import (
@@ -98,6 +99,7 @@ for _command in (
     *leaderboard_commands,
     *ledger_commands,
     *operation_commands,
+    *participant_commands,
     *replay_commands,
     *rule_commands,
     *story_commands,

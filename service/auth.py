@@ -155,10 +155,6 @@ class Authenticator:
             self._remember(header, credentials)
         return credentials
 
-    async def forget(self, participant_id: UUID, connection: Connection) -> None:
-        """Tell every process, at the commit of this transaction, that the person was erased."""
-        await connection.execute("SELECT pg_notify($1, $2)", FORGOTTEN_CHANNEL, participant_id.hex)
-
     def drop(self, participant_id: UUID) -> None:
         """Believe none of this person's tokens unseen: the next one looks the person up anew."""
         self._drops += 1
@@ -263,6 +259,11 @@ _UNREADABLE = (
     RecursionError,
     AttributeError,
 )
+
+
+async def tell_forgotten(connection: Connection, participant_id: UUID) -> None:
+    """Tell every process, at the commit of this transaction, that the person was erased."""
+    await connection.execute("SELECT pg_notify($1, $2)", FORGOTTEN_CHANNEL, participant_id.hex)
 
 
 def require_access(credentials: Credentials, *, role: str, scope: str) -> None:

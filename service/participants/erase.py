@@ -5,14 +5,16 @@ in it stays there, and its bubbles expire as everybody's. Transfers, awards and 
 they name a random id that leads nowhere any more.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from datetime import datetime
 from uuid import UUID
 
+from service.auth import tell_forgotten
 from service.database import Connection, Database, Write, write_all
 from service.ledger.books import lock_book
 
 ATTRIBUTES_MAX = 2_000
+_PAGE = 1_000
 
 
 async def erase_participant(
@@ -21,12 +23,11 @@ async def erase_participant(
     *,
     now: datetime,
     forget: Callable[[datetime], Write],
-    tell: Callable[[Connection], Awaitable[None]],
 ) -> bool:
     """Forget this person; False when that was done before. Works for suspended people.
 
-    `forget` makes the write that takes them off the boards, given the time of booking; `tell` lets
-    the processes drop what they know of their tokens. Raises BookMissingError.
+    `forget` makes the write that takes them off the boards, given the time of booking. Raises
+    BookMissingError.
     """
     async with database.transaction() as connection:
         book = await lock_book(connection, participant_id)
@@ -40,7 +41,7 @@ async def erase_participant(
             forget(at),
         ]
         await write_all(connection, writes)
-        await tell(connection)
+        await tell_forgotten(connection, participant_id)
         is_finished = await _erase_attributes(connection, participant_id, now)
     while not is_finished:
         async with database.transaction() as connection:
@@ -57,6 +58,18 @@ async def finish_erasures(database: Database, now: datetime) -> int:
             if participant_id is None:
                 return finished
             finished += await _erase_attributes(connection, participant_id, now)
+
+
+async def list_erasures(database: Database) -> AsyncIterator[tuple[UUID, datetime]]:
+    """Who was erased and when, read page by page in the order of ids."""
+    after = UUID(int=0)
+    while True:
+        rows = await database.pool.fetch(_ERASED, after, _PAGE)
+        for row in rows:
+            yield row[0], row[1]
+        if len(rows) < _PAGE:
+            return
+        after = rows[-1][0]
 
 
 async def _erase_attributes(connection: Connection, participant_id: UUID, now: datetime) -> bool:
@@ -84,6 +97,10 @@ WHERE participant_id = $1"""
 
 _NOTE = """
 INSERT INTO erasures (participant_id, erased_at) VALUES ($1, $2) ON CONFLICT DO NOTHING"""
+
+_ERASED = """
+SELECT participant_id, erased_at FROM erasures
+WHERE participant_id > $1 ORDER BY participant_id LIMIT $2"""
 
 _UNFINISHED = """
 SELECT participant_id FROM erasures WHERE finished_at IS NULL

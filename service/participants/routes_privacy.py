@@ -1,7 +1,6 @@
 """What is held about me, and being forgotten, over HTTP."""
 
 from datetime import datetime
-from functools import partial
 
 from litestar import delete, get
 from litestar.handlers import HTTPRouteHandler
@@ -44,7 +43,6 @@ async def erase_me(request: Request) -> None:
         participant_id,
         now=shared.clock.now(),
         forget=forget,
-        tell=partial(shared.authenticator.forget, participant_id),
     )
     # The word of it reaches this process in a moment; the next request may come before.
     shared.authenticator.drop(participant_id)

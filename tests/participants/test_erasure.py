@@ -1,0 +1,287 @@
+"""Erasure: the person is forgotten, the ledger keeps a nameless book that still adds up."""
+
+import asyncio
+import os
+import sys
+from datetime import UTC, datetime
+from functools import partial
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+from service.database import Write
+from service.ledger.audit import audit
+from service.ledger.books import lock_book
+from service.participants import erase
+from service.participants.erase import erase_participant, finish_erasures
+from tests.callers import advance, sign_in
+from tests.people import served, settings_for, token_of
+
+NOW = datetime(2026, 11, 21, tzinfo=UTC)
+
+
+async def rows_of(database, participant_id):
+    """How many rows of each table still name this person."""
+    tables = await database.pool.fetch(
+        "SELECT table_name FROM information_schema.columns"
+        " WHERE column_name = 'participant_id' AND table_schema = 'public'"
+    )
+    counts = {}
+    for (table,) in tables:
+        counts[table] = await database.pool.fetchval(
+            f"SELECT count(*) FROM {table} WHERE participant_id = $1", participant_id
+        )
+    return {table: n for table, n in counts.items() if n}
+
+
+async def is_clean(database, **options):
+    report = await audit(database, mode="full", now=datetime.now(UTC), **options)
+    return report.differences == []
+
+
+async def test_identity_and_attributes_go_and_the_book_stays(client, database, operator, alice):
+    project = await operator.post(
+        "/v1/operator/projects",
+        {
+            "name": "Hexi",
+            "species": "saxaul",
+            "place": "Gansu",
+            "country": "CN",
+            "price_g": 100,
+            "capacity": 5,
+            "partner": "trees for all",
+        },
+    )
+    await alice.patch("/v1/me", {"display_name": "Alice Liddell"})
+    first = await alice.walks()
+    await alice.walks(500)
+    await advance(client, days=2)
+    await alice.post(f"/v1/me/bubbles/{first['id']}/collect", key="collect-key-00001")
+    pledge = {"project_id": project.json()["id"], "trees": 1, "dedication": "for Dinah"}
+    pledged = await alice.post("/v1/me/pledges", pledge, key="pledge-key-000001")
+    assert pledged.status_code == 201, pledged.text
+    old_id = alice.participant_id
+
+    answer = await alice.delete("/v1/me")
+    assert (answer.status_code, answer.content) == (204, b"")
+
+    left = await rows_of(database, old_id)
+    assert set(left) == {
+        "actions", "books", "bubbles", "erasures", "outbox", "pledges", "transfers",
+        "tree_numbers", "tree_steps", "trees",
+    } - ({"outbox"} - set(left))  # fmt: skip
+    book = await database.pool.fetchrow("SELECT * FROM books WHERE participant_id = $1", old_id)
+    assert (book["closed"], book["salt"], book["available"], book["pledged"]) == (
+        True,
+        None,
+        60,
+        100,
+    )
+    told = await database.pool.fetchval(
+        "SELECT count(attributes) FROM actions WHERE participant_id = $1", old_id
+    )
+    assert told == 0
+    assert not await database.pool.fetchval(
+        "SELECT dedication FROM pledges WHERE participant_id = $1", old_id
+    )
+    assert await is_clean(database)
+
+    me = (await alice.get("/v1/me")).json()
+    assert me["participant_id"] != str(old_id)
+    assert me["display_name"] != "Alice Liddell"
+    assert set(me["balances"].values()) == {0}
+    found = await operator.get(f"/v1/operator/participants/{old_id}")
+    assert (found.json()["state"], found.json()["display_name"]) == ("erased", None)
+    statement = await operator.get(f"/v1/operator/participants/{old_id}/statement")
+    assert len(statement.json()["items"]) == 4
+
+
+async def test_operators_move_nothing_in_the_book_of_somebody_erased(client, operator, alice):
+    action = await alice.walks()
+    await alice.delete("/v1/me")
+    path = f"/v1/operator/participants/{alice.participant_id}"
+    for post, body in (
+        ("/adjustments", {"amount_g": 1, "reason": "x"}),
+        ("/suspend", None),
+        ("/resume", None),
+    ):
+        answer = await operator.post(path + post, body)
+        assert (answer.status_code, answer.json()["code"]) == (409, "conflict"), post
+    reversed_ = await operator.post(f"/v1/operator/actions/{action['id']}/reverse", {"reason": "x"})
+    assert (reversed_.status_code, reversed_.json()["code"]) == (409, "conflict")
+
+
+async def test_somebody_suspended_can_be_forgotten(operator, alice):
+    await operator.post(f"/v1/operator/participants/{alice.participant_id}/suspend")
+    assert (await alice.delete("/v1/me")).status_code == 204
+
+
+async def test_the_boards_are_told_to_forget(database, alice):
+    await alice.patch("/v1/me", {"region": "CN-ZJ"})
+    await alice.walks()
+    await alice.delete("/v1/me")
+    bodies = await database.pool.fetch(
+        "SELECT body FROM outbox WHERE participant_id = $1 ORDER BY id", alice.participant_id
+    )
+    forget = bodies[-1]["body"]["forget"]
+    assert forget == [[alice.participant_id.hex, ["CN-ZJ"]]]
+
+
+async def test_whatever_waits_for_the_book_finds_it_closed(database, client, alice):
+    """A request that came in before the erasure books nothing after it, and may be sent again."""
+    await alice.walks()
+    async with database.pool.acquire() as connection:
+        transaction = connection.transaction()
+        await transaction.start()
+        await lock_book(connection, alice.participant_id)
+        erasing = asyncio.create_task(alice.delete("/v1/me"))
+        await waiting(database, 1)
+        collecting = asyncio.create_task(alice.post("/v1/me/bubbles/collect"))
+        await waiting(database, 2)
+        await transaction.rollback()
+    assert (await erasing).status_code == 204
+    late = await collecting
+    assert late.status_code == 503, late.text
+    assert late.headers["Retry-After"] == "1"
+    assert (await alice.post("/v1/me/bubbles/collect")).json()["collected_g"] == 0
+    assert await is_clean(database)
+
+
+async def waiting(database, number):
+    """Wait until so many backends of this database wait for a lock."""
+    for _ in range(2_000):
+        found = await database.pool.fetchval(
+            "SELECT count(*) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        if found >= number:
+            return
+        await asyncio.sleep(0.005)
+    raise AssertionError("nobody waits")
+
+
+async def test_two_erasures_at_once_are_one(alice, database):
+    await alice.walks()
+    answers = await asyncio.gather(alice.delete("/v1/me"), alice.delete("/v1/me"))
+    assert {answer.status_code for answer in answers} <= {204, 503}
+    assert 204 in {answer.status_code for answer in answers}
+    assert await is_clean(database)
+
+
+async def test_another_process_learns_of_it(servers, settings, client, tmp_path):
+    """The token is known to both; after the erasure neither leads it to the old book."""
+    async with served(settings_for(servers, settings.database_url, settings.home)) as second:
+        token = await token_of(client, "bob in two places")
+        headers = {"Authorization": f"Bearer {token}"}
+        old = (await second.get("/v1/me", headers=headers)).json()["participant_id"]
+        assert (await client.delete("/v1/me", headers=headers)).status_code == 204
+        for _ in range(200):
+            me = await second.get("/v1/me", headers=headers)
+            if me.status_code == 200:
+                break
+            assert me.status_code == 503
+        assert me.json()["participant_id"] != old
+
+
+def _forget(participant_id, _at):
+    return Write("UPDATE outbox SET lane = lane WHERE participant_id = $1", (participant_id,))
+
+
+async def test_attributes_go_in_parts_and_a_crash_between_them_is_finished(
+    database, alice, monkeypatch
+):
+    monkeypatch.setattr(erase, "ATTRIBUTES_MAX", 2)
+    for _ in range(5):
+        await alice.walks(100)
+    me = alice.participant_id
+    left = partial(
+        database.pool.fetchval,
+        "SELECT count(attributes) FROM actions WHERE participant_id = $1",
+        me,
+    )
+    calls = 0
+    transaction = database.transaction
+
+    def transactions_until_the_crash():
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise asyncpg.ConnectionDoesNotExistError
+        return transaction()
+
+    monkeypatch.setattr(database, "transaction", transactions_until_the_crash)
+    with pytest.raises(asyncpg.ConnectionDoesNotExistError):
+        await erase_participant(database, me, now=NOW, forget=partial(_forget, me))
+    monkeypatch.setattr(database, "transaction", transaction)
+    assert await left() == 3
+    report = await audit(database, mode="full", now=NOW)
+    assert [d.what for d in report.differences] == ["attributes of actions"]
+    assert await finish_erasures(database, NOW) == 1
+    assert await left() == 0
+    assert await finish_erasures(database, NOW) == 0
+    assert await is_clean(database)
+
+
+async def test_after_a_restore_whoever_was_erased_is_erased_again(
+    client, database, settings, alice, tmp_path
+):
+    """The list of the erased is kept apart; the restored database still knows everybody."""
+    kept = await sign_in(client, "somebody who stays")
+    await alice.walks()
+    backup = {
+        table: await database.pool.fetch(
+            f"SELECT * FROM {table} WHERE participant_id = $1", alice.participant_id
+        )
+        for table in ("identities", "participants", "counters")
+    }
+    salt = await database.pool.fetchval(
+        "SELECT salt FROM books WHERE participant_id = $1", alice.participant_id
+    )
+    assert (await alice.delete("/v1/me")).status_code == 204
+    listed = await saxaul(settings, "participants", "erased")
+    assert str(alice.participant_id) in listed
+    path = tmp_path / "erased.txt"
+    path.write_text(f"{listed}\n{uuid4()} never there\n")
+
+    for table, rows in backup.items():
+        for row in rows:
+            places = ", ".join(f"${n}" for n in range(1, len(row) + 1))
+            await database.pool.execute(f"INSERT INTO {table} VALUES ({places})", *row)
+    await database.pool.execute(
+        "UPDATE books SET closed = false, salt = $2 WHERE participant_id = $1",
+        alice.participant_id,
+        salt,
+    )
+    await database.pool.execute(
+        "DELETE FROM erasures WHERE participant_id = $1", alice.participant_id
+    )
+    assert await is_clean(database)
+
+    said = await saxaul(settings, "participants", "erase-again", str(path))
+    assert said.startswith("1 erased, ")
+    assert said.endswith(" 1 are not there\n")
+    assert not set(await rows_of(database, alice.participant_id)) & set(backup)
+    assert (await kept.get("/v1/me")).json()["participant_id"] == str(kept.participant_id)
+    assert await is_clean(database)
+
+
+async def saxaul(settings, *arguments):
+    """Run a command as an operator would; gives what it printed."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "service",
+        *arguments,
+        env=os.environ
+        | {
+            "SAXAUL_HOME": str(settings.home),
+            "SAXAUL_DATABASE_URL": settings.database_url,
+            "SAXAUL_REDIS_URL": settings.redis_url,
+            "SAXAUL_SECRET_KEY": settings.secret_key,
+        },
+        stdout=asyncio.subprocess.PIPE,
+    )
+    printed, _ = await process.communicate()
+    assert process.returncode == 0, printed
+    return printed.decode()
