@@ -303,6 +303,12 @@ def unknown_variables(environ: Mapping[str, str] | None = None) -> list[str]:
     return sorted(name for name in environ if name.startswith(PREFIX) and name not in known)
 
 
+def child_environment(**values: str) -> dict[str, str]:
+    """The environment of a program of ours that runs with these settings and no others."""
+    others = {name: text for name, text in os.environ.items() if not name.startswith(PREFIX)}
+    return others | {PREFIX + field.upper(): text for field, text in values.items()}
+
+
 def _text(environ: Mapping[str, str], variable: str, *, is_secret: bool) -> str | None:
     text = environ.get(variable)
     path = environ.get(f"{variable}_FILE") if is_secret else None

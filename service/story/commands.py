@@ -1,7 +1,6 @@
 """`saxaul demo`: starts a fresh instance, lets it tell the story, and removes every trace of it."""
 
 import asyncio
-import os
 import shutil
 import signal
 import socket
@@ -20,7 +19,7 @@ from rich.console import Console
 from service.embedded import reset_home
 from service.embedded.children import EmbeddedError, start_child, stop_child
 from service.replay.api import ApiError, open_api
-from service.settings import PREFIX, Settings, load_settings
+from service.settings import Settings, child_environment, load_settings
 from service.story.tell import tell_story
 
 _READY_S = 45.0
@@ -78,7 +77,11 @@ async def _instance(console: Console) -> AsyncIterator[str]:
                 [sys.executable, "-m", "service", "run"],
                 at_parents_death=signal.SIGTERM,
                 output=log,
-                environment=_environment(home, port),
+                environment=child_environment(
+                    home=str(home),
+                    port=str(port),
+                    rules_dir=str(load_settings().rules_dir.absolute()),
+                ),
                 own_group=True,
             )
         try:
@@ -91,17 +94,6 @@ async def _instance(console: Console) -> AsyncIterator[str]:
         # As root the data may lie elsewhere; only the program knows where.
         await reset_home(msgspec.structs.replace(Settings(), home=home))
         shutil.rmtree(home, ignore_errors=True)
-
-
-def _environment(home: Path, port: int) -> dict[str, str]:
-    others = {name: text for name, text in os.environ.items() if not name.startswith(PREFIX)}
-    settings = load_settings()
-    return {
-        **others,
-        f"{PREFIX}HOME": str(home),
-        f"{PREFIX}PORT": str(port),
-        f"{PREFIX}RULES_DIR": str(settings.rules_dir.absolute()),
-    }
 
 
 def _free_port() -> int:
