@@ -1,0 +1,396 @@
+"""Leaderboards as a phone sees them: ranks, pages, neighbours, who is shown, and what is away."""
+
+import asyncio
+import base64
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+import pytest
+
+from service.rules.publish import publish
+from tests.actions.conftest import RULES
+from tests.callers import Caller, items_of, sign_in
+from tests.leaderboards.town import settle
+from tests.people import client_of, running_app, settings_for
+
+# A Wednesday noon in Shanghai, later than any day on which these tests run.
+WEDNESDAY = datetime(2031, 1, 8, 4, 0, tzinfo=UTC)
+SHARDS = pytest.mark.parametrize("shards", [1, 4])
+
+
+@pytest.fixture
+def settings(servers, database_url, tmp_path, shards):
+    return settings_for(servers, database_url, tmp_path / "home", leaderboard_shards=shards)
+
+
+@pytest.fixture
+async def client(settings, database, town):
+    """An application that shares rules, clock, database and boards with the town."""
+    async with database.transaction() as connection:
+        now = town.clock.real_now()
+        await publish(connection, {"test.yaml": RULES}, author="a test", note="", now=now)
+    async with running_app(settings) as app, client_of(app) as made:
+        answer = await made.post("/v1/dev/clock", json={"now": WEDNESDAY.isoformat()})
+        assert answer.status_code == 200
+        async with database.transaction() as connection:
+            await town.clock.refresh(connection)
+        yield made
+
+
+@pytest.fixture
+async def alice(client):
+    return await sign_in(client, "alice")
+
+
+async def crowd(town, scores, **facts):
+    """People with these distances walked in kilometres, in the order of their ids."""
+    people = sorted(uuid4() for _ in scores)
+    for person, km in zip(people, scores, strict=True):
+        await town.join(person=person, name=f"{km} km", **facts)
+        await town.walk(person, km=km)
+    return people
+
+
+async def board(caller, name="saved", **query):
+    answer = await caller.get(f"/v1/leaderboards/{name}", **query)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+async def my_rank(caller, name="saved", **query):
+    answer = await caller.get(f"/v1/leaderboards/{name}/me", **query)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def me_of(caller):
+    return UUID(str(caller.participant_id))
+
+
+def walked(items):
+    return [(item["rank"], item["display_name"]) for item in items]
+
+
+@SHARDS
+async def test_equal_scores_share_a_rank(town, relays, alice):
+    await crowd(town, [2, 3, 1, 2])
+    await settle(*relays)
+    page = await board(alice)
+    assert walked(page["items"]) == [(1, "3 km"), (2, "2 km"), (2, "2 km"), (4, "1 km")]
+    assert [item["score"] for item in page["items"]] == [303, 202, 202, 101]
+    assert {name: page[name] for name in ("board", "period", "scope", "size", "next_cursor")} == {
+        "board": "saved",
+        "period": "week",
+        "scope": "global",
+        "size": 4,
+        "next_cursor": None,
+    }
+    as_of = datetime.fromisoformat(page["as_of"])
+    assert page["as_of"].endswith("Z")
+    assert WEDNESDAY < as_of < WEDNESDAY + timedelta(minutes=1)
+
+
+@SHARDS
+async def test_pages_hold_everybody_once_with_their_rank(town, relays, alice):
+    await crowd(town, [5, 1, 5, 5, 3, 3, 9, 5, 3, 1, 5])
+    await settle(*relays)
+    whole = await board(alice, limit=200)
+    expected = [(1, "9 km"), *[(2, "5 km")] * 5, *[(7, "3 km")] * 3, *[(10, "1 km")] * 2]
+    assert walked(whole["items"]) == expected
+    for limit in (1, 2, 3, 5, 10, 11):
+        assert await items_of(alice, "/v1/leaderboards/saved", limit=limit) == whole["items"]
+
+
+@SHARDS
+async def test_pages_stay_in_place_while_people_move_above_them(town, relays, alice):
+    people = await crowd(town, [9, 8, 7, 6, 6, 6, 5, 4])
+    await settle(*relays)
+    first = await board(alice, limit=4)
+    assert walked(first["items"]) == [(1, "9 km"), (2, "8 km"), (3, "7 km"), (4, "6 km")]
+    await crowd(town, [20, 10])
+    await town.walk(people[0], km=5)
+    await settle(*relays)
+    second = await board(alice, limit=4, cursor=first["next_cursor"])
+    assert walked(second["items"]) == [(6, "6 km"), (6, "6 km"), (9, "5 km"), (10, "4 km")]
+    assert second["size"] == 10
+    seen = {item["participant_id"] for page in (first, second) for item in page["items"]}
+    assert seen == {str(person) for person in people}
+
+
+async def test_a_cursor_outlives_the_person_that_it_names(town, relays, alice):
+    people = await crowd(town, [3, 3, 3, 2])
+    await settle(*relays)
+    first = await board(alice, limit=2)
+    gone = UUID(first["items"][-1]["participant_id"])
+    await town.erase(gone)
+    await settle(*relays)
+    second = await board(alice, limit=2, cursor=first["next_cursor"])
+    assert walked(second["items"]) == [(1, "3 km"), (3, "2 km")]
+    shown = {first["items"][0]["participant_id"], *(i["participant_id"] for i in second["items"])}
+    assert shown == {str(person) for person in people} - {str(gone)}
+
+
+async def test_a_page_begun_before_midnight_goes_on_after_it(client, town, relays, alice):
+    await crowd(town, [3, 2, 1])
+    await settle(*relays)
+    first = await board(alice, limit=1, period="day")
+    await client.post("/v1/dev/clock", json={"advance_s": 86_400})
+    assert (await board(alice, period="day"))["items"] == []
+    rest = await board(alice, period="day", cursor=first["next_cursor"])
+    assert walked(rest["items"]) == [(2, "2 km"), (3, "1 km")]
+
+
+async def test_a_cursor_of_another_board_or_of_nobody_is_refused(town, relays, alice):
+    await crowd(town, [2, 1])
+    await settle(*relays)
+    cursor = (await board(alice, limit=1))["next_cursor"]
+    forged = base64.urlsafe_b64encode(b"x" * 60).decode()
+    for query in (
+        {"cursor": cursor, "period": "day"},
+        {"cursor": cursor, "scope": "region:CN-ZJ"},
+        {"cursor": forged},
+        {"cursor": "nonsense"},
+    ):
+        answer = await alice.get("/v1/leaderboards/saved", **query)
+        assert answer.status_code == 422
+        assert answer.json()["errors"][0]["pointer"] == "#/query/cursor"
+
+
+@SHARDS
+@pytest.mark.parametrize("visibility", ["hidden", "friends"])
+async def test_who_is_not_public_keeps_the_rank_and_is_not_shown(town, relays, alice, visibility):
+    await crowd(town, [9, 5, 1])
+    await crowd(town, [8, 7, 6, 4, 3, 2], visibility=visibility)
+    await settle(*relays)
+    page = await board(alice)
+    assert walked(page["items"]) == [(1, "9 km"), (5, "5 km"), (9, "1 km")]
+    assert page["size"] == 9
+    for limit in (1, 2, 3):
+        assert await items_of(alice, "/v1/leaderboards/saved", limit=limit) == page["items"]
+
+
+async def test_people_who_are_not_shown_make_no_page_short(town, relays, alice):
+    await crowd(town, [9, 7, 5, 3])
+    await crowd(town, [8, 6, 4], visibility="hidden")
+    await settle(*relays)
+    page = await board(alice, limit=3)
+    assert walked(page["items"]) == [(1, "9 km"), (3, "7 km"), (5, "5 km")]
+
+
+async def test_i_see_myself_though_i_am_hidden(town, relays, alice):
+    await alice.patch("/v1/me", {"visibility": "hidden", "display_name": "Alice"})
+    await crowd(town, [3, 1])
+    await town.walk(me_of(alice), km=2)
+    await settle(*relays)
+    assert walked((await board(alice))["items"]) == [(1, "3 km"), (2, "Alice"), (3, "1 km")]
+    mine = await my_rank(alice)
+    assert (mine["rank"], walked(mine["items"])[1]) == (2, (2, "Alice"))
+
+
+async def test_who_was_erased_is_nowhere_shown_even_before_the_boards_know(town, relays, alice):
+    people = await crowd(town, [3, 2, 1])
+    await settle(*relays)
+    await town.erase(people[0])
+    assert walked((await board(alice))["items"]) == [(2, "2 km"), (3, "1 km")]
+    await settle(*relays)
+    assert walked((await board(alice))["items"]) == [(1, "2 km"), (2, "1 km")]
+
+
+@SHARDS
+async def test_my_rank_stands_among_my_neighbours(town, relays, alice):
+    me = me_of(alice)
+    await crowd(town, [20, 19, 18, 17, 10, 10, 5, 4, 3, 2, 1])
+    await town.walk(me, km=10)
+    await settle(*relays)
+    mine = await my_rank(alice, around=2)
+    assert (mine["rank"], mine["score"], mine["percentile"]) == (5, 1010, 63.6)
+    assert len(mine["items"]) == 5
+    whole = (await board(alice))["items"]
+    index = next(i for i, item in enumerate(whole) if item["participant_id"] == str(me))
+    assert mine["items"] == whole[index - 2 : index + 3]
+    assert (await my_rank(alice))["items"] == whole[max(index - 5, 0) : index + 6]
+    assert (await my_rank(alice, around=0))["items"] == [whole[index]]
+    assert (await my_rank(alice, around=50))["items"] == whole
+
+
+@SHARDS
+async def test_my_neighbours_are_the_nearest_that_are_shown(town, relays, alice):
+    me = me_of(alice)
+    await crowd(town, [9, 1])
+    await crowd(town, [6, 4], visibility="hidden")
+    await town.walk(me, km=5)
+    await settle(*relays)
+    mine = await my_rank(alice, around=1)
+    assert mine["rank"] == 3
+    assert [item["rank"] for item in mine["items"]] == [1, 3, 5]
+
+
+async def test_percentile_counts_the_others_who_are_not_above(client, town, relays):
+    people = await crowd(town, [4, 3, 3, 1])
+    await settle(*relays)
+    found = [(await town_rank(client, town, person))["percentile"] for person in people]
+    assert found == [100.0, 66.6, 66.6, 0.0]
+
+
+async def town_rank(client, town, person):
+    """What somebody of the town sees, who never signed in: the id gets a subject here."""
+    caller = await sign_in(client, f"town {person}")
+    made = me_of(caller)
+    await town.database.pool.execute(
+        "UPDATE identities SET participant_id = $2 WHERE participant_id = $1", made, person
+    )
+    again = await sign_in(client, f"town {person}")
+    assert me_of(again) == person
+    return await my_rank(again)
+
+
+async def test_who_leads_alone_is_above_everybody(town, relays, alice):
+    me = me_of(alice)
+    await town.walk(me)
+    await settle(*relays)
+    mine = await my_rank(alice)
+    assert (mine["rank"], mine["percentile"], len(mine["items"])) == (1, 100.0, 1)
+
+
+async def test_without_a_score_i_have_no_rank(town, relays, alice):
+    await crowd(town, [3])
+    await settle(*relays)
+    assert await my_rank(alice) == {"rank": None, "score": 0, "percentile": None, "items": []}
+
+
+@SHARDS
+async def test_regions_rank_what_was_done_there(town, relays, alice):
+    await crowd(town, [5, 2], region="CN-ZJ")
+    await crowd(town, [4], region="CN-BJ")
+    await crowd(town, [3])
+    await settle(*relays)
+    page = await board(alice, scope="region:CN-ZJ")
+    assert (walked(page["items"]), page["size"]) == ([(1, "5 km"), (2, "2 km")], 2)
+    assert (await board(alice, scope="region:NO-03"))["size"] == 0
+    assert (await board(alice))["size"] == 4
+
+
+async def test_each_period_counts_what_was_booked_in_it(client, town, relays, alice):
+    people = await crowd(town, [1])
+    sizes = {}
+    for period, days in (("day", 1), ("week", 6), ("month", 24), ("all", 400)):
+        await settle(*relays)
+        sizes[period] = [(await board(alice, period=period))["size"]]
+        await client.post("/v1/dev/clock", json={"advance_s": days * 86_400})
+        town.later(timedelta(days=days))
+        await settle(*relays)
+        sizes[period].append((await board(alice, period=period))["size"])
+        await town.walk(people[0])
+    assert sizes == {"day": [1, 0], "week": [1, 0], "month": [1, 0], "all": [1, 1]}
+
+
+async def test_all_three_boards_through_the_api(client, town, relays, alice):
+    """Walk, collect, pledge: each is on its board as soon as the relay has carried it."""
+    await alice.patch("/v1/me", {"region": "CN-ZJ", "display_name": "Alice"})
+    await alice.walks(steps=8000)
+    await client.post("/v1/dev/clock", json={"advance_s": 86_400})
+    town.later(timedelta(days=1))
+    collected = await alice.post("/v1/me/bubbles/collect")
+    assert collected.json()["collected_g"] == 160
+    await settle(*relays)
+    assert (await my_rank(alice, "saved"))["score"] == 565
+    assert (await my_rank(alice, "energy"))["score"] == 160
+    assert (await my_rank(alice, "energy", scope="region:CN-ZJ", period="day"))["rank"] == 1
+    assert (await my_rank(alice, "saved", period="day"))["rank"] is None
+    assert (await board(alice, "trees"))["items"] == []
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "pointer"),
+    [
+        ("steps", 404, None),
+        ("saved?scope=friends", 422, "#/query/scope"),
+        ("saved?scope=team:1", 422, "#/query/scope"),
+        ("saved?scope=region:zj", 422, "#/query/scope"),
+        ("saved?scope=region:CN-ZJ%0A", 422, "#/query/scope"),
+        ("saved?period=year", 422, "#/query/period"),
+        ("saved?limit=0", 422, "#/query/limit"),
+        ("saved?limit=201", 422, "#/query/limit"),
+        ("saved?page=2", 422, "#/query/page"),
+        ("saved/me?around=51", 422, "#/query/around"),
+        ("saved/me?scope=friends", 422, "#/query/scope"),
+        ("steps/me", 404, None),
+    ],
+)
+async def test_what_is_not_offered_is_refused_by_name(alice, path, status, pointer):
+    answer = await alice.get(f"/v1/leaderboards/{path}")
+    assert answer.status_code == status
+    if pointer:
+        fault = answer.json()["errors"][0]
+        assert fault["pointer"] == pointer
+        if "scope" in pointer:
+            assert "global, or region:" in fault["detail"]
+
+
+async def test_boards_are_for_participants(client):
+    nobody = Caller(client, {})
+    operator = await sign_in(client, "olga", "operator")
+    assert (await nobody.get("/v1/leaderboards/saved")).status_code == 401
+    assert (await operator.get("/v1/leaderboards/saved")).status_code == 403
+
+
+async def test_boards_that_are_not_built_yet_are_away_for_a_moment(town, relays, alice):
+    for path in ("saved", "saved/me"):
+        answer = await alice.get(f"/v1/leaderboards/{path}")
+        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+        assert answer.json()["code"] == "unavailable"
+    await settle(*relays)
+    assert (await board(alice))["size"] == 0
+
+
+async def test_without_redis_only_boards_are_away(servers, database_url, database, town, tmp_path):
+    async with database.transaction() as connection:
+        now = town.clock.real_now()
+        await publish(connection, {"test.yaml": RULES}, author="a test", note="", now=now)
+    settings = settings_for(
+        servers, database_url, tmp_path / "home", redis_url="redis://127.0.0.1:1"
+    )
+    async with running_app(settings) as app, client_of(app) as client:
+        bob = await sign_in(client, "bob")
+        await bob.walks()
+        for path in ("saved", "saved/me"):
+            answer = await bob.get(f"/v1/leaderboards/{path}")
+            assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+
+
+@SHARDS
+async def test_a_page_costs_as_many_commands_whatever_its_size(shared, town, relays, alice):
+    await crowd(town, [km % 7 + 1 for km in range(30)])
+    await settle(*relays)
+    assert await commands_of(shared, board(alice, limit=2)) == 2 * shared.layout.shards
+    assert await commands_of(shared, board(alice, limit=200)) == 2 * shared.layout.shards
+    await town.walk(me_of(alice), km=4)
+    await settle(*relays)
+    few = await commands_of(shared, my_rank(alice, around=1))
+    assert (
+        few == await commands_of(shared, my_rank(alice, around=50)) == 3 * shared.layout.shards + 1
+    )
+
+
+async def commands_of(shared, asking):
+    """How many commands on this test's keys Redis gets meanwhile, those inside scripts apart."""
+    seen, ready, done = [], asyncio.Event(), asyncio.Event()
+    prefix = shared.layout.prefix
+
+    async def watch():
+        async with shared.redis.monitor() as monitor:
+            ready.set()
+            async for command in monitor.listen():
+                if command["client_type"] != "lua":
+                    seen.append(command["command"])
+                if f"{prefix}end" in command["command"]:
+                    done.set()
+                    return
+
+    watching = asyncio.create_task(watch())
+    await ready.wait()
+    await asking
+    await shared.redis.get(f"{prefix}end")
+    await asyncio.wait_for(done.wait(), 5)
+    await watching
+    return len([command for command in seen if f"{prefix}lb:" in command])
