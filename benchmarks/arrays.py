@@ -1,6 +1,6 @@
 """What a column of a batch costs to send: the driver's binary arrays beside array literals.
 
-    python -m benchmarks.arrays      CPU time of this process, nanoseconds an element
+python -m benchmarks.arrays      CPU time of this process, nanoseconds an element
 """
 
 import asyncio

@@ -74,14 +74,12 @@ class _Connection(asyncio.Protocol):
         else:
             self.transport.close()
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _exc: Exception | None) -> None:
         if not self.done.done():
             self.done.set_result(None)
 
 
-async def run_load(
-    port: int, sources: Sequence[Callable[[], bytes]], seconds: float
-) -> Load:
+async def run_load(port: int, sources: Sequence[Callable[[], bytes]], seconds: float) -> Load:
     """Keep one request of each source under way for this long, each on its own connection."""
     load = Load()
     loop = asyncio.get_running_loop()

@@ -72,7 +72,9 @@ async def tokens(port: int, people: int) -> list[str]:
     """Real tokens of this many people."""
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
         answers = [
-            await client.post("/v1/dev/token", json={"subject": f"bench-{n}"})
+            await client.post(
+                "/v1/dev/token", json={"subject": f"bench-{n}", "role": "participant"}
+            )
             for n in range(people)
         ]
     return [answer.raise_for_status().json()["access_token"] for answer in answers]
@@ -123,9 +125,7 @@ async def measure(
     header = [("Authorization", f"Bearer {people[0]}"), ("Idempotency-Key", "x" * 24)]
     for connections in args.connections:
         share = len(people) // connections
-        sources = [
-            walks(people[n * share : (n + 1) * share], n) for n in range(connections)
-        ]
+        sources = [walks(people[n * share : (n + 1) * share], n) for n in range(connections)]
         runs: dict[str, list[Load]] = {"bare": [], "plain": [], "record": []}
         await run_load(api, sources, 1.0)
         for _ in range(args.rounds):
@@ -181,7 +181,7 @@ def main() -> None:
     args = parser.parse_args()
     api, noop = free_port(), free_port()
     with tempfile.TemporaryDirectory(prefix="saxaul-bench-") as home:
-        os.chmod(home, 0o755)  # noqa: S103 - PostgreSQL's own user must reach its data
+        Path(home).chmod(0o755)  # PostgreSQL's own user must reach its data
         instance = start(["service", "run"], SAXAUL_HOME=f"{home}/state", SAXAUL_PORT=str(api))
         empty = start(
             [
@@ -191,7 +191,7 @@ def main() -> None:
             ],
         )  # fmt: skip
         try:
-            wait_for(f"http://127.0.0.1:{api}/health/ready", instance)
+            wait_for(f"http://127.0.0.1:{api}/health/live", instance)
             wait_for(f"http://127.0.0.1:{noop}/bare", empty)
             _console.log("servers are up; making tokens")
             people = asyncio.run(tokens(api, PEOPLE))

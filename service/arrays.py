@@ -1,8 +1,9 @@
 """Columns of rows as PostgreSQL's array literals, to be cast in SQL: `$1::text::uuid[]`.
 
-A batch is sent as one parameter a column. The driver builds arrays of numbers, ids and times element
-by element, which cost as much as all else that the main job does in Python; joining text costs a
-quarter to two thirds of it (`benchmarks/arrays.py`). Texts and bytes the driver sends as fast.
+A batch is sent as one parameter a column. The driver builds arrays of numbers, ids and times
+element by element, which cost as much as all else that the main job does in Python; joining text
+costs a quarter to two thirds of it (`benchmarks/arrays.py`). Texts and bytes the driver sends as
+fast.
 """
 
 from collections.abc import Iterable

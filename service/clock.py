@@ -63,7 +63,7 @@ class Clock:
         await connection.add_listener(CLOCK_CHANNEL, self._on_move)
         await self.refresh(connection)
 
-    def _on_move(self, _connection: Any, _pid: int, _channel: str, offset_us: object) -> None:  # noqa: ANN401
+    def _on_move(self, _connection: Any, _pid: int, _channel: str, offset_us: object) -> None:
         self.offset = timedelta(microseconds=int(str(offset_us)))
 
     async def move_to(self, connection: Connection, wanted: datetime) -> None:

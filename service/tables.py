@@ -15,4 +15,17 @@ import service.planting.models
 import service.rules.models
 from service.database import Base
 
+TABLE_MODULES = (
+    service.actions.models,
+    service.audit_log,
+    service.clock,
+    service.energy.models,
+    service.idempotency,
+    service.ledger.models,
+    service.outbox,
+    service.participants.models,
+    service.partners.models,
+    service.planting.models,
+    service.rules.models,
+)
 metadata: MetaData = Base.metadata

@@ -46,8 +46,10 @@ from service.rules.rulebook import CounterKey, Rulebook
 
 @dataclass(slots=True, eq=False)
 class Report:
-    """One action on its way in. Its id is drawn before any transaction, so that a lost answer to a
-    COMMIT can be looked up: `keyed` says that the id follows from a key and may be there already.
+    """One action on its way in.
+
+    Its id is drawn before any transaction, so that a lost answer to a COMMIT can be looked up.
+    `keyed` says that the id follows from a key, so that a row with it may be there already.
     """
 
     participant_id: UUID
@@ -128,7 +130,8 @@ def _missing(reports: Sequence[Report]) -> dict[Report, Outcome]:
 async def _read(
     connection: Connection, ready: Sequence[Report], judged: dict[Report, Judged | Refusal]
 ) -> Deciding:
-    counters, trips = {}, []
+    counters: dict[tuple[UUID, CounterKey], None] = {}
+    trips: list[tuple[UUID, datetime, datetime]] = []
     for report in ready:
         verdict = judged[report]
         if isinstance(verdict, Judged):
@@ -355,8 +358,8 @@ def _times(batch: _Batch, at: datetime) -> tuple[datetime, datetime, date]:
 
 
 def _bubble(action: Action) -> Bubble:
-    assert action.ripens_at is not None  # noqa: S101 - an action with energy has both times
-    assert action.expires_at is not None  # noqa: S101
+    assert action.ripens_at is not None
+    assert action.expires_at is not None
     return Bubble(
         action.participant_id,
         action.id,

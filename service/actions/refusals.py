@@ -65,7 +65,9 @@ def refusal_error(refusal: Refusal) -> SaxaulError:
     """The error of a refusal that the rules gave."""
     errors = tuple(FieldError("#" + pointer, detail) for pointer, detail in refusal.errors)
     if refusal.code == UnknownActionTypeError.code:
-        return UnknownActionTypeError(refusal.detail, errors=(FieldError("#/type", refusal.detail),))
+        return UnknownActionTypeError(
+            refusal.detail, errors=(FieldError("#/type", refusal.detail),)
+        )
     if refusal.code == InvalidAttributesError.code:
         return InvalidAttributesError(refusal.detail, errors=errors)
     return _JudgedRefusalError(refusal)

@@ -25,8 +25,10 @@ def participant_report(
     key: str | None,
     now: datetime,
 ) -> Report:
-    """What a person or their device reports. With a key the id follows from it: the key is the
-    action's identity for ever. Without one each report is an action of its own.
+    """What a person or their device reports.
+
+    With a key the id follows from it: the key is the action's identity for ever. Without one each
+    report is an action of its own.
     """
     occurred_at = occurred_at.astimezone(UTC)
     canonical = _canonical((type_, occurred_at, reporter, attributes))

@@ -171,7 +171,9 @@ async def record_one(request: Request) -> JsonAnswer:
         )
     )
     rulebook = await _rulebook_of(shared, recorded.action)
-    body = msgspec.json.encode(action_answer(recorded.action, rulebook, recorded.reversed))
+    body = msgspec.json.encode(
+        action_answer(recorded.action, rulebook, is_reversed=recorded.reversed)
+    )
     return JsonAnswer(200 if recorded.replayed else 201, body, replayed=recorded.replayed)
 
 
@@ -187,7 +189,10 @@ async def record_batch(request: Request) -> BatchAnswer:
     shared = parts(request)
     participant_id = caller(request).participant_id
     outcomes = await asyncio.gather(
-        *(_record_item(shared, participant_id, index, raw) for index, raw in enumerate(batch.actions)),
+        *(
+            _record_item(shared, participant_id, index, raw)
+            for index, raw in enumerate(batch.actions)
+        ),
         return_exceptions=True,
     )
     for outcome in outcomes:
@@ -263,7 +268,7 @@ def _readable_key(raw: msgspec.Raw) -> str | None:
 
 def _rejected(index: int, refused: _ItemError) -> BatchResult:
     members = problem(refused.error)
-    shown = {
+    shown: dict[str, Any] = {
         name: members[name]
         for name in ("code", "title", "detail", "reason", "errors")
         if name in members
@@ -300,7 +305,8 @@ async def list_my_actions(request: Request) -> Listing[ActionAnswer]:
         undone = await reversed_among(session, participant_id, [row.id for row in rows])
     shown = rows[: page.limit]
     items = [
-        action_answer(row, await _rulebook_of(shared, row), row.id in undone) for row in shown
+        action_answer(row, await _rulebook_of(shared, row), is_reversed=row.id in undone)
+        for row in shown
     ]
     more = len(rows) > page.limit
     cursor = encode_cursor(secret, kind, (shown[-1].occurred_at, shown[-1].id)) if more else None
@@ -318,7 +324,7 @@ async def get_my_action(request: Request, action_id: FromPath[str]) -> ActionAns
         if row is None:
             raise NotFoundError("You have no such action.")
         undone = await reversed_among(session, participant_id, [row.id])
-    return action_answer(row, await _rulebook_of(shared, row), bool(undone))
+    return action_answer(row, await _rulebook_of(shared, row), is_reversed=bool(undone))
 
 
 async def _rulebook_of(shared: Parts, row: ActionRow) -> Rulebook:
@@ -328,7 +334,7 @@ async def _rulebook_of(shared: Parts, row: ActionRow) -> Rulebook:
     return await shared.rulebooks.get(row.rulebook_version)
 
 
-def action_answer(row: ActionRow, rulebook: Rulebook, is_reversed: bool) -> ActionAnswer:
+def action_answer(row: ActionRow, rulebook: Rulebook, *, is_reversed: bool) -> ActionAnswer:
     """Render an action from its row and the rulebook that decided it, at first and ever after."""
     bubble = None
     if row.energy_g:

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from litestar import post
 from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
 from msgspec import Meta, Struct
 
 from service.actions.reverse import Reversal, reverse_by_operator
@@ -54,7 +55,7 @@ class ReversalAnswer(Struct, frozen=True):
         problems=("already-reversed", "conflict"),
     ),
 )
-async def reverse_one(request: Request, action_id: str) -> ReversalAnswer:
+async def reverse_one(request: Request, action_id: FromPath[str]) -> ReversalAnswer:
     """Take an action's award back by opposite transfers, and free its limits and its claim."""
     wanted = path_uuid(action_id)
     order = await read_body(request, ReversalOrder)

@@ -18,7 +18,7 @@ Usage = dict[CounterKey, tuple[int, int]]
 
 @dataclass(slots=True)
 class Action:
-    """A row of `actions`, in the order of its columns below. An answer is rendered from it alone."""
+    """A row of `actions`; an answer is rendered from it alone."""
 
     participant_id: UUID
     id: UUID
@@ -171,7 +171,7 @@ def last_day(period: str) -> date | None:
     if "W" in period:
         return date.fromisoformat(f"{period}-7")
     parts = [int(part) for part in period.split("-")]
-    if len(parts) == 3:  # noqa: PLR2004 - year, month, day
+    if len(parts) == 3:
         return date(*parts)
     year, month = parts[0], parts[1] if len(parts) > 1 else 12
     following = date(year + month // 12, month % 12 + 1, 1)
@@ -198,7 +198,8 @@ FROM unnest($2::text::uuid[], $3::text::uuid[]) AS k (participant_id, id)
 JOIN actions a ON a.participant_id = k.participant_id AND a.id = k.id
 UNION ALL
 SELECT 3, a.participant_id, a.id, NULL, NULL, NULL, NULL, NULL, a.occurred_at, a.ends_at
-FROM unnest($8::text::uuid[], $9::text::timestamptz[], $10::text::timestamptz[], $11::text::timestamptz[])
+FROM unnest($8::text::uuid[], $9::text::timestamptz[], $10::text::timestamptz[],
+    $11::text::timestamptz[])
     AS t (participant_id, starts_at, ends_at, earliest)
 JOIN actions a ON a.participant_id = t.participant_id
     AND a.occurred_at >= t.earliest AND a.occurred_at < t.ends_at
@@ -225,16 +226,20 @@ _LITERALS: tuple[Callable[[Iterable[Any]], object], ...] = (
 _ADD_ACTIONS = f"""
 INSERT INTO actions ({_COLUMNS})
 SELECT * FROM unnest(
-    $1::text::uuid[], $2::text::uuid[], $3::text::bigint[], $4::text[], $5::text[], $6::text::timestamptz[],
-    $7::text::timestamptz[], $8::text::boolean[], $9::text::timestamptz[], $10::text::timestamptz[], $11::text::timestamptz[],
-    $12::text::bigint[], $13::text::bigint[], $14::text::integer[], $15::text::integer[], $16::text::boolean[], $17::text[],
+    $1::text::uuid[], $2::text::uuid[], $3::text::bigint[], $4::text[], $5::text[],
+    $6::text::timestamptz[],
+    $7::text::timestamptz[], $8::text::boolean[], $9::text::timestamptz[],
+    $10::text::timestamptz[], $11::text::timestamptz[],
+    $12::text::bigint[], $13::text::bigint[], $14::text::integer[], $15::text::integer[],
+    $16::text::boolean[], $17::text[],
     $18::text[], $19::text[], $20::text::uuid[], $21::bytea[], $22::bytea[], $23::bytea[],
     $24::text::jsonb[], $25::text::jsonb[])"""  # noqa: S608 - constant columns
 
 _SET_COUNTERS = """
 INSERT INTO counters (participant_id, counter, period, by_key, n, grams, ends_on)
 SELECT * FROM unnest(
-    $1::text::uuid[], $2::text[], $3::text[], $4::text[], $5::text::bigint[], $6::text::bigint[], $7::text::date[])
+    $1::text::uuid[], $2::text[], $3::text[], $4::text[], $5::text::bigint[], $6::text::bigint[],
+    $7::text::date[])
 ON CONFLICT (participant_id, counter, period, by_key)
 DO UPDATE SET n = excluded.n, grams = excluded.grams"""
 

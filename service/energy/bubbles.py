@@ -165,7 +165,8 @@ INSERT INTO bubbles
 SELECT d.participant_id, d.id, d.energy_g, d.energy_g, d.ripens_at, d.expires_at,
     d.origin, d.origin_id
 FROM unnest(
-    $1::text::uuid[], $2::text::uuid[], $3::text::bigint[], $4::text::timestamptz[], $5::text::timestamptz[], $6::text[],
+    $1::text::uuid[], $2::text::uuid[], $3::text::bigint[], $4::text::timestamptz[],
+    $5::text::timestamptz[], $6::text[],
     $7::text::uuid[]
 ) AS d (participant_id, id, energy_g, ripens_at, expires_at, origin, origin_id)"""
 
@@ -174,7 +175,8 @@ UPDATE bubbles SET
     remaining_g = d.remaining_g, collected_g = d.collected_g, taken_g = d.taken_g,
     expired_g = d.expired_g, reversed_g = d.reversed_g
 FROM unnest(
-    $1::text::uuid[], $2::text::uuid[], $3::text::bigint[], $4::text::bigint[], $5::text::bigint[], $6::text::bigint[], $7::text::bigint[]
+    $1::text::uuid[], $2::text::uuid[], $3::text::bigint[], $4::text::bigint[],
+    $5::text::bigint[], $6::text::bigint[], $7::text::bigint[]
 ) AS d (participant_id, id, remaining_g, collected_g, taken_g, expired_g, reversed_g)
 WHERE bubbles.participant_id = d.participant_id AND bubbles.id = d.id
     AND bubbles.participant_id = ANY($1::text::uuid[])"""

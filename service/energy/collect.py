@@ -1,4 +1,4 @@
-"""Collecting: ripe energy becomes available; what a reversal left unpaid is repaid from it first."""
+"""Collecting: ripe energy becomes available; what a reversal left unpaid is repaid first."""
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -36,8 +36,10 @@ async def collect_bubble(
     local_date: Callable[[datetime], date],
     lane: int,
 ) -> Collected:
-    """Collect one ripe bubble. Raises BubbleMissingError, BubbleNotRipeError, BubbleExpiredError,
-    BubbleEmptyError, BookClosedError or SuspendedError.
+    """Collect one ripe bubble.
+
+    Raises BubbleMissingError, BubbleNotRipeError, BubbleExpiredError, BubbleEmptyError,
+    BookClosedError or SuspendedError.
     """
     book = await lock_book(connection, participant_id)
     book.require_open()

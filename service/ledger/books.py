@@ -324,7 +324,8 @@ _ADD_TRANSFERS = """
 INSERT INTO transfers
     (participant_id, seq, debit, credit, amount_g, cause, cause_id, counter_id, at, hash)
 SELECT * FROM unnest(
-    $1::text::uuid[], $2::text::bigint[], $3::text::smallint[], $4::text::smallint[], $5::text::bigint[], $6::text[],
+    $1::text::uuid[], $2::text::bigint[], $3::text::smallint[], $4::text::smallint[],
+    $5::text::bigint[], $6::text[],
     $7::text::uuid[], $8::text::uuid[], $9::text::timestamptz[], $10::bytea[])"""
 
 _UPDATE = """
@@ -335,9 +336,12 @@ UPDATE books SET
     active_days = d.active_days, active_anchor = d.active_anchor,
     active_before = d.active_before, trees = d.trees, head = d.head
 FROM unnest(
-    $1::text::uuid[], $2::text::bigint[], $3::text::bigint[], $4::text::bigint[], $5::text::bigint[], $6::text::bigint[],
-    $7::text::bigint[], $8::text::bigint[], $9::text::bigint[], $10::text::bigint[], $11::text::bigint[], $12::text::bigint[],
-    $13::text::timestamptz[], $14::text::bigint[], $15::text::date[], $16::text::integer[], $17::text::integer[], $18::bytea[]
+    $1::text::uuid[], $2::text::bigint[], $3::text::bigint[], $4::text::bigint[],
+    $5::text::bigint[], $6::text::bigint[],
+    $7::text::bigint[], $8::text::bigint[], $9::text::bigint[], $10::text::bigint[],
+    $11::text::bigint[], $12::text::bigint[],
+    $13::text::timestamptz[], $14::text::bigint[], $15::text::date[], $16::text::integer[],
+    $17::text::integer[], $18::bytea[]
 ) AS d (
     participant_id, issuance, ripening, available, pledged, planted, expired, gifts, arrears,
     saved_g, seq, action_seq, last_at, active_days, active_anchor, active_before, trees, head)
