@@ -136,9 +136,7 @@ async def test_a_book_held_by_another_is_skipped_and_its_neighbours_are_recorded
 ):
     held, free = await person(), await person()
     async with database.transaction() as other:
-        await other.execute(
-            "SELECT FROM books WHERE participant_id = $1 FOR NO KEY UPDATE", held
-        )
+        await other.execute("SELECT FROM books WHERE participant_id = $1 FOR NO KEY UPDATE", held)
         reports = [walk(held), walk(free)]
         outcomes = await record(reports)
     assert [*outcomes] == [reports[1]]
@@ -150,9 +148,7 @@ async def test_the_writer_answers_neighbours_while_a_book_is_held_and_it_afterwa
 ):
     held, free = await person(), await person()
     async with database.transaction() as other:
-        await other.execute(
-            "SELECT FROM books WHERE participant_id = $1 FOR NO KEY UPDATE", held
-        )
+        await other.execute("SELECT FROM books WHERE participant_id = $1 FOR NO KEY UPDATE", held)
         waiting = writer.submit(walk(held))
         recorded = await writer.submit(walk(free))
         assert recorded.action.energy_g == 160
@@ -164,9 +160,7 @@ async def test_the_writer_answers_neighbours_while_a_book_is_held_and_it_afterwa
 async def test_a_book_held_for_too_long_answers_busy_and_stores_nothing(database, person, writer):
     held = await person()
     async with database.transaction() as other:
-        await other.execute(
-            "SELECT FROM books WHERE participant_id = $1 FOR NO KEY UPDATE", held
-        )
+        await other.execute("SELECT FROM books WHERE participant_id = $1 FOR NO KEY UPDATE", held)
         with pytest.raises(BookBusyError):
             await writer.submit(walk(held))
     assert await count(database, "actions", held) == 0
@@ -179,9 +173,7 @@ async def test_one_poisonous_item_in_a_full_batch_harms_no_neighbour(
     people = [await person() for _ in range(20)]
     poisoned = walk(people[7])
     poisoned.source = "nul\0"
-    futures = [
-        writer.submit(poisoned if one is people[7] else walk(one)) for one in people
-    ]
+    futures = [writer.submit(poisoned if one is people[7] else walk(one)) for one in people]
     outcomes = await asyncio.gather(*futures, return_exceptions=True)
     assert isinstance(outcomes[7], ActionFaultError)
     assert sum(isinstance(outcome, Recorded) for outcome in outcomes) == 19

@@ -77,9 +77,7 @@ async def test_the_same_key_for_another_walk_is_refused(alice, now):
 
 async def test_a_hundred_parallel_copies_pay_once(alice, now):
     body, key = walk(occurred_at=at(now)), str(uuid.uuid4())
-    answers = await asyncio.gather(
-        *(alice.post("/v1/me/actions", body, key) for _ in range(100))
-    )
+    answers = await asyncio.gather(*(alice.post("/v1/me/actions", body, key) for _ in range(100)))
     statuses = sorted(answer.status_code for answer in answers)
     assert statuses == [200] * 99 + [201]
     assert len({answer.json()["id"] for answer in answers}) == 1
@@ -117,7 +115,11 @@ async def test_a_late_walk_counts_in_its_own_day(alice, now):
         ({"attributes": {"steps": 0}}, "invalid-attributes", None),
         ({"attributes": {}}, "invalid-attributes", None),
         ({"attributes": {"steps": 8, "stepz": 1}}, "invalid-attributes", None),
-        ({"type": "transit.metro_trip", "attributes": {}}, "action-refused", "reporter-not-allowed"),
+        (
+            {"type": "transit.metro_trip", "attributes": {}},
+            "action-refused",
+            "reporter-not-allowed",
+        ),
     ],
 )
 async def test_what_the_catalogue_refuses(alice, now, change, code, reason):

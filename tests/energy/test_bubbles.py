@@ -94,9 +94,7 @@ async def test_thirty_parallel_collects_collect_once(client, alice):
     for steps in (3_000, 4_000, 5_000):
         await alice.walks(steps)
     await advance(client, hours=32)
-    answers = await asyncio.gather(
-        *(alice.post("/v1/me/bubbles/collect") for _ in range(30))
-    )
+    answers = await asyncio.gather(*(alice.post("/v1/me/bubbles/collect") for _ in range(30)))
     assert {answer.status_code for answer in answers} == {200}
     assert sorted(answer.json()["collected_g"] for answer in answers) == [0] * 29 + [240]
     assert max(answer.json()["bubbles"] for answer in answers) == 3
