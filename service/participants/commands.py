@@ -14,6 +14,7 @@ from service.database import Database, Write, open_database
 from service.embedded import servers
 from service.leaderboards.forget import forget_write
 from service.ledger.books import BookMissingError
+from service.log import configure_logging
 from service.outbox import lane_of
 from service.participants.erase import erase_participant, list_erasures
 from service.rules.publish import Rulebooks
@@ -42,6 +43,7 @@ def erase_again(path: Path) -> None:
     FILE is what `saxaul participants erased` printed. Who is erased already, or is not there in
     the restored database, is passed over.
     """
+    configure_logging("warning")
     asyncio.run(_erase_again(load_settings(), list(_ids(path))))
 
 
