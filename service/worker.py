@@ -25,6 +25,7 @@ from service.leaderboards.relay import Relay, Shared
 from service.ledger.books import lock_free_books
 from service.listen import listening
 from service.log import configure_logging
+from service.participants.erase import finish_erasures
 from service.redis_client import open_redis
 from service.rules.publish import Rulebooks
 from service.settings import Settings, load_settings
@@ -154,6 +155,7 @@ async def _purge(database: Database, clock: Clock, settings: Settings, stop: asy
         )
         bubbles = await _purge_bubbles(database, now - _KEEP_BUBBLES)
         await _tell_of_strangers(database, settings.lanes)
+        await finish_erasures(database, now)
         purged = max(keys, _count(rows), _count(counters), bubbles)
         await _wait(stop, _PURGE_AGAIN_S if purged >= _BOOKS_MAX else _PURGE_S)
 
