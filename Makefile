@@ -25,7 +25,7 @@ $(STAMP): requirements-dev.txt pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(PIP) --require-hashes -r requirements-dev.txt
 	@$(PIP) --no-build-isolation --config-settings editable_mode=compat --editable .
-	@$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
+	@$(BIN)/python -W ignore -m compileall -qq -j 0 $(VENV)/lib || true
 	@touch $(STAMP)
 
 run: setup ## start everything on http://127.0.0.1:8000 (SAXAUL_PORT, SAXAUL_HOME)

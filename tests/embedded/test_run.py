@@ -48,7 +48,15 @@ def test_it_says_where_to_look_stops_whole_and_comes_back_after_kill_9(instance)
     assert not any(is_running(pid) for pid in processes)
 
 
-def test_a_port_in_use_is_one_line(live_server, embedded_home):
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
+    (tmp_path / "file").touch()
+    refused = Instance(tmp_path / "file" / "home").command("run")
+    assert refused.returncode == 1
+    assert refused.stderr.count("\n") == 1
+    assert "SAXAUL_HOME" in refused.stderr
+
+
+def test_its_port_is_taken_and_what_is_killed_below_it_comes_back(live_server, embedded_home):
     other = Instance(embedded_home)
     other.settings["port"] = live_server.port
     refused = other.command("run")
@@ -58,23 +66,11 @@ def test_a_port_in_use_is_one_line(live_server, embedded_home):
         " set SAXAUL_PORT to a free port.\n"
     )
 
-
-def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
-    (tmp_path / "file").touch()
-    refused = Instance(tmp_path / "file" / "home").command("run")
-    assert refused.returncode == 1
-    assert refused.stderr.count("\n") == 1
-    assert "SAXAUL_HOME" in refused.stderr
-
-
-def test_a_killed_worker_comes_back(live_server):
     (worker,) = live_server.children("worker")
     os.kill(worker, signal.SIGKILL)
     wait_for(lambda: live_server.children("worker") not in ([], [worker]), live_server)
     assert "the worker ended by itself with code -9; it starts again in 1 s" in live_server.said()
 
-
-def test_a_killed_api_process_comes_back(live_server):
     _, serving = live_server.children("api")
     os.kill(serving, signal.SIGKILL)
     wait_for(lambda: serving not in live_server.children("api") and live_server.is_ready())
