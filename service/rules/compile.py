@@ -108,7 +108,9 @@ class _Compiler:
         self._compile_types(known)
         self._compile_rules()
         self._check_marks()
-        self._warn_of_unused()
+        if not any(problem.severity == "error" for problem in self.problems):
+            # Otherwise what a faulty rule uses would be called unused.
+            self._warn_of_unused()
 
     def _compile_program(self) -> None:
         given = [source for source in self.sources if "program" in source.root.entries]

@@ -39,7 +39,7 @@ class RuleDraft:
 def compile_rule(
     draft: RuleDraft, types: Mapping[str, TypeDraft], factors: Mapping[str, Factor], language: str
 ) -> Rule | None:
-    """Compile one rule; None when its type or one of its expressions is faulty."""
+    """Compile one rule; None when its type, an expression or a factor of it is faulty."""
     source, path, shape = draft.source, draft.path, draft.shape
     starts_on, ends_before = _dates(draft)
     title = localized(source, (*path, "title"), shape.title, language)
@@ -47,6 +47,7 @@ def compile_rule(
         source.warn((*path, "id"), f"rule {shape.id} has no example")
     if isinstance(shape.saves, UnsetType) and isinstance(shape.earns, UnsetType):
         source.warn((*path, "id"), f"rule {shape.id} gives nothing: it has neither saves nor earns")
+    _check_example_times(draft)
     kind = types.get(shape.action)
     if kind is None or kind.scope is None:
         return None
@@ -57,6 +58,8 @@ def compile_rule(
     earns_is_whole, earns = _grams(draft, kind, "earns", present)
     if not (saves_is_whole and earns_is_whole) or (when and when.expression is None):
         return None
+    if not draft.used_factors <= factors.keys():
+        return None  # one of them is faulty itself
     condition = when.expression if when and when.expression else None
     if condition and condition.constant is True:
         condition = None
@@ -84,6 +87,18 @@ def _dates(draft: RuleDraft) -> tuple[dt.date | None, dt.date | None]:
         )
         draft.source.fault((*draft.path, "until"), message)
     return starts_on, ends_before
+
+
+def _check_example_times(draft: RuleDraft) -> None:
+    for index, example in whole(draft.shape.examples):
+        text = example.context.occurred_at
+        if isinstance(text, UnsetType):
+            continue
+        try:
+            dt.datetime.fromisoformat(text)
+        except ValueError as error:
+            path = (*draft.path, "examples", index, "context", "occurred_at")
+            draft.source.fault(path, f"there is no such time: {error}")
 
 
 def _when(draft: RuleDraft, kind: TypeDraft) -> Compiled | None:

@@ -7,6 +7,7 @@ import math
 import zoneinfo
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 
 from msgspec import UNSET, UnsetType
 
@@ -40,6 +41,7 @@ from service.rules.shape import FAULTY, Source, whole
 ACCEPTED_FOR_MAX = dt.timedelta(days=60)
 LASTS_MAX = dt.timedelta(hours=24)
 
+_LONGEST = dt.timedelta(days=3660)
 _UNITS_S = {"s": 1, "min": 60, "h": 3600, "d": 86_400}
 _VALUE_TYPES: Mapping[str, ValueType] = {
     "number": "number",
@@ -78,7 +80,7 @@ def localized(
     """Take a title or hint in one or several languages; plain text is in the programme's."""
     if isinstance(text, str):
         return Text(text, {})
-    if language not in text:
+    if text and language not in text:
         source.warn(path, f"there is no text in {language}, the programme's language")
     return Text(text.get(language) or next(iter(text.values()), ""), text)
 
@@ -100,6 +102,10 @@ def compile_program(source: Source, shape: schema.Program) -> Program | None:
     expires_after = _long(source, (*path, "energy", "expires_after"), shape.energy.expires_after)
     lasts = _long(source, (*path, "shield", "lasts"), shape.shield.lasts)
     taking = shape.taking
+    after_ripening = duration(taking.after_ripening)
+    if after_ripening > _LONGEST:
+        message = f"after_ripening must be at most {_LONGEST.days}d"
+        source.fault((*path, "taking", "after_ripening"), message)
     if len(source.problems) > before or zone is None:
         return None
     return Program(
@@ -113,7 +119,7 @@ def compile_program(source: Source, shape: schema.Program) -> Program | None:
             taking.max_g,
             taking.keep_share,
             taking.per_friend_and_bubble,
-            duration(taking.after_ripening),
+            after_ripening,
         ),
         watering=Watering(
             tuple(amount for _, amount in whole(shape.watering.amounts_g)),
@@ -127,13 +133,19 @@ def _long(source: Source, path: tuple[Step, ...], text: str) -> dt.timedelta:
     length = duration(text)
     if not length:
         source.fault(path, f"{path[-1]} must be longer than 0")
-    elif length > dt.timedelta(days=3660):
-        source.fault(path, f"{path[-1]} must be at most 3660d")
+    elif length > _LONGEST:
+        source.fault(path, f"{path[-1]} must be at most {_LONGEST.days}d")
     return length
 
 
+@cache
+def _zones() -> frozenset[str]:
+    """Every zone's name; finding them opens hundreds of files."""
+    return frozenset(zoneinfo.available_timezones())
+
+
 def _zone(source: Source, name: str) -> zoneinfo.ZoneInfo | None:
-    known = zoneinfo.available_timezones()
+    known = _zones()
     if name in known:
         return zoneinfo.ZoneInfo(name)
     hint = did_you_mean(name, known) or "; it is an IANA name, like Asia/Shanghai"

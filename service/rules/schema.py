@@ -306,7 +306,8 @@ class ExampleContext(_Section, frozen=True):
         Annotated[
             str,
             Meta(
-                pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}(:[0-9]{2})?(Z|[+-][0-9]{2}:[0-9]{2})?$",
+                pattern=r"^(19[7-9]|20[0-9]|21[0-9])[0-9]-[0-9]{2}-[0-9]{2}"
+                r"T[0-9]{2}:[0-9]{2}(:[0-9]{2})?(Z|[+-][0-9]{2}:[0-9]{2})?$",
                 description="When it began; without an offset in the programme's zone.",
                 examples=["2026-06-05T08:15"],
                 extra={"says": "a time like 2026-06-05T08:15 or 2026-06-05T08:15:00+08:00"},

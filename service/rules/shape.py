@@ -23,6 +23,7 @@ from service.rules.schema import RuleFile
 FAULTY: Any = object()
 
 _FILE = mi.type_info(RuleFile)
+_YEARS = (1970, 2199)
 _TEXTS = {"map": "a mapping", "list": "a list"}
 
 
@@ -209,7 +210,7 @@ class _Shaper:
                 return self._fault(
                     node, path, f"{_label(path)} must be {_kind(wanted)}, not {node.text[:40]}"
                 )
-            return float(node.text) if isinstance(wanted, mi.FloatType) else value
+            return float(value) if isinstance(wanted, mi.FloatType) else value  # type: ignore[arg-type]
         return value
 
     def _choice(self, node: Node, wanted: mi.LiteralType, path: tuple[Step, ...]) -> Any:
@@ -224,7 +225,7 @@ class _Shaper:
 
     def _text(self, node: Node, wanted: mi.StrType, path: tuple[Step, ...], says: str) -> Any:
         text = node.text
-        if wanted.pattern is not None and not _pattern(wanted.pattern).search(text):
+        if wanted.pattern is not None and not _pattern(wanted.pattern).fullmatch(text):
             return self._fault(node, path, f"{_label(path)} must be {says}, not {_shown(node)}")
         if wanted.min_length is not None and len(text) < wanted.min_length:
             return self._fault(node, path, f"{_label(path)} must not be empty")
@@ -273,16 +274,17 @@ def _fits(node: Node, wanted: Any) -> bool:
 
 def _is_date(text: str) -> bool:
     try:
-        return dt.date.fromisoformat(text).isoformat() == text
+        day = dt.date.fromisoformat(text)
     except ValueError:
         return False
+    return day.isoformat() == text and _YEARS[0] <= day.year <= _YEARS[1]
 
 
 def _kind(wanted: Any) -> str:
     if isinstance(wanted, mi.BoolType):
         return "true or false"
     if isinstance(wanted, mi.DateType):
-        return "a day, like 2026-06-05"
+        return "a day from {} to {}, like 2026-06-05".format(*_YEARS)
     if isinstance(wanted, mi.IntType | mi.FloatType):
         noun = "a whole number" if isinstance(wanted, mi.IntType) else "a number"
         if wanted.ge is not None and wanted.le is not None:

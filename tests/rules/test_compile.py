@@ -5,78 +5,18 @@ from datetime import UTC, date, datetime, timedelta
 
 import jsonschema
 import pytest
-import yaml
 
 from service.rules.commands import schema_text
 from service.rules.compile import compile_rulebook, sha256_of
 from service.rules.rulebook import period_names
 from service.rules.schema import json_schema
-from tests.rules.sets import PROGRAM, ROOT, WALK, rulebook_of, shipped
+from tests.rules.sets import PROGRAM, ROOT, SAMPLE, WALK, content_of, rulebook_of, shipped
 
-LANGUAGE_SAMPLE = """
-program:                                   # exactly once over all files
-  name: Saxaul demo city
-  language: en
-  timezone: Asia/Shanghai
-  energy: {ripens: {next_day_at: "07:00"}, expires_after: 72h}
-  taking: {share: 0.3, max_g: 30, keep_share: 0.6, per_friend_and_bubble: 1, after_ripening: 0s}
-  watering: {amounts_g: [10, 18, 33, 66], per_friend_per_day: 3}
-  shield: {lasts: 24h, per_week: 1}
-factors:
-  petrol_car_pkm: {value: 101, unit: g/pkm, source: "UK, car", url: "https://a.example", year: 2026}
-  metro_pkm: {value: 15.49, unit: g/pkm, source: "UK DESNZ 2026, London Underground", year: 2026}
-action_types:
-  transit.metro_trip:
-    title: Metro trip
-    category: mobility
-    hint: Take the metro instead of the car
-    reported_by: [partner]
-    attributes:
-      distance_km: {type: number, minimum: 0.1, maximum: 120, unit: km}
-      duration_min: {type: number, minimum: 1, maximum: 300, unit: min, required: false}
-      ticket_no: {type: string, max_length: 64, pattern: "[A-Z0-9-]+", required: false}
-    accepted_for: 7d
-    plausible: "!has(duration_min) || distance_km / (duration_min / 60) <= 90"
-    lasts: duration_min
-    overlap: exclusive
-    claim: {by: ticket_no, per: ever, within: partner}
-rules:
-  - id: metro-trip
-    action: transit.metro_trip
-    title: Metro instead of a petrol car
-    from: 2026-01-01
-    when: verified && distance_km >= 0.5
-    saves: distance_km * (factors.petrol_car_pkm - factors.metro_pkm)
-    earns: 52
-    limits:
-      - {per: day, count: 5}
-      - {per: month, grams: 3000}
-      - {per: day, count: 10, group: tickets}
-      - {per: month, count: 9, by: ticket_no}
-    examples:
-      - name: a normal commute
-        given: {distance_km: 8.2}
-        context: {verified: true}
-        expect: {saves: 701, earns: 52}
-campaigns:
-  - id: world-environment-day-2027
-    title: World Environment Day
-    from: 2027-06-05
-    until: 2027-06-06
-    rules: [metro-trip]
-    regions: [CN-ZJ]
-    earns_times: 2
-    budget_g: 5000000
-badges:
-  - {id: commuter, title: Commuter, needs: {action: transit.metro_trip, count: 20}}
-  - {id: week-streak, title: Seven green days, needs: {streak_days: 7}}
-  - {id: first-tree, title: First tree, needs: {trees: 1}}
-"""
 SECONDS = "minutes: {type: number, unit: s, minimum: 0, maximum: 5}"
 
 
 def test_the_languages_own_sample_is_good():
-    draft = compile_rulebook({"sample.yaml": LANGUAGE_SAMPLE})
+    draft = compile_rulebook({"sample.yaml": SAMPLE})
     assert draft.problems == ()
     assert [str(problem) for problem in draft.campaigns] == [
         (
@@ -302,8 +242,8 @@ def test_the_schema_fits_the_shipped_rules_and_the_sample():
     schema = json.loads(json.dumps(json_schema()))
     jsonschema.Draft202012Validator.check_schema(schema)
     validator = jsonschema.Draft202012Validator(schema)
-    for text in (LANGUAGE_SAMPLE, *shipped().values()):
-        content = yaml.load(text, Loader=_Plain)
+    for text in (SAMPLE, *shipped().values()):
+        content = content_of(text)
         assert [error.message for error in validator.iter_errors(content)] == []
     assert not validator.is_valid({"rules": [{"id": "a"}]})
     assert not validator.is_valid({"programm": {}})
@@ -314,13 +254,3 @@ def test_the_schema_explains_every_key():
         assert definition["description"], name
         for key, content in definition["properties"].items():
             assert content.get("description"), f"{name}.{key}"
-
-
-class _Plain(yaml.SafeLoader):
-    """Dates stay text, as YAML 1.2 has them."""
-
-
-_Plain.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith("timestamp")]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}

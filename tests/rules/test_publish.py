@@ -110,8 +110,8 @@ async def test_a_bad_set_is_never_stored(database):
     told = problem(caught.value)
     assert (told["status"], told["code"]) == (422, "rulebook-invalid")
     assert [entry["column"] for entry in told["problems"] if entry["severity"] == "error"] == [
-        59,
-        66,
+        57,
+        64,
     ]
     assert await database.pool.fetchval("SELECT count(*) FROM rulebooks") == 1
 

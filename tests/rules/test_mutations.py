@@ -1,0 +1,106 @@
+"""Whatever an operator types: problems with places, never a traceback, never a half rulebook."""
+
+import copy
+import json
+import random
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from service.rules.cel_text import rewrite
+from service.rules.check import failed_examples, problems_json
+from service.rules.compile import compile_rulebook
+from service.rules.expressions import Name, Scope
+from tests.rules.sets import SAMPLE, content_of
+
+ODD = [
+    None, True, 0, -1, 5.5, 1e308, 10**17, "", "x", "~", "0s", "999999999d", "72h\n",
+    "2026-06-05\n",
+    "9999-12-31", "1970-01-01", "2199-12-31", "2026-02-30T25:61", "2026-06-05T08:15:00+25:00",
+    "2199-12-31T23:59:59-12:00", [], {}, [None], [{}], {"a": {}}, [[[]]], "a" * 400, "verified",
+    "factors", "distance_km / 0", "(((", "'", "é😀", "1/0", "[1,2]", "matches('(')", "Asia",
+    "../etc/passwd", "0x1F", ["distance_km", "distance_km"], "distance_km in [1]", "-distance_km",
+    "distance_km ? 1 : 2", "floor(1/3)",
+]  # fmt: skip
+
+
+def places(content, path=()):
+    yield path
+    if isinstance(content, list):
+        content = dict(enumerate(content))
+    for step, value in content.items() if isinstance(content, dict) else ():
+        yield from places(value, (*path, step))
+
+
+def mutated(dice):
+    """The language's sample with one value replaced, one key renamed, or one entry left out."""
+    whole = content_of(SAMPLE)
+    path = dice.choice([path for path in places(whole) if path])
+    odd = copy.deepcopy(dice.choice(ODD))
+    parent = whole
+    for step in path[:-1]:
+        parent = parent[step]
+    way = dice.random()
+    if way < 0.75 or isinstance(parent, list):
+        parent[path[-1]] = odd
+    else:
+        value = parent.pop(path[-1])
+        if way < 0.9:
+            parent[str(odd)[:50]] = value
+    return json.dumps(whole, ensure_ascii=False, indent=dice.choice([None, 1]))
+
+
+def test_no_mutation_of_a_good_set_is_a_traceback():
+    dice = random.Random(20261121)
+    for _ in range(300):
+        text = mutated(dice)
+        draft = compile_rulebook({"a.yaml": text})
+        assert (draft.rulebook is None) == bool(draft.errors)
+        problems = [*draft.problems, *failed_examples(draft)]
+        assert json.dumps(problems_json(problems))
+        for problem in problems:
+            line = text.split("\n")[problem.line - 1]
+            assert 1 <= problem.column <= len(line) + 1
+
+
+PIECES = [
+    "distance_km", "duration_min", "kind", "nope", "factors.car", "factors", "verified", "has(",
+    "has(duration_min)", "min(", "floor(", "size(", "(", ")", "[", "]", "{", ",", "?", ":", "+",
+    "-", "*", "/", "%", "==", "=", "<", ">=", "&&", "||", "!", " in ", ".", ".matches(", "'a'", '"b"',
+    "'", "0", "5", "0.5", ".5", "1e3", "0x1F", "5u", "true", "null", "//", " ", "\n", "é", "😀",
+]  # fmt: skip
+SCOPE = Scope(
+    [
+        Name("distance_km", "number", minimum=0.1),
+        Name("duration_min", "number", optional=True),
+        Name("kind", "text"),
+    ],
+    {"car": 101},
+)
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    st.lists(st.sampled_from(PIECES), max_size=14).map("".join),
+    st.sampled_from(["number", "condition"]),
+)
+def test_no_expression_is_a_traceback(text, wanted):
+    outcome = SCOPE.compile(text, wanted)
+    errors = [finding for finding in outcome.findings if finding.severity == "error"]
+    assert (outcome.expression is None) == bool(errors)
+    assert all(0 <= finding.offset <= len(text) for finding in outcome.findings)
+    if outcome.expression is not None:
+        values = {"distance_km": 2.0, "kind": "a", "verified": True, "_has_duration_min": False}
+        activation = SCOPE.activation(values)
+        run = outcome.expression.number if wanted == "number" else outcome.expression.holds
+        assert isinstance(run(activation), float if wanted == "number" else bool)
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=14).map("".join))
+def test_rewriting_leads_back_to_every_token(text):
+    rewritten = rewrite(text, {"distance_km", "duration_min", "kind"}, {"car": 1.0})
+    for token in rewritten.tokens:
+        assert text[token.offset :].startswith(token.text)
+        assert rewritten.token_at(token.offset) is not None
+    shifts = [rewritten.offset_of(place) for place in range(len(rewritten.text) + 1)]
+    assert all(0 <= offset <= len(text) for offset in shifts)
