@@ -1,0 +1,97 @@
+"""The tour of the README, typed as it stands into a shell, against a fresh instance."""
+
+import os
+import re
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.instance import Instance
+
+pytestmark = pytest.mark.real_processes
+
+README = Path(__file__).parent.parent / "README.md"
+_END = "--- end of an answer ---"
+_BOARD_S = 15
+# What is another one in each run: ids, times, hashes, tree numbers, generated names.
+_MASKS = (
+    (r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "<id>"),
+    (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "<time>"),
+    (r"\b[0-9a-f]{64}\b", "<hash>"),
+    (r"SX(-[0-9A-Z]{4}){3}", "<tree>"),
+    (r'"[A-Z][a-z]+ [A-Z][a-z]+ \d{4}"', '"<name>"'),
+    (r"127\.0\.0\.1:\d+", "<address>"),
+)
+
+
+def steps_of(text):
+    """Pairs of a command and the answer that the README shows, of all its console blocks."""
+    for block in re.findall(r"^```console\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        for step in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+            command, _, answer = step.partition("\n")
+            yield command, answer.strip()
+
+
+def masked(text):
+    for pattern, name in _MASKS:
+        text = re.sub(pattern, name, text)
+    return text
+
+
+class Shell:
+    """One bash for all steps, as a reader has one."""
+
+    def __init__(self, **environment):
+        self.process = subprocess.Popen(
+            ["bash", "--norc"],
+            cwd=README.parent,
+            env={"PATH": os.environ["PATH"], **environment},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def type(self, command):
+        """What the command prints."""
+        self.process.stdin.write(f"{command}\necho; echo '{_END}'\n")
+        self.process.stdin.flush()
+        lines = iter(self.process.stdout.readline, "")
+        return "".join(iter(lambda: next(lines), f"{_END}\n")).strip()
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait(timeout=10)
+        self.process.stdout.close()
+
+
+@pytest.fixture
+def instance(embedded_home):
+    """A fresh instance with embedded servers of its own, and so with demo people."""
+    made = Instance(embedded_home)
+    made.start()
+    yield made
+    made.end()
+
+
+@pytest.fixture
+def shell():
+    opened = Shell()
+    yield opened
+    opened.close()
+
+
+def test_the_tour_answers_what_the_readme_shows(instance, shell):
+    steps = list(steps_of(README.read_text(encoding="utf-8")))
+    assert len(steps) > 20
+    for command, shown in steps:
+        typed = command.replace("127.0.0.1:8000", f"127.0.0.1:{instance.port}")
+        answer = shell.type(typed)
+        deadline = time.monotonic() + _BOARD_S
+        while "/leaderboards/" in typed and masked(answer) != masked(shown):
+            # The board follows a moment later, on a busy machine two moments.
+            assert time.monotonic() < deadline, answer
+            answer = shell.type(typed)
+        assert masked(answer) == masked(shown), command
