@@ -1,13 +1,14 @@
 """Somebody with a token, who says what they want in one line."""
 
+import asyncio
+import os
+import sys
 from dataclasses import dataclass
 from uuid import UUID
 
 import httpx
 
 from tests.people import walk
-
-JSON = {"Content-Type": "application/json"}
 
 
 @dataclass
@@ -73,3 +74,25 @@ async def items_of(caller, path, **query):
         cursor = answer.json()["next_cursor"]
         if cursor is None:
             return items
+
+
+async def saxaul(settings, *arguments):
+    """Run a command as an operator would; gives its exit code, what it printed, what it logged."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "service",
+        *arguments,
+        env=os.environ
+        | {
+            "SAXAUL_HOME": str(settings.home),
+            "SAXAUL_DATABASE_URL": settings.database_url,
+            "SAXAUL_REDIS_URL": settings.redis_url,
+            "SAXAUL_REDIS_PREFIX": settings.redis_prefix,
+            "SAXAUL_SECRET_KEY": settings.secret_key,
+        },
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    printed, errors = await process.communicate()
+    return process.returncode, printed.decode(), errors.decode()

@@ -52,7 +52,7 @@ async def make_person(database, now=START, region=None):
     return participant_id
 
 
-async def award(  # noqa: PLR0913
+async def award(
     database,
     participant_id,
     energy_g,

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from service.database import open_database
 from service.ledger.audit import audit
 from tests.ledger.histories import (
     START,
@@ -15,13 +16,17 @@ from tests.ledger.histories import (
     make_person,
     reverse,
 )
+from tests.people import settings_for
 
 DAY = timedelta(days=1)
 
 
 @pytest.fixture
-def database_url(fresh_database_url):
-    return fresh_database_url
+async def database(servers, fresh_database_url, tmp_path):
+    settings = settings_for(servers, fresh_database_url, tmp_path)
+    opened = await open_database(settings, settings.database_url)
+    yield opened
+    await opened.close()
 
 
 @pytest.fixture
@@ -100,14 +105,18 @@ CORRUPTIONS = {
         "balance of available",
     ),
     "the last transfer is gone": (
-        "DELETE FROM transfers t USING books b"
-        " WHERE b.participant_id = t.participant_id AND t.seq = b.seq",
+        """
+        DELETE FROM transfers t USING books b
+        WHERE b.participant_id = t.participant_id AND t.seq = b.seq
+        """,
         {"balances", "heads", "awards", "bubbles"},
         "seq of the book",
     ),
     "a transfer was added": (
-        "INSERT INTO transfers SELECT participant_id, seq + 1, amount_g, at, cause_id, counter_id,"
-        " debit, credit, 'adjust', hash FROM transfers ORDER BY seq DESC LIMIT 1",
+        """
+        INSERT INTO transfers SELECT participant_id, seq + 1, amount_g, at, cause_id, counter_id,
+        debit, credit, 'adjust', hash FROM transfers ORDER BY seq DESC LIMIT 1
+        """,
         {"balances", "heads", "chain", "bubbles"},
         "seq of the book",
     ),
@@ -162,9 +171,11 @@ CORRUPTIONS = {
         "bubble",
     ),
     "a bubble came from nowhere": (
-        "INSERT INTO bubbles (participant_id, id, energy_g, remaining_g, ripens_at, expires_at,"
-        " origin, origin_id) SELECT participant_id, gen_random_uuid(), 9, 9, ripens_at,"
-        " expires_at, 'gift', id FROM bubbles LIMIT 1",
+        """
+        INSERT INTO bubbles (participant_id, id, energy_g, remaining_g, ripens_at, expires_at,
+        origin, origin_id) SELECT participant_id, gen_random_uuid(), 9, 9, ripens_at,
+        expires_at, 'gift', id FROM bubbles LIMIT 1
+        """,
         {"bubbles"},
         "bubble",
     ),

@@ -46,6 +46,9 @@ class _Bubble:
     held: str = "bubble"
     is_reversed: bool = False
 
+    def is_ripe(self, now):
+        return self.ripens_at <= now < self.ripens_at + EXPIRES_AFTER
+
 
 @dataclass
 class _Model:
@@ -79,53 +82,69 @@ class _Model:
         bubble.held = "reversed"
 
 
-async def _step(database, person, model, ids, now, step):
-    kind, *values = step
-    if kind == "award":
-        energy_g, saved_g = values
-        ids.append(await award(database, person, energy_g, saved_g=saved_g, now=now))
+class _History:
+    """One person's life, step by step, in the database and in the model."""
+
+    def __init__(self, database, person):
+        self.database, self.person = database, person
+        self.model, self.ids, self.now = _Model(), [], START
+
+    async def wait(self, hours):
+        self.now += timedelta(hours=hours)
+
+    async def award(self, energy_g, saved_g):
+        self.ids.append(
+            await award(self.database, self.person, energy_g, saved_g=saved_g, now=self.now)
+        )
         held = "bubble" if energy_g else "collected"
-        model.bubbles.append(_Bubble(energy_g, saved_g, now + RIPENS_AFTER, held))
-        model.saved_g += saved_g
-    elif kind == "collect" and values[0] < len(ids) and model.bubbles[values[0]].energy_g:
-        bubble = model.bubbles[values[0]]
+        self.model.bubbles.append(_Bubble(energy_g, saved_g, self.now + RIPENS_AFTER, held))
+        self.model.saved_g += saved_g
+
+    async def collect(self, number):
+        if number >= len(self.ids) or not self.model.bubbles[number].energy_g:
+            return
+        bubble = self.model.bubbles[number]
         try:
-            await collect(database, person, ids[values[0]], now)
+            await collect(self.database, self.person, self.ids[number], self.now)
             assert bubble.held == "bubble"
-            assert bubble.ripens_at <= now < bubble.ripens_at + EXPIRES_AFTER
-            model.collect(bubble)
+            assert bubble.is_ripe(self.now)
+            self.model.collect(bubble)
         except BubbleNotRipeError:
-            assert now < bubble.ripens_at
+            assert self.now < bubble.ripens_at
         except BubbleExpiredError:
-            assert now >= bubble.ripens_at + EXPIRES_AFTER
+            assert self.now >= bubble.ripens_at + EXPIRES_AFTER
         except BubbleEmptyError:
             assert bubble.held in {"collected", "reversed"}
-    elif kind == "collect_all":
-        await collect_all(database, person, now)
-        for bubble in model.bubbles:
-            is_ripe = bubble.ripens_at <= now < bubble.ripens_at + EXPIRES_AFTER
-            if bubble.held == "bubble" and is_ripe:
-                model.collect(bubble)
-    elif kind == "expire":
-        await expire(database, now)
-        for bubble in model.bubbles:
-            if bubble.held == "bubble" and now >= bubble.ripens_at + EXPIRES_AFTER:
+
+    async def collect_all(self):
+        await collect_all(self.database, self.person, self.now)
+        for bubble in self.model.bubbles:
+            if bubble.held == "bubble" and bubble.is_ripe(self.now):
+                self.model.collect(bubble)
+
+    async def expire(self):
+        await expire(self.database, self.now)
+        for bubble in self.model.bubbles:
+            if bubble.held == "bubble" and self.now >= bubble.ripens_at + EXPIRES_AFTER:
                 bubble.held = "expired"
-                model.expired_g += bubble.energy_g
-    elif kind == "reverse" and values[0] < len(ids):
-        bubble = model.bubbles[values[0]]
-        reversal = await reverse(database, person, ids[values[0]], now)
+                self.model.expired_g += bubble.energy_g
+
+    async def reverse(self, number):
+        if number >= len(self.ids):
+            return
+        bubble = self.model.bubbles[number]
+        reversal = await reverse(self.database, self.person, self.ids[number], self.now)
         assert reversal.is_repeated == bubble.is_reversed
         assert (reversal.energy_g, reversal.saved_g) == (-bubble.energy_g, -bubble.saved_g)
         if not bubble.is_reversed:
-            model.reverse(bubble)
-    elif kind == "adjust":
+            self.model.reverse(bubble)
+
+    async def adjust(self, amount_g):
         try:
-            await adjust_by(database, person, values[0], now)
-            model.available_g += values[0]
+            await adjust_by(self.database, self.person, amount_g, self.now)
+            self.model.available_g += amount_g
         except InsufficientEnergyError:
-            pass
-        assert model.available_g >= 0
+            assert self.model.available_g < -amount_g
 
 
 @settings(
@@ -135,12 +154,11 @@ async def _step(database, person, model, ids, now, step):
 )
 @given(steps=STEPS)
 async def test_random_histories_are_exact_and_clean(database, steps):
-    person, model, ids, now = await make_person(database), _Model(), [], START
-    for step in steps:
-        if step[0] == "wait":
-            now += timedelta(hours=step[1])
-        await _step(database, person, model, ids, now, step)
-    book = await book_of(database, person)
+    person = await make_person(database)
+    history = _History(database, person)
+    for kind, *values in steps:
+        await getattr(history, kind)(*values)
+    book, model = await book_of(database, person), history.model
     assert (book.available, -book.arrears, book.expired, book.ripening, book.saved_g) == (
         model.available_g,
         model.arrears_g,
@@ -148,7 +166,7 @@ async def test_random_histories_are_exact_and_clean(database, steps):
         model.ripening_g,
         model.saved_g,
     )
-    report = await audit(database, mode="full", now=now, participant_id=person)
+    report = await audit(database, mode="full", now=history.now, participant_id=person)
     assert report.differences == []
     assert report.transfers == book.seq
 

@@ -1,8 +1,6 @@
 """Erasure: the person is forgotten, the ledger keeps a nameless book that still adds up."""
 
 import asyncio
-import os
-import sys
 from datetime import UTC, datetime
 from functools import partial
 from uuid import uuid4
@@ -15,7 +13,7 @@ from service.ledger.audit import audit
 from service.ledger.books import lock_book
 from service.participants import erase
 from service.participants.erase import erase_participant, finish_erasures
-from tests.callers import advance, sign_in
+from tests.callers import advance, saxaul, sign_in
 from tests.people import served, settings_for, token_of
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
@@ -239,7 +237,7 @@ async def test_after_a_restore_whoever_was_erased_is_erased_again(
         "SELECT salt FROM books WHERE participant_id = $1", alice.participant_id
     )
     assert (await alice.delete("/v1/me")).status_code == 204
-    listed = await saxaul(settings, "participants", "erased")
+    _, listed, _ = await saxaul(settings, "participants", "erased")
     assert str(alice.participant_id) in listed
     path = tmp_path / "erased.txt"
     path.write_text(f"{listed}\n{uuid4()} never there\n")
@@ -258,30 +256,9 @@ async def test_after_a_restore_whoever_was_erased_is_erased_again(
     )
     assert await is_clean(database)
 
-    said = await saxaul(settings, "participants", "erase-again", str(path))
+    _, said, _ = await saxaul(settings, "participants", "erase-again", str(path))
     assert said.startswith("1 erased, ")
     assert said.endswith(" 1 are not there\n")
     assert not set(await rows_of(database, alice.participant_id)) & set(backup)
     assert (await kept.get("/v1/me")).json()["participant_id"] == str(kept.participant_id)
     assert await is_clean(database)
-
-
-async def saxaul(settings, *arguments):
-    """Run a command as an operator would; gives what it printed."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "service",
-        *arguments,
-        env=os.environ
-        | {
-            "SAXAUL_HOME": str(settings.home),
-            "SAXAUL_DATABASE_URL": settings.database_url,
-            "SAXAUL_REDIS_URL": settings.redis_url,
-            "SAXAUL_SECRET_KEY": settings.secret_key,
-        },
-        stdout=asyncio.subprocess.PIPE,
-    )
-    printed, _ = await process.communicate()
-    assert process.returncode == 0, printed
-    return printed.decode()
