@@ -1,4 +1,4 @@
-"""A town on a database of its own for each test, and relays that carry its bookings to Redis."""
+"""A town, and relays that carry its bookings to Redis."""
 
 import pytest
 
@@ -13,11 +13,6 @@ from tests.actions.reports import NOW
 from tests.leaderboards.town import Town, relays_of
 
 rulebook = actions.rulebook
-
-
-@pytest.fixture
-def database_url(fresh_database_url):
-    return fresh_database_url
 
 
 @pytest.fixture

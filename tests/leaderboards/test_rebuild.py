@@ -16,7 +16,7 @@ from service.leaderboards.keys import Board, Layout, period_of
 from service.leaderboards.rebuild import open_spans, request_rebuild
 from service.leaderboards.relay import Relay
 from service.outbox import outbox_write
-from tests.leaderboards.town import Town, held, lane_state, relanes, settle
+from tests.leaderboards.town import Town, empty, held, lane_state, relanes, settle
 
 PEOPLE = 4
 STEPS = st.lists(
@@ -36,6 +36,11 @@ STEPS = st.lists(
     min_size=3,
     max_size=25,
 )
+
+
+@pytest.fixture
+def database_url(fresh_database_url):
+    return fresh_database_url
 
 
 class History:
@@ -88,15 +93,6 @@ class History:
 async def ask_for_rebuild(shared):
     async with shared.database.transaction() as connection:
         return await request_rebuild(connection, shared.clock.real_now())
-
-
-async def empty(shared):
-    """Nothing of the people before: each example begins alone, in the same database."""
-    for table in ("outbox", "pledges", "books", "participants"):
-        await shared.database.pool.execute(f"DELETE FROM {table}")
-    await shared.database.pool.execute("TRUNCATE relay_lanes")
-    async for key in shared.redis.scan_iter(match=shared.layout.pattern(), count=1000):
-        await shared.redis.delete(key)
 
 
 @pytest.mark.parametrize("shards", [1, 4])

@@ -20,6 +20,11 @@ from tests.actions.reports import NOW
 from tests.leaderboards.town import held, lane_state, relanes, relays_of, repaired, settle
 
 
+@pytest.fixture
+def database_url(fresh_database_url):
+    return fresh_database_url
+
+
 async def lease_runs_out(shared):
     """What three seconds without a sign of life come to."""
     await shared.database.pool.execute("UPDATE relay_lanes SET lease_until = 'epoch'")

@@ -210,6 +210,15 @@ def _without_zeros(boards):
     }
 
 
+async def empty(shared):
+    """Nothing of the people before: each example begins alone, in the same database."""
+    for table in ("outbox", "pledges", "books", "participants"):
+        await shared.database.pool.execute(f"DELETE FROM {table}")
+    await shared.database.pool.execute("TRUNCATE relay_lanes")
+    async for key in shared.redis.scan_iter(match=shared.layout.pattern(), count=1000):
+        await shared.redis.delete(key)
+
+
 async def settle(*relays):
     """Run rounds of these relays until every lane has built and applied all that is committed."""
     shared = relays[0]._shared
