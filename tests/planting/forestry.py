@@ -112,6 +112,17 @@ async def advance(database, plot_id, status, *, numbers=None, evidence=(), now=S
     return await advance_trees(database, order, now=now, operator=OPERATOR)
 
 
+async def until_somebody_waits(database, task):
+    """Come back when the task waits for a row that somebody else holds."""
+    while not await database.pool.fetchval(_SOMEBODY_WAITS):
+        assert not task.done()
+
+
+_SOMEBODY_WAITS = """
+SELECT EXISTS (SELECT FROM pg_stat_activity
+    WHERE datname = current_database() AND wait_event_type = 'Lock')"""
+
+
 async def statuses(database, plot_or_project_id):
     """How many trees stand where, by status."""
     rows = await database.pool.fetch(

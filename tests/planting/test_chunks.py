@@ -23,6 +23,7 @@ from tests.planting.forestry import (
     open_project,
     pledge,
     statuses,
+    until_somebody_waits,
 )
 
 
@@ -55,16 +56,10 @@ async def die_at(database, person, act):
     async with database.transaction() as connection:
         await lock_book(connection, person)
         task = asyncio.create_task(act)
-        while not await database.pool.fetchval(_SOMEBODY_WAITS):
-            assert not task.done()
+        await until_somebody_waits(database, task)
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
-
-
-_SOMEBODY_WAITS = """
-SELECT EXISTS (SELECT FROM pg_stat_activity
-    WHERE datname = current_database() AND wait_event_type = 'Lock')"""
 
 
 async def acts_of(database, plot_id):

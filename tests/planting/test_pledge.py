@@ -8,9 +8,10 @@ import pytest
 from service.errors import ConflictError, InsufficientEnergyError, NotFoundError
 from service.ids import uuid7
 from service.ledger.books import SuspendedError
-from service.planting.cancel import PledgeNotCancellableError
+from service.planting.cancel import PledgeNotCancellableError, cancel_pledge
 from service.planting.pledge import PledgeOrder, SeasonClosedError, pledge_trees
 from service.planting.stock import SoldOutError
+from service.planting.trees import TreeStatusError
 from tests.planting.forestry import (
     START,
     allocate,
@@ -23,6 +24,7 @@ from tests.planting.forestry import (
     open_project,
     pledge,
     statuses,
+    until_somebody_waits,
 )
 
 DAY = timedelta(days=1)
@@ -193,6 +195,22 @@ async def test_cancelling_and_allocating_at_once_end_in_one_of_both(database):
     refused = sum(isinstance(found, PledgeNotCancellableError) for found in outcomes)
     assert await statuses(database, project) == {"allocated": refused, "cancelled": 16 - refused}
     assert 0 < refused < 16
+    await assert_all_balances(database)
+
+
+async def test_an_allocation_that_waited_for_a_cancellation_sees_it(database):
+    person = await make_person(database, 100)
+    project = await open_project(database)
+    plot = await open_plot(database, project)
+    made = await pledge(database, person, project)
+    async with database.transaction() as connection:
+        await cancel_pledge(
+            connection, person, made.id, now=START, local_date=lambda at: at.date(), lane=0
+        )
+        allocating = asyncio.create_task(outcome(allocate(database, plot, 1)))
+        await until_somebody_waits(database, allocating)
+    assert isinstance(await allocating, TreeStatusError)
+    assert await statuses(database, project) == {"cancelled": 1}
     await assert_all_balances(database)
 
 
