@@ -89,6 +89,13 @@ async def headers_of(client, subject, role="participant", **order):
     return {"Authorization": f"Bearer {await token_of(client, subject, role, **order)}"}
 
 
+async def eventually(check, within_s=10):
+    """Wait until this holds: what another process learns by itself is learnt in moments."""
+    async with asyncio.timeout(within_s):
+        while not await check():  # noqa: ASYNC110 - there is no event to wait for
+            await asyncio.sleep(0.01)
+
+
 def walk(**changes):
     """The body of an ordinary walk, a minute ago."""
     now = datetime.now(UTC).replace(microsecond=0)
