@@ -9,8 +9,6 @@ from uuid import UUID
 
 import click
 from redis.exceptions import RedisError
-from rich.console import Console
-from rich.table import Table
 
 from service.clock import Clock
 from service.database import open_database
@@ -90,11 +88,9 @@ def _print(report: DriftReport) -> None:
     if not report.wrong:
         click.echo(f"{report.compared} scores are what the ledger says")
         return
-    table = Table("board", "period", "region", "participant", "ledger", "board has")
-    for drift in report.wrong[:_SHOWN_MAX]:
-        person = str(UUID(bytes=drift.member))
-        table.add_row(*drift.board, person, str(drift.in_ledger), str(drift.on_board))
-    Console().print(table)
+    for board, member, in_ledger, on_board in report.wrong[:_SHOWN_MAX]:
+        where = f"{board.name} {board.period} {board.region or 'global'} {UUID(bytes=member)}"
+        click.echo(f"{where}: {in_ledger} in the ledger, {on_board} on the board")
     click.echo(f"{len(report.wrong)} of {report.compared} scores differ from the ledger")
 
 

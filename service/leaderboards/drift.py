@@ -103,13 +103,13 @@ async def _read_boards(redis: Redis, layout: Layout, periods: set[str]) -> Score
 
 async def _caught_up(shared: Shared) -> None:
     """Wait until all that is committed now is on the boards."""
-    pool = shared.database.pool
+    pool, clock = shared.database.pool, shared.clock
     newest = await pool.fetchval("SELECT coalesce(max(id), 0) FROM outbox")
     try:
         async with asyncio.timeout(_CAUGHT_UP_S):
-            while True:
-                if await pool.fetchval(_IS_APPLIED, newest):
-                    return
+            while not await pool.fetchval(_IS_APPLIED, newest):
+                if not await pool.fetchval(_IS_RELAYED, clock.real_now()):
+                    raise RelayBehindError
                 await asyncio.sleep(_POLL_S)
     except TimeoutError as error:
         raise RelayBehindError from error
@@ -119,3 +119,5 @@ _IS_APPLIED = """
 SELECT coalesce((SELECT bool_and(generation = wanted) FROM relay_lanes), false) AND NOT EXISTS (
     SELECT FROM outbox LEFT JOIN relay_lanes ON relay_lanes.lane = outbox.lane
     WHERE outbox.id <= $1 AND (position IS NULL OR position > coalesce(applied, 0)))"""
+
+_IS_RELAYED = "SELECT coalesce(bool_or(lease_until > $1), false) FROM relay_lanes"

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from litestar import get
 from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
 from msgspec import Meta, Struct
 
 from service.auth import caller
@@ -81,7 +82,7 @@ class MyRank(Struct, frozen=True):
     operation_id="getLeaderboard",
     **opens("participant", query=BoardQuery),
 )
-async def get_board(request: Request, board: str) -> BoardPage:
+async def get_board(request: Request, board: FromPath[str]) -> BoardPage:
     """A page of a leaderboard: energy collected, CO2e saved, or trees pledged."""
     query = read_query(request, BoardQuery)
     shared = parts(request)
@@ -117,7 +118,7 @@ async def get_board(request: Request, board: str) -> BoardPage:
     operation_id="getMyRank",
     **opens("participant", query=AroundQuery),
 )
-async def get_my_rank(request: Request, board: str) -> MyRank:
+async def get_my_rank(request: Request, board: FromPath[str]) -> MyRank:
     """My rank and score on a leaderboard, with my neighbours."""
     query = read_query(request, AroundQuery)
     shared = parts(request)

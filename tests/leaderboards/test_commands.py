@@ -1,0 +1,74 @@
+"""`saxaul leaderboards`, as an operator types it, with and without a running worker."""
+
+from datetime import timedelta
+
+import pytest
+
+from service.leaderboards.keys import Board, period_of
+from service.rules.publish import publish
+from tests.actions.conftest import RULES
+from tests.instance import Instance
+from tests.leaderboards.town import held, lane_state, settle
+from tests.people import settings_for
+
+pytestmark = pytest.mark.real_processes
+
+
+@pytest.fixture
+def settings(servers, fresh_database_url, tmp_path, lanes):
+    return settings_for(servers, fresh_database_url, tmp_path / "home", lanes=lanes)
+
+
+@pytest.fixture
+def database_url(fresh_database_url):
+    return fresh_database_url
+
+
+@pytest.fixture
+async def saxaul(settings, town):
+    """A `saxaul leaderboards` command on the town's servers, at the town's time."""
+    town.clock.offset = timedelta()
+    async with town.database.transaction() as connection:
+        now = town.clock.real_now()
+        await publish(connection, {"test.yaml": RULES}, author="a test", note="", now=now)
+    instance = Instance(
+        settings.home,
+        database_url=settings.database_url,
+        redis_url=settings.redis_url,
+        redis_prefix=settings.redis_prefix,
+        lanes=settings.lanes,
+    )
+    return lambda word: instance.command("leaderboards", word)
+
+
+async def test_check_prints_what_is_wrong_and_rebuild_mends_it(saxaul, town, shared, relays):
+    person = await town.join(region="CN-ZJ")
+    await town.walk(person)
+    await settle(*relays)
+    clean = saxaul("check")
+    assert (clean.returncode, clean.stdout) == (0, "8 scores are what the ledger says\n")
+    board = Board("saved", period_of("month", town.today()).name, "CN-ZJ")
+    key = shared.layout.board(0, (await lane_state(shared))["generation"], board)
+    await shared.redis.zincrby(key, 7, person.bytes)
+    drifted = saxaul("check")
+    assert drifted.returncode == 1
+    assert drifted.stdout.splitlines() == [
+        f"saved {board.period} CN-ZJ {person}: 101 in the ledger, 108 on the board",
+        "1 of 8 scores differ from the ledger",
+    ]
+    for relay in relays:
+        await relay.release()
+    mended = saxaul("rebuild")
+    assert (mended.returncode, mended.stderr) == (0, "")
+    assert saxaul("check").returncode == 0
+    assert await held(shared, town.today()) == town.boards()
+
+
+async def test_what_nobody_relays_is_one_line(saxaul, town, relays):
+    await settle(*relays)
+    for relay in relays:
+        await relay.release()
+    await town.walk(await town.join())
+    behind = saxaul("check")
+    assert behind.returncode == 1
+    assert behind.stderr == "the boards do not catch up with the outbox; is a worker running?\n"
