@@ -12,7 +12,7 @@ from service.ids import uuid4
 from service.ledger.books import make_book
 from service.rules.compile import compile_rulebook
 from tests.actions.proxy import LossyProxy
-from tests.actions.reports import NOW
+from tests.actions.reports import NOW, SECRET
 
 RULES = """
 program:
@@ -107,7 +107,7 @@ def record(database, rulebook):
             reports,
             rulebook=rulebook,
             now=now,
-            secret=b"a secret of the tests",
+            secret=SECRET,
             lane=lane,
             wait=wait,
         )

@@ -8,6 +8,7 @@ import asyncpg
 from service.actions.report import participant_report
 
 NOW = datetime(2026, 11, 21, 4, 0, tzinfo=UTC)
+SECRET = b"a secret of the tests"
 
 
 def walk(participant_id, steps=8000, *, key=None, at=NOW, km=None, **changes):
