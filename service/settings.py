@@ -8,8 +8,9 @@ import ipaddress
 import os
 import re
 import secrets
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 from urllib.parse import urlsplit, urlunsplit
@@ -307,6 +308,20 @@ def child_environment(**values: str) -> dict[str, str]:
     """The environment of a program of ours that runs with these settings and no others."""
     others = {name: text for name, text in os.environ.items() if not name.startswith(PREFIX)}
     return others | {PREFIX + field.upper(): text for field, text in values.items()}
+
+
+@contextmanager
+def shared_metrics(settings: Settings) -> Iterator[None]:
+    """A folder in which several API processes, started meanwhile, keep their figures together.
+
+    The metrics library reads its address from the environment and from nowhere else.
+    """
+    if settings.workers == 1:
+        yield
+        return
+    with tempfile.TemporaryDirectory(prefix="saxaul-metrics-") as folder:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+        yield
 
 
 def _text(environ: Mapping[str, str], variable: str, *, is_secret: bool) -> str | None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import multiprocessing
 import signal
 import socket
 import subprocess
@@ -23,7 +24,7 @@ from service.embedded import Servers, needs_embedded, servers, started_servers, 
 from service.embedded.children import start_child, stop_child
 from service.migrate import migrate
 from service.rules.publish import RulebookInvalidError, publish_folder_if_changed
-from service.settings import Settings
+from service.settings import Settings, shared_metrics
 
 _READY_S = 60.0
 # The worker comes back after 1 s, then 2, 4 ... 30; having lived a minute it begins again at 1.
@@ -88,22 +89,26 @@ async def _publish_rules(
 
 def serve_api(settings: Settings) -> None:
     """Serve the API in this process and its children until it is told to stop."""
-    Granian(
-        "service.serve:app",
-        factory=True,
-        address=settings.host,
-        port=settings.port,
-        interface=Interfaces.ASGI,
-        workers=settings.workers,
-        loop=Loops.uvloop,
-        http=HTTPModes.http1,
-        websockets=False,
-        log_level=LogLevels.warning,
-        log_access=settings.access_log,
-        respawn_failed_workers=True,
-        respawn_interval=0.5,
-        workers_kill_timeout=settings.drain_s + 2,
-    ).serve()
+    if settings.workers > 1:
+        # A forked process would have chosen before the fork where its figures are kept.
+        multiprocessing.set_start_method("spawn")
+    with shared_metrics(settings):
+        Granian(
+            "service.serve:app",
+            factory=True,
+            address=settings.host,
+            port=settings.port,
+            interface=Interfaces.ASGI,
+            workers=settings.workers,
+            loop=Loops.uvloop,
+            http=HTTPModes.http1,
+            websockets=False,
+            log_level=LogLevels.warning,
+            log_access=settings.access_log,
+            respawn_failed_workers=True,
+            respawn_interval=0.5,
+            workers_kill_timeout=settings.drain_s + 2,
+        ).serve()
 
 
 async def _run(settings: Settings, say: Callable[[str], None]) -> None:
