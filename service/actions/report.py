@@ -6,13 +6,10 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-import msgspec
-
+from service.actions.facts import canonical_facts, storable
 from service.actions.record import Report
 from service.ids import derived_uuid, uuid7
 from service.rules.judge import Candidate
-
-_canonical = msgspec.json.Encoder(order="sorted").encode
 
 
 def participant_report(
@@ -30,12 +27,12 @@ def participant_report(
     With a key the id follows from it: the key is the action's identity for ever. Without one each
     report is an action of its own.
     """
-    occurred_at = occurred_at.astimezone(UTC)
-    canonical = _canonical((type_, occurred_at, reporter, attributes))
+    occurred_at, kept = occurred_at.astimezone(UTC), storable(attributes)
+    canonical = canonical_facts(type_, occurred_at, reporter, kept)
     return Report(
         participant_id,
         derived_uuid(participant_id.bytes, b"participant", key.encode()) if key else uuid7(now),
-        Candidate(type_, dict(attributes), occurred_at, reporter, False, None),
+        Candidate(type_, kept, occurred_at, reporter, False, None),
         "participant",
         hashlib.blake2b(canonical, digest_size=16).digest(),
         canonical,

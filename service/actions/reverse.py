@@ -14,8 +14,8 @@ from typing import Any
 from uuid import UUID
 
 import asyncpg
-import msgspec
 
+from service.actions.facts import canonical_facts
 from service.actions.record import facts_digest
 from service.actions.store import Action, actions_write, read_actions, reversal_id
 from service.audit_log import log_act
@@ -31,8 +31,6 @@ from service.errors import ConflictError, NotFoundError, UnavailableError
 from service.ledger.accounts import Account
 from service.ledger.books import Book, book_writes, lock_book, post
 from service.outbox import lane_of, outbox_write
-
-_canonical = msgspec.json.Encoder(order="sorted").encode
 
 
 class AlreadyReversedError(ConflictError):
@@ -193,7 +191,7 @@ def _row(
     at = book.tick(now)
     book.action_seq += 1
     attributes = {"reason": reason}
-    canonical = _canonical((action.type, action.occurred_at, reporter, attributes))
+    canonical = canonical_facts(action.type, action.occurred_at, reporter, attributes)
     return Action(
         action.participant_id,
         reversal_id(action.id),

@@ -7,7 +7,7 @@ moved since they were last found clean (`books.audited_seq`) and recomputes thei
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -26,8 +26,12 @@ _MARK_MAX = 200
 _FIRST, _LAST = UUID(int=0), UUID(int=2**128 - 1)
 # Longer than any transaction lives: what carries an older time is committed.
 _CUT = timedelta(seconds=60)
+_NONE: Mapping[str, "Compare"] = {}
 
 Mode = Literal["full", "incremental"]
+# Compares what lies above the ledger, inside a page's snapshot: (participant_id, what, expected,
+# found) of what is off in the books of these people.
+Compare = Callable[[Connection, Sequence[UUID]], Awaitable[Sequence[tuple[UUID, str, str, str]]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +104,11 @@ async def audit(
     after: UUID = _FIRST,
     seconds_max: float | None = None,
     on_page: Callable[[AuditReport], None] | None = None,
+    more: Mapping[str, Compare] = _NONE,
 ) -> AuditReport:
     """Audit the ledger, or one participant's book, and the log of the operators' acts.
 
+    `more` names comparisons with what the ledger does not know of.
     Stops after `seconds_max` with `complete` False; `after` of the report is where to go on.
     """
     report = AuditReport(mode, after=after)
@@ -112,7 +118,7 @@ async def audit(
         if seconds_max is not None and asyncio.get_running_loop().time() - began > seconds_max:
             return report
         found_before = sum(report.found.values())
-        page, page_gifts_g = await _audit_page(database, report, participant_id, now)
+        page, page_gifts_g = await _audit_page(database, report, participant_id, now, more)
         gifts_g += page_gifts_g
         if sum(report.found.values()) == found_before:
             await _mark(database, page)
@@ -127,7 +133,11 @@ async def audit(
 
 
 async def _audit_page(
-    database: Database, report: AuditReport, participant_id: UUID | None, now: datetime
+    database: Database,
+    report: AuditReport,
+    participant_id: UUID | None,
+    now: datetime,
+    more: Mapping[str, Compare],
 ) -> tuple[_Page, int]:
     """Run every check over the next page; give it and the sum of its gifts before the cut."""
     async with (
@@ -148,6 +158,8 @@ async def _audit_page(
         for check in checks:
             rows = await connection.fetch(_limited(check), page.ids, *_chosen(check, values))
             report.add(check.name, rows)
+        for name, compare in more.items():
+            report.add(name, await compare(connection, page.ids))
         gifts_g = await connection.fetchval(_GIFTS, page.ids, now - _CUT)
     report.after = page.last
     report.complete = page.last == _LAST

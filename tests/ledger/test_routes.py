@@ -140,6 +140,34 @@ async def test_a_gram_too_much_is_told(operator, corrupted):
     } in told["differences"]
 
 
+async def test_a_reason_that_was_rewritten_is_told(database, operator, alice):
+    """The chain covers the digest of an action's facts, and the digest covers the facts."""
+    walk = await alice.walks(8_000)
+    change = "UPDATE actions SET {0} = {1} WHERE participant_id = $1 AND id = $2"
+    for column, value, back in (
+        ("attributes", "attributes || '{\"steps\": 8001}'", "attributes || '{\"steps\": 8000}'"),
+        ("type", "'mobility.bike'", "'mobility.walk'"),
+        ("reporter", "'device'", "'participant'"),
+        ("occurred_at", "occurred_at - interval '1 day'", "occurred_at + interval '1 day'"),
+    ):
+        for new, found in ((value, {"facts": 1}), (back, {})):
+            async with database.pool.acquire() as connection, connection.transaction():
+                await connection.execute("SET LOCAL session_replication_role = replica")
+                await connection.execute(
+                    change.format(column, new), alice.participant_id, uuid.UUID(walk["id"])
+                )
+            order = {"participant_id": str(alice.participant_id)}
+            told = (await operator.post("/v1/operator/ledger/audit", order)).json()
+            assert told["found"] == found, column
+
+
+async def test_a_reversal_keeps_its_reason(operator, alice):
+    walk = await alice.walks()
+    await operator.post(f"/v1/operator/actions/{walk['id']}/reverse", {"reason": "a tram 🚋"})
+    order = {"participant_id": str(alice.participant_id)}
+    assert (await operator.post("/v1/operator/ledger/audit", order)).json()["found"] == {}
+
+
 async def test_the_command_says_that_all_is_well(settings, alice):
     await alice.walks()
     code, printed, _ = await saxaul(settings, "ledger", "audit")
