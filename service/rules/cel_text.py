@@ -120,7 +120,7 @@ def rewrite(text: str, names: Collection[str], factors: Mapping[str, float]) -> 
             findings.extend(_string_findings(token, text[token.offset + len(token.text) :][:1]))
         elif token.kind == "sign":
             findings.extend(_sign_findings(tokens, index))
-        elif token.kind == "name":
+        else:
             used, decided = _name(tokens, index, names, factors, findings)
             end = tokens[index + used - 1]
             raw = text[token.offset : end.offset + len(end.text)]

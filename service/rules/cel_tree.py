@@ -49,6 +49,11 @@ class Node:
     overload: str
     offset: int
 
+    @property
+    def operator(self) -> str:
+        """The operator or function that a call applies; nothing for what only looks like one."""
+        return str(self.value) if self.kind == "call" else ""
+
     def names(self) -> Iterator[str]:
         """List every name below, with repetitions."""
         if self.kind == "name":
@@ -90,23 +95,24 @@ def _message(data: int | bytes) -> dict[int, int | bytes]:
 
 def decode(serialized: bytes, offset_of: Callable[[int], int]) -> Node:
     """Read the tree out of a serialized expression, each node at the operator's own offset."""
-    checked = _message(serialized)[2]
-    overloads: dict[int, str] = {}
-    places: dict[int, int] = {}
-    root = b""
-    for number, value in _fields(bytes(checked)):
-        if number == 2:
-            entry = _message(value)
-            reference = _message(entry[2])
-            overloads[int(entry[1])] = bytes(reference.get(3, b"")).decode()
-        elif number == 4:
-            root = bytes(value)
-        elif number == 5:
-            for part, pair in _fields(bytes(value)):
-                if part == 4:
-                    position = _message(pair)
-                    places[int(position[1])] = int(position.get(2, 0))
-    return _node(root, overloads, {key: offset_of(place) for key, place in places.items()})
+    checked = list(_fields(bytes(_message(serialized)[2])))
+    overloads = dict(_overload(value) for number, value in checked if number == 2)
+    positions = [
+        _message(pair)
+        for number, source_info in checked
+        if number == 5
+        for part, pair in _fields(bytes(source_info))
+        if part == 4
+    ]
+    offsets = {int(entry[1]): offset_of(int(entry.get(2, 0))) for entry in positions}
+    (root,) = (bytes(value) for number, value in checked if number == 4)
+    return _node(root, overloads, offsets)
+
+
+def _overload(entry: int | bytes) -> tuple[int, str]:
+    fields = _message(entry)
+    reference = _message(fields[2])
+    return int(fields[1]), bytes(reference.get(3, b"")).decode()
 
 
 def _node(data: bytes, overloads: Mapping[int, str], offsets: Mapping[int, int]) -> Node:
@@ -127,27 +133,27 @@ def _node(data: bytes, overloads: Mapping[int, str], offsets: Mapping[int, int])
                 if number == 6 and part == 2:
                     function = bytes(content).decode()
                     value = _OPERATORS.get(function, function)
-                elif part == 1 or number == 6:
+                else:
                     nodes.append(_node(bytes(content), overloads, offsets))
     return Node(kind, value, tuple(nodes), overloads.get(identity, ""), offsets.get(identity, 0))
 
 
 def _constant(data: bytes) -> object:
-    (number, value), *_ = _fields(data)
-    if number == 2:
-        return bool(value)
-    if number == 5:
-        return struct.unpack("<d", bytes(value))[0]
-    if number == 6:
-        return bytes(value).decode()
-    return None
+    """Read a constant; null, integers and bytes, which the text does not let in, are None."""
+    ((number, value),) = _fields(data)
+    readers: Mapping[int, Callable[[int | bytes], object]] = {
+        2: bool,
+        5: lambda eight: struct.unpack("<d", bytes(eight))[0],
+        6: lambda text: bytes(text).decode(),
+    }
+    return readers[number](value) if number in readers else None
 
 
 def literal(node: Node) -> object:
     """Tell the value of a literal, also of a negated one; None for anything else."""
     if node.kind == "constant":
         return node.value
-    if node.value == "-" and len(node.nodes) == 1:
+    if node.operator == "-" and len(node.nodes) == 1:
         inner = literal(node.nodes[0])
         return -inner if isinstance(inner, float) else None
     return None
@@ -170,18 +176,17 @@ class Analysis:
     def _constructs(self, node: Node, *, in_list_place: bool) -> None:
         self._construct(node, in_list_place=in_list_place)
         for index, child in enumerate(node.nodes):
-            self._constructs(child, in_list_place=node.value == "in" and index == 1)
-        if node.kind == "call":
-            if node.value == "/":
-                self._division(node)
-            elif node.value in _MIRRORED:
-                self._comparison(node)
-            elif node.value == "matches":
-                self._pattern(node)
+            self._constructs(child, in_list_place=node.operator == "in" and index == 1)
+        if node.operator == "/":
+            self._division(node)
+        elif node.operator in _MIRRORED:
+            self._comparison(node)
+        elif node.operator == "matches":
+            self._pattern(node)
 
     def _construct(self, node: Node, *, in_list_place: bool) -> None:
         value = node.value
-        if node.kind == "other" or (node.kind == "call" and value not in _CALLS):
+        if node.kind == "other" or (node.kind == "call" and node.operator not in _CALLS):
             self._add(node, "this construct is not allowed in a rule")
         elif node.kind == "list" and not in_list_place:
             self._add(node, "a list may only stand after in")
@@ -189,7 +194,7 @@ class Analysis:
             self._add(node, "this list is empty, so that nothing is in it")
         elif node.kind == "list" and len({self._type(child) for child in node.nodes}) > 1:
             self._add(node, "the members of a list must be of one type")
-        elif value == "+" and not node.overload.startswith("add_double"):
+        elif node.operator == "+" and not node.overload.startswith("add_double"):
             self._add(node, "'+' adds numbers only")
         elif isinstance(value, str) and node.kind == "constant" and "\0" in value:
             self._add(node, "a text cannot hold a NUL character")
@@ -201,10 +206,10 @@ class Analysis:
             name = self.names.get(str(node.value))
             kinds = {"number": "float", "text": "str", "boolean": "bool"}
             return kinds[name.type] if name else "float"
-        if node.value == "? :":
+        if node.operator == "? :":
             return self._type(node.nodes[1])
         arithmetic = {"+", "-", "*", "/", "min", "max", "floor", "ceil", "round"}
-        return "float" if node.value in arithmetic else "bool"
+        return "float" if node.operator in arithmetic else "bool"
 
     def _pattern(self, node: Node) -> None:
         pattern = literal(node.nodes[1])
@@ -230,16 +235,18 @@ class Analysis:
         if node.kind == "name":
             name = self.names.get(str(node.value))
             return (name.minimum, name.maximum) if name and name.minimum > 0 else (0.0, 0.0)
-        if node.value in {"*", "/"}:
+        if node.operator in {"*", "/"}:
             (low, high), (low2, high2) = (self._magnitude(child) for child in node.nodes)
             if low <= 0 or low2 <= 0:
                 return 0.0, 0.0
-            return (low * low2, high * high2) if node.value == "*" else (low / high2, high / low2)
+            return (
+                (low * low2, high * high2) if node.operator == "*" else (low / high2, high / low2)
+            )
         return 0.0, 0.0
 
     def _comparison(self, node: Node) -> None:
         left, right = node.nodes
-        operator = str(node.value)
+        operator = node.operator
         if left.kind != "name":
             left, right, operator = right, left, _MIRRORED[operator]
         name, value = self.names.get(str(left.value)), literal(right)
@@ -267,18 +274,18 @@ class Analysis:
         if isinstance(node.value, bool):
             every = frozenset(name.name for name in self.names.values() if name.optional)
             return (present, every) if node.value else (every, present)
-        if node.value == "!":
+        if node.operator == "!":
             when_true, when_false = self._presence(node.nodes[0], present)
             return when_false, when_true
-        if node.value == "&&":
+        if node.operator == "&&":
             left_true, left_false = self._presence(node.nodes[0], present)
             right_true, right_false = self._presence(node.nodes[1], left_true)
             return right_true, left_false & right_false
-        if node.value == "||":
+        if node.operator == "||":
             left_true, left_false = self._presence(node.nodes[0], present)
             right_true, right_false = self._presence(node.nodes[1], left_false)
             return left_true & right_true, right_false
-        if node.value == "? :":
+        if node.operator == "? :":
             if_true, if_false = self._presence(node.nodes[0], present)
             then_true, then_false = self._presence(node.nodes[1], if_true)
             else_true, else_false = self._presence(node.nodes[2], if_false)

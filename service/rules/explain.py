@@ -102,12 +102,12 @@ class _Shower:
             return _constantly(shown + (" g" if in_grams else "")), _ATOM
         if node.kind == "name":
             return self._name(str(node.value)), _ATOM
-        if node.value == "? :":
+        if node.operator == "? :":
             return self._choice(node, in_grams=in_grams)
-        if len(node.nodes) == 2 and node.value in _STRENGTH and node.kind == "call":
+        if len(node.nodes) == 2 and node.operator in _STRENGTH:
             return self._binary(node, in_grams=in_grams)
         inner = [self._show(child)[0] for child in node.nodes]
-        before, after = f"{'not' if node.value == '!' else node.value}(", ")"
+        before, after = f"{'not' if node.operator == '!' else node.operator}(", ")"
         if node.kind == "list":
             before, after = "[", "]"
         return lambda values: before + ", ".join(show(values) for show in inner) + after, _ATOM
@@ -116,6 +116,8 @@ class _Shower:
         if name.startswith("factors."):
             factor = self._factors[name.removeprefix("factors.")]
             return _constantly(f"{_number(factor.value)} {factor.unit}")
+        if name.startswith("_has_"):
+            return _constantly(f"has({name.removeprefix('_has_')})")
         attribute = self._attributes.get(name)
         unit = f" {attribute.unit}" if attribute and attribute.unit else ""
         # steps are counted in steps: an attribute without a unit is its own.
@@ -129,7 +131,7 @@ class _Shower:
         return show
 
     def _binary(self, node: Node, *, in_grams: bool) -> tuple[_Show, int]:
-        operator = str(node.value)
+        operator = node.operator
         strength = _STRENGTH[operator]
         literals = [isinstance(literal(child), float) for child in node.nodes]
         if operator in {"+", "-"}:
@@ -189,17 +191,17 @@ def _decide(node: Node, values: Values) -> bool | None:
             return name.removeprefix("_has_") in values
         value = values.get(name)
         return value if isinstance(value, bool) else None
-    if node.value == "!":
+    if node.operator == "!":
         inner = _decide(node.nodes[0], values)
         return None if inner is None else not inner
-    if node.value in {"&&", "||"}:
-        return _joined(node.value == "||", (_decide(child, values) for child in node.nodes))
-    if node.value in _COMPARE:
+    if node.operator in {"&&", "||"}:
+        return _joined(node.operator == "||", (_decide(child, values) for child in node.nodes))
+    if node.operator in _COMPARE:
         left, right = (_operand(child, values) for child in node.nodes)
         if isinstance(left, int | float) and isinstance(right, int | float):
-            return _COMPARE[str(node.value)](left, right)
-        if isinstance(left, str) and isinstance(right, str) and node.value in {"==", "!="}:
-            return (left == right) == (node.value == "==")
+            return _COMPARE[node.operator](left, right)
+        if isinstance(left, str) and isinstance(right, str) and node.operator in {"==", "!="}:
+            return (left == right) == (node.operator == "==")
     return None
 
 

@@ -103,11 +103,10 @@ class Node:
 
     def place(self, offset: int) -> Place:
         """Tell line and column of this character of a scalar's text; else the scalar's start."""
-        if self.origin is not None:
-            lines, event = self.origin
-            place = _place_in_block if event.style == "|" else _place_in_line
-            return place(lines, event, offset) or (self.line, self.column)
-        return self.line, self.column
+        assert self.origin is not None  # only texts are asked
+        lines, event = self.origin
+        place = _place_in_block if event.style == "|" else _place_in_line
+        return place(lines, event, offset) or (self.line, self.column)
 
 
 def _place_in_block(lines: list[str], event: Any, offset: int) -> Place | None:

@@ -214,7 +214,9 @@ class _Shaper:
         return value
 
     def _choice(self, node: Node, wanted: mi.LiteralType, path: tuple[Step, ...]) -> Any:
-        if any(node.value is option or node.value == option for option in wanted.values):
+        if any(
+            type(node.value) is type(option) and node.value == option for option in wanted.values
+        ):
             return node.value
         options = [
             str(option).lower() if option is True else str(option) for option in wanted.values

@@ -184,6 +184,10 @@ def test_bounds_of_the_programme(replaced, by, message):
             "minutes: {type: number, unit: h, minimum: 0, maximum: 25}",
             "minutes needs a maximum of at most 24 h (24 h)",
         ),
+        (
+            "minutes: {type: number, unit: s, minimum: 5, maximum: 1}",
+            "minimum 5 lies above maximum 1",
+        ),
         ("minutes: {type: string, unit: min}", "minutes must be a number with unit s, min or h"),
         ("minutes: {type: integer, unit: s, minimum: 0, maximum: 86400}", None),
         (

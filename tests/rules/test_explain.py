@@ -95,6 +95,11 @@ def test_a_cut_is_told_with_its_limit():
             {"steps": 0.12345678},
             "(2) x 0.123457 steps = 9 g",
         ),
+        (
+            "has(shoe) && shoe.startsWith('b') ? 5 : 3",
+            {"shoe": "boot"},
+            "has(shoe) && startsWith(boot, b) ? 5 g : 3 g = 9 g",
+        ),
         ("factors.walk * steps", {"steps": 3}, "7 g/step x 3 steps = 9 g"),
     ],
 )

@@ -6,7 +6,8 @@ import time
 import pytest
 from cel_expr_python import cel
 
-from service.rules.expressions import Name, Scope, regex_fault, whole_match
+from service.rules.cel_tree import Analysis, Node
+from service.rules.expressions import Finding, Name, Scope, regex_fault, whole_match
 
 SCOPE = Scope(
     [
@@ -424,6 +425,49 @@ def test_patterns_fit_the_whole_text():
     assert not whole_match("[A-Z0-9-]+")("xAB-1")
     assert whole_match("a|b")("b")
     assert whole_match('"\\\\é😀')('"\\é😀')
+
+
+def test_members_of_lists_may_be_computed():
+    text = "distance_km in [electric ? 1 : 2, 3 + 4, min(8, 9), -riders, hour]"
+    values = {"distance_km": 7.0, "electric": True, "riders": 1.0, "hour": 3.0}
+    assert holds(text, **values) is True
+    assert holds("electric in [kind == 'gas', !electric, true]", electric=True, kind="gas") is True
+    assert faults("electric in [kind == 'gas', 5]", "condition") == [
+        (13, "the members of a list must be of one type")
+    ]
+
+
+def test_texts_that_look_like_operators_are_texts():
+    for sign in ("!", "&&", "||", "? :", "+", "/", "-", "in", "==", "matches"):
+        assert faults(f"'{sign}'") == [(1, "this gives a text; it must give a number of grams")]
+        assert holds(f"has(code) && code == '{sign}'", _has_code=True, code=sign) is True
+
+
+def test_negated_numbers_are_numbers():
+    assert number("6 / -(3)") == -2
+    assert warnings("distance_km > -(5)")[0][0] == 13
+    assert compiled("electric == true", "condition").names == {"electric"}
+    assert faults("1 / -(distance_km)") == [(5, DIVISOR)]
+    assert faults("1 / -(-distance_km)")[0][1] == DIVISOR
+
+
+def test_a_construct_that_slips_through_the_text_is_stopped_in_the_tree():
+    for node in (Node("other", None, (), "", 3), Node("call", "size", (), "", 3)):
+        analysis = Analysis({}, regex_fault, [])
+        analysis.run(node, frozenset())
+        assert analysis.findings == [Finding(3, "this construct is not allowed in a rule")]
+
+
+def test_what_the_engine_refuses_without_a_known_reason_is_refused():
+    class Refusing:
+        def compile(self, _):
+            raise RuntimeError("ERROR: <input>:1:1: undeclared reference to 'x' (in container '')")
+
+    scope = Scope([Name("x", "number")], {})
+    scope._env = Refusing()
+    outcome = scope.compile("x", "number")
+    assert outcome.expression is None
+    assert "not a valid expression" in outcome.findings[0].message
 
 
 def test_raw_texts_hold_patterns():

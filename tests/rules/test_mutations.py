@@ -52,7 +52,7 @@ def mutated(dice):
 
 def test_no_mutation_of_a_good_set_is_a_traceback():
     dice = random.Random(20261121)
-    for _ in range(300):
+    for _ in range(200):
         text = mutated(dice)
         draft = compile_rulebook({"a.yaml": text})
         assert (draft.rulebook is None) == bool(draft.errors)
@@ -66,8 +66,9 @@ def test_no_mutation_of_a_good_set_is_a_traceback():
 PIECES = [
     "distance_km", "duration_min", "kind", "nope", "factors.car", "factors", "verified", "has(",
     "has(duration_min)", "min(", "floor(", "size(", "(", ")", "[", "]", "{", ",", "?", ":", "+",
-    "-", "*", "/", "%", "==", "=", "<", ">=", "&&", "||", "!", " in ", ".", ".matches(", "'a'", '"b"',
-    "'", "0", "5", "0.5", ".5", "1e3", "0x1F", "5u", "true", "null", "//", " ", "\n", "é", "😀",
+    "-", "*", "/", "%", "==", "=", "<", ">=", "&&", "||", "!", " in ", ".", ".matches(", "'a'",
+    '"b"', "'", "0", "5", "0.5", ".5", "1e3", "0x1F", "5u", "true", "null", "//", " ",
+    "\n", "é", "😀",
 ]  # fmt: skip
 SCOPE = Scope(
     [
