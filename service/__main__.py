@@ -1,10 +1,13 @@
 """The `saxaul` command: one group, to which every part of the program adds its commands."""
 
 import asyncio
+import socket
 import sys
 from functools import partial
 
+import asyncpg
 import click
+import redis.exceptions
 
 from service.development.commands import commands as development_commands
 from service.embedded import needs_embedded, reset_home, servers
@@ -26,6 +29,16 @@ from service.story.commands import commands as story_commands
 from service.supervise import RunError, prepare, run, serve_api
 from service.worker import commands as worker_commands
 
+_NOT_THERE = (
+    ConnectionRefusedError,
+    ConnectionResetError,
+    socket.gaierror,
+    asyncpg.CannotConnectNowError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    redis.exceptions.ConnectionError,
+)
+
 
 class _Commands(click.Group):
     """Says in plain lines what a person can mend; every other exception stays what it is."""
@@ -35,7 +48,11 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except (SettingsError, EmbeddedError, RunError) as error:
             click.echo(str(error), err=True)
-            sys.exit(1)
+        except _NOT_THERE as error:
+            click.echo(f"PostgreSQL or Redis does not answer: {error}", err=True)
+        except asyncpg.UndefinedTableError as error:
+            click.echo(f"{error}: `saxaul migrate` brings the database up to date.", err=True)
+        sys.exit(1)
 
 
 @click.group(cls=_Commands)

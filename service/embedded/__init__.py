@@ -18,6 +18,7 @@ from service.embedded.children import EmbeddedError, end_leftover
 from service.embedded.home import Home, Running
 from service.embedded.postgres import Postgres, start_postgres, stop_postgres
 from service.embedded.redis import RedisServer, start_redis, stop_redis
+from service.migrate import migrate
 from service.settings import Settings
 
 # As long as a start may take: PostgreSQL waits up to 30 s for a killed one's lock.
@@ -35,6 +36,7 @@ class Servers(Struct, frozen=True):
 async def servers(settings: Settings, what: str = "a command") -> AsyncIterator[Servers]:
     """The servers of the running instance; started for the block's time when nothing runs.
 
+    An embedded database that is started here is migrated, too, so that a command finds its tables.
     With both addresses set nothing embedded is touched. Raises EmbeddedError with one line.
     """
     if not needs_embedded(settings):
@@ -52,6 +54,8 @@ async def servers(settings: Settings, what: str = "a command") -> AsyncIterator[
         await asyncio.sleep(0.1)
     try:
         async with started_servers(settings, home, what=what) as found:
+            if settings.embedded_database:
+                await migrate(found.database_url)
             yield found
     finally:
         home.free_lock()

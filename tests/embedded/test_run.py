@@ -82,3 +82,19 @@ def test_the_end_of_the_api_is_the_end_of_the_run(live_server):
     assert live_server.process.wait(timeout=30) == 1
     assert live_server.said().endswith("the API ended by itself with code -9.\n")
     assert not is_running(serving)
+
+
+def test_a_command_starts_what_it_needs_for_its_own_time(embedded_home):
+    audited = Instance(embedded_home).command("ledger", "audit")
+    assert audited.returncode == 0, audited.stderr
+    assert "0 books" in audited.stdout
+    assert not (embedded_home / "running.json").exists()
+
+
+def test_a_server_that_does_not_answer_is_one_line(tmp_path):
+    nobody = {"database_url": "postgresql://u@127.0.0.1:1/x", "redis_url": "redis://127.0.0.1:1"}
+    for words in (["run"], ["migrate"], ["ledger", "audit"]):
+        refused = Instance(tmp_path / "home", **nobody).command(*words)
+        assert refused.returncode == 1
+        assert refused.stderr.count("\n") == 1
+        assert "PostgreSQL" in refused.stderr
