@@ -10,9 +10,9 @@ import pytest
 
 from tests.instance import Instance
 
-pytestmark = pytest.mark.real_processes
-
-README = Path(__file__).parent.parent / "README.md"
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+DOCUMENTS = [README, ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 _END = "--- end of an answer ---"
 _BOARD_S = 15
 # What is another one in each run: ids, times, hashes, tree numbers, generated names.
@@ -46,7 +46,7 @@ class Shell:
     def __init__(self, **environment):
         self.process = subprocess.Popen(
             ["bash", "--norc"],
-            cwd=README.parent,
+            cwd=ROOT,
             env={"PATH": os.environ["PATH"], **environment},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -83,6 +83,7 @@ def shell():
     opened.close()
 
 
+@pytest.mark.real_processes
 def test_the_tour_answers_what_the_readme_shows(instance, shell):
     steps = list(steps_of(README.read_text(encoding="utf-8")))
     assert len(steps) > 20
@@ -95,3 +96,18 @@ def test_the_tour_answers_what_the_readme_shows(instance, shell):
             assert time.monotonic() < deadline, answer
             answer = shell.type(typed)
         assert masked(answer) == masked(shown), command
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_what_a_document_names_is_there(document):
+    text = document.read_text(encoding="utf-8")
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", text)
+    # Inside of service/ a file is named as its folder reads: `actions/record.py`.
+    paths = re.findall(r"`((?:\w+/)+(?:[\w-]+\.\w+)?)`", text)
+    missing = [link for link in links if not (document.parent / link).exists()]
+    missing += [
+        path
+        for path in paths
+        if not (ROOT / path).exists() and not (ROOT / "service" / path).exists()
+    ]
+    assert missing == []

@@ -24,8 +24,6 @@ from service.story.tell import tell_story
 
 _READY_S = 45.0
 _STOP_S = 20.0
-# Rules that somebody works on are worth a demo; all else is the fresh instance's own.
-_KEPT = ("RULES_DIR", "LOG_LEVEL")
 
 
 @click.command()
@@ -77,6 +75,7 @@ async def _instance(console: Console) -> AsyncIterator[str]:
                 [sys.executable, "-m", "service", "run"],
                 at_parents_death=signal.SIGTERM,
                 output=log,
+                # Rules that somebody works on are worth a demo; all else is the instance's own.
                 environment=child_environment(
                     home=str(home),
                     port=str(port),
