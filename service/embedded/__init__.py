@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from service.embedded.account import data_folder
 from service.embedded.children import EmbeddedError, end_leftover
-from service.embedded.home import Home, Running
+from service.embedded.home import Home, Running, remove_socket_leftovers
 from service.embedded.postgres import Postgres, start_postgres, stop_postgres
 from service.embedded.redis import RedisServer, start_redis, stop_redis
 from service.migrate import migrate
@@ -122,6 +122,7 @@ async def reset_home(settings: Settings) -> None:
     try:
         await _end_leftovers(home)
         elsewhere = data_folder(home.path).parent
+        remove_socket_leftovers(home.path)
         home.empty(*([elsewhere] if elsewhere != home.path else []))
     except OSError as error:
         raise EmbeddedError(f"cannot remove {error.filename}: {error.strerror}.") from error

@@ -33,6 +33,7 @@ _KEPT = (
 _LOG_MAX_BYTES = 10_000_000
 # A socket's path has 103 bytes on some systems; 45 are for /saxaul-<12>-postgres/.s.PGSQL.5432.
 _BASE_MAX_BYTES = 58
+_SHORT_BASE = Path("/tmp")  # noqa: S108 - a folder in it is checked to be ours and private
 
 
 class Running(Struct, frozen=True):
@@ -125,9 +126,8 @@ def socket_folder(home: Path, server: str, owner: Owner | None) -> Path:
     gid = owner.gid if owner else os.getgid()
     base = Path(tempfile.gettempdir())
     if owner is not None or len(os.fsencode(base)) > _BASE_MAX_BYTES:
-        base = Path("/tmp")  # noqa: S108 - the folder below it is checked to be ours and private
-    digest = hashlib.sha256(os.fsencode(home)).hexdigest()[:12]
-    path = base / f"saxaul-{digest}-{server}"
+        base = _SHORT_BASE
+    path = _socket_path(base, home, server)
     try:
         path.mkdir(mode=0o700)
     except FileExistsError:
@@ -149,6 +149,17 @@ def remove_socket_folder(path: Path) -> None:
     """Remove the folder of a stopped server; what a killed one left is taken up by the next."""
     with suppress(OSError):
         path.rmdir()
+
+
+def remove_socket_leftovers(home: Path) -> None:
+    """Remove the socket folders of a run that was killed; its servers must have ended."""
+    for base in (Path(tempfile.gettempdir()), _SHORT_BASE):
+        for server in ("postgres", "redis"):
+            shutil.rmtree(_socket_path(base, home, server), ignore_errors=True)
+
+
+def _socket_path(base: Path, home: Path, server: str) -> Path:
+    return base / f"saxaul-{hashlib.sha256(os.fsencode(home)).hexdigest()[:12]}-{server}"
 
 
 def _unusable(path: Path, error: OSError) -> EmbeddedError:

@@ -105,10 +105,12 @@ async def test_kill_9_loses_no_data_and_leaves_no_process(embedded_home, holder,
 
 
 async def test_reset_right_after_kill_9_leaves_an_empty_folder(embedded_home, holder):
+    socket = Path(Home(embedded_home).read_note().redis_url.removeprefix("unix://"))
     holder.kill()
     holder.wait()
     await reset_home(Settings(home=embedded_home))
     assert [path.name for path in embedded_home.iterdir()] == ["lock"]
+    assert not socket.parent.exists()
 
 
 async def test_a_second_holder_is_told_who_is_first(embedded_home):
