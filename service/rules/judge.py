@@ -168,7 +168,8 @@ def _unknown_attributes(
     errors = []
     for name in attributes:
         if name not in declared:
-            pointer = name.replace("~", "~0").replace("/", "~1")[:80]
+            pointer = name[:80].encode(errors="replace").decode()
+            pointer = pointer.replace("~", "~0").replace("/", "~1")
             allowed = f"; allowed are {', '.join(declared)}" if declared else "; none are allowed"
             hint = did_you_mean(name, declared) or allowed
             errors.append(

@@ -187,7 +187,7 @@ class Rulebooks:
             try:
                 async with self._database.pool.acquire(timeout=poll_s) as connection:
                     await self.refresh(connection)
-            except (OSError, TimeoutError, asyncpg.PostgresError) as error:
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
                 # The next look mends it; until then the known version decides.
                 _log.warning("rulebook-not-refreshed", error=str(error))
 

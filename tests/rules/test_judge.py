@@ -167,6 +167,12 @@ def test_a_flood_of_unknown_attributes_is_cut():
     assert trip(distance_km=1, **{"y" * 900: 1}).errors[0][0] == "/attributes/" + "y" * 80
 
 
+def test_a_name_that_is_no_unicode_can_still_be_answered():
+    ((pointer, detail),) = trip(distance_km=1, **{"a\ud83d": 1}).errors
+    assert pointer == "/attributes/a?"
+    assert detail.startswith("'a\\ud83d' is not an attribute here")
+
+
 def test_a_type_without_attributes_takes_none():
     refusal = judge(BOOK, candidate("home.nothing", {"x": 1}), NOW)
     assert refusal.errors == (("/attributes/x", "'x' is not an attribute here; none are allowed"),)

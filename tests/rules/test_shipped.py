@@ -2,9 +2,11 @@
 
 import pytest
 
+from service.rules.check import failed_examples
+from service.rules.compile import compile_rulebook
 from service.rules.judge import Judged, judge
 from service.rules.load import read_folder
-from tests.rules.sets import NOW, ROOT, candidate, decide, shipped_rulebook
+from tests.rules.sets import NOW, ROOT, candidate, decide, shipped, shipped_rulebook
 
 RULEBOOK = shipped_rulebook()
 
@@ -124,3 +126,15 @@ def test_the_folder_holds_nothing_else():
         name.rpartition("/")[2] for name in files
     }
     assert others <= {"README.md"}
+
+
+def test_the_guides_rule_does_what_it_says():
+    guide = (ROOT / "rules" / "README.md").read_text()
+    text = guide.split("## Write a rule")[1].split("```yaml\n")[1].split("```")[0]
+    files = shipped()
+    mobility = next(name for name in files if name.endswith("mobility.yaml"))
+    files[mobility] = files[mobility].partition("\nrules:")[0] + "\n" + text
+    draft = compile_rulebook(files)
+    assert draft.errors == []
+    assert failed_examples(draft) == []
+    assert draft.rulebook.rules["bike"].saves.text == "distance_km * factors.petrol_car_pkm"
