@@ -20,6 +20,7 @@ from litestar.datastructures import State
 from service.database import Connection
 from service.errors import ForbiddenError, UnauthenticatedError
 from service.jwks import KEY_ID_MAX, KeySet
+from service.metrics import TOKENS_VERIFIED
 
 FORGOTTEN_CHANNEL = "saxaul_forgotten"
 SCOPES = (
@@ -150,7 +151,12 @@ class Authenticator:
         if scheme.lower() != b"bearer":
             raise UnauthenticatedError("Send one token: Authorization: Bearer <JWT>.")
         drops = self._drops
-        credentials = await self._verify(token.strip(), now)
+        try:
+            credentials = await self._verify(token.strip(), now)
+        except InvalidTokenError:
+            TOKENS_VERIFIED.labels("refused").inc()
+            raise
+        TOKENS_VERIFIED.labels("believed").inc()
         if drops == self._drops:
             self._remember(header, credentials)
         return credentials

@@ -1,6 +1,6 @@
 """What is measured, for Prometheus; OpenTelemetry's names where there is one."""
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest, values
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values
 from prometheus_client.multiprocess import MultiProcessCollector
 
 REGISTRY = CollectorRegistry()
@@ -27,6 +27,25 @@ REQUESTS_LIMITED = Counter(
     registry=REGISTRY,
 )
 
+
+BATCH_ACTIONS = Histogram(
+    "writer_batch_actions",
+    "Actions that were recorded, or refused, in one transaction.",
+    buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000),
+    registry=REGISTRY,
+)
+ACTIONS_WAITING = Gauge(
+    "writer_actions_waiting",
+    "Actions that wait for the writer, after its last batch.",
+    registry=REGISTRY,
+    multiprocess_mode="livesum",
+)
+OUTBOX_WAITING = Gauge(
+    "outbox_rows_waiting",
+    "Transactions that the boards have not learnt of yet.",
+    registry=REGISTRY,
+    multiprocess_mode="mostrecent",
+)
 
 # With PROMETHEUS_MULTIPROC_DIR set, the processes of one API keep their figures together there.
 _SHARED = values.ValueClass is not values.MutexValue

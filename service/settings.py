@@ -357,14 +357,22 @@ def _contradictions(settings: Settings) -> Iterator[str]:
             ipaddress.ip_network(network)
         except ValueError as error:
             yield f"{PREFIX}TRUSTED_PROXIES: {error}"
+    yield from _contradictory_issuers(settings)
     if settings.env == "development":
         return
-    for issuer in settings.auth_issuers:
-        if urlsplit(issuer.jwks_url).scheme != "https":
-            yield f"{PREFIX}AUTH_ISSUERS: {issuer.jwks_url} must begin with https://"
     for field in ("database_url", "redis_url", "secret_key", "auth_issuers"):
         if not getattr(settings, field):
             yield f"{PREFIX}{field.upper()}: must be set when {PREFIX}ENV=production"
+
+
+def _contradictory_issuers(settings: Settings) -> Iterator[str]:
+    variable = f"{PREFIX}AUTH_ISSUERS"
+    realms: dict[tuple[str, str], str] = {}
+    for issuer in settings.auth_issuers:
+        if realms.setdefault((issuer.issuer, issuer.audience), issuer.realm) != issuer.realm:
+            yield f"{variable}: {issuer.issuer} needs another audience for each realm"
+        if settings.env == "production" and urlsplit(issuer.jwks_url).scheme != "https":
+            yield f"{variable}: {issuer.jwks_url} must begin with https://"
 
 
 def kept_text(path: Path, make: Callable[[], str]) -> str:

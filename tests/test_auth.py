@@ -454,6 +454,15 @@ async def test_a_page_that_reaches_us_by_another_name_gets_no_token(client, host
     assert answer.status_code == 404
 
 
+def test_one_audience_cannot_stand_for_two_realms():
+    issuers = [
+        {"issuer": ISSUER, "audience": AUDIENCE, "jwks_url": "https://a.example", "realm": realm}
+        for realm in ("participant", "operator")
+    ]
+    with pytest.raises(SettingsError, match="another audience"):
+        load_settings({"SAXAUL_AUTH_ISSUERS": json.dumps(issuers)})
+
+
 def test_production_believes_only_issuers_that_are_reached_safely():
     issuer = {
         "issuer": ISSUER,

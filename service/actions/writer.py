@@ -18,6 +18,7 @@ from service.clock import Clock
 from service.database import Database
 from service.errors import SaxaulError, UnavailableError
 from service.ledger.books import BookBusyError
+from service.metrics import ACTIONS_WAITING, BATCH_ACTIONS
 from service.outbox import lane_of
 from service.rules.rulebook import Rulebook
 from service.settings import Settings
@@ -193,6 +194,7 @@ class _Lane:
     def _answer(self, batch: Sequence[_Waiting], outcomes: dict[Report, Outcome]) -> None:
         """Settle what was decided; what was left out goes first next time, or waits on its own."""
         now = asyncio.get_running_loop().time()
+        BATCH_ACTIONS.observe(len(batch))
         held = []
         for entry in batch:
             outcome = outcomes.get(entry.report)
@@ -207,6 +209,7 @@ class _Lane:
             else:
                 held.append(entry)
         self.queue.extendleft(reversed(held))
+        ACTIONS_WAITING.set(self.writer.waiting)
 
     def _close(self, entry: _Waiting, outcome: Outcome) -> None:
         """Answer the caller, unless it went away; its action stays recorded."""

@@ -4,7 +4,7 @@ from typing import Literal
 
 from redis.exceptions import RedisError
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError, ProgrammingError, SQLAlchemyError
+from sqlalchemy.exc import ProgrammingError, SQLAlchemyError
 
 from service.migrate import wanted_revision
 from service.parts import Parts
@@ -14,6 +14,11 @@ PartState = Literal["ok", "missing", "away"]
 
 _MIGRATED = text("SELECT version_num FROM alembic_version")
 _HAS_DEMO = text("SELECT EXISTS (SELECT FROM projects WHERE name LIKE 'demo-%')")
+
+_OUTBOX_WAITING = text(
+    "SELECT (SELECT count(*) FROM outbox WHERE position IS NULL)"
+    " + (SELECT coalesce(sum(positioned - applied), 0) FROM relay_lanes)::bigint"
+)
 
 
 async def part_states(shared: Parts) -> dict[str, PartState]:
@@ -27,11 +32,21 @@ async def part_states(shared: Parts) -> dict[str, PartState]:
                 states["demo_data"] = "ok" if await session.scalar(_HAS_DEMO) else "missing"
     except ProgrammingError:
         states["migrations"] = "missing"
-    except (DBAPIError, SQLAlchemyError, OSError):
+    except (SQLAlchemyError, OSError):
         states["database"] = "away"
     states["rulebook"] = "ok" if _has_rules(shared) else "missing"
     states["redis"] = await _redis_state(shared)
     return states
+
+
+async def outbox_waiting(shared: Parts) -> int | None:
+    """How many transactions the boards have not learnt of; None while the database is away."""
+    try:
+        async with shared.database.sessions() as session:
+            waiting: int = (await session.execute(_OUTBOX_WAITING)).scalar_one()
+    except (SQLAlchemyError, OSError):
+        return None
+    return waiting
 
 
 def is_ready(states: dict[str, PartState]) -> bool:

@@ -8,9 +8,9 @@ from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
 from service.errors import NotFoundError, UnavailableError
-from service.metrics import exposition
+from service.metrics import OUTBOX_WAITING, exposition
 from service.operations.openapi import openapi_text
-from service.operations.readiness import PartState, is_ready, part_states
+from service.operations.readiness import PartState, is_ready, outbox_waiting, part_states
 from service.parts import parts
 from service.wire import Request, is_loopback, opens
 
@@ -65,6 +65,9 @@ async def get_metrics(request: Request) -> Response[bytes]:
         is_forwarded = "x-forwarded-for" in request.headers or "forwarded" in request.headers
         if is_forwarded or (client is not None and not is_loopback(client[0])):
             raise NotFoundError
+    waiting = await outbox_waiting(parts(request))
+    if waiting is not None:
+        OUTBOX_WAITING.set(waiting)
     return Response(exposition(), media_type="text/plain; version=0.0.4")
 
 

@@ -126,6 +126,36 @@ async def test_requests_are_counted_by_template_never_by_id(settings):
     }
 
 
+def value_of(text, name, **labels):
+    """The sum of a figure over all samples with these labels; 0 when there is none."""
+    return sum(
+        sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name == name and labels.items() <= sample.labels.items()
+    )
+
+
+async def test_batches_tokens_and_the_outbox_are_measured(settings):
+    async with served(settings) as client:
+        before = (await client.get("/metrics")).text
+        headers = await headers_of(client, "alice")
+        await client.post("/v1/me/actions", json=walk(), headers=headers)
+        await client.get("/v1/me", headers={"Authorization": "Bearer nonsense"})
+        after = (await client.get("/metrics")).text
+
+    def grown(name, **labels):
+        return value_of(after, name, **labels) - value_of(before, name, **labels)
+
+    assert grown("writer_batch_actions_count") == 1
+    assert grown("writer_batch_actions_sum") == 1
+    assert grown("auth_tokens_verified_total", outcome="believed") == 1
+    assert grown("auth_tokens_verified_total", outcome="refused") == 1
+    # No worker runs here, so what the boards must learn of waits.
+    assert value_of(after, "outbox_rows_waiting") == 1
+    assert value_of(after, "writer_actions_waiting") == 0
+
+
 async def test_figures_are_for_this_machine_unless_a_setting_opens_them(settings):
     opened = msgspec.structs.replace(settings, metrics_public=True)
     for of_settings, from_afar in ((settings, 404), (opened, 200)):
