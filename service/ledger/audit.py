@@ -108,15 +108,13 @@ async def audit(
 ) -> AuditReport:
     """Audit the ledger, or one participant's book, and the log of the operators' acts.
 
-    `more` names comparisons with what the ledger does not know of.
-    Stops after `seconds_max` with `complete` False; `after` of the report is where to go on.
+    `more` names comparisons with what the ledger does not know of. With `seconds_max` it stops
+    after the page that took longer, with `complete` False; `after` tells where to go on.
     """
     report = AuditReport(mode, after=after)
-    began = asyncio.get_running_loop().time()
-    gifts_g = 0
-    while not report.complete:
-        if seconds_max is not None and asyncio.get_running_loop().time() - began > seconds_max:
-            return report
+    time = asyncio.get_running_loop().time
+    began, gifts_g = time(), 0
+    while True:
         found_before = sum(report.found.values())
         page, page_gifts_g = await _audit_page(database, report, participant_id, now, more)
         gifts_g += page_gifts_g
@@ -124,6 +122,10 @@ async def audit(
             await _mark(database, page)
         if on_page is not None:
             on_page(report)
+        if report.complete:
+            break
+        if seconds_max is not None and time() - began >= seconds_max:
+            return report
     if participant_id is None:
         if mode == "full" and after == _FIRST and gifts_g:
             cut = f"all books up to {now - _CUT:%Y-%m-%dT%H:%M:%SZ}"
@@ -244,7 +246,7 @@ async def _audit_log(database: Database, report: AuditReport) -> None:
 
 _EVERY = 2**63 - 1
 _SLOWLY = """
-SELECT set_config('statement_timeout', '60s', true),
+SELECT set_config('statement_timeout', '10min', true),
     set_config('plan_cache_mode', 'force_custom_plan', true)"""
 
 _ESTIMATE = "SELECT reltuples::bigint FROM pg_class WHERE oid = 'transfers'::regclass"
