@@ -28,16 +28,13 @@ class Group(NamedTuple):
 
 @dataclass(slots=True)
 class Changes:
-    """What happens to the members of one shard."""
+    """What happens to the members of one shard.
+
+    People are forgotten after all else was summed: nothing is booked for them afterwards.
+    """
 
     deltas: dict[tuple[bytes, Group], int] = field(default_factory=dict)
     forgotten: dict[bytes, set[str]] = field(default_factory=dict)
-
-    def forget(self, member: bytes, regions: Iterable[str]) -> None:
-        """Drop what a person won in these rows; nothing is booked for them afterwards."""
-        for known in [known for known in self.deltas if known[0] == member]:
-            del self.deltas[known]
-        self.forgotten.setdefault(member, set()).update(regions)
 
 
 def fold(rows: Iterable[Row], layout: Layout) -> list[Changes]:
@@ -53,7 +50,8 @@ def fold(rows: Iterable[Row], layout: Layout) -> list[Changes]:
             deltas[member, group] = deltas.get((member, group), 0) + change
         for name, regions in row.body.get("forget", ()):
             member = bytes.fromhex(name)
-            shards[layout.shard_of(member)].forget(member, regions)
+            forgotten = shards[layout.shard_of(member)].forgotten
+            forgotten.setdefault(member, set()).update(regions)
     return shards
 
 

@@ -68,7 +68,7 @@ class Shared:
 
 
 class LaneState(NamedTuple):
-    """The lane's row, whether rows wait for a position, and what the slowest lane has built."""
+    """The lane's row, and whether rows of the outbox wait for a position."""
 
     epoch: int
     owner: UUID | None
@@ -78,7 +78,6 @@ class LaneState(NamedTuple):
     generation: int
     wanted: int
     fresh: bool
-    built: int
 
 
 class Relay:
@@ -142,7 +141,7 @@ class Relay:
         worked = state.applied != state.positioned
         if worked or self._seconds_since(self._verified_at) > _VERIFY_S:
             await self._apply(state, as_of)
-        if self._active != state.generation and state.built == state.generation:
+        if self._active != state.generation:
             await self._activate(state)
         return worked
 
@@ -195,8 +194,6 @@ class Relay:
         """
         self._known = [state.applied] * self._shared.layout.shards
         await self._send(state, [], state.applied, None)
-        if max(self._known) > state.positioned:
-            await self._lost(state, "ahead of the database")
 
     async def _apply(self, state: LaneState, as_of: datetime) -> None:
         """Bring every shard up to the last position, in slices."""
@@ -315,6 +312,7 @@ class Relay:
         self._renewed_at = self._seconds()
 
     async def _activate(self, state: LaneState) -> None:
+        """Let readers have the generation, once every lane is there."""
         shared = self._shared
         if not await activate(shared.redis, shared.layout, state.generation, shared.lanes):
             return
@@ -337,8 +335,7 @@ class Relay:
 
 _LOOK = """
 SELECT epoch, owner, lease_until, positioned, applied, generation, wanted,
-    EXISTS (SELECT FROM outbox WHERE outbox.lane = $1 AND position IS NULL),
-    (SELECT min(generation) FROM relay_lanes)
+    EXISTS (SELECT FROM outbox WHERE outbox.lane = $1 AND position IS NULL)
 FROM relay_lanes WHERE lane = $1"""
 
 _TAKE = """

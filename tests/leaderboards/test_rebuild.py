@@ -16,6 +16,7 @@ from service.leaderboards.keys import Board, Layout, period_of
 from service.leaderboards.rebuild import open_spans, request_rebuild
 from service.leaderboards.relay import Relay
 from service.outbox import outbox_write
+from tests.actions.reports import blocked_backends
 from tests.leaderboards.town import Town, empty, held, lane_state, relanes, settle
 
 PEOPLE = 4
@@ -145,6 +146,43 @@ async def test_a_rebuild_while_people_go_on_misses_nothing(town, shared, relays)
     await settle(*relays)
     assert await held(shared, town.today()) == town.boards()
     assert (await find_drift(shared)).wrong == []
+
+
+@pytest.mark.parametrize("lanes", [1])
+async def test_what_is_booked_while_the_sums_are_read_counts_once(town, shared, relays, settings):
+    """The sums wait for a table that somebody holds; a booking commits meanwhile."""
+    person = await town.join()
+    await settle(*relays)
+    await town.walk(person, km=2)
+    await ask_for_rebuild(shared)
+    async with shared.database.transaction() as connection:
+        await connection.execute("LOCK TABLE pledges IN ACCESS EXCLUSIVE MODE")
+        building = asyncio.create_task(relays[0].round())
+        await blocked_backends(settings.database_url)
+        await town.walk(person, km=3)
+    await building
+    await settle(*relays)
+    assert await held(shared, town.today()) == town.boards()
+
+
+async def test_who_moved_has_what_was_done_elsewhere_rebuilt_there(town, shared, relays):
+    person = await town.join(region="CN-ZJ")
+    await town.walk(person)
+    town.later(timedelta(days=1))
+    await town.walk(person, km=2)
+    await town.collect(person)
+    pledged = await town.pledge(person, 2)
+    kept = await town.pledge(person, 3)
+    await town.move(person, "CN-BJ")
+    town.later(timedelta(hours=20))
+    await town.collect(person)
+    await town.cancel(person, pledged)
+    await ask_for_rebuild(shared)
+    await settle(*relays)
+    boards = await held(shared, town.today())
+    assert boards == town.boards()
+    assert boards[Board("trees", "ever", "CN-ZJ")] == {person.bytes: kept[1]}
+    assert {board.region for board in boards} == {"", "CN-ZJ"}
 
 
 async def test_readers_keep_the_old_boards_until_every_lane_is_there(town, shared, relays, boards):

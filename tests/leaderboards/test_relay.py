@@ -370,6 +370,7 @@ async def test_a_booking_of_a_period_long_over_makes_no_board(town, shared, rela
 async def test_a_score_below_zero_counts_on_though_it_is_on_no_board(town, shared, relays, boards):
     person = await town.join()
     action = await town.walk(person, km=10)
+    await settle(*relays)
     town.later(timedelta(days=3))
     await town.reverse(person, action)
     await settle(*relays)
