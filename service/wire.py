@@ -312,7 +312,7 @@ class JsonAnswer:
         if replayed:
             self.headers.append((b"idempotency-replayed", b"true"))
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
         """Send it."""
         await send(
             {"type": "http.response.start", "status": self.status, "headers": self.headers}
