@@ -105,7 +105,7 @@ async def record_actions(
     Reports whose book somebody else holds are left out of the answer, unless `wait` is set. Raises
     whatever the database raises: then nothing, or all (after a lost answer to COMMIT), is stored.
     """
-    judged = {report: judge(rulebook, report.candidate, now) for report in reports}
+    judged = {report: _judge(rulebook, report, now, secret) for report in reports}
     people = {report.participant_id for report in reports}
     async with database.transaction() as connection:
         lock = lock_books if wait else lock_free_books
@@ -121,6 +121,26 @@ async def record_actions(
     if wait:
         outcomes.update(_missing([report for report in reports if report not in outcomes]))
     return outcomes
+
+
+def _judge(rulebook: Rulebook, report: Report, now: datetime, secret: bytes) -> Judged | Refusal:
+    """Judge a report; the values that its limits count by are hidden.
+
+    Awards name their counters and outlive erasure, so no attribute's value may stand in them.
+    """
+    verdict = judge(rulebook, report.candidate, now)
+    if isinstance(verdict, Judged) and any(key.by_key for key in verdict.counters):
+        verdict.counters = tuple(
+            [_hidden(key, report.participant_id, secret) for key in verdict.counters]
+        )
+    return verdict
+
+
+def _hidden(key: CounterKey, participant_id: UUID, secret: bytes) -> CounterKey:
+    if not key.by_key:
+        return key
+    message = b"by\0" + participant_id.bytes + key.by_key.encode()
+    return key._replace(by_key=hmac.digest(secret, message, "sha256")[:16].hex())
 
 
 def _missing(reports: Sequence[Report]) -> dict[Report, Outcome]:

@@ -6,6 +6,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from service.actions.facts import canonical_facts, storable
+from service.actions.record import record_actions
+from service.ledger.audit import audit
+from service.rules.compile import compile_rulebook
+from tests.actions.conftest import RULES
+from tests.actions.reports import NOW, walk
 
 AT = datetime(2026, 11, 21, 4, 0, 0, 123456, tzinfo=UTC)
 VALUES = st.one_of(
@@ -25,6 +30,28 @@ async def test_facts_survive_being_stored(database, attributes):
     kept = storable(attributes)
     back = await database.pool.fetchval("SELECT $1::jsonb", kept)
     assert canonical_facts("a", AT, "device", back) == canonical_facts("a", AT, "device", kept)
+
+
+async def test_what_a_limit_counts_by_stands_in_no_award(database, person):
+    """An award outlives erasure; the attribute's value that its limit counts by must not."""
+    draft = compile_rulebook({"a.yaml": RULES.replace("grams: 296", "count: 1, by: steps")}, 1)
+    assert not draft.errors
+    somebody = await person()
+    reports = [walk(somebody, steps) for steps in (4321, 4321, 4322)]
+    outcomes = await record_actions(
+        database, reports, rulebook=draft.rulebook, now=NOW, secret=b"secret", lane=0
+    )
+    assert [outcomes[report].action.energy_g for report in reports] == [86, 0, 86]
+    kept = await database.pool.fetch(
+        "SELECT awards::text FROM actions WHERE participant_id = $1"
+        " UNION ALL SELECT to_jsonb(c)::text FROM counters c WHERE participant_id = $1",
+        somebody,
+    )
+    assert len(kept) == 5
+    assert not any("432" in row[0] for row in kept)
+    assert (await audit(database, mode="full", now=NOW, participant_id=somebody)).found.keys() <= {
+        "people"
+    }
 
 
 def test_no_value_changes_by_being_made_storable():
