@@ -4,7 +4,6 @@ from datetime import timedelta
 
 import pytest
 
-from service.database import open_database
 from service.ledger.audit import audit
 from tests.ledger.histories import (
     START,
@@ -16,20 +15,17 @@ from tests.ledger.histories import (
     make_person,
     reverse,
 )
-from tests.people import settings_for
 
 DAY = timedelta(days=1)
 
 
-@pytest.fixture
-async def database(servers, fresh_database_url, tmp_path):
-    settings = settings_for(servers, fresh_database_url, tmp_path)
-    opened = await open_database(settings, settings.database_url)
-    yield opened
-    await opened.close()
+TABLES = (
+    "actions", "audit_head", "audit_log", "books", "bubbles", "claims", "counters", "erasures",
+    "identities", "participants", "pledges", "transfers", "trees",
+)  # fmt: skip
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 async def person(database):
     """Somebody with a bit of everything: collected, expired, reversed, adjusted, ripening."""
     person = await make_person(database)
@@ -43,20 +39,33 @@ async def person(database):
     await adjust_by(database, person, 25, START + 6 * DAY)
     await award(database, person, 60, claim="box 8", now=START + 6 * DAY)
     await award(database, person, 0, saved_g=7, now=START + 6 * DAY)
+    await database.pool.execute("CREATE SCHEMA kept")
+    for table in TABLES:
+        await database.pool.execute(f"CREATE TABLE kept.{table} AS TABLE public.{table}")
     return person
+
+
+@pytest.fixture
+async def corrupt(database, person):
+    """Change history as only somebody with all rights can: with the triggers switched off."""
+
+    async def corrupt(statement):
+        async with database.pool.acquire() as connection, connection.transaction():
+            await connection.execute("SET LOCAL session_replication_role = replica")
+            status = await connection.execute(statement)
+            assert status.split()[-1] != "0", "the corruption must hit something"
+
+    yield corrupt
+    async with database.pool.acquire() as connection, connection.transaction():
+        await connection.execute("SET LOCAL session_replication_role = replica")
+        for table in TABLES:
+            await connection.execute(f"DELETE FROM {table}")
+            await connection.execute(f"INSERT INTO {table} SELECT * FROM kept.{table}")
 
 
 async def run_audit(database, **options):
     options = {"mode": "full", "now": START + 7 * DAY, **options}
     return await audit(database, **options)
-
-
-async def corrupt(database, statement, *values):
-    """Change history as only somebody with all rights can: with the triggers switched off."""
-    async with database.pool.acquire() as connection, connection.transaction():
-        await connection.execute("SET LOCAL session_replication_role = replica")
-        status = await connection.execute(statement, *values)
-        assert status.split()[-1] != "0", "the corruption must hit something"
 
 
 def told(report):
@@ -215,9 +224,9 @@ CORRUPTIONS = {
 
 
 @pytest.mark.parametrize("name", CORRUPTIONS)
-async def test_corruption_is_found(database, person, name):
+async def test_corruption_is_found(database, corrupt, name):
     statement, checks, what = CORRUPTIONS[name]
-    await corrupt(database, statement)
+    await corrupt(statement)
     report = await run_audit(database)
     assert not report.is_clean
     assert set(report.found) <= checks

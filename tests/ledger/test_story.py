@@ -86,3 +86,32 @@ async def test_the_ledger_is_clean_after_everything(client, database, settings, 
     balances = await alice.balances()
     assert balances["planted_g"] > 0
     assert balances["expired_g"] > 0
+
+    for change, undo, what in (
+        (
+            "UPDATE trees SET price_g = price_g + 1",
+            "UPDATE trees SET price_g = price_g - 1",
+            "trees of pledge",
+        ),
+        (
+            "UPDATE trees SET status = 'pledged' WHERE status = 'cancelled'",
+            f"UPDATE trees SET status = 'cancelled' WHERE pledge_id = '{undone['id']}'",
+            "trees of the book",
+        ),
+        (
+            "UPDATE pledges SET amount_g = amount_g - 1",
+            "UPDATE pledges SET amount_g = amount_g + 1",
+            "trees of pledge",
+        ),
+        (
+            "UPDATE trees SET planted_seq = pledged_seq WHERE planted_seq IS NOT NULL",
+            "",
+            "trees of the plant",
+        ),
+    ):
+        await database.pool.execute(change)
+        report = await audit(database, mode="full", now=await now_of(client))
+        assert set(report.found) == {"trees"}, what
+        assert any(what in difference.what for difference in report.differences)
+        if undo:
+            await database.pool.execute(undo)
