@@ -15,7 +15,7 @@ from service.actions.record import facts_digest
 from service.database import Connection
 from service.ledger.audit_checks import ROWS_MAX
 
-NAME, ASKS = "facts", "each action's facts are those that its transfers cover"
+NAME, ASKS = "facts", "each action still says what its digest covers"
 
 _encode = msgspec.json.Encoder(order="sorted").encode
 # From here on numbers are written with an exponent, which the database does not keep.
