@@ -107,24 +107,25 @@ async def test_a_second_replay_changes_no_balance_and_never_moves_the_clock_back
 async def test_killed_in_the_middle_and_run_again_it_ends_like_an_undisturbed_one(
     quiet_client, live_server, settings, tmp_path
 ):
+    # Nobody rides on two days: what a person has not collected is not collected along with more.
     rows = [
         ride(
             f"{day:02d}{station:02d}{turn:012d}",
-            f"2021-02-{day:02d} {6 + 2 * turn:02d}:{station:02d}:00",
-            f"2021-02-{day:02d} {7 + 2 * turn:02d}:{2 * station:02d}:00",
-            station=f"JC{station}",
+            f"2021-02-{day:02d} 08:{20 * turn + station:02d}:00",
+            f"2021-02-{day:02d} 08:{20 * turn + station + 12:02d}:00",
+            station=f"JC{day}-{station // 2}",
         )
-        for day in range(1, 7)
+        for day in range(1, 9)
         for station in range(8)
         for turn in range(3)
     ]
     path = write_csv(tmp_path / "rides.csv", CITIBIKE_COLUMNS, rows)
     start = await tomorrow(quiet_client)
-    days = plan(path, "citibike", start, people=9)
+    days = plan(path, "citibike", start, people=500)
     tally, undisturbed = await play(Api(quiet_client, 5), days)
     assert tally.refused["action-refused (overlap)"] > 0
 
-    words = ["replay", str(path), "--format", "citibike", "--people", "9", "--start", str(start)]
+    words = ["replay", str(path), "--format", "citibike", "--people", "500", "--start", str(start)]
     broken = live_server.command(*words, "--patience", "0.2", wait=False)
     stored = await stored_at_least(settings.database_url, tally.accepted.actions // 3)
     live_server.kill()
