@@ -80,7 +80,8 @@ class Edge:
         began_s = perf_counter()
         request_id = _request_id(scope["headers"])
         scope["request_id"] = request_id  # type: ignore[typeddict-unknown-key]
-        status = 500
+        # What is counted when the caller went away before there was an answer.
+        status = 499
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":

@@ -215,7 +215,7 @@ async def test_a_forged_token_is_not_believed(forge):
 
 async def test_an_issuer_without_access_token_types_is_believed_when_that_is_set():
     token = signed(claims(jti=None, client_id=None), typ="JWT")
-    async with believing(accept_typ=("at+jwt", "jwt")) as authenticator:
+    async with believing(accept_typ=("at+jwt", "JWT")) as authenticator:
         assert (await authenticator.credentials(token, NOW)).subject == "alice"
 
 
