@@ -42,7 +42,7 @@ def compile_rule(
     """Compile one rule; None when its type, an expression or a factor of it is faulty."""
     source, path, shape = draft.source, draft.path, draft.shape
     starts_on, ends_before = _dates(draft)
-    title = localized(source, (*path, "title"), shape.title, language)
+    title = localized(source, (*path, "title"), shape.title or shape.id, language)
     if not shape.examples:
         source.warn((*path, "id"), f"rule {shape.id} has no example")
     if isinstance(shape.saves, UnsetType) and isinstance(shape.earns, UnsetType):

@@ -182,7 +182,7 @@ def compile_type(
 ) -> TypeDraft:
     """Compile what judging an action of this type needs."""
     path: tuple[Step, ...] = ("action_types", name)
-    title = localized(source, (*path, "title"), shape.title, language)
+    title = localized(source, (*path, "title"), shape.title or name, language)
     hint = None
     if not isinstance(shape.hint, UnsetType):
         hint = localized(source, (*path, "hint"), shape.hint, language)

@@ -253,12 +253,12 @@ class Claim(_Section, frozen=True):
 class ActionType(_Section, frozen=True):
     """A kind of low-carbon action: what it carries and who may report it."""
 
-    title: Annotated[Localized, _says("Shown to people.")]
     category: Annotated[Category, _says("Where it counts in the personal carbon account.")]
     reported_by: Annotated[
         tuple[Literal["partner", "device", "participant"], ...],
         Meta(min_length=1, max_length=3, description="Who may report it."),
     ]
+    title: Annotated[Localized, _says("Shown to people; the type's name if missing.")] = ""
     hint: Annotated[Localized, _says("Shown as a suggestion.")] | UnsetType = UNSET
     attributes: Annotated[
         dict[Name, Attribute], Meta(max_length=50, description="What it carries, by name.")
@@ -342,8 +342,8 @@ class Expect(_Section, frozen=True):
 class Example(_Section, frozen=True):
     """A case that `saxaul rules test` runs."""
 
-    name: Annotated[Line, _says("What the case shows.")]
     expect: Annotated[Expect, _says("What must come out.")]
+    name: Annotated[Line, _says("What the case shows.")] = "unnamed"
     given: Annotated[dict[Name, Scalar], _says("The action's attributes.")] = msgspec.field(
         default_factory=dict
     )
@@ -355,7 +355,7 @@ class Rule(_Section, frozen=True):
 
     id: Annotated[Id, _says("What history refers to; never reuse one.")]
     action: Annotated[ActionTypeName, _says("The action type.")]
-    title: Annotated[Localized, _says("Shown to people.")]
+    title: Annotated[Localized, _says("Shown to people; the id if missing.")] = ""
     from_: Annotated[Day, _says("First day.")] | UnsetType = msgspec.field(
         name="from", default=UNSET
     )
