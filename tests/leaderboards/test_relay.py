@@ -288,7 +288,8 @@ async def test_a_tail_that_the_outbox_no_longer_holds_is_built_anew(town, shared
 
 
 @pytest.mark.parametrize("lanes", [1])
-async def test_a_restored_database_is_believed_not_redis(town, shared, relays):
+@pytest.mark.parametrize("worker", ["the same", "another"])
+async def test_a_restored_database_is_believed_not_redis(town, shared, relays, worker):
     """PostgreSQL came back from a backup: Redis holds bookings that never happened."""
     person = await town.join()
     await town.walk(person)
@@ -304,7 +305,7 @@ async def test_a_restored_database_is_believed_not_redis(town, shared, relays):
         backup["applied"],
     )
     await town.walk(person)
-    await settle(Relay(shared, 0))
+    await settle(*(relays if worker == "the same" else relays_of(shared)))
     assert await held(shared, town.today()) == town.boards()
     assert (await lane_state(shared))["generation"] > backup["generation"]
 
