@@ -238,4 +238,7 @@ def is_passing(error: BaseException) -> bool:
         return state.startswith(("40", "08", "53", "57")) or state == "XX000"
     if isinstance(error, ValueError):  # what asyncpg could not encode: an InterfaceError as well
         return False
-    return isinstance(error, OSError | TimeoutError | asyncpg.InterfaceError | EOFError)
+    return isinstance(
+        error,
+        OSError | TimeoutError | EOFError | asyncpg.InterfaceError | asyncpg.InternalClientError,
+    )
