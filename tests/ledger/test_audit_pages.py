@@ -127,13 +127,15 @@ async def test_nobody_waits_for_an_audit_and_it_waits_for_nobody(database, peopl
 
 
 async def test_an_audit_beside_bookings_sees_no_half_of_any(database, people, monkeypatch):
-    monkeypatch.setattr(auditing, "BOOKS_MAX", 2)
+    """People come and book while it runs; a page is one moment for all of its checks."""
+    monkeypatch.setattr(auditing, "BOOKS_MAX", 4)
     ending = False
 
     async def book_on():
         while not ending:
-            for person in people:
-                await award(database, person, 5, now=NOW)
+            person = await make_person(database)
+            await award(database, person, 5, now=NOW)
+            await award(database, people[3], 5, now=NOW)
 
     booking = asyncio.create_task(book_on())
     for _ in range(5):
