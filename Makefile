@@ -51,7 +51,7 @@ reset: setup ## empty the state folder
 	@$(BIN)/saxaul reset
 
 bench: setup ## the figures of benchmarks/, each with its ratio
-	@$(BIN)/python benchmarks/record.py $(ARGS)
+	@$(BIN)/python -m benchmarks.record $(ARGS)
 
 openapi: setup ## write openapi/openapi.json and openapi/rules.schema.json from the code
 	@$(BIN)/saxaul openapi
