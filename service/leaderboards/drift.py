@@ -1,27 +1,32 @@
 """Comparing the boards with the ledger, while both move on.
 
-A difference counts when it is still there after the relays caught up and everything was read
-again: what was booked between the two reads is gone by then, what is wrong stays.
+What differs is looked at again, after the relays caught up: what was booked between two reads is
+right by then, what is wrong stays as it is.
 """
 
 import asyncio
-from collections import defaultdict
-from typing import NamedTuple
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+from uuid import UUID
 
-from redis.asyncio import Redis
-
+from service.database import Connection
 from service.leaderboards.boards import BoardsAwayError
-from service.leaderboards.keys import Board, Layout
-from service.leaderboards.queries import read_sums
-from service.leaderboards.rebuild import open_spans, snapshot_of, totals
+from service.leaderboards.keys import Board
 from service.leaderboards.relay import Shared
+from service.leaderboards.sums import (
+    Span,
+    drop_sums,
+    gather_sums,
+    open_spans,
+    read_sums,
+    snapshot_for_sums,
+)
 
 _ROUNDS_MAX = 20
 _CAUGHT_UP_S = 10.0
 _POLL_S = 0.1
-_CHUNK = 10_000
-
-Scores = dict[tuple[Board, bytes], int]
+_CHUNK = 2_000
 
 
 class Drift(NamedTuple):
@@ -49,56 +54,128 @@ class RelayBehindError(Exception):
         super().__init__("the boards do not catch up with the outbox; is a worker running?")
 
 
+Scores = dict[tuple[Board, bytes], int]
+
+
 async def find_drift(shared: Shared) -> DriftReport:
     """Compare every open board with the sums of the ledger.
 
     Raises RelayBehindError, BoardsAwayError or RedisError.
     """
-    compared, before = 0, None
-    wrong: list[Drift] = []
-    for _ in range(_ROUNDS_MAX):
+    async with shared.database.pool.acquire() as connection:
         await _caught_up(shared)
-        compared, found = await _differences(shared)
-        wrong = [drift for drift in found if before is not None and drift in before]
-        if len(wrong) == len(found):
-            return DriftReport(compared, wrong, 0)
-        before = set(found)
-    return DriftReport(compared, wrong, len(before or ()) - len(wrong))
+        compared, found = await _compare_all(shared, connection)
+        wrong: list[Drift] = []
+        for _ in range(_ROUNDS_MAX):
+            if found == wrong:
+                break
+            await _caught_up(shared)
+            before, found = found, await _compare_again(shared, connection, found)
+            wrong = [drift for drift in found if drift in before]
+    return DriftReport(compared, wrong, len(found) - len(wrong))
 
 
-async def _differences(shared: Shared) -> tuple[int, list[Drift]]:
+async def _compare_all(shared: Shared, connection: Connection) -> tuple[int, list[Drift]]:
+    """Every score that the ledger knows, then what only Redis knows."""
+    generations = await _generations(shared)
     spans = open_spans(shared.program(), shared.clock.now())
-    async with snapshot_of(shared.database) as connection:
-        in_ledger = totals(await read_sums(connection, spans, lane=0, lanes=1))
-    periods = {span.period.name for span in spans}
-    on_boards = await _read_boards(shared.redis, shared.layout, periods)
-    names = sorted(in_ledger.keys() | on_boards.keys())
-    return len(names), [
-        Drift(board, member, in_ledger.get((board, member), 0), on_boards.get((board, member), 0))
-        for board, member in names
-        if in_ledger.get((board, member), 0) != on_boards.get((board, member), 0)
+    async with snapshot_for_sums(connection):
+        await gather_sums(connection, spans)
+    compared, found = 0, []
+    on_boards: Counter[tuple[int, Board]] = Counter()
+    async for sums in read_sums(connection, spans):
+        in_ledger = {(board, member): total for board, member, total in sums}
+        compared += len(in_ledger)
+        found += await _differences(shared, generations, in_ledger)
+        for board, member, total in sums:
+            on_boards[shared.layout.shard_of(member), board] += total != 0
+    found += await _strangers(shared, connection, generations, spans, on_boards)
+    await drop_sums(connection)
+    return compared, found
+
+
+async def _compare_again(
+    shared: Shared, connection: Connection, suspects: Sequence[Drift]
+) -> list[Drift]:
+    """Those of these scores that still differ."""
+    generations = await _generations(shared)
+    spans = open_spans(shared.program(), shared.clock.now())
+    in_ledger: Scores = {(drift.board, drift.member): 0 for drift in suspects}
+    async with snapshot_for_sums(connection):
+        people = {UUID(bytes=drift.member) for drift in suspects}
+        await gather_sums(connection, spans, people=people)
+    async for sums in read_sums(connection, spans):
+        for board, member, total in sums:
+            if (board, member) in in_ledger:
+                in_ledger[board, member] = total
+    await drop_sums(connection)
+    return await _differences(shared, generations, in_ledger)
+
+
+async def _differences(
+    shared: Shared, generations: Sequence[int], in_ledger: Scores
+) -> list[Drift]:
+    on_boards = await _read_scores(shared, generations, in_ledger)
+    return [
+        Drift(board, member, total, on_boards[board, member])
+        for (board, member), total in in_ledger.items()
+        if on_boards[board, member] != total
     ]
 
 
-async def _read_boards(redis: Redis, layout: Layout, periods: set[str]) -> Scores:
-    """Every score of the active generation's boards of these periods."""
-    scores: Scores = defaultdict(int)
-    tags = layout.tags()
-    active = {}
-    for tag, shard in tags.items():
-        generation = await redis.get(layout.active(shard))
-        if generation is None:
-            raise BoardsAwayError
-        active[tag] = int(generation)
-    async for key in redis.scan_iter(match=layout.pattern(), count=1000):
-        parsed = layout.parse(key)
-        if parsed is None or active.get(parsed[0]) != parsed[1]:
+async def _read_scores(
+    shared: Shared, generations: Sequence[int], names: Iterable[tuple[Board, bytes]]
+) -> Scores:
+    members: dict[tuple[int, Board], list[bytes]] = defaultdict(list)
+    for board, member in names:
+        members[shared.layout.shard_of(member), board].append(member)
+    pipeline = shared.redis.pipeline(transaction=False)
+    for (shard, board), asked in members.items():
+        key = shared.layout.board(shard, generations[shard], board)
+        pipeline.zmscore(key, asked)  # type: ignore[arg-type]  # bytes are members too
+    return {
+        (board, member): int(score or 0)
+        for ((_, board), asked), scores in zip(
+            members.items(), await pipeline.execute(), strict=True
+        )
+        for member, score in zip(asked, scores, strict=True)
+    }
+
+
+async def _strangers(
+    shared: Shared,
+    connection: Connection,
+    generations: Sequence[int],
+    spans: Sequence[Span],
+    on_boards: Mapping[tuple[int, Board], int],
+) -> list[Drift]:
+    """Who is on a board without a reason: only looked for where a board has too many."""
+    layout, found = shared.layout, []
+    periods = [span.period.name for span in spans]
+    async for key in shared.redis.scan_iter(match=layout.pattern(), count=1000):
+        tag, generation, board = layout.parse(key) or ("", 0, None)
+        shard = layout.tags().get(tag)
+        if shard is None or board is None or generations[shard] != generation:
             continue
-        board = parsed[2]
-        if board is not None and board.period in periods:
-            async for member, score in redis.zscan_iter(key, count=_CHUNK):
-                scores[board, member] = int(score)
-    return scores
+        if board.period not in periods:
+            continue
+        if await shared.redis.zcard(key) <= on_boards.get((shard, board), 0):
+            continue
+        at = periods.index(board.period) + 1
+        rows = await connection.fetch(_ON_BOARD, board.name, board.region, at)
+        known = {row["member"].bytes for row in rows}
+        async for member, score in shared.redis.zscan_iter(key, count=_CHUNK):
+            if member not in known:
+                found.append(Drift(board, member, 0, int(score)))
+    return found
+
+
+async def _generations(shared: Shared) -> list[int]:
+    keys = [shared.layout.active(shard) for shard in range(shared.layout.shards)]
+    active: list[Any] = [await shared.redis.get(key) for key in keys]
+    if not all(active):
+        raise BoardsAwayError
+    return [int(generation) for generation in active]
 
 
 async def _caught_up(shared: Shared) -> None:
@@ -115,9 +192,14 @@ async def _caught_up(shared: Shared) -> None:
         raise RelayBehindError from error
 
 
+_ON_BOARD = """
+SELECT member FROM board_sums WHERE board = $1 AND region = $2 AND totals[$3] <> 0"""
+
 _IS_APPLIED = """
 SELECT coalesce((SELECT bool_and(generation = wanted) FROM relay_lanes), false) AND NOT EXISTS (
     SELECT FROM outbox LEFT JOIN relay_lanes ON relay_lanes.lane = outbox.lane
     WHERE outbox.id <= $1 AND (position IS NULL OR position > coalesce(applied, 0)))"""
 
-_IS_RELAYED = "SELECT coalesce(bool_or(lease_until > $1), false) FROM relay_lanes"
+# A relay that sums up the ledger does not renew its lease for as long as that takes.
+_IS_RELAYED = """
+SELECT coalesce(bool_or(lease_until > $1 - interval '1 minute'), false) FROM relay_lanes"""

@@ -4,30 +4,13 @@ Sums and the lane's position come from one snapshot, so that rows behind that po
 what the sums lack. Readers stay with the old generation until every lane is there.
 """
 
-from collections import defaultdict
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from datetime import UTC, date, datetime, timedelta
-from typing import Literal, NamedTuple
+from collections.abc import Sequence
+from datetime import date, datetime
 
-from service.database import Connection, Database
-from service.leaderboards.keys import Board, Layout, keep_s, period_of
-from service.leaderboards.queries import Span, Sum, read_sums
+from service.database import Connection
+from service.leaderboards.keys import Layout, keep_s
+from service.leaderboards.sums import Span, Sum, gather_sums, snapshot_for_sums
 from service.leaderboards.write import Score
-from service.rules.rulebook import Program
-
-# Periods that ended just now are built too: clocks of processes differ around midnight.
-_GRACE = timedelta(minutes=5)
-# The years in which the programme's clock can be.
-_EVER = (datetime(2000, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC))
-_BOUNDED: tuple[Literal["day", "week", "month"], ...] = ("day", "week", "month")
-
-
-class Snapshot(NamedTuple):
-    """What a lane's people have on the open boards, and the last position that it contains."""
-
-    position: int
-    sums: list[Sum]
 
 
 async def request_rebuild(
@@ -64,32 +47,22 @@ async def prepare_lanes(connection: Connection, lanes: int, real_now: datetime) 
 
 
 async def take_snapshot(
-    database: Database, turn: tuple[int, int], lanes: int, spans: Sequence[Span]
-) -> Snapshot | None:
-    """Sums of a lane and the position that they contain; None when the turn is over.
+    connection: Connection, turn: tuple[int, int], lanes: int, spans: Sequence[Span]
+) -> int | None:
+    """Gather a lane's sums; the position that they contain, or None when the turn is over.
 
     `turn` is lane and epoch. Raises asyncpg.SerializationError when the lane's row changed
     meanwhile: then try again.
     """
     lane, epoch = turn
-    async with snapshot_of(database) as connection:
-        positioned = await connection.fetchval(_LOCK_LANE, lane, epoch)
+    async with snapshot_for_sums(connection):
+        positioned: int | None = await connection.fetchval(_LOCK_LANE, lane, epoch)
         if positioned is None:
             return None
         positioned += await position_rows(connection, lane, positioned)
         await connection.execute(_SET_POSITIONED, lane, positioned)
-        return Snapshot(positioned, await read_sums(connection, spans, lane=lane, lanes=lanes))
-
-
-@asynccontextmanager
-async def snapshot_of(database: Database) -> AsyncIterator[Connection]:
-    """A transaction that sees one moment, and whose statements may take long."""
-    async with (
-        database.pool.acquire() as connection,
-        connection.transaction(isolation="repeatable_read"),
-    ):
-        await connection.execute(_NO_TIMEOUTS)
-        yield connection
+        await gather_sums(connection, spans, lane=lane, lanes=lanes)
+        return positioned
 
 
 async def position_rows(
@@ -104,40 +77,13 @@ async def position_rows(
     return int(status.rpartition(" ")[2])
 
 
-def open_spans(program: Program, now: datetime) -> list[Span]:
-    """The periods that are open, that ended a moment ago, and that begin next, with their bounds.
-
-    What is booked for the next period already, by a process whose clock is ahead, must be there
-    when it begins.
-    """
-    today = program.local_date(now)
-    spans = [Span(period_of("all", today), *_EVER)]
-    for kind in _BOUNDED:
-        days = [program.local_date(now - _GRACE), today, period_of(kind, today).end or today]
-        for period, day in {period_of(kind, day): day for day in days}.items():
-            bounds = program.period_bounds(kind, day)
-            assert bounds is not None
-            spans.append(Span(period, *bounds))
-    return spans
-
-
-def totals(sums: Sequence[Sum]) -> dict[tuple[Board, bytes], int]:
-    """Sums as the boards have them: for everybody, and for each region apart."""
-    found: dict[tuple[Board, bytes], int] = defaultdict(int)
-    for entry in sums:
-        found[Board(entry.board, entry.period, ""), entry.member] += entry.total
-        if entry.region:
-            found[Board(entry.board, entry.period, entry.region), entry.member] += entry.total
-    return found
-
-
 def scores_by_shard(
-    snapshot: Snapshot, spans: Sequence[Span], layout: Layout, today: date
+    sums: Sequence[Sum], spans: Sequence[Span], layout: Layout, today: date
 ) -> list[list[Score]]:
     """What has to be loaded into each shard."""
     keep = {span.period.name: keep_s(span.period, today) for span in spans}
     shards: list[list[Score]] = [[] for _ in range(layout.shards)]
-    for (board, member), total in totals(snapshot.sums).items():
+    for board, member, total in sums:
         score = Score(board, keep[board.period], member, total)
         shards[layout.shard_of(member)].append(score)
     return shards
@@ -154,11 +100,6 @@ _LOCK_LANE = """
 SELECT positioned FROM relay_lanes WHERE lane = $1 AND epoch = $2 FOR NO KEY UPDATE"""
 
 _SET_POSITIONED = "UPDATE relay_lanes SET positioned = $2 WHERE lane = $1"
-
-# Sums over all time take as long as they take; nothing else waits for this transaction.
-_NO_TIMEOUTS = """
-SELECT set_config('statement_timeout', '0', true),
-    set_config('idle_in_transaction_session_timeout', '0', true)"""
 
 _POSITION = """
 UPDATE outbox SET position = $2 + fresh.n

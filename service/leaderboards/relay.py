@@ -23,14 +23,15 @@ from service.database import Database
 from service.leaderboards.fold import Changes, Row, fold
 from service.leaderboards.keys import Layout
 from service.leaderboards.rebuild import (
-    open_spans,
     position_rows,
     request_rebuild,
     scores_by_shard,
     take_snapshot,
 )
+from service.leaderboards.sums import drop_sums, open_spans, read_sums
 from service.leaderboards.write import (
     Reply,
+    Score,
     Slice,
     Turn,
     activate,
@@ -46,7 +47,6 @@ PAUSE_S = 0.2
 _VERIFY_S = 1.0
 _ROWS_MAX = 500
 _DELTAS_MAX = 4_000
-_SCORES_MAX = 4_000
 _READERS_S = 60
 
 _log = structlog.get_logger(__name__)
@@ -275,31 +275,41 @@ class Relay:
         """Load the lane's part of the wanted generation."""
         shared, now = self._shared, self._shared.clock.now()
         spans = open_spans(shared.program(), now)
-        key = (self._lane, self._epoch)
-        snapshot = await take_snapshot(shared.database, key, shared.lanes, spans)
-        if snapshot is None:
-            raise StartOverError
         turn = Turn(self._lane, self._epoch, state.wanted)
-        complete_at = (snapshot.position, now)
-        for shard, scores in enumerate(scores_by_shard(snapshot, spans, shared.layout, now.date())):
-            for start in range(0, max(len(scores), 1), _SCORES_MAX):
+        async with shared.database.pool.acquire() as connection:
+            position = await take_snapshot(
+                connection, (self._lane, self._epoch), shared.lanes, spans
+            )
+            if position is None:
+                raise StartOverError
+            async for sums in read_sums(connection, spans):
                 await self._renew()
-                if not await load_scores(
-                    shared.redis,
-                    shared.layout,
-                    turn,
-                    shard,
-                    scores[start : start + _SCORES_MAX],
-                    complete_at=complete_at if start + _SCORES_MAX >= len(scores) else None,
-                ):
-                    raise StartOverError
-        done = await shared.database.pool.execute(
-            _BUILT, *self._turn_key(), snapshot.position, state.wanted
-        )
+                shards = scores_by_shard(sums, spans, shared.layout, now.date())
+                for shard, scores in enumerate(shards):
+                    await self._load(turn, shard, scores)
+            await drop_sums(connection)
+        for shard in range(shared.layout.shards):
+            await self._load(turn, shard, [], complete_at=(position, now))
+        done = await shared.database.pool.execute(_BUILT, *self._turn_key(), position, state.wanted)
         if done == "UPDATE 0":
             raise StartOverError
-        self._known = [snapshot.position] * shared.layout.shards
+        self._known = [position] * shared.layout.shards
         _log.info("boards_built", lane=self._lane, generation=state.wanted)
+
+    async def _load(
+        self,
+        turn: Turn,
+        shard: int,
+        scores: list[Score],
+        complete_at: tuple[int, datetime] | None = None,
+    ) -> None:
+        shared = self._shared
+        if not (scores or complete_at):
+            return
+        if not await load_scores(
+            shared.redis, shared.layout, turn, shard, scores, complete_at=complete_at
+        ):
+            raise StartOverError
 
     async def _renew(self) -> None:
         done = await self._shared.database.pool.execute(_RENEW, *self._turn_key(), self._lease())

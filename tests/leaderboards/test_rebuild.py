@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from service.database import write_all
 from service.leaderboards.drift import Drift, RelayBehindError, find_drift
 from service.leaderboards.keys import Board, Layout, period_of
-from service.leaderboards.rebuild import open_spans, request_rebuild
+from service.leaderboards.rebuild import request_rebuild
 from service.leaderboards.relay import Relay
+from service.leaderboards.sums import open_spans
 from service.outbox import outbox_write
 from tests.actions.reports import blocked_backends
 from tests.leaderboards.town import Town, empty, held, lane_state, relanes, settle
