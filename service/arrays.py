@@ -18,8 +18,8 @@ _NULL = "NULL"
 
 
 def integers(values: Iterable[int]) -> str:
-    """smallint[], integer[] or bigint[]."""
-    return "{" + ",".join(map(str, map(int, values))) + "}"
+    """smallint[], integer[] or bigint[]; an IntEnum prints as its number."""
+    return "{" + ",".join(map(str, values)) + "}"
 
 
 def flags(values: Iterable[bool]) -> str:

@@ -63,7 +63,7 @@ class Report:
     attempted: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Recorded:
     """What stands in the ledger for a report."""
 

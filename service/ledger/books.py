@@ -75,7 +75,7 @@ class BookMissingError(SaxaulError):
         super().__init__(f"There is no participant {participant_id}.")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Transfer:
     """Grams that moved inside one book, as its table stores them."""
 
