@@ -62,23 +62,26 @@ async def find_drift(shared: Shared) -> DriftReport:
 
     Raises RelayBehindError, BoardsAwayError or RedisError.
     """
+    # A period that ends meanwhile is still compared: its boards stay for a while.
+    spans = open_spans(shared.program(), shared.clock.now())
     async with shared.database.pool.acquire() as connection:
         await _caught_up(shared)
-        compared, found = await _compare_all(shared, connection)
+        compared, found = await _compare_all(shared, connection, spans)
         wrong: list[Drift] = []
         for _ in range(_ROUNDS_MAX):
             if found == wrong:
                 break
             await _caught_up(shared)
-            before, found = found, await _compare_again(shared, connection, found)
+            before, found = found, await _compare_again(shared, connection, spans, found)
             wrong = [drift for drift in found if drift in before]
     return DriftReport(compared, wrong, len(found) - len(wrong))
 
 
-async def _compare_all(shared: Shared, connection: Connection) -> tuple[int, list[Drift]]:
+async def _compare_all(
+    shared: Shared, connection: Connection, spans: Sequence[Span]
+) -> tuple[int, list[Drift]]:
     """Every score that the ledger knows, then what only Redis knows."""
     generations = await _generations(shared)
-    spans = open_spans(shared.program(), shared.clock.now())
     async with snapshot_for_sums(connection):
         await gather_sums(connection, spans)
     compared, found = 0, []
@@ -95,11 +98,10 @@ async def _compare_all(shared: Shared, connection: Connection) -> tuple[int, lis
 
 
 async def _compare_again(
-    shared: Shared, connection: Connection, suspects: Sequence[Drift]
+    shared: Shared, connection: Connection, spans: Sequence[Span], suspects: Sequence[Drift]
 ) -> list[Drift]:
     """Those of these scores that still differ."""
     generations = await _generations(shared)
-    spans = open_spans(shared.program(), shared.clock.now())
     in_ledger: Scores = {(drift.board, drift.member): 0 for drift in suspects}
     async with snapshot_for_sums(connection):
         people = {UUID(bytes=drift.member) for drift in suspects}
@@ -202,4 +204,5 @@ SELECT coalesce((SELECT bool_and(generation = wanted) FROM relay_lanes), false) 
 
 # A relay that sums up the ledger does not renew its lease for as long as that takes.
 _IS_RELAYED = """
-SELECT coalesce(bool_or(lease_until > $1 - interval '1 minute'), false) FROM relay_lanes"""
+SELECT coalesce(bool_or(lease_until > $1::timestamptz - interval '1 minute'), false)
+FROM relay_lanes"""

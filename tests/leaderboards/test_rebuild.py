@@ -261,10 +261,12 @@ async def test_the_check_does_not_take_what_moves_for_wrong(town, shared, relays
 
     walking = asyncio.create_task(go_on())
     working = [asyncio.create_task(relay.run(stop)) for relay in relays]
-    for _ in range(3):
-        assert (await find_drift(shared)).wrong == []
-    stop.set()
-    await asyncio.gather(walking, *working)
+    try:
+        for _ in range(3):
+            assert (await find_drift(shared)).wrong == []
+    finally:
+        stop.set()
+        await asyncio.gather(walking, *working)
 
 
 async def test_without_a_relay_the_check_says_so(town, shared, relays):

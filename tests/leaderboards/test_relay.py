@@ -154,7 +154,7 @@ async def test_two_relays_that_both_believe_it_is_their_turn(town, shared):
             await town.walk(chance.choice(people), steps=chance.randint(1, 100))
 
     async def relay(relay):
-        while not booking.done():
+        while not booking.done() or (await lane_state(shared))["epoch"] < 10:
             with suppress(StartOverError):
                 await relay.round()
             await lease_runs_out(shared)
@@ -165,7 +165,6 @@ async def test_two_relays_that_both_believe_it_is_their_turn(town, shared):
     await lease_runs_out(shared)
     await settle(second)
     assert await held(shared, town.today()) == town.boards()
-    assert (await lane_state(shared))["epoch"] > 10
 
 
 @pytest.mark.parametrize("lanes", [1])
@@ -249,7 +248,7 @@ async def test_redis_emptied_is_built_anew(town, shared, relays, boards):
 
 @pytest.mark.parametrize("shards", [4])
 async def test_one_shard_of_several_emptied_is_built_anew(town, shared, relays):
-    for _ in range(4):
+    for _ in range(20):
         await town.walk(await town.join())
     await settle(*relays)
     gone = [key for key in await keys_of(shared) if b"{0/" in key]
