@@ -23,6 +23,7 @@ from service.actions.store import (
     read_actions,
     read_deciding,
     reversal_id,
+    settle_claims,
 )
 from service.actions.streak import mark_active, streak_days
 from service.database import Connection, Database, Write, write_all
@@ -187,37 +188,29 @@ async def _decide(
     judged: dict[Report, Judged | Refusal],
     known: dict[tuple[UUID, UUID], Action],
 ) -> dict[Report, Outcome]:
-    """Twins first, then refusals, then claims, then awards, in the order of arrival."""
+    """Each report in order of arrival: a twin, a refusal, or an award.
+
+    What is refused leaves nothing behind: no key, no minutes of a trip, no claim.
+    """
     outcomes: dict[Report, Outcome] = {}
-    fresh: list[tuple[Report, Judged]] = []
-    firsts: dict[tuple[UUID, UUID], Report] = {}
-    followers: list[Report] = []
+    claims = await _bind(connection, batch, ready, judged, known)
     for report in ready:
         row_key = (report.participant_id, report.id)
         if row_key in known:
             outcomes[report] = _twin(report, known[row_key], known)
             continue
-        if row_key in firsts and report.fingerprint == firsts[row_key].fingerprint:
-            followers.append(report)
+        if row_key in batch.actions:
+            outcomes[report] = _twin(report, batch.actions[row_key], {})
             continue
         verdict = judged[report]
-        refused = _refusal(batch, report, verdict)
-        if refused is None and row_key in firsts:
-            refused = KeyReusedError(report.key)
+        refused = _refusal(batch, report, verdict) or claims.refusal(report)
         if refused is not None:
             outcomes[report] = refused
         elif isinstance(verdict, Judged):
             _remember_trip(batch.deciding, report, verdict)
-            fresh.append((report, verdict))
-            firsts[row_key] = report
-    claims = await _claim(connection, batch, fresh, outcomes)
-    for report, verdict in fresh:
-        if report not in outcomes:
-            action = _award(batch, report, verdict, claims.get(report))
+            action = _award(batch, report, verdict, claims.take(report))
             outcomes[report] = Recorded(action, replayed=False)
-    for report in followers:
-        first = outcomes[firsts[report.participant_id, report.id]]
-        outcomes[report] = Recorded(first.action, True) if isinstance(first, Recorded) else first
+    await claims.settle(connection)
     return outcomes
 
 
@@ -225,7 +218,8 @@ def _twin(report: Report, action: Action, known: dict[tuple[UUID, UUID], Action]
     if action.fingerprint != report.fingerprint:
         return KeyReusedError(report.key)
     is_reversed = (report.participant_id, reversal_id(action.id)) in known
-    return Recorded(action, replayed=not report.attempted, reversed=is_reversed)
+    is_late_answer = report.attempted and bool(known)
+    return Recorded(action, replayed=not is_late_answer, reversed=is_reversed)
 
 
 def _refusal(batch: _Batch, report: Report, verdict: Judged | Refusal) -> SaxaulError | None:
@@ -249,29 +243,55 @@ def _remember_trip(deciding: Deciding, report: Report, verdict: Judged) -> None:
         deciding.trips.setdefault(report.participant_id, []).append(trip)
 
 
-async def _claim(
+@dataclass(slots=True)
+class _Claims:
+    """Claims of a batch: bound for the first report that wants one, settled with whoever got it."""
+
+    now: datetime
+    keys: dict[Report, bytes]
+    bound: dict[bytes, tuple[UUID, UUID]]
+    held: dict[bytes, datetime]
+    taken: dict[bytes, tuple[UUID, UUID]] = field(default_factory=dict)
+
+    def refusal(self, report: Report) -> SaxaulError | None:
+        """Why this report is not paid: its claim was, earlier or in this batch."""
+        key = self.keys.get(report)
+        if key in self.held:
+            return AlreadyClaimedError(self.held[key])
+        return AlreadyClaimedError(self.now) if key in self.taken else None
+
+    def take(self, report: Report) -> bytes | None:
+        """The claim of a report that is paid."""
+        key = self.keys.get(report)
+        if key is not None:
+            self.taken[key] = (report.participant_id, report.id)
+        return key
+
+    async def settle(self, connection: Connection) -> None:
+        """Free what nobody got; give the rest to whom it went, if that is not the first."""
+        free = [key for key in self.bound if key not in self.taken and key not in self.held]
+        moved = {key: who for key, who in self.taken.items() if who != self.bound[key]}
+        if free or moved:
+            await settle_claims(connection, free, moved)
+
+
+async def _bind(
     connection: Connection,
     batch: _Batch,
-    fresh: Sequence[tuple[Report, Judged]],
-    outcomes: dict[Report, Outcome],
-) -> dict[Report, bytes]:
-    """Bind what is paid once; refuse what was paid before, in this batch or earlier."""
-    claims: dict[Report, bytes] = {}
-    wanted: dict[bytes, tuple[UUID, UUID]] = {}
-    for report, verdict in fresh:
-        if verdict.claim is None:
-            continue
-        key = claim_key(batch.secret, verdict.claim)
-        if key in wanted:
-            outcomes[report] = AlreadyClaimedError(batch.now)
-        else:
-            wanted[key] = (report.participant_id, report.id)
-            claims[report] = key
-    if wanted:
-        held = await bind_claims(connection, wanted, batch.now)
-        for report, key in claims.items():
-            if key in held:
-                outcomes[report] = AlreadyClaimedError(held[key])
+    ready: Sequence[Report],
+    judged: dict[Report, Judged | Refusal],
+    known: dict[tuple[UUID, UUID], Action],
+) -> _Claims:
+    """Bind what the batch wants to be paid once, before it is known who of the batch gets it."""
+    claims = _Claims(batch.now, {}, {}, {})
+    for report in ready:
+        verdict = judged[report]
+        row_key = (report.participant_id, report.id)
+        if isinstance(verdict, Judged) and verdict.claim is not None and row_key not in known:
+            key = claims.keys[report] = claim_key(batch.secret, verdict.claim)
+            claims.bound.setdefault(key, row_key)
+    if claims.bound:
+        claims.held = await bind_claims(connection, claims.bound, batch.now)
     return claims
 
 

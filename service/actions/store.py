@@ -125,20 +125,35 @@ async def bind_claims(
 
     Gives back those that somebody else holds, with the time since when.
     """
-    keys = sorted(wanted)
+    held: dict[bytes, datetime] = {}
+    missing = sorted(wanted)
+    while missing:
+        await connection.execute(
+            _BIND,
+            missing,
+            [wanted[key][0] for key in missing],
+            [wanted[key][1] for key in missing],
+            now,
+        )
+        rows = await connection.fetch(_READ_CLAIMS, missing)
+        held |= {
+            key: bound_at
+            for key, participant_id, action_id, bound_at in rows
+            if (participant_id, action_id) != wanted[key]
+        }
+        # A holder that was reversed between the two statements has freed its claim: bind again.
+        missing = sorted(set(missing) - {row[0] for row in rows})
+    return held
+
+
+async def settle_claims(
+    connection: Connection, free: Sequence[bytes], moved: Mapping[bytes, tuple[UUID, UUID]]
+) -> None:
+    """Free claims that this transaction bound for nobody; give others to another of its actions."""
+    await connection.execute("DELETE FROM claims WHERE claim_key = ANY($1::bytea[])", free)
     await connection.execute(
-        _BIND,
-        keys,
-        [wanted[key][0] for key in keys],
-        [wanted[key][1] for key in keys],
-        now,
+        _MOVE, list(moved), [who[0] for who in moved.values()], [who[1] for who in moved.values()]
     )
-    rows = await connection.fetch(_READ_CLAIMS, keys)
-    return {
-        key: bound_at
-        for key, participant_id, action_id, bound_at in rows
-        if (participant_id, action_id) != wanted[key]
-    }
 
 
 def actions_write(actions: Sequence[Action]) -> Write:
@@ -249,6 +264,11 @@ SELECT k.claim_key, k.participant_id, k.action_id, $4
 FROM unnest($1::bytea[], $2::uuid[], $3::uuid[]) AS k (claim_key, participant_id, action_id)
 ORDER BY k.claim_key
 ON CONFLICT DO NOTHING"""
+
+_MOVE = """
+UPDATE claims SET participant_id = k.participant_id, action_id = k.action_id
+FROM unnest($1::bytea[], $2::uuid[], $3::uuid[]) AS k (claim_key, participant_id, action_id)
+WHERE claims.claim_key = k.claim_key"""
 
 _READ_CLAIMS = """
 SELECT claim_key, participant_id, action_id, bound_at FROM claims

@@ -39,6 +39,16 @@ action_types:
     plausible: distance_km / (duration_min / 60) <= 45
     lasts: duration_min
     overlap: exclusive
+  mobility.rental:
+    title: Rental
+    category: mobility
+    reported_by: [participant]
+    attributes:
+      duration_min: {type: number, minimum: 1, maximum: 1440, unit: min}
+      ride_no: {type: string, max_length: 64}
+    lasts: duration_min
+    overlap: exclusive
+    claim: {by: ride_no, per: ever, within: all}
   recycling.box:
     title: Box
     category: recycling
@@ -61,6 +71,10 @@ rules:
     earns: 20
     limits: [{per: day, count: 3}]
     examples: [{name: one, given: {distance_km: 1, duration_min: 10}, expect: {earns: 20}}]
+  - id: rental
+    action: mobility.rental
+    earns: 20
+    examples: [{given: {duration_min: 10, ride_no: A}, expect: {earns: 20}}]
   - id: box
     title: Box
     action: recycling.box

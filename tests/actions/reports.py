@@ -38,6 +38,19 @@ def ride(participant_id, *, at, minutes=30, key=None, km=5.0):
     )
 
 
+def rental(participant_id, *, at, number):
+    """A rented bike's trip of half an hour: exclusive, and its number is paid once."""
+    return participant_report(
+        participant_id,
+        type_="mobility.rental",
+        occurred_at=at,
+        attributes={"duration_min": 30, "ride_no": number},
+        reporter="participant",
+        key=None,
+        now=NOW,
+    )
+
+
 def box(participant_id, code, *, key=None):
     """A returned box, paid once over all people."""
     return participant_report(

@@ -22,6 +22,7 @@ from tests.actions.reports import (
     box,
     count,
     key_of,
+    rental,
     ride,
     walk,
 )
@@ -259,6 +260,38 @@ async def test_a_box_is_paid_once_over_all_people_and_batches(database, person, 
     later = box(three, "X1")
     assert isinstance((await record([later]))[later], AlreadyClaimedError)
     assert await count(database, "actions", three) == 0
+
+
+async def test_what_is_refused_leaves_no_minutes_and_no_claim_behind(database, person, record):
+    """A refused trip blocks no other trip, and a trip refused for its minutes keeps no claim."""
+    one, two = await person(), await person()
+    await record([rental(one, at=NOW - 300 * MINUTE, number="R1")])
+    claimed = rental(two, at=NOW - 120 * MINUTE, number="R1")
+    meets_the_refused = rental(two, at=NOW - 110 * MINUTE, number="R2")
+    meets_the_accepted = rental(two, at=NOW - 100 * MINUTE, number="R3")
+    outcomes = await record([claimed, meets_the_refused, meets_the_accepted])
+    assert isinstance(outcomes[claimed], AlreadyClaimedError)
+    assert isinstance(outcomes[meets_the_refused], Recorded)
+    assert isinstance(outcomes[meets_the_accepted], OverlapError)
+    again = rental(one, at=NOW - 100 * MINUTE, number="R3")
+    assert isinstance((await record([again]))[again], Recorded)
+
+
+async def test_a_claim_refused_to_the_first_goes_to_the_next_of_the_batch(database, person, record):
+    one, two = await person(), await person()
+    trip = rental(one, at=NOW - 120 * MINUTE, number="R4")
+    meets_it = rental(one, at=NOW - 110 * MINUTE, number="R5")
+    of_another = rental(two, at=NOW - 110 * MINUTE, number="R5")
+    outcomes = await record([trip, meets_it, of_another])
+    assert isinstance(outcomes[meets_it], OverlapError)
+    assert isinstance(outcomes[of_another], Recorded)
+    async with database.pool.acquire() as connection:
+        owners = await connection.fetch(
+            "SELECT action_id FROM claims WHERE participant_id = $1", two
+        )
+    assert [row[0] for row in owners] == [of_another.id]
+    late = rental(one, at=NOW - 20 * MINUTE, number="R5")
+    assert isinstance((await record([late]))[late], AlreadyClaimedError)
 
 
 async def test_claims_in_opposite_order_do_not_deadlock(
