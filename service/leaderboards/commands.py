@@ -59,6 +59,8 @@ def _run(command: Coroutine[Any, Any, Any]) -> Any:
 async def _rebuild() -> None:
     async with _shared("saxaul leaderboards rebuild") as shared:
         async with shared.database.transaction() as connection:
+            # A lane that is just being summed up is locked for as long as that takes.
+            await connection.execute("SELECT set_config('statement_timeout', '0', true)")
             generation = await request_rebuild(connection, shared.clock.real_now())
         # A running worker has the lanes and does it; without one these relays take them.
         relays = [Relay(shared, lane) for lane in range(shared.lanes)]

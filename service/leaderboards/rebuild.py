@@ -35,8 +35,10 @@ async def prepare_lanes(connection: Connection, lanes: int, real_now: datetime) 
     Rows of the outbox that stand there then are dropped: the ledger holds what they say, and
     people changed lanes.
     """
+    if await _found_lanes(connection) == set(range(lanes)):
+        return
     await connection.execute("LOCK TABLE relay_lanes IN SHARE ROW EXCLUSIVE MODE")
-    found = {row[0] for row in await connection.fetch("SELECT lane FROM relay_lanes")}
+    found = await _found_lanes(connection)
     if found == set(range(lanes)):
         return
     if found:
@@ -44,6 +46,10 @@ async def prepare_lanes(connection: Connection, lanes: int, real_now: datetime) 
         await connection.execute("DELETE FROM relay_lanes WHERE lane >= $1", lanes)
     await connection.execute(_ADD_LANES, lanes)
     await request_rebuild(connection, real_now)
+
+
+async def _found_lanes(connection: Connection) -> set[int]:
+    return {row["lane"] for row in await connection.fetch("SELECT lane FROM relay_lanes")}
 
 
 async def take_snapshot(

@@ -19,7 +19,7 @@ import structlog
 from redis.asyncio import Redis
 
 from service.clock import Clock
-from service.database import Database
+from service.database import Connection, Database
 from service.leaderboards.fold import Changes, Row, fold
 from service.leaderboards.keys import Layout
 from service.leaderboards.rebuild import (
@@ -283,7 +283,7 @@ class Relay:
             if position is None:
                 raise StartOverError
             async for sums in read_sums(connection, spans):
-                await self._renew()
+                await self._renew(connection)
                 shards = scores_by_shard(sums, spans, shared.layout, now.date())
                 for shard, scores in enumerate(shards):
                     await self._load(turn, shard, scores)
@@ -311,8 +311,8 @@ class Relay:
         ):
             raise StartOverError
 
-    async def _renew(self) -> None:
-        done = await self._shared.database.pool.execute(_RENEW, *self._turn_key(), self._lease())
+    async def _renew(self, connection: Connection) -> None:
+        done = await connection.execute(_RENEW, *self._turn_key(), self._lease())
         if done == "UPDATE 0":
             raise StartOverError
         self._renewed_at = self._seconds()

@@ -205,6 +205,16 @@ async def test_readers_keep_the_old_boards_until_every_lane_is_there(town, share
     assert (await boards.page(board, after=None, limit=10)).entries == before.entries
 
 
+@pytest.mark.parametrize("lanes", [8])
+async def test_more_lanes_than_connections_are_built_at_once(town, shared, relays):
+    for _ in range(20):
+        await town.walk(await town.join())
+    async with asyncio.timeout(20):
+        await asyncio.gather(*(relay.round() for relay in relays))
+    await settle(*relays)
+    assert await held(shared, town.today()) == town.boards()
+
+
 async def test_what_the_new_boards_replace_is_let_go(town, shared, relays):
     await town.walk(await town.join())
     await settle(*relays)
