@@ -32,6 +32,8 @@ from service.settings import Settings, load_settings
 
 _SWEEP_S = 5.0
 _SWEEP_AGAIN_S = 0.5
+_ALL_S = 3_600.0
+_EVER = datetime(2000, 1, 1, tzinfo=UTC)
 # A complete sweep leaves nothing behind it but what another clock may have just booked.
 _SWEPT = timedelta(hours=1)
 _PURGE_S = 60.0
@@ -129,11 +131,18 @@ async def _wake_when_moved(moved: asyncio.Event, connection: Connection) -> None
 async def _sweep(
     database: Database, clock: Clock, moved: asyncio.Event, stop: asyncio.Event
 ) -> None:
-    """Expire what is due, every few seconds and whenever the clock was moved."""
-    after = datetime(2000, 1, 1, tzinfo=UTC)
+    """Expire what is due, every few seconds and whenever the clock was moved.
+
+    A process whose clock is behind may record what is past its time already: once an hour all
+    bubbles are looked at, not only those that ended since the last sweep.
+    """
+    loop = asyncio.get_running_loop()
+    after, looked_at_all = _EVER, loop.time()
     while not stop.is_set():
         moved.clear()
         now = clock.now()
+        if loop.time() - looked_at_all > _ALL_S:
+            after, looked_at_all = _EVER, loop.time()
         expired, complete = await expire_due(database, now, after=after)
         if expired:
             _log.info("bubbles_expired", bubbles=expired)
