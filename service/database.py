@@ -75,12 +75,17 @@ def _joined(texts: tuple[str, ...]) -> str:
 _PLACEHOLDER = re.compile(r"\$(\d+)")
 
 
+# So many actions of a lane wait for their held books at once, each on a connection of its own.
+PATIENT_AT_ONCE = 2
+
+
 class Database:
     """The two doors to one PostgreSQL database. Open it once a process, close it at the end."""
 
-    def __init__(self, pool: asyncpg.Pool, engine: AsyncEngine) -> None:
-        """Wrap an open pool and engine; use `open_database`."""
+    def __init__(self, pool: asyncpg.Pool, lane_pool: asyncpg.Pool, engine: AsyncEngine) -> None:
+        """Wrap open pools and an engine; use `open_database`."""
         self.pool = pool
+        self.lane_pool = lane_pool
         self.engine = engine
         self.sessions: async_sessionmaker[AsyncSession] = async_sessionmaker(
             engine, expire_on_commit=False
@@ -92,9 +97,19 @@ class Database:
         async with self.pool.acquire() as connection, connection.transaction():
             yield connection
 
+    @asynccontextmanager
+    async def lane_transaction(self) -> AsyncIterator[Connection]:
+        """One transaction of the writer, whose lanes have connections of their own.
+
+        Otherwise a few people who wait for a held book would leave none for everybody's actions.
+        """
+        async with self.lane_pool.acquire() as connection, connection.transaction():
+            yield connection
+
     async def close(self) -> None:
         """Give back all connections."""
         await self.pool.close()
+        await self.lane_pool.close()
         await self.engine.dispose()
 
 
@@ -108,21 +123,26 @@ async def open_database(settings: Settings, url: str) -> Database:
         "timezone": "UTC",
         "jit": "off",
     }
-    pool = await asyncpg.create_pool(
-        url,
-        min_size=1,
-        max_size=settings.writer_pool,
-        server_settings=server_settings,
-        init=speak_json,
-        reset=_keep_session,
-    )
+
+    def make_pool(smallest: int, largest: int) -> asyncpg.Pool:
+        return asyncpg.create_pool(
+            url,
+            min_size=smallest,
+            max_size=largest,
+            server_settings=server_settings,
+            init=speak_json,
+            reset=_keep_session,
+        )
+
+    pool = await make_pool(1, settings.writer_pool)
+    lane_pool = await make_pool(0, settings.lanes + PATIENT_AT_ONCE)
     engine = create_async_engine(
         sqlalchemy_url(url),
         pool_size=settings.database_pool,
         max_overflow=0,
         connect_args={"server_settings": {**server_settings, "plan_cache_mode": "auto"}},
     )
-    return Database(pool, engine)
+    return Database(pool, lane_pool, engine)
 
 
 async def _keep_session(_connection: Connection) -> None:

@@ -80,8 +80,13 @@ class Settings(Struct, frozen=True, kw_only=True):
     ] = 10
     writer_pool: Annotated[
         int,
-        Meta(ge=2, le=200, description="Database connections for what moves grams, a process."),
-    ] = 4
+        Meta(
+            ge=2,
+            le=200,
+            description="Database connections for what moves grams, a process, beside those of"
+            " the writer's lanes.",
+        ),
+    ] = 6
     statement_timeout_ms: Annotated[
         int, Meta(ge=100, le=600_000, description="Longest time of one statement, milliseconds.")
     ] = 5_000

@@ -108,7 +108,7 @@ async def record_actions(
     """
     judged = {report: _judge(rulebook, report, now, secret) for report in reports}
     people = {report.participant_id for report in reports}
-    async with database.transaction() as connection:
+    async with database.lane_transaction() as connection:
         lock = lock_books if wait else lock_free_books
         books = await lock(connection, people)
         ready = [report for report in reports if report.participant_id in books]

@@ -15,7 +15,7 @@ import structlog
 
 from service.actions.record import Outcome, Recorded, Report, record_actions
 from service.clock import Clock
-from service.database import Database
+from service.database import PATIENT_AT_ONCE, Database
 from service.errors import SaxaulError, UnavailableError
 from service.ledger.books import BookBusyError
 from service.metrics import ACTIONS_WAITING, BATCH_ACTIONS
@@ -29,7 +29,6 @@ ROUNDS_MAX = 5
 HELD_MAX_S = 0.5
 TRIES_MAX = 3
 RETRY_PAUSE_S = 0.05
-PATIENT_AT_ONCE = 2
 
 
 class ActiveRules(Protocol):
@@ -231,11 +230,12 @@ def is_passing(error: BaseException) -> bool:
     """Whether running the same transaction again may succeed, or may find it done.
 
     Conflicts (40), lost connections (08), an unknown outcome (XX000), a server that stops or
-    cancels (57), too little room (53), and whatever the socket says.
+    cancels (57), too little room (53), a transaction that rested for too long because this process
+    was stopped (25P03), and whatever the socket says.
     """
     if isinstance(error, asyncpg.PostgresError):
         state = error.sqlstate or ""
-        return state.startswith(("40", "08", "53", "57")) or state == "XX000"
+        return state.startswith(("40", "08", "53", "57")) or state in {"XX000", "25P03"}
     if isinstance(error, ValueError):  # what asyncpg could not encode: an InterfaceError as well
         return False
     return isinstance(

@@ -1,18 +1,15 @@
 """A small rulebook, people with books, and the record path on the test's own database."""
 
 from contextlib import asynccontextmanager, contextmanager
-from types import SimpleNamespace
 
 import pytest
 
 from service.actions.record import record_actions
-from service.actions.writer import Writer
-from service.clock import Clock
 from service.ids import uuid4
 from service.ledger.books import make_book
 from service.rules.compile import compile_rulebook
 from tests.actions.proxy import LossyProxy
-from tests.actions.reports import NOW, SECRET
+from tests.actions.reports import NOW, SECRET, writer_of
 
 RULES = """
 program:
@@ -132,9 +129,7 @@ def record(database, rulebook):
 @pytest.fixture
 async def writer(database, rulebook, settings):
     """A running group-commit writer with a clock that stands where the tests stand."""
-    clock = Clock()
-    clock.offset = NOW - clock.real_now()
-    made = Writer(database, clock, SimpleNamespace(active=rulebook), settings)
+    made = writer_of(database, rulebook, settings)
     made.start()
     yield made
     await made.stop()
@@ -143,10 +138,12 @@ async def writer(database, rulebook, settings):
 @pytest.fixture
 async def statements(database):
     """Count what is sent to PostgreSQL on the writing connections, BEGIN and COMMIT apart."""
-    connections = [await database.pool.acquire() for _ in range(database.pool.get_max_size())]
+    connections = [
+        await database.lane_pool.acquire() for _ in range(database.lane_pool.get_max_size())
+    ]
     real = [proxy._con for proxy in connections]
     for proxy in connections:
-        await database.pool.release(proxy)
+        await database.lane_pool.release(proxy)
 
     @contextmanager
     def counting():

@@ -2,10 +2,13 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import asyncpg
 
 from service.actions.report import participant_report
+from service.actions.writer import Writer
+from service.clock import Clock
 
 NOW = datetime(2026, 11, 21, 4, 0, tzinfo=UTC)
 SECRET = b"a secret of the tests"
@@ -62,6 +65,13 @@ def box(participant_id, code, *, key=None):
         key=key,
         now=NOW,
     )
+
+
+def writer_of(database, rulebook, settings):
+    """A group-commit writer, not yet started, with a clock that stands where the tests stand."""
+    clock = Clock()
+    clock.offset = NOW - clock.real_now()
+    return Writer(database, clock, SimpleNamespace(active=rulebook), settings)
 
 
 async def book_of(database, participant_id):

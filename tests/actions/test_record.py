@@ -7,11 +7,12 @@ import pytest
 
 from service.actions.record import Recorded, claim_key
 from service.actions.refusals import AlreadyClaimedError, OverlapError
+from service.actions.reverse import reverse_action
 from service.actions.writer import ActionFaultError, NotRecordedError, QueueFullError
 from service.database import open_database
 from service.errors import SaxaulError
 from service.idempotency import KeyReusedError
-from service.ledger.books import BookBusyError, BookClosedError, SuspendedError
+from service.ledger.books import BookBusyError, BookClosedError, SuspendedError, lock_book
 from service.rules.judge import judge
 from tests.actions.reports import (
     MINUTE,
@@ -25,6 +26,7 @@ from tests.actions.reports import (
     rental,
     ride,
     walk,
+    writer_of,
 )
 
 
@@ -204,9 +206,77 @@ async def test_a_database_that_stays_away_answers_that_it_is_safe_to_send_again(
     database, person, writer
 ):
     somebody = await person()
-    await database.pool.close()
+    await database.lane_pool.close()
     with pytest.raises(NotRecordedError):
         await writer.submit(walk(somebody))
+
+
+@pytest.mark.parametrize("state", ["40001", "40P01", "08006", "53300", "57014", "XX000", "25P03"])
+async def test_a_passing_fault_reruns_the_batch(database, person, writer, state):
+    """PostgreSQL fails the first insert with this state; sequences outlive the rollback."""
+    somebody = await person()
+    async with database.pool.acquire() as connection:
+        await connection.execute(_FAIL_ONCE.format(state=state))
+    try:
+        recorded = await writer.submit(walk(somebody))
+    finally:
+        async with database.pool.acquire() as connection:
+            await connection.execute("DROP FUNCTION fail_once CASCADE; DROP SEQUENCE tries")
+    assert recorded.action.energy_g == 160
+    assert await count(database, "actions", somebody) == 1
+
+
+_FAIL_ONCE = """
+CREATE SEQUENCE tries;
+CREATE FUNCTION fail_once() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF nextval('tries') = 1 THEN
+        RAISE EXCEPTION 'failed once' USING ERRCODE = '{state}';
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER fail_once BEFORE INSERT ON actions FOR EACH ROW EXECUTE FUNCTION fail_once()"""
+
+
+async def test_a_writer_that_stops_records_what_waits(database, person, rulebook, settings):
+    people = [await person() for _ in range(30)]
+    stopping = writer_of(database, rulebook, settings)
+    stopping.start()
+    async with database.transaction() as other:
+        await other.execute(
+            "SELECT FROM books WHERE participant_id = $1 FOR NO KEY UPDATE", people[0]
+        )
+        futures = [stopping.submit(walk(one)) for one in people]
+        await asyncio.gather(*futures[1:])
+        await blocked_backends(settings.database_url)
+        futures += [stopping.submit(walk(one)) for one in people[1:]]
+        stopped = asyncio.create_task(stopping.stop())
+        await asyncio.gather(*futures[30:])
+    await stopped
+    assert futures[0].done()
+    assert (await futures[0]).action.energy_g == 160
+
+
+async def test_people_who_wait_for_a_held_book_leave_connections_for_actions(
+    settings, database, person, writer
+):
+    """Every connection of the common pool waits for the held book; the lanes have their own."""
+    held, free = await person(), await person()
+    connection = await asyncpg.connect(settings.database_url)
+    holding = connection.transaction()
+    await holding.start()
+    await connection.execute("SELECT FROM books WHERE participant_id = $1 FOR NO KEY UPDATE", held)
+
+    async def wait_for_it():
+        async with database.transaction() as mine:
+            await lock_book(mine, held)
+
+    waiting = [asyncio.create_task(wait_for_it()) for _ in range(settings.writer_pool)]
+    await blocked_backends(settings.database_url, at_least=settings.writer_pool)
+    assert (await writer.submit(walk(free))).action.energy_g == 160
+    await holding.rollback()
+    await connection.close()
+    await asyncio.gather(*waiting)
 
 
 async def test_a_full_queue_refuses_at_once(person, writer, database):
@@ -249,6 +319,48 @@ async def test_exclusive_trips_that_meet_are_refused_in_a_batch_and_later(person
     other = await person()
     same_minutes = ride(other, at=NOW - 60 * MINUTE)
     assert isinstance((await record([same_minutes]))[same_minutes], Recorded)
+
+
+async def test_a_trip_of_a_whole_day_reaches_to_its_end(person, record):
+    somebody = await person()
+    await record([ride(somebody, at=NOW - 1440 * MINUTE, minutes=1430)])
+    near_its_end = ride(somebody, at=NOW - 15 * MINUTE, minutes=5, km=1.0)
+    assert isinstance((await record([near_its_end]))[near_its_end], OverlapError)
+    after_it = ride(somebody, at=NOW - 10 * MINUTE, minutes=5, km=1.0)
+    assert isinstance((await record([after_it]))[after_it], Recorded)
+
+
+async def test_a_reversed_trip_frees_its_minutes(database, person, record, rulebook):
+    somebody = await person()
+    first = ride(somebody, at=NOW - 60 * MINUTE)
+    await record([first])
+    async with database.transaction() as connection:
+        await reverse_action(
+            connection,
+            somebody,
+            first.id,
+            reason="a test",
+            source="operator",
+            reporter="operator",
+            now=NOW,
+            local_date=rulebook.program.local_date,
+            lane=0,
+        )
+    same_minutes = ride(somebody, at=NOW - 50 * MINUTE)
+    assert isinstance((await record([same_minutes]))[same_minutes], Recorded)
+
+
+async def test_a_board_counts_in_the_day_in_which_the_book_booked(database, person, record):
+    """Midnight in Shanghai is 16:00 UTC; the book was last written to after it."""
+    somebody = await person()
+    midnight = NOW.replace(hour=16, minute=0)
+    await record([walk(somebody, 10, km=0.02)], now=midnight + MINUTE)
+    await record([walk(somebody, 3_000, km=2.0)], now=midnight - MINUTE)
+    async with database.pool.acquire() as connection:
+        days = await connection.fetch(
+            "SELECT body ->> 'day' FROM outbox WHERE participant_id = $1", somebody
+        )
+    assert {day for (day,) in days} == {"2026-11-22"}
 
 
 async def test_a_box_is_paid_once_over_all_people_and_batches(database, person, record):
