@@ -126,10 +126,11 @@ async def read_ripe_bubbles(
 
 
 async def read_expired_bubbles(
-    connection: Connection, ids: Iterable[UUID], now: datetime
+    connection: Connection, ids: Iterable[UUID], now: datetime, limit: int
 ) -> list[Bubble]:
     """What is past its time and not empty, in these locked books."""
-    return [Bubble(*row) for row in await connection.fetch(_READ_EXPIRED, list(ids), now)]
+    rows = await connection.fetch(_READ_EXPIRED, list(ids), now, limit)
+    return [Bubble(*row) for row in rows]
 
 
 async def owners_of_expired(
@@ -153,7 +154,7 @@ ORDER BY ripens_at, id"""  # noqa: S608 - constant columns
 _READ_EXPIRED = f"""
 SELECT {_BUBBLE} FROM bubbles
 WHERE participant_id = ANY($1::uuid[]) AND remaining_g > 0 AND expires_at <= $2
-ORDER BY participant_id, id"""  # noqa: S608 - constant columns
+ORDER BY participant_id, id LIMIT $3"""  # noqa: S608 - constant columns
 
 _FIND_EXPIRED = """
 SELECT DISTINCT participant_id FROM bubbles

@@ -8,6 +8,7 @@ from service.ledger.accounts import Account
 from service.ledger.books import book_writes, lock_free_books, post
 
 BOOKS_MAX = 200
+BUBBLES_MAX = 2_000
 _EVER = datetime(2000, 1, 1, tzinfo=UTC)
 
 
@@ -17,15 +18,16 @@ async def expire_due(
     """Expire every bubble whose time ended between `after` and now.
 
     Gives how many were, and whether all are done: a book that somebody holds is left for the next
-    sweep. People are chosen without locks, then their books are locked in order, at most 200 a
-    transaction. After a complete sweep the next one may begin an hour before it, so that bubbles
+    sweep. People are chosen without locks, then their books are locked in order, at most 200 and
+    2,000 bubbles a transaction, so that none takes longer than a statement may. After a complete sweep the next one may begin an hour before it, so that bubbles
     that ended long ago are not looked at again.
     """
     expired = 0
     while True:
         found, locked, done = await _expire_some(database, now, after)
         expired += done
-        if found < BOOKS_MAX or not locked:
+        is_cut = done == BUBBLES_MAX
+        if not is_cut and (found < BOOKS_MAX or not locked):
             return expired, locked == found
 
 
@@ -35,7 +37,7 @@ async def _expire_some(database: Database, now: datetime, after: datetime) -> tu
         if not owners:
             return 0, 0, 0
         books = await lock_free_books(connection, owners)
-        bubbles = await read_expired_bubbles(connection, books, now)
+        bubbles = await read_expired_bubbles(connection, books, now, BUBBLES_MAX)
         for bubble in bubbles:
             book = books[bubble.participant_id]
             post(

@@ -7,6 +7,7 @@ import pytest
 
 from service.clock import Clock
 from service.database import open_database
+from service.energy import expire
 from service.energy.expire import expire_due
 from tests.callers import advance, items_of, sign_in
 from tests.people import served, settings_for
@@ -154,3 +155,18 @@ async def test_a_strangers_bubble_is_not_there(client, alice):
     mallory = await sign_in(client, "mallory")
     assert (await mallory.post(f"/v1/me/bubbles/{action['id']}/collect")).status_code == 404
     assert (await alice.balances())["ripening_g"] == 160
+
+
+async def test_more_bubbles_than_one_transaction_takes_expire_in_several(
+    client, alice, sweep, monkeypatch
+):
+    monkeypatch.setattr(expire, "BUBBLES_MAX", 2)
+    bob = await sign_in(client, "bob")
+    for somebody in (alice, bob):
+        for steps in (3_000, 3_500, 4_000):
+            await somebody.walks(steps)
+    await advance(client, days=5)
+    assert await sweep() == (6, True)
+    for somebody in (alice, bob):
+        balances = await somebody.balances()
+        assert (balances["ripening_g"], balances["expired_g"]) == (0, 210)
