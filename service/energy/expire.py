@@ -19,8 +19,9 @@ async def expire_due(
 
     Gives how many were, and whether all are done: a book that somebody holds is left for the next
     sweep. People are chosen without locks, then their books are locked in order, at most 200 and
-    2,000 bubbles a transaction, so that none takes longer than a statement may. After a complete sweep the next one may begin an hour before it, so that bubbles
-    that ended long ago are not looked at again.
+    2,000 bubbles a transaction, so that none takes longer than a statement may. After a complete
+    sweep the next one may begin an hour before it, so that bubbles that ended long ago are not
+    looked at again.
     """
     expired = 0
     while True:
