@@ -20,6 +20,12 @@ TOKENS_VERIFIED = Counter(
     ("outcome",),
     registry=REGISTRY,
 )
+RULES_FAILED = Counter(
+    "rules_failed",
+    "Awards that paid nothing because their rule failed on the values of an action.",
+    ("rule", "rulebook_version"),
+    registry=REGISTRY,
+)
 REQUESTS_LIMITED = Counter(
     "http_server_requests_limited",
     "Requests refused by a rate limit.",

@@ -20,7 +20,14 @@ from granian.log import LogLevels
 from service.clock import Clock
 from service.database import speak_json
 from service.demo import seed_demo
-from service.embedded import Servers, needs_embedded, servers, started_servers, take_home
+from service.embedded import (
+    Servers,
+    has_server_ended,
+    needs_embedded,
+    servers,
+    started_servers,
+    take_home,
+)
 from service.embedded.children import start_child, stop_child
 from service.migrate import migrate
 from service.rules.publish import RulebookInvalidError, publish_folder_if_changed
@@ -127,6 +134,11 @@ async def _run(settings: Settings, say: Callable[[str], None]) -> None:
                 await asyncio.sleep(0.2)
                 if api.poll() is not None:
                     raise RunError(f"the API ended by itself with code {api.returncode}.")
+                if needs_embedded(settings) and has_server_ended(settings):
+                    raise RunError(
+                        "PostgreSQL or Redis ended by itself; what was answered is stored."
+                        " Start again."
+                    )
                 worker.keep(say)
         finally:
             await stop_child(api, signal.SIGTERM, patience_s=settings.drain_s + 3)

@@ -196,7 +196,7 @@ def parse(data: bytes, kind: type[S], at: str = "#") -> S:
     decoder = _decoder(kind)
     value: S
     try:
-        if b"\\u0000" in data:
+        if b"\\u0000" in data and not decoder.is_envelope:
             refuse_nul(plain_json(data), at)
         value = decoder.decode(data)
     except msgspec.ValidationError as error:
@@ -333,7 +333,13 @@ class _Decoder:
     def __init__(self, kind: type[Struct]) -> None:
         self.decode: Callable[[bytes], Any] = msgspec.json.Decoder(kind).decode
         self.has_fields = bool(kind.__struct_fields__)
+        # Its items are decoded one by one, each with its own faults.
+        self.is_envelope = any(_holds_raw(hint) for hint in get_type_hints(kind).values())
         self.check = _check_of(kind)
+
+
+def _holds_raw(hint: Any) -> bool:
+    return hint is msgspec.Raw or any(_holds_raw(inner) for inner in get_args(hint))
 
 
 @cache

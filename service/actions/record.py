@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from uuid import UUID
 
+import structlog
+
 from service.actions.refusals import AlreadyClaimedError, OverlapError, refusal_error
 from service.actions.store import (
     Action,
@@ -39,10 +41,13 @@ from service.ledger.books import (
     lock_free_books,
     post,
 )
+from service.metrics import RULES_FAILED
 from service.outbox import outbox_write
 from service.rules.evaluate import Award, Decision, evaluate
 from service.rules.judge import Candidate, Judged, Refusal, judge
 from service.rules.rulebook import CounterKey, Rulebook
+
+_log = structlog.get_logger()
 
 
 @dataclass(slots=True, eq=False)
@@ -309,6 +314,7 @@ def _award(batch: _Batch, report: Report, verdict: Judged, claim: bytes | None) 
     decision = evaluate(batch.rulebook, verdict, region=region, streak_days=days, usage=usage)
     action = _row(batch, report, verdict, decision, book)
     action.region, action.streak_days, action.claim_key = region, days, claim
+    _tell_failures(decision, report, batch.rulebook.version)
     for award in decision.awards:
         for key, n, grams in award.counters:
             used_n, used_g = usage.get(key, (0, 0))
@@ -362,6 +368,20 @@ def _row(batch: _Batch, report: Report, verdict: Judged, decision: Decision, boo
         report.candidate.attributes,
         [_award_entry(award) for award in decision.awards],
     )
+
+
+def _tell_failures(decision: Decision, report: Report, version: int) -> None:
+    """Count and log rules that failed on an action: they never pay, and operators must know."""
+    for award in decision.awards:
+        if award.failed:
+            RULES_FAILED.labels(award.rule, version).inc()
+            _log.warning(
+                "rule_failed",
+                rule=award.rule,
+                rulebook_version=version,
+                action_id=str(report.id),
+                participant_id=str(report.participant_id),
+            )
 
 
 def _award_entry(award: Award) -> dict[str, object]:

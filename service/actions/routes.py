@@ -261,7 +261,11 @@ def _placed(error: SaxaulError, pointer: str) -> SaxaulError:
 
 
 def _readable_key(raw: msgspec.Raw) -> str | None:
-    item = msgspec.json.decode(raw)
+    """The key of an item that is wrong otherwise; None where nothing can be read of it."""
+    try:
+        item = msgspec.json.decode(raw)
+    except (msgspec.DecodeError, RecursionError):
+        return None
     key = item.get("idempotency_key") if isinstance(item, dict) else None
     return key if isinstance(key, str) else None
 
@@ -353,6 +357,9 @@ def action_answer(row: ActionRow, rulebook: Rulebook, *, is_reversed: bool) -> A
     )
 
 
+_FAILED = "0 g: this rule failed on these values and paid nothing; the operators are told"
+
+
 def _awards(
     row: ActionRow,
     rulebook: Rulebook,
@@ -366,7 +373,9 @@ def _awards(
             award["saved_g"],
             award["energy_g"],
             award["limited_by"],
-            explain_award(
+            _FAILED
+            if award.get("failed")
+            else explain_award(
                 rulebook,
                 attributes,
                 award["rule"],

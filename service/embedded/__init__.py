@@ -116,6 +116,19 @@ async def started_servers(
         home.forget()
 
 
+def has_server_ended(settings: Settings) -> bool:
+    """Whether PostgreSQL or Redis, children of this process, ended by itself."""
+    running = Home(settings.home).read_note()
+    for pid in running.children.values() if running else ():
+        try:
+            ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return True
+        if ended is not None:
+            return True
+    return False
+
+
 async def reset_home(settings: Settings) -> None:
     """Remove all embedded state. Raises EmbeddedError when an instance uses it."""
     home = take_home(settings)

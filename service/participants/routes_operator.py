@@ -1,7 +1,8 @@
 """Participants over HTTP, the operators' side: find, look, suspend, resume."""
 
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from litestar import get, post
@@ -9,6 +10,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from msgspec import Meta, Struct
 
+from service.audit_log import log_act
 from service.auth import caller
 from service.errors import FieldError, InvalidRequestError
 from service.ledger.balances import Balances
@@ -69,6 +71,7 @@ async def find_participants(request: Request) -> Listing[ParticipantAnswer]:
         if search.subject is not None:
             issuers = shared.authenticator.issuers("participant")
             found = await list_by_subject(session, secret, issuers, search.subject)
+            await _log_look(request, "participants", _found("subject", found))
             return Listing([_answer(view) for view in found])
         kind = f"participants:{search.alias}"
         after = decode_cursor(secret, kind, search.cursor, tuple[UUID]) if search.cursor else None
@@ -79,6 +82,7 @@ async def find_participants(request: Request) -> Listing[ParticipantAnswer]:
             limit=search.limit + 1,
         )
     items = [_answer(view) for view in views[: search.limit]]
+    await _log_look(request, "participants", _found("alias", views[: search.limit]))
     more = len(views) > search.limit
     return Listing(
         items, encode_cursor(secret, kind, (items[-1].participant_id,)) if more else None
@@ -94,7 +98,28 @@ async def get_participant(request: Request, participant_id: FromPath[str]) -> Pa
     """One participant, also one who was erased."""
     wanted = path_uuid(participant_id)
     async with parts(request).database.sessions() as session:
-        return _answer(await get_view(session, wanted))
+        answer = _answer(await get_view(session, wanted))
+    await _log_look(request, participant_id, {})
+    return answer
+
+
+def _found(by: str, views: Sequence[ParticipantView]) -> dict[str, Any]:
+    return {"by": by, "found": [str(view.participant_id) for view in views]}
+
+
+async def _log_look(request: Request, object_id: str, detail: dict[str, Any]) -> None:
+    """Log that an operator looked somebody up; whom they searched for is told by what was found."""
+    shared = parts(request)
+    async with shared.database.transaction() as connection:
+        await log_act(
+            connection,
+            now=shared.clock.now(),
+            actor=caller(request).subject,
+            act="participant.find",
+            object_id=object_id,
+            detail=detail,
+            request_id=caller(request).request_id,
+        )
 
 
 @post(

@@ -124,7 +124,7 @@ class EvidenceBody(Struct, frozen=True, forbid_unknown_fields=True):
 class StepBody(Struct, frozen=True, forbid_unknown_fields=True):
     """What shows the step, and which trees took it: all that can, if none is named."""
 
-    evidence: Annotated[list[EvidenceBody], Meta(max_length=50)] = []
+    evidence: Annotated[list[EvidenceBody], Meta(max_length=50)]
     trees: (
         Annotated[list[Annotated[str, Meta(max_length=40)]], Meta(min_length=1, max_length=10_000)]
         | None

@@ -88,8 +88,10 @@ def publish_folder(folder: Path, note: str, based_on: int | None) -> None:
     if unreadable:
         _report(unreadable, "text", "")
         sys.exit(1)
+    # What another folder holds says nothing of the watched one: its next start must not undo this.
+    is_watched = folder.resolve() == load_settings().rules_dir.resolve()
     try:
-        version = asyncio.run(_publish(files, note, based_on))
+        version = asyncio.run(_publish(files, note, based_on, is_watched=is_watched))
     except RulebookInvalidError as error:
         _report(error.problems, "text", "nothing was published")
         sys.exit(1)
@@ -108,7 +110,9 @@ def list_versions() -> None:
     Console().print(table)
 
 
-async def _publish(files: dict[str, str], note: str, based_on: int | None) -> int:
+async def _publish(
+    files: dict[str, str], note: str, based_on: int | None, *, is_watched: bool
+) -> int:
     settings = with_secret_key(load_settings())
     async with servers(settings, "saxaul rules publish") as found:
         await migrate(found.database_url)
@@ -124,7 +128,7 @@ async def _publish(files: dict[str, str], note: str, based_on: int | None) -> in
                     note=note,
                     now=clock.now(),
                     based_on=based_on,
-                    folder_sha256=sha256_of(files),
+                    folder_sha256=sha256_of(files) if is_watched else None,
                 )
         finally:
             await database.close()

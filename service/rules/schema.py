@@ -244,7 +244,9 @@ class Claim(_Section, frozen=True):
     by: Annotated[
         Name | Several, _says("The attribute, or a list of them, whose value is paid once.")
     ]
-    per: Annotated[Per, _says("How long a value stays paid.")] = "ever"
+    per: Annotated[
+        Literal["day", "month", "year", "ever"], _says("How long a value stays paid.")
+    ] = "ever"
     within: Annotated[
         Literal["all", "partner"], _says("Among all, or only among one partner's events.")
     ] = "all"

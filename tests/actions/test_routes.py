@@ -4,6 +4,7 @@ import asyncio
 import uuid
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 
 from tests.callers import advance, items_of, sign_in
@@ -178,6 +179,28 @@ async def test_a_batch_judges_each_item_on_its_own(alice, now):
     assert told["results"][3]["problem"]["errors"][0]["pointer"] == "#/actions/3/speed"
     assert told["results"][5]["problem"]["code"] == "idempotency-key-reused"
     assert (await alice.balances())["ripening_g"] == 160
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        b"1e400",
+        b"[1e400]",
+        b'{"idempotency_key": 1e400}',
+        b'{"idempotency_key": "kkkkkkkkkkkkkkkkk", "type": "a\\u0000b"}',
+        b'{"type": "mobility.walk", "attributes": {"steps": 1e400}}',
+        b"9" * 5_000,
+        b"null",
+    ],
+)
+async def test_no_item_of_a_batch_can_spoil_the_others(alice, now, item):
+    good = msgspec.json.encode(walk(occurred_at=at(now)) | {"idempotency_key": str(uuid.uuid4())})
+    headers = alice.headers | {"Content-Type": "application/json"}
+    body = b'{"actions": [' + item + b", " + good + b"]}"
+    answer = await alice.client.post("/v1/me/actions/batch", headers=headers, content=body)
+    assert answer.status_code == 200, answer.text
+    results = answer.json()["results"]
+    assert [result["status"] for result in results] == ["rejected", "accepted"]
 
 
 async def test_a_batch_and_a_single_request_know_the_same_keys(alice, now):
