@@ -16,7 +16,9 @@ from service.actions.queries import find_action, list_actions, reversed_among
 from service.actions.record import Recorded
 from service.actions.report import participant_report
 from service.auth import caller
+from service.database import Connection
 from service.errors import FieldError, NotFoundError, SaxaulError, UnavailableError, problem
+from service.idempotency import Answer, once
 from service.pages import Page, decode_cursor, encode_cursor
 from service.parts import Parts, parts
 from service.rules.explain import explain_award
@@ -27,6 +29,8 @@ from service.wire import (
     Listing,
     Request,
     Time,
+    answered,
+    idempotency_key,
     is_key,
     key_text,
     opens,
@@ -181,13 +185,24 @@ async def record_one(request: Request) -> JsonAnswer:
     "/v1/me/actions/batch",
     status_code=200,
     operation_id="recordActions",
-    **opens("participant", body=ActionBatch),
+    **opens("participant", body=ActionBatch, answer=BatchAnswer),
 )
-async def record_batch(request: Request) -> BatchAnswer:
+async def record_batch(request: Request) -> JsonAnswer:
     """Record up to 100 actions of an offline phone; a bad one never harms the others."""
     batch = await read_body(request, ActionBatch)
     shared = parts(request)
     participant_id = caller(request).participant_id
+
+    async def effect(_connection: Connection | None = None) -> Answer:
+        return Answer(200, msgspec.json.encode(await _record_items(shared, participant_id, batch)))
+
+    key = idempotency_key(request, await request.body())
+    if key is None:
+        return answered(await effect())
+    return answered(await once(shared.database, key, shared.clock.real_now(), effect))
+
+
+async def _record_items(shared: Parts, participant_id: UUID, batch: ActionBatch) -> BatchAnswer:
     outcomes = await asyncio.gather(
         *(
             _record_item(shared, participant_id, index, raw)
@@ -195,16 +210,14 @@ async def record_batch(request: Request) -> BatchAnswer:
         ),
         return_exceptions=True,
     )
-    for outcome in outcomes:
-        if isinstance(outcome, UnavailableError) or (
-            isinstance(outcome, BaseException) and not isinstance(outcome, _ItemError)
-        ):
+    results = []
+    for index, outcome in enumerate(outcomes):
+        if isinstance(outcome, _ItemError):
+            results.append(_rejected(index, outcome))
+        elif isinstance(outcome, BaseException):
             raise outcome
-    results = [
-        _rejected(index, outcome) if isinstance(outcome, _ItemError) else _result(index, outcome)
-        for index, outcome in enumerate(outcomes)
-        if not isinstance(outcome, BaseException) or isinstance(outcome, _ItemError)
-    ]
+        else:
+            results.append(_result(index, outcome))
     counts = [result.status for result in results]
     return BatchAnswer(
         received=len(results),

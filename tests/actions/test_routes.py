@@ -212,6 +212,20 @@ async def test_a_batch_and_a_single_request_know_the_same_keys(alice, now):
     assert (again["status"], again["action_id"]) == ("duplicate", first.json()["id"])
 
 
+async def test_a_whole_batch_can_be_repeated_by_a_key_of_its_own(alice, now):
+    batch = {"actions": [walk(occurred_at=at(now)) | {"idempotency_key": str(uuid.uuid4())}]}
+    key = str(uuid.uuid4())
+    first = await alice.post("/v1/me/actions/batch", batch, key)
+    again = await alice.post("/v1/me/actions/batch", batch, key)
+    assert again.json() == first.json()
+    assert again.headers["idempotency-replayed"] == "true"
+    other = {"actions": batch["actions"] * 2}
+    refused = await alice.post("/v1/me/actions/batch", other, key)
+    assert (refused.status_code, refused.json()["code"]) == (422, "idempotency-key-reused")
+    short = await alice.post("/v1/me/actions/batch", batch, "short")
+    assert (short.status_code, short.json()["code"]) == (400, "idempotency-key-malformed")
+
+
 @pytest.mark.parametrize("count", [0, 101])
 async def test_a_batch_has_one_to_a_hundred_items(alice, now, count):
     items = [walk(occurred_at=at(now)) | {"idempotency_key": str(uuid.uuid4())}] * count
