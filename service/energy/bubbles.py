@@ -119,10 +119,11 @@ async def read_bubble(connection: Connection, participant_id: UUID, bubble_id: U
 
 
 async def read_ripe_bubbles(
-    connection: Connection, participant_id: UUID, now: datetime
+    connection: Connection, participant_id: UUID, now: datetime, limit: int
 ) -> list[Bubble]:
-    """All that a locked book's owner can collect now, oldest first."""
-    return [Bubble(*row) for row in await connection.fetch(_READ_RIPE, participant_id, now)]
+    """What a locked book's owner can collect now, oldest first."""
+    rows = await connection.fetch(_READ_RIPE, participant_id, now, limit)
+    return [Bubble(*row) for row in rows]
 
 
 async def read_expired_bubbles(
@@ -149,7 +150,7 @@ SELECT {_BUBBLE} FROM bubbles WHERE participant_id = $1 AND id = $2"""  # noqa: 
 _READ_RIPE = f"""
 SELECT {_BUBBLE} FROM bubbles
 WHERE participant_id = $1 AND remaining_g > 0 AND ripens_at <= $2 AND expires_at > $2
-ORDER BY ripens_at, id"""  # noqa: S608 - constant columns
+ORDER BY ripens_at, id LIMIT $3"""  # noqa: S608 - constant columns
 
 _READ_EXPIRED = f"""
 SELECT {_BUBBLE} FROM bubbles

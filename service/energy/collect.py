@@ -18,6 +18,9 @@ from service.ledger.books import Book, book_writes, lock_book, post
 from service.outbox import outbox_write
 
 
+BUBBLES_MAX = 2_000
+
+
 @dataclass(frozen=True, slots=True)
 class Collected:
     """How much was collected from how many bubbles, and the book afterwards."""
@@ -61,10 +64,14 @@ async def collect_ripe_bubbles(
     book = await lock_book(connection, participant_id)
     book.require_open()
     at = book.tick(now)
-    bubbles = await read_ripe_bubbles(connection, participant_id, at)
-    if not bubbles:
-        return Collected(0, 0, book)
-    return await _collect(connection, book, bubbles, at=at, day=local_date(at), lane=lane)
+    collected_g = count = 0
+    # So many a statement, or somebody with very many bubbles could never collect any.
+    while bubbles := await read_ripe_bubbles(connection, participant_id, at, BUBBLES_MAX):
+        some = await _collect(connection, book, bubbles, at=at, day=local_date(at), lane=lane)
+        book.posted.clear()
+        collected_g += some.collected_g
+        count += some.bubbles
+    return Collected(collected_g, count, book)
 
 
 async def _collect(

@@ -7,7 +7,7 @@ import pytest
 
 from service.clock import Clock
 from service.database import open_database
-from service.energy import expire
+from service.energy import collect, expire
 from service.energy.expire import expire_due
 from tests.callers import advance, items_of, sign_in
 from tests.people import served, settings_for
@@ -170,3 +170,16 @@ async def test_more_bubbles_than_one_transaction_takes_expire_in_several(
     for somebody in (alice, bob):
         balances = await somebody.balances()
         assert (balances["ripening_g"], balances["expired_g"]) == (0, 210)
+
+
+async def test_more_bubbles_than_one_statement_takes_are_all_collected(client, alice, monkeypatch):
+    monkeypatch.setattr(collect, "BUBBLES_MAX", 2)
+    for steps in (2_900, 3_000, 3_500, 4_000, 600):
+        report = {"steps": steps}
+        now = (await client.get("/v1/dev/clock")).json()["now"]
+        body = {"type": "mobility.walk", "occurred_at": now, "attributes": report}
+        assert (await alice.post("/v1/me/actions", body)).status_code == 201
+    await advance(client, hours=32)
+    answer = (await alice.post("/v1/me/bubbles/collect")).json()
+    assert (answer["collected_g"], answer["bubbles"]) == (280, 5)
+    assert await alice.balances() == answer["balances"]
