@@ -17,7 +17,6 @@ from service.ledger.accounts import Account
 from service.ledger.books import Book, book_writes, lock_book, post
 from service.outbox import outbox_write
 
-
 BUBBLES_MAX = 2_000
 
 
