@@ -121,9 +121,10 @@ async def test_requests_without_credentials_are_limited_by_address(settings):
         found = [(await one.get("/v1/me", headers=forged)).status_code for _ in range(4)]
         found += [(await one.get("/v1/me")).status_code for _ in range(4)]
         assert found == [401] * 8
-        assert (await one.get("/health/live")).status_code == 429
+        assert (await one.get("/v1/program")).status_code == 429
         assert (await one.get("/v1/me")).status_code == 429
-        assert (await other.get("/health/live")).status_code == 200
+        assert (await one.get("/health/live")).status_code == 200
+        assert (await other.get("/v1/me")).status_code == 401
 
 
 async def test_there_are_no_limits_in_development_mode(settings):
