@@ -4,6 +4,7 @@ A transfer's hash covers the digest of its action's facts; here the digest is co
 facts themselves, as long as erasure left them.
 """
 
+import hmac
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -11,7 +12,6 @@ from uuid import UUID
 
 import msgspec
 
-from service.actions.record import facts_digest
 from service.database import Connection
 from service.ledger.audit_checks import ROWS_MAX
 
@@ -42,6 +42,14 @@ def _storable(value: float) -> float | int:
     if value == 0:
         return 0.0
     return int(value) if abs(value) >= _LARGE else value
+
+
+def facts_digest(salt: bytes, canonical: bytes, rulebook_sha256: str) -> bytes:
+    """HMAC-SHA256 of why an award is what it is: the report and the rules with their factors.
+
+    Keyed with the person's salt, so that erasing the salt leaves nothing to guess attributes from.
+    """
+    return hmac.digest(salt, canonical + rulebook_sha256.encode(), "sha256")
 
 
 async def audit_facts(

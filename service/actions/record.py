@@ -14,18 +14,19 @@ from uuid import UUID
 
 import structlog
 
-from service.actions.refusals import AlreadyClaimedError, OverlapError, refusal_error
+from service.actions.claims import Claims, bind_claims, claim_key
+from service.actions.facts import facts_digest
+from service.actions.refusals import OverlapError, refusal_error
+from service.actions.report import Report
 from service.actions.store import (
     Action,
     Deciding,
     Trip,
     actions_write,
-    bind_claims,
     counters_write,
     read_actions,
     read_deciding,
     reversal_id,
-    settle_claims,
 )
 from service.actions.streak import mark_active, streak_days
 from service.database import Connection, Database, Write, write_all
@@ -44,29 +45,10 @@ from service.ledger.books import (
 from service.metrics import RULES_FAILED
 from service.outbox import outbox_write
 from service.rules.evaluate import Award, Decision, evaluate
-from service.rules.judge import Candidate, Judged, Refusal, judge
+from service.rules.judge import Judged, Refusal, judge
 from service.rules.rulebook import CounterKey, Rulebook
 
 _log = structlog.get_logger()
-
-
-@dataclass(slots=True, eq=False)
-class Report:
-    """One action on its way in.
-
-    Its id is drawn before any transaction, so that a lost answer to a COMMIT can be looked up.
-    `keyed` says that the id follows from a key, so that a row with it may be there already.
-    """
-
-    participant_id: UUID
-    id: UUID
-    candidate: Candidate
-    source: str
-    fingerprint: bytes
-    canonical: bytes
-    keyed: bool
-    key: str = ""
-    attempted: bool = False
 
 
 @dataclass(slots=True)
@@ -200,7 +182,7 @@ async def _decide(
     outcomes: dict[Report, Outcome] = {}
     claims = await _bind(connection, batch, ready, judged, known)
     for report in ready:
-        row_key = (report.participant_id, report.id)
+        row_key = report.row
         if row_key in known:
             outcomes[report] = _twin(report, known[row_key], known)
             continue
@@ -248,61 +230,20 @@ def _remember_trip(deciding: Deciding, report: Report, verdict: Judged) -> None:
         deciding.trips.setdefault(report.participant_id, []).append(trip)
 
 
-@dataclass(slots=True)
-class _Claims:
-    """Claims of a batch: bound for the first report that wants one, settled with whoever got it."""
-
-    now: datetime
-    keys: dict[Report, bytes]
-    bound: dict[bytes, tuple[UUID, UUID]]
-    held: dict[bytes, datetime]
-    taken: dict[bytes, tuple[UUID, UUID]] = field(default_factory=dict)
-
-    def refusal(self, report: Report) -> SaxaulError | None:
-        """Why this report is not paid: its claim was, earlier or in this batch."""
-        key = self.keys.get(report)
-        if key in self.held:
-            return AlreadyClaimedError(self.held[key])
-        return AlreadyClaimedError(self.now) if key in self.taken else None
-
-    def take(self, report: Report) -> bytes | None:
-        """The claim of a report that is paid."""
-        key = self.keys.get(report)
-        if key is not None:
-            self.taken[key] = (report.participant_id, report.id)
-        return key
-
-    async def settle(self, connection: Connection) -> None:
-        """Free what nobody got; give the rest to whom it went, if that is not the first."""
-        free = [key for key in self.bound if key not in self.taken and key not in self.held]
-        moved = {key: who for key, who in self.taken.items() if who != self.bound[key]}
-        if free or moved:
-            await settle_claims(connection, free, moved)
-
-
 async def _bind(
     connection: Connection,
     batch: _Batch,
     ready: Sequence[Report],
     judged: dict[Report, Judged | Refusal],
     known: dict[tuple[UUID, UUID], Action],
-) -> _Claims:
+) -> Claims:
     """Bind what the batch wants to be paid once, before it is known who of the batch gets it."""
-    claims = _Claims(batch.now, {}, {}, {})
+    wanted = {}
     for report in ready:
         verdict = judged[report]
-        row_key = (report.participant_id, report.id)
-        if isinstance(verdict, Judged) and verdict.claim is not None and row_key not in known:
-            key = claims.keys[report] = claim_key(batch.secret, verdict.claim)
-            claims.bound.setdefault(key, row_key)
-    if claims.bound:
-        claims.held = await bind_claims(connection, claims.bound, batch.now)
-    return claims
-
-
-def claim_key(secret: bytes, claim: tuple[str, str]) -> bytes:
-    """HMAC-SHA256 of a claim's scope and value, so that a table of claims tells nothing."""
-    return hmac.digest(secret, "\0".join(("claim", *claim)).encode(), "sha256")
+        if isinstance(verdict, Judged) and verdict.claim is not None and report.row not in known:
+            wanted[report] = claim_key(batch.secret, verdict.claim)
+    return await bind_claims(connection, wanted, batch.now)
 
 
 def _award(batch: _Batch, report: Report, verdict: Judged, claim: bytes | None) -> Action:
@@ -396,14 +337,6 @@ def _award_entry(award: Award) -> dict[str, object]:
     if award.failed:
         entry["failed"] = True
     return entry
-
-
-def facts_digest(salt: bytes, canonical: bytes, rulebook_sha256: str) -> bytes:
-    """HMAC-SHA256 of why an award is what it is: the report and the rules with their factors.
-
-    Keyed with the person's salt, so that erasing the salt leaves nothing to guess attributes from.
-    """
-    return hmac.digest(salt, canonical + rulebook_sha256.encode(), "sha256")
 
 
 def _times(batch: _Batch, at: datetime) -> tuple[datetime, datetime, date]:

@@ -2,14 +2,38 @@
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 from service.actions.facts import canonical_facts, storable
-from service.actions.record import Report
 from service.ids import derived_uuid, uuid7
 from service.rules.judge import Candidate
+
+
+@dataclass(slots=True, eq=False)
+class Report:
+    """One action on its way in.
+
+    Its id is drawn before any transaction, so that a lost answer to a COMMIT can be looked up.
+    `keyed` says that the id follows from a key, so that a row with it may be there already.
+    """
+
+    participant_id: UUID
+    id: UUID
+    candidate: Candidate
+    source: str
+    fingerprint: bytes
+    canonical: bytes
+    keyed: bool
+    key: str = ""
+    attempted: bool = False
+
+    @property
+    def row(self) -> tuple[UUID, UUID]:
+        """The primary key that its row of `actions` has."""
+        return self.participant_id, self.id
 
 
 def participant_report(

@@ -15,8 +15,7 @@ from uuid import UUID
 
 import asyncpg
 
-from service.actions.facts import canonical_facts
-from service.actions.record import facts_digest
+from service.actions.facts import canonical_facts, facts_digest
 from service.actions.store import Action, actions_write, read_actions, reversal_id
 from service.audit_log import log_act
 from service.auth import Caller

@@ -1,4 +1,4 @@
-"""Rows of actions, counters and claims: read under the books' locks, written in one statement."""
+"""Rows of actions and counters: read under the books' locks, written in one statement."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -118,44 +118,6 @@ async def read_actions(
     return {(row[0], row[1]): Action(*row) for row in rows}
 
 
-async def bind_claims(
-    connection: Connection, wanted: Mapping[bytes, tuple[UUID, UUID]], now: datetime
-) -> dict[bytes, datetime]:
-    """Bind each claim key to its (participant, action), in key order, in one statement.
-
-    Gives back those that somebody else holds, with the time since when.
-    """
-    held: dict[bytes, datetime] = {}
-    missing = sorted(wanted)
-    while missing:
-        await connection.execute(
-            _BIND,
-            missing,
-            [wanted[key][0] for key in missing],
-            [wanted[key][1] for key in missing],
-            now,
-        )
-        rows = await connection.fetch(_READ_CLAIMS, missing)
-        held |= {
-            key: bound_at
-            for key, participant_id, action_id, bound_at in rows
-            if (participant_id, action_id) != wanted[key]
-        }
-        # A holder that was reversed between the two statements has freed its claim: bind again.
-        missing = sorted(set(missing) - {row[0] for row in rows})
-    return held
-
-
-async def settle_claims(
-    connection: Connection, free: Sequence[bytes], moved: Mapping[bytes, tuple[UUID, UUID]]
-) -> None:
-    """Free claims that this transaction bound for nobody; give others to another of its actions."""
-    await connection.execute("DELETE FROM claims WHERE claim_key = ANY($1::bytea[])", free)
-    await connection.execute(
-        _MOVE, list(moved), [who[0] for who in moved.values()], [who[1] for who in moved.values()]
-    )
-
-
 def actions_write(actions: Sequence[Action]) -> Write:
     """Insert these rows."""
     columns = zip(_LITERALS, zip(*map(_ROW, actions), strict=True), strict=True)
@@ -257,19 +219,3 @@ SELECT * FROM unnest(
     $7::text::date[])
 ON CONFLICT (participant_id, counter, period, by_key)
 DO UPDATE SET n = excluded.n, grams = excluded.grams"""
-
-_BIND = """
-INSERT INTO claims (claim_key, participant_id, action_id, bound_at)
-SELECT k.claim_key, k.participant_id, k.action_id, $4
-FROM unnest($1::bytea[], $2::uuid[], $3::uuid[]) AS k (claim_key, participant_id, action_id)
-ORDER BY k.claim_key
-ON CONFLICT DO NOTHING"""
-
-_MOVE = """
-UPDATE claims SET participant_id = k.participant_id, action_id = k.action_id
-FROM unnest($1::bytea[], $2::uuid[], $3::uuid[]) AS k (claim_key, participant_id, action_id)
-WHERE claims.claim_key = k.claim_key"""
-
-_READ_CLAIMS = """
-SELECT claim_key, participant_id, action_id, bound_at FROM claims
-WHERE claim_key = ANY($1::bytea[])"""

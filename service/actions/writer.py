@@ -13,7 +13,8 @@ from typing import Protocol
 import asyncpg
 import structlog
 
-from service.actions.record import Outcome, Recorded, Report, record_actions
+from service.actions.record import Outcome, Recorded, record_actions
+from service.actions.report import Report
 from service.clock import Clock
 from service.database import PATIENT_AT_ONCE, Database
 from service.errors import SaxaulError, UnavailableError

@@ -5,7 +5,8 @@ import asyncio
 import asyncpg
 import pytest
 
-from service.actions.record import Recorded, claim_key
+from service.actions.claims import claim_key
+from service.actions.record import Recorded
 from service.actions.refusals import AlreadyClaimedError, OverlapError
 from service.actions.reverse import reverse_action
 from service.actions.writer import ActionFaultError, NotRecordedError, QueueFullError

@@ -8,9 +8,10 @@ from uuid import uuid4
 
 import msgspec
 
-from service.actions.record import facts_digest
+from service.actions.claims import hold_claims
+from service.actions.facts import facts_digest
 from service.actions.reverse import reverse_action
-from service.actions.store import Action, actions_write, bind_claims, counters_write
+from service.actions.store import Action, actions_write, counters_write
 from service.auth import Caller
 from service.database import write_all
 from service.energy.bubbles import Bubble, new_bubbles_write
@@ -86,7 +87,7 @@ async def award(
         if claim is not None:
             action.claim_key = hmac.digest(b"key", claim.encode(), "sha256")
             wanted = {action.claim_key: (participant_id, action.id)}
-            assert not await bind_claims(connection, wanted, at)
+            assert not await hold_claims(connection, wanted, at)
         writes = [actions_write([action])]
         if energy_g:
             post(
