@@ -1,7 +1,8 @@
 """Published versions of the rules: stored for ever, one of them active, known to every process.
 
 A version is stored and activated in one transaction; running processes ask every second which one
-is active, and compile it before they switch, so that a bad one never replaces a good one.
+is active, and compile it before they switch, so that a bad one never replaces a good one. Whoever
+publishes or activates stands in the audit log, in the same transaction.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path, PurePath
 import asyncpg
 import structlog
 
+from service.audit_log import log_act
 from service.database import Connection, Database
 from service.errors import ConflictError, NotFoundError, SaxaulError, UnavailableError
 from service.ids import uuid7
@@ -25,6 +27,7 @@ from service.rules.rulebook import Rulebook
 
 POLL_S = 1.0
 _KEPT_VERSIONS = 16
+_VERSION_MAX = 2**31 - 1
 _log = structlog.get_logger()
 
 
@@ -81,6 +84,7 @@ async def publish(
     now: datetime,
     based_on: int | None = None,
     folder_sha256: str | None = None,
+    request_id: str = "",
 ) -> int:
     """Check, store and activate a rule set; answer its version. Call it in a transaction.
 
@@ -88,6 +92,34 @@ async def publish(
     RulebookChangedError.
     """
     checked_draft(files)
+    return await store(
+        connection,
+        files,
+        author=author,
+        note=note,
+        now=now,
+        based_on=based_on,
+        folder_sha256=folder_sha256,
+        request_id=request_id,
+    )
+
+
+async def store(
+    connection: Connection,
+    files: Mapping[str, str],
+    *,
+    author: str,
+    note: str,
+    now: datetime,
+    based_on: int | None = None,
+    folder_sha256: str | None = None,
+    request_id: str = "",
+) -> int:
+    """Store and activate a rule set that `checked_draft` has found good; answer its version.
+
+    Apart from `publish` because a check may take long, and belongs before the transaction then.
+    Raises RulebookChangedError.
+    """
     active = await _lock_active(connection)
     if based_on is not None and based_on != active:
         raise RulebookChangedError(based_on=based_on, active=active)
@@ -106,7 +138,61 @@ async def publish(
         _ACTIVATE, version, None if folder_sha256 is None else bytes.fromhex(folder_sha256)
     )
     await connection.execute(_LOG_ACTIVATION, uuid7(now), version, now, author)
+    await log_act(
+        connection,
+        now=now,
+        actor=author,
+        act="rulebook.publish",
+        object_id=str(version),
+        detail={"sha256": sha256_of(files), "note": note, "replaced": active},
+        request_id=request_id,
+    )
     return version
+
+
+async def activate(
+    connection: Connection, version: int, *, author: str, now: datetime, request_id: str = ""
+) -> bool:
+    """Make a published version the one that decides, older or newer; False if it is already.
+
+    What the watched folder last published is not forgotten, so that a roll back outlives its next
+    start. Call it in a transaction. Raises NotFoundError, and RulebookInvalidError for a version
+    that this program cannot read.
+    """
+    compile_rulebook_or_raise(await files_of(connection, version), version)
+    active = await _lock_active(connection)
+    if version == active:
+        return False
+    await connection.execute(_ACTIVATE, version, None)
+    await connection.execute(_LOG_ACTIVATION, uuid7(now), version, now, author)
+    await log_act(
+        connection,
+        now=now,
+        actor=author,
+        act="rulebook.activate",
+        object_id=str(version),
+        detail={"replaced": active},
+        request_id=request_id,
+    )
+    return True
+
+
+async def files_of(connection: Connection, version: int) -> dict[str, str]:
+    """The files of a published version, by name. Raises NotFoundError."""
+    files: dict[str, str] | None = None
+    if 0 < version <= _VERSION_MAX:
+        files = await connection.fetchval("SELECT files FROM rulebooks WHERE version = $1", version)
+    if files is None:
+        raise NotFoundError(f"There is no version {version} of the rules.")
+    return files
+
+
+def compile_rulebook_or_raise(files: Mapping[str, str], version: int = 0) -> Rulebook:
+    """The rulebook of these files. Raises RulebookInvalidError."""
+    draft = compile_rulebook(files, version)
+    if draft.rulebook is None:
+        raise RulebookInvalidError(list(draft.problems))
+    return draft.rulebook
 
 
 async def publish_folder_if_changed(
@@ -192,16 +278,13 @@ class Rulebooks:
                 _log.warning("rulebook-not-refreshed", error=str(error))
 
     async def _load(self, connection: Connection, version: int) -> Rulebook:
-        files = await connection.fetchval("SELECT files FROM rulebooks WHERE version = $1", version)
-        if files is None:
-            raise NotFoundError(f"There is no version {version} of the rules.")
-        draft = compile_rulebook(files, version)
-        if draft.rulebook is None:
-            raise RulebookInvalidError(list(draft.problems))
-        self._known[version] = draft.rulebook
+        files = await files_of(connection, version)
+        # A large set takes a second: requests go on meanwhile, under the version they know.
+        rulebook = await asyncio.to_thread(compile_rulebook_or_raise, files, version)
+        self._known[version] = rulebook
         while len(self._known) > _KEPT_VERSIONS:
             self._known.popitem(last=False)
-        return draft.rulebook
+        return rulebook
 
 
 _STORE = """
