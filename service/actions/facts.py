@@ -1,26 +1,28 @@
-"""Why an award is what it is: the canonical bytes of an action's facts, and their audit.
+"""Why an award is what it is: the canonical bytes of an action's facts, and their digest.
 
-A transfer's hash covers the digest of its action's facts; here the digest is compared with the
-facts themselves, as long as erasure left them.
+A transfer's hash covers the digest of its action's facts, so the chain of a book protects all that
+its actions say, not their grams alone.
 """
 
 import hmac
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
-from uuid import UUID
 
 import msgspec
 
-from service.database import Connection
-from service.ledger.audit_checks import ROWS_MAX
-
-NAME, ASKS = "facts", "each action still says what its digest covers"
+from service.actions.store import Action
 
 _encode = msgspec.json.Encoder(order="sorted").encode
 # From here on numbers are written with an exponent, which the database does not keep.
 _LARGE = 1e16
-_PREFETCH = 1_000
+# What an action's row says beside the report itself; times are in UTC.
+_DECIDED = attrgetter(
+    *("id", "seq", "kind", "recorded_at", "ends_at", "exclusive", "ripens_at", "expires_at"),
+    *("saved_g", "energy_g", "rulebook_version", "streak_days", "verified", "source", "region"),
+    *("reverses", "fingerprint", "claim_key", "awards"),
+)
 
 
 def canonical_facts(
@@ -44,38 +46,11 @@ def _storable(value: float) -> float | int:
     return int(value) if abs(value) >= _LARGE else value
 
 
-def facts_digest(salt: bytes, canonical: bytes, rulebook_sha256: str) -> bytes:
-    """HMAC-SHA256 of why an award is what it is: the report and the rules with their factors.
+def facts_digest(salt: bytes, canonical: bytes, rulebook_sha256: str, action: Action) -> bytes:
+    """HMAC-SHA256 of why an award is what it is: the report, the rules with their factors, the row.
 
-    Keyed with the person's salt, so that erasing the salt leaves nothing to guess attributes from.
+    `action` is complete but for its digest. Keyed with the person's salt, so that erasing the salt
+    leaves nothing to guess attributes from.
     """
-    return hmac.digest(salt, canonical + rulebook_sha256.encode(), "sha256")
-
-
-async def audit_facts(
-    connection: Connection, ids: Sequence[UUID]
-) -> list[tuple[UUID, str, str, str]]:
-    """The first actions of these people whose facts are not those that were digested."""
-    wrong: list[tuple[UUID, str, str, str]] = []
-    async for row in connection.cursor(_FACTS, ids, prefetch=_PREFETCH):
-        canonical = canonical_facts(
-            row["type"], row["occurred_at"], row["reporter"], row["attributes"]
-        )
-        sha256 = row["sha256"]
-        rules = "" if row["kind"] == "reversal" else sha256.hex() if sha256 else "unknown"
-        expected = facts_digest(row["salt"], canonical, rules)
-        if expected != row["facts_digest"]:
-            what = f"facts of {row['kind']} {row['id']}"
-            found = row["facts_digest"].hex()
-            wrong.append((row["participant_id"], what, expected.hex(), found))
-            if len(wrong) == ROWS_MAX:
-                break
-    return wrong
-
-
-_FACTS = """
-SELECT a.participant_id, a.id, a.kind, a.type, a.occurred_at, a.reporter, a.attributes,
-    a.facts_digest, b.salt, r.sha256
-FROM actions a JOIN books b ON b.participant_id = a.participant_id
-LEFT JOIN rulebooks r ON r.version = a.rulebook_version
-WHERE a.participant_id = ANY($1::uuid[]) AND a.attributes IS NOT NULL AND b.salt IS NOT NULL"""
+    decided = _encode(_DECIDED(action))
+    return hmac.digest(salt, b"".join((canonical, rulebook_sha256.encode(), decided)), "sha256")

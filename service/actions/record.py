@@ -255,6 +255,9 @@ def _award(batch: _Batch, report: Report, verdict: Judged, claim: bytes | None) 
     decision = evaluate(batch.rulebook, verdict, region=region, streak_days=days, usage=usage)
     action = _row(batch, report, verdict, decision, book)
     action.region, action.streak_days, action.claim_key = region, days, claim
+    action.facts_digest = facts_digest(
+        book.salt or b"", report.canonical, batch.rulebook.sha256, action
+    )
     _tell_failures(decision, report, batch.rulebook.version)
     for award in decision.awards:
         for key, n, grams in award.counters:
@@ -304,7 +307,7 @@ def _row(batch: _Batch, report: Report, verdict: Judged, decision: Decision, boo
         "",
         None,
         report.fingerprint,
-        facts_digest(book.salt or b"", report.canonical, batch.rulebook.sha256),
+        b"",
         None,
         report.candidate.attributes,
         [_award_entry(award) for award in decision.awards],

@@ -191,7 +191,7 @@ def _row(
     book.action_seq += 1
     attributes = {"reason": reason}
     canonical = canonical_facts(action.type, action.occurred_at, reporter, attributes)
-    return Action(
+    row = Action(
         action.participant_id,
         reversal_id(action.id),
         book.action_seq,
@@ -213,11 +213,13 @@ def _row(
         action.region,
         action.id,
         hashlib.blake2b(canonical, digest_size=16).digest(),
-        facts_digest(book.salt or b"", canonical, ""),
+        b"",
         None,
         attributes,
         [],
     )
+    row.facts_digest = facts_digest(book.salt or b"", canonical, "", row)
+    return row
 
 
 async def _held(connection: Connection, action: Action) -> tuple[Bubble | None, int]:

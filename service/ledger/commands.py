@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from service.actions import facts
+from service.actions.audit import ASKS, COMPARES
 from service.clock import Clock
 from service.database import Database, open_database
 from service.embedded import servers
@@ -96,7 +96,7 @@ async def _audit_database(
             now=clock.now(),
             participant_id=participant,
             on_page=lambda report: _show(progress, task, report),
-            more={facts.NAME: facts.audit_facts},
+            more=COMPARES,
         )
 
 
@@ -116,7 +116,7 @@ def _print(report: AuditReport, participant: UUID | None) -> None:
     table.add_column("what must be true")
     table.add_column("differences", justify="right")
     asked = [(check.name, check.asks) for check in PAGE_CHECKS]
-    asked.append((facts.NAME, facts.ASKS))
+    asked += ASKS.items()
     if participant is None:
         whole = [(STRANGERS.name, STRANGERS.asks), _GIFTS_ASKS] if report.mode == "full" else []
         asked += [*whole, _LOG_ASKS]

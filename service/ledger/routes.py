@@ -11,7 +11,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from msgspec import Meta, Struct
 
-from service.actions import facts
+from service.actions.audit import COMPARES
 from service.auth import caller
 from service.database import Connection
 from service.errors import FieldError, InvalidRequestError
@@ -241,7 +241,7 @@ async def _audited(shared: Parts, order: AuditOrder) -> AuditReport:
         participant_id=order.participant_id,
         after=order.after or UUID(int=0),
         seconds_max=_AUDIT_SECONDS_MAX,
-        more={facts.NAME: facts.audit_facts},
+        more=COMPARES,
     )
 
 

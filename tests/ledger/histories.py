@@ -6,10 +6,8 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from uuid import uuid4
 
-import msgspec
-
 from service.actions.claims import hold_claims
-from service.actions.facts import facts_digest
+from service.actions.facts import canonical_facts, facts_digest
 from service.actions.reverse import reverse_action
 from service.actions.store import Action, actions_write, counters_write
 from service.auth import Caller
@@ -24,6 +22,7 @@ from service.ledger.books import book_writes, lock_book, make_book, post
 from service.rules.rulebook import CounterKey
 
 START = datetime(2026, 11, 21, 2, 0, tzinfo=UTC)
+RULES_SHA256 = "0" * 64
 RIPENS_AFTER = timedelta(hours=24)
 EXPIRES_AFTER = timedelta(hours=72)
 OPERATOR = Caller("olga", frozenset(), "request-1", None)
@@ -88,6 +87,8 @@ async def award(
             action.claim_key = hmac.digest(b"key", claim.encode(), "sha256")
             wanted = {action.claim_key: (participant_id, action.id)}
             assert not await hold_claims(connection, wanted, at)
+        canonical = canonical_facts(action.type, now, action.reporter, action.attributes)
+        action.facts_digest = facts_digest(book.salt, canonical, RULES_SHA256, action)
         writes = [actions_write([action])]
         if energy_g:
             post(
@@ -112,10 +113,6 @@ async def award(
 
 
 def _row(book, energy_g, saved_g, *, now, at, attributes):
-    attributes = attributes or {"steps": 8000}
-    canonical = msgspec.json.Encoder(order="sorted").encode(
-        ("mobility.walk", now, "participant", attributes)
-    )
     given = {"rule": "walk", "saved_g": saved_g, "energy_g": energy_g, "limited_by": None}
     return Action(
         participant_id=book.participant_id,
@@ -139,9 +136,9 @@ def _row(book, energy_g, saved_g, *, now, at, attributes):
         region="",
         reverses=None,
         fingerprint=bytes(16),
-        facts_digest=facts_digest(book.salt, canonical, "0" * 64),
+        facts_digest=b"",
         claim_key=None,
-        attributes=attributes,
+        attributes=attributes or {"steps": 8000},
         awards=[given],
     )
 
