@@ -16,7 +16,7 @@ def check_folder(folder: Path) -> Draft:
     files, unreadable = read_folder(folder)
     if unreadable:
         problems = (*unreadable, *(compile_rulebook(files).problems if files else ()))
-        return Draft(None, problems, (), ())
+        return Draft(None, problems, ())
     return compile_rulebook(files)
 
 

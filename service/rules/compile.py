@@ -12,6 +12,7 @@ from msgspec import UnsetType
 
 from service.rules import schema
 from service.rules.cel_text import CONTEXT_NAMES, did_you_mean
+from service.rules.compile_campaigns import Known, compile_badge, compile_campaign
 from service.rules.compile_rules import RuleDraft, compile_rule
 from service.rules.compile_types import (
     TypeDraft,
@@ -23,7 +24,15 @@ from service.rules.compile_types import (
 )
 from service.rules.expressions import Expression
 from service.rules.load import Problem, Step, load
-from service.rules.rulebook import ActionType, Factor, Program, Rule, Rulebook
+from service.rules.rulebook import (
+    ActionType,
+    Badge,
+    Campaign,
+    Factor,
+    Program,
+    Rule,
+    Rulebook,
+)
 from service.rules.shape import Source, shape_file, whole
 
 RULES_MAX = 1_000
@@ -46,7 +55,6 @@ class Draft:
     rulebook: Rulebook | None
     problems: tuple[Problem, ...]
     examples: tuple[ExampleCase, ...]
-    campaigns: tuple[Problem, ...]
 
     @property
     def errors(self) -> list[Problem]:
@@ -82,9 +90,11 @@ def compile_rulebook(files: Mapping[str, str], version: int = 0) -> Draft:
             factors=compiler.factors,
             action_types=compiler.action_types(),
             rules=compiler.rules,
+            campaigns=dict(sorted(compiler.campaigns.items())),
+            badges=dict(sorted(compiler.badges.items())),
         )
     examples = () if rulebook is None else tuple(compiler.examples())
-    return Draft(rulebook, tuple(problems), examples, tuple(compiler.campaigns()))
+    return Draft(rulebook, tuple(problems), examples)
 
 
 class _Compiler:
@@ -98,6 +108,8 @@ class _Compiler:
         self.factors: dict[str, Factor] = {}
         self.types: dict[str, TypeDraft] = {}
         self.rules: dict[str, Rule] = {}
+        self.campaigns: dict[str, Campaign] = {}
+        self.badges: dict[str, Badge] = {}
         self._drafts: list[RuleDraft] = []
         self._homes: dict[str, tuple[Source, str]] = {}
 
@@ -107,7 +119,7 @@ class _Compiler:
         known = self._compile_factors()
         self._compile_types(known)
         self._compile_rules()
-        self._check_marks()
+        self._compile_campaigns_and_badges()
         if not any(problem.severity == "error" for problem in self.problems):
             # Otherwise what a faulty rule uses would be called unused.
             self._warn_of_unused()
@@ -160,12 +172,7 @@ class _Compiler:
                 yield source, name
 
     def _compile_rules(self) -> None:
-        type_names = {
-            name
-            for source in self.sources
-            if "action_types" in source.root.entries
-            for name in source.root.find(("action_types",)).entries
-        }
+        type_names = self._type_names()
         count = 0
         for source in self.sources:
             for index, shape in whole(source.shape.rules):
@@ -192,12 +199,45 @@ class _Compiler:
         else:
             self._homes[name] = source, str(source.root.find((*path, "id")).line)
 
-    def _check_marks(self) -> None:
-        """Campaigns and badges: their ids, for the ids are unique over all sections."""
+    def _compile_campaigns_and_badges(self) -> None:
+        known = Known(
+            rules=self.rules,
+            rule_ids=self._ids("rules"),
+            type_names=self._type_names(),
+            categories={kind.shape.category for kind in self.types.values()},
+            language=self.language,
+        )
         for source in self.sources:
-            for section in ("campaigns", "badges"):
-                for index, shape in whole(getattr(source.shape, section)):
-                    self._claim_id(source, (section, index), shape.id)
+            for index, campaign in whole(source.shape.campaigns):
+                path: tuple[Step, ...] = ("campaigns", index)
+                self._claim_id(source, path, campaign.id)
+                self.campaigns.setdefault(
+                    campaign.id, compile_campaign(source, path, campaign, known)
+                )
+            for index, shape in whole(source.shape.badges):
+                path = ("badges", index)
+                self._claim_id(source, path, shape.id)
+                badge = compile_badge(source, path, shape, known)
+                if badge is not None:
+                    self.badges.setdefault(badge.id, badge)
+
+    def _ids(self, section: str) -> set[str]:
+        """Every id that stands in a section, also of what is faulty otherwise."""
+        return {
+            member.entries["id"][1].text
+            for source in self.sources
+            if section in source.root.entries
+            for member in source.root.find((section,)).items
+            if "id" in member.entries
+        }
+
+    def _type_names(self) -> set[str]:
+        return {
+            name
+            for source in self.sources
+            if "action_types" in source.root.entries
+            for name in source.root.find(("action_types",)).entries
+        }
 
     def _warn_of_unused(self) -> None:
         used = {name for draft in self._drafts for name in draft.used_factors}
@@ -243,6 +283,7 @@ class _Compiler:
                 rule.id: tuple(counters.index(limit.source) for limit in rule.limits)
                 for rule in rules
             },
+            campaigns=self._campaigns_of(shape.category, rules),
             scope=kind.scope,
             used_names=used,
             presence_names=tuple(
@@ -252,20 +293,29 @@ class _Compiler:
             needs_person=bool(used & {"region", "streak_days"}),
         )
 
+    def _campaigns_of(
+        self, category: str, rules: tuple[Rule, ...]
+    ) -> dict[str, tuple[Campaign, ...]]:
+        """By rule, the campaigns for it or its category, the one that gives most first."""
+        ordered = sorted(
+            self.campaigns.values(), key=lambda campaign: (-campaign.times, campaign.id)
+        )
+        by_rule = {
+            rule.id: tuple(
+                campaign
+                for campaign in ordered
+                if rule.id in campaign.rules or category in campaign.categories
+            )
+            for rule in rules
+        }
+        return {rule: campaigns for rule, campaigns in by_rule.items() if campaigns}
+
     def examples(self) -> Iterable[ExampleCase]:
         """List every example with its rule."""
         for draft in self._drafts:
             rule = self.rules[draft.shape.id]
             for index, shape in whole(draft.shape.examples):
                 yield ExampleCase(rule, shape, draft.source, (*draft.path, "examples", index))
-
-    def campaigns(self) -> Iterable[Problem]:
-        """Say of each file's campaigns that they cannot be published yet."""
-        for source in self.sources:
-            if source.shape.campaigns:
-                key = source.root.key("campaigns")
-                message = "campaigns cannot be published yet: this version would pay them nothing"
-                yield Problem(source.name, key.line, key.column, "campaigns", message)
 
 
 def _expressions(kind: TypeDraft, rules: tuple[Rule, ...]) -> Iterable[Expression]:

@@ -69,7 +69,7 @@ class NoRulebookError(UnavailableError):
 def checked_draft(files: Mapping[str, str]) -> Draft:
     """Check files and run their examples. Raises RulebookInvalidError."""
     draft = compile_rulebook(files)
-    problems = [*draft.problems, *draft.campaigns, *failed_examples(draft)]
+    problems = [*draft.problems, *failed_examples(draft)]
     if any(problem.severity == "error" for problem in problems):
         raise RulebookInvalidError(problems)
     return draft

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import lru_cache
 from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo
@@ -227,6 +228,45 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
+class Campaign:
+    """A time in which the energy of some rules counts several times; with a budget, while it lasts.
+
+    `budget_g` is the extra grams over all people; `text` is how a cut by it is named.
+    """
+
+    id: str
+    title: Text
+    starts_on: dt.date
+    ends_before: dt.date
+    times: Fraction
+    rules: tuple[str, ...]
+    categories: tuple[str, ...]
+    regions: frozenset[str]
+    budget_g: int | None
+    text: str
+
+    def holds(self, day: dt.date, region: str) -> bool:
+        """Whether it is on for an action of this local day, by somebody of this region."""
+        return self.starts_on <= day < self.ends_before and self.covers(region)
+
+    def covers(self, region: str) -> bool:
+        """Whether it is for people of this region; a country stands for all regions of it."""
+        regions = self.regions
+        return not regions or region in regions or region.partition("-")[0] in regions
+
+
+@dataclass(frozen=True, slots=True)
+class Badge:
+    """A mark of honour: so many actions of a type, green days in a row, or trees."""
+
+    id: str
+    title: Text
+    kind: Literal["actions", "streak_days", "trees"]
+    action: str | None
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class ActionType:
     """One kind of action with everything that judging and evaluating it needs."""
 
@@ -246,6 +286,8 @@ class ActionType:
     # Every counter that a limit on this type uses, and by rule which of them its limits use.
     counters: tuple[CounterSource, ...]
     slots: Mapping[str, tuple[int, ...]]
+    # By rule, the campaigns that may multiply it, the one that gives most first; mostly empty.
+    campaigns: Mapping[str, tuple[Campaign, ...]]
     scope: Scope
     # What its expressions use, so that nothing else is bound: attributes, `has` of attributes,
     # names of the context.
@@ -265,3 +307,5 @@ class Rulebook:
     factors: Mapping[str, Factor]
     action_types: Mapping[str, ActionType]
     rules: Mapping[str, Rule]
+    campaigns: Mapping[str, Campaign]
+    badges: Mapping[str, Badge]

@@ -122,14 +122,6 @@ async def test_examples_that_come_out_otherwise_refuse(database):
         await published(database, wrong)
 
 
-async def test_campaigns_are_refused_not_ignored(database):
-    campaign = (
-        "campaigns: [{id: c, title: c, from: 2027-06-05, until: 2027-06-06, earns_times: 2}]\n"
-    )
-    with pytest.raises(RulebookInvalidError, match="campaigns cannot be published yet"):
-        await published(database, rules(1) + campaign)
-
-
 async def test_a_version_that_this_program_cannot_read_does_not_replace_a_good_one(database):
     rulebooks = Rulebooks(database)
     await published(database, rules(1))
