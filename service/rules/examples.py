@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from msgspec import UnsetType
 
 from service.rules.compile import ExampleCase
-from service.rules.evaluate import Award, evaluate
+from service.rules.evaluate import Award, Usage, evaluate
 from service.rules.judge import Candidate, Refusal, judge
 from service.rules.load import Problem
 from service.rules.rulebook import ActionType, Program, Rule, Rulebook
-from service.rules.schema import ExampleContext, Expect
+from service.rules.schema import Example, ExampleContext, Expect
 from service.rules.shape import path_text
 
 _NOON = dt.time(12)
@@ -24,28 +24,49 @@ def run_examples(rulebook: Rulebook, cases: Iterable[ExampleCase]) -> list[Probl
     return [problem for case in cases for problem in _run(rulebook, case)]
 
 
-def _run(rulebook: Rulebook, case: ExampleCase) -> list[Problem]:
-    action_type = rulebook.action_types[case.rule.action]
-    context, expect = case.shape.context, case.shape.expect
-    now = _occurred_at(case.rule, context, rulebook.program)
-    candidate = Candidate(
-        type=case.rule.action,
-        attributes=dict(case.shape.given),
-        occurred_at=now,
+def example_candidate(rulebook: Rulebook, rule: Rule, example: Example) -> Candidate:
+    """The action that an example of this rule tells of."""
+    action_type, context = rulebook.action_types[rule.action], example.context
+    return Candidate(
+        type=rule.action,
+        attributes=dict(example.given),
+        occurred_at=_occurred_at(rule, context, rulebook.program),
         reporter=_reporter(action_type, context),
         verified=_verified(action_type, context),
         partner_id=None,
     )
-    judged = judge(rulebook, candidate, now)
+
+
+def decide_example(
+    rulebook: Rulebook, rule: Rule, example: Example, usage: Usage | None = None
+) -> Refusal | Award | None:
+    """What an example comes to under this rulebook; None when its rule does not apply.
+
+    `usage` is what its person has used of the limits before.
+    """
+    candidate = example_candidate(rulebook, rule, example)
+    judged = judge(rulebook, candidate, candidate.occurred_at)
     if isinstance(judged, Refusal):
-        reason = judged.reason or judged.code
+        return judged
+    context = example.context
+    decision = evaluate(
+        rulebook,
+        judged,
+        region=context.region,
+        streak_days=context.streak_days,
+        usage=usage or {},
+    )
+    return next((award for award in decision.awards if award.rule == rule.id), None)
+
+
+def _run(rulebook: Rulebook, case: ExampleCase) -> list[Problem]:
+    expect = case.shape.expect
+    award = decide_example(rulebook, case.rule, case.shape)
+    if isinstance(award, Refusal):
+        reason = award.reason or award.code
         if expect.refused == reason:
             return []
-        return [_differs(case, f"it is refused as {reason}: {judged.detail}")]
-    decision = evaluate(
-        rulebook, judged, region=context.region, streak_days=context.streak_days, usage={}
-    )
-    award = next((award for award in decision.awards if award.rule == case.rule.id), None)
+        return [_differs(case, f"it is refused as {reason}: {award.detail}")]
     return [_differs(case, fault) for fault in _faults(expect, award)]
 
 
