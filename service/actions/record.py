@@ -1,19 +1,20 @@
 """THE main job: a batch of reported actions becomes awards, bubbles and transfers, in one go.
 
 One transaction of one lane, a constant number of statements whatever the batch: lock the books;
-read what decides; bind claims, if any are wanted; write everything. Judging and evaluating are
-pure and happen between them.
+read what decides; bind claims and lock campaigns' budgets, if any are wanted; write everything.
+Judging and evaluating are pure and happen between them.
 """
 
 import hmac
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from uuid import UUID
 
 import structlog
 
+from service.actions.budgets import Budgets, EndedCampaigns, lock_budgets
 from service.actions.claims import Claims, bind_claims, claim_key
 from service.actions.facts import facts_digest
 from service.actions.refusals import OverlapError, refusal_error
@@ -44,7 +45,7 @@ from service.ledger.books import (
 )
 from service.metrics import RULES_FAILED
 from service.outbox import outbox_write
-from service.rules.evaluate import Award, Decision, evaluate
+from service.rules.evaluate import Award, Decision, appraise, settle
 from service.rules.judge import Judged, Refusal, judge
 from service.rules.rulebook import CounterKey, Rulebook
 
@@ -64,6 +65,18 @@ Outcome = Recorded | SaxaulError
 
 
 @dataclass(slots=True)
+class _Accepted:
+    """A report that will be recorded: what its rules give before campaigns, limits and budgets."""
+
+    report: Report
+    verdict: Judged
+    claim: bytes | None
+    region: str
+    streak_days: int
+    awards: Sequence[Award]
+
+
+@dataclass(slots=True)
 class _Batch:
     """What one transaction gathers before its single write."""
 
@@ -72,6 +85,8 @@ class _Batch:
     now: datetime
     books: dict[UUID, Book]
     deciding: Deciding
+    accepted: dict[tuple[UUID, UUID], _Accepted] = field(default_factory=dict)
+    budgets: Budgets = field(default_factory=Budgets)
     actions: dict[tuple[UUID, UUID], Action] = field(default_factory=dict)
     bubbles: list[Bubble] = field(default_factory=list)
     used: dict[tuple[UUID, CounterKey], tuple[int, int]] = field(default_factory=dict)
@@ -87,9 +102,11 @@ async def record_actions(
     secret: bytes,
     lane: int,
     wait: bool = False,
+    ended: EndedCampaigns | None = None,
 ) -> dict[Report, Outcome]:
     """Record these reports of one lane; each gets its own outcome, a bad one harms no other.
 
+    `ended` is what this process knows of campaigns that are used up; they are not asked again.
     Reports whose book somebody else holds are left out of the answer, unless `wait` is set. Raises
     whatever the database raises: then nothing, or all (after a lost answer to COMMIT), is stored.
     """
@@ -104,7 +121,12 @@ async def record_actions(
         deciding = await _read(connection, ready, judged)
         batch = _Batch(rulebook, secret, now, books, deciding)
         known = await _known(connection, ready, deciding)
-        outcomes = await _decide(connection, batch, ready, judged, known)
+        outcomes = await _accept(connection, batch, ready, judged, known)
+        awards = [award for accepted in batch.accepted.values() for award in accepted.awards]
+        batch.budgets = await lock_budgets(
+            connection, rulebook, awards, EndedCampaigns() if ended is None else ended
+        )
+        outcomes |= _settle(batch, ready, outcomes)
         await write_all(connection, _writes(batch, lane))
     if wait:
         outcomes.update(_missing([report for report in reports if report not in outcomes]))
@@ -151,7 +173,7 @@ async def _read(
     return await read_deciding(
         connection,
         people=[*{report.participant_id: None for report in ready}],
-        keyed=[(r.participant_id, r.id) for r in ready if r.keyed or r.attempted],
+        keyed=[(r.participant_id, r.id) for r in ready if r.keyed or r.written],
         counters=[*counters],
         trips=trips,
     )
@@ -168,14 +190,14 @@ async def _known(
     return await read_actions(connection, twins | reversals)
 
 
-async def _decide(
+async def _accept(
     connection: Connection,
     batch: _Batch,
     ready: Sequence[Report],
     judged: dict[Report, Judged | Refusal],
     known: dict[tuple[UUID, UUID], Action],
 ) -> dict[Report, Outcome]:
-    """Each report in order of arrival: a twin, a refusal, or an award.
+    """Tell of each report, in order of arrival: a known twin, a refusal, or that it is accepted.
 
     What is refused leaves nothing behind: no key, no minutes of a trip, no claim.
     """
@@ -186,8 +208,7 @@ async def _decide(
         if row_key in known:
             outcomes[report] = _twin(report, known[row_key], known)
             continue
-        if row_key in batch.actions:
-            outcomes[report] = _twin(report, batch.actions[row_key], {})
+        if row_key in batch.accepted:
             continue
         verdict = judged[report]
         refused = _refusal(batch, report, verdict) or claims.refusal(report)
@@ -195,18 +216,43 @@ async def _decide(
             outcomes[report] = refused
         elif isinstance(verdict, Judged):
             _remember_trip(batch.deciding, report, verdict)
-            action = _award(batch, report, verdict, claims.take(report))
-            outcomes[report] = Recorded(action, replayed=False)
+            batch.accepted[row_key] = _appraised(batch, report, verdict, claims.take(report))
     await claims.settle(connection)
     return outcomes
+
+
+def _appraised(batch: _Batch, report: Report, verdict: Judged, claim: bytes | None) -> _Accepted:
+    """Evaluate an acceptable action as far as it rests on nothing but its person and its rules."""
+    book = batch.books[report.participant_id]
+    region = batch.deciding.regions.get(book.participant_id, "")
+    days = streak_days(book, verdict.local_date)
+    mark_active(book, verdict.local_date)
+    awards = appraise(batch.rulebook, verdict, region=region, streak_days=days)
+    return _Accepted(report, verdict, claim, region, days, awards)
+
+
+def _settle(
+    batch: _Batch, ready: Sequence[Report], outcomes: Mapping[Report, Outcome]
+) -> dict[Report, Outcome]:
+    """Book what was accepted, in order of arrival; a copy of it in the batch gets its answer."""
+    settled: dict[Report, Outcome] = {}
+    for report in ready:
+        if report in outcomes:
+            continue
+        accepted = batch.accepted[report.row]
+        if accepted.report is report:
+            settled[report] = Recorded(_award(batch, accepted), replayed=False)
+        else:
+            settled[report] = _twin(report, batch.actions[report.row], {})
+    return settled
 
 
 def _twin(report: Report, action: Action, known: dict[tuple[UUID, UUID], Action]) -> Outcome:
     if action.fingerprint != report.fingerprint:
         return KeyReusedError(report.key)
     is_reversed = (report.participant_id, reversal_id(action.id)) in known
-    is_late_answer = report.attempted and bool(known)
-    return Recorded(action, replayed=not is_late_answer, reversed=is_reversed)
+    # The row that this very report wrote, whose COMMIT got no answer, is no copy of another.
+    return Recorded(action, replayed=action.recorded_at != report.written, reversed=is_reversed)
 
 
 def _refusal(batch: _Batch, report: Report, verdict: Judged | Refusal) -> SaxaulError | None:
@@ -246,15 +292,18 @@ async def _bind(
     return await bind_claims(connection, wanted, batch.now)
 
 
-def _award(batch: _Batch, report: Report, verdict: Judged, claim: bytes | None) -> Action:
-    """Evaluate one acceptable action and post what it earns."""
+def _award(batch: _Batch, accepted: _Accepted) -> Action:
+    """Settle what one accepted action earns, and post it."""
+    report, verdict = accepted.report, accepted.verdict
     book = batch.books[report.participant_id]
-    region = batch.deciding.regions.get(book.participant_id, "")
     usage = batch.deciding.usage.setdefault(book.participant_id, {})
-    days = streak_days(book, verdict.local_date)
-    decision = evaluate(batch.rulebook, verdict, region=region, streak_days=days, usage=usage)
+    budgets = batch.budgets
+    decision = settle(batch.rulebook, verdict, accepted.awards, usage=usage, budgets=budgets.left)
+    for award in decision.awards:
+        budgets.draw(award)
     action = _row(batch, report, verdict, decision, book)
-    action.region, action.streak_days, action.claim_key = region, days, claim
+    action.region, action.streak_days = accepted.region, accepted.streak_days
+    action.claim_key = accepted.claim
     action.facts_digest = facts_digest(
         book.salt or b"", report.canonical, batch.rulebook.sha256, action
     )
@@ -276,8 +325,8 @@ def _award(batch: _Batch, report: Report, verdict: Judged, claim: bytes | None) 
         )
         batch.bubbles.append(_bubble(action))
     book.saved_g += decision.saved_g
-    mark_active(book, verdict.local_date)
     batch.actions[action.participant_id, action.id] = action
+    report.written = action.recorded_at
     return action
 
 
@@ -339,6 +388,9 @@ def _award_entry(award: Award) -> dict[str, object]:
     }
     if award.failed:
         entry["failed"] = True
+    if award.campaign is not None:
+        entry["campaign"], entry["extra_g"] = award.campaign, award.extra_g
+        entry["budget_seq"] = award.budget_seq
     return entry
 
 
@@ -382,6 +434,8 @@ def _writes(batch: _Batch, lane: int) -> list[Write]:
         writes.append(new_bubbles_write(batch.bubbles))
     if batch.used:
         writes.append(counters_write(batch.used))
+    if batch.budgets.changed:
+        writes.append(batch.budgets.write())
     return writes + _outbox(batch, lane)
 
 

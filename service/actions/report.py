@@ -18,6 +18,7 @@ class Report:
 
     Its id is drawn before any transaction, so that a lost answer to a COMMIT can be looked up.
     `keyed` says that the id follows from a key, so that a row with it may be there already.
+    `written` is when its row was booked by a transaction whose COMMIT may have got no answer.
     """
 
     participant_id: UUID
@@ -28,7 +29,7 @@ class Report:
     canonical: bytes
     keyed: bool
     key: str = ""
-    attempted: bool = False
+    written: datetime | None = None
 
     @property
     def row(self) -> tuple[UUID, UUID]:

@@ -13,6 +13,7 @@ from typing import Protocol
 import asyncpg
 import structlog
 
+from service.actions.budgets import EndedCampaigns
 from service.actions.record import Outcome, Recorded, record_actions
 from service.actions.report import Report
 from service.clock import Clock
@@ -87,6 +88,7 @@ class Writer:
         self.settings = settings
         self.secret = settings.secret_key.encode()
         self.lanes = [_Lane(self, lane) for lane in range(settings.lanes)]
+        self.ended = EndedCampaigns()
         self.waiting = 0
         self.patient = asyncio.Semaphore(PATIENT_AT_ONCE)
 
@@ -179,6 +181,7 @@ class _Lane:
                     secret=writer.secret,
                     lane=self.number,
                     wait=wait,
+                    ended=writer.ended,
                 )
             except asyncpg.LockNotAvailableError as error:
                 raise BookBusyError(reports[0].participant_id) from error
@@ -186,8 +189,6 @@ class _Lane:
                 if not is_passing(error):
                     raise
                 _log.warning("batch is run again", attempt=attempt, error=repr(error))
-                for report in reports:
-                    report.attempted = True
                 await asyncio.sleep(RETRY_PAUSE_S * attempt)
         raise NotRecordedError
 

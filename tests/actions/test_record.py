@@ -203,6 +203,27 @@ async def test_a_commit_whose_answer_is_lost_is_found_by_its_ids(
     assert (await book_of(database, somebody))["ripening"] == 160
 
 
+async def test_a_copy_of_what_was_recorded_before_is_told_as_a_copy_whatever_answer_is_lost(
+    settings, database, person, writer, lossy_proxy
+):
+    """The COMMIT whose answer is lost wrote nothing for it: the row is an older request's."""
+    somebody = await person()
+    await writer.submit(walk(somebody, 100, key=key_of("old")))
+    async with lossy_proxy(settings.database_url) as proxy:
+        doors = await open_database(settings, proxy.url)
+        writer.database = doors
+        proxy.cut_answer_of(b"COMMIT")
+        again = await writer.submit(walk(somebody, 100, key=key_of("old")))
+        proxy.cut_answer_of(b"COMMIT")
+        copies = [writer.submit(walk(somebody, 300, key=key_of("new"))) for _ in range(3)]
+        outcomes = await asyncio.gather(*copies)
+        await doors.close()
+    assert proxy.cuts == 2
+    assert again.replayed
+    assert sorted(outcome.replayed for outcome in outcomes) == [False, True, True]
+    assert (await book_of(database, somebody))["ripening"] == 8
+
+
 async def test_a_database_that_stays_away_answers_that_it_is_safe_to_send_again(
     database, person, writer
 ):
