@@ -1,0 +1,235 @@
+"""Signatures the Standard Webhooks way: what a partner signs, and how it is checked.
+
+Signed are `webhook-id`, `webhook-timestamp` and the body's bytes, joined by dots: `v1` is
+HMAC-SHA256 with a shared secret, `v1a` is ed25519. Pure: no clock, no database, no settings.
+https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
+"""
+
+import base64
+import binascii
+import hmac
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+SECRET_PREFIX, PRIVATE_PREFIX, PUBLIC_PREFIX = "whsec_", "whsk_", "whpk_"
+SECRET_BYTES = range(24, 65)
+PUBLIC_KEY_BYTES = 32
+SIGNATURES_MAX = 8
+# More keys a partner cannot have: whatever fails is compared with as many of each kind.
+KEYS_MAX = 3
+
+_HEADERS = (b"webhook-id", b"webhook-timestamp", b"webhook-signature")
+_ID = re.compile(rb"[A-Za-z0-9_-]{1,64}")
+_TIMESTAMP = re.compile(rb"[0-9]{1,12}")
+_ENTRY = re.compile(rb"([A-Za-z0-9]{1,16}),([A-Za-z0-9+/]{1,512}={0,2})")
+_SIGNATURE_MAX = 4_096
+_LENGTHS = {"v1": 32, "v1a": 64}
+
+
+class HeaderError(ValueError):
+    """A header of a signed request is missing or malformed; the text says which and how."""
+
+
+class KeyTextError(ValueError):
+    """A text that should be a key is none; the text says what it must look like."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """The three headers of a signed request: pairs of version and bytes are its signatures.
+
+    `signed_prefix` is what was signed before the body.
+    """
+
+    message_id: str
+    timestamp: int
+    signatures: tuple[tuple[str, bytes], ...]
+    signed_prefix: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class HmacKey:
+    """A shared secret that `v1` signatures are checked with."""
+
+    secret: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Ed25519Key:
+    """A public key that `v1a` signatures are checked with."""
+
+    public: Ed25519PublicKey
+
+
+VerifyingKey = HmacKey | Ed25519Key
+
+
+def sign_hmac(secret: bytes, message_id: str, timestamp: int, body: bytes) -> str:
+    """The `v1` entry of webhook-signature; `timestamp` in seconds since 1970."""
+    message = _signed(message_id, timestamp, body)
+    return "v1," + base64.b64encode(hmac.digest(secret, message, "sha256")).decode()
+
+
+def sign_ed25519(private: Ed25519PrivateKey, message_id: str, timestamp: int, body: bytes) -> str:
+    """The `v1a` entry of webhook-signature; `timestamp` in seconds since 1970."""
+    signature = private.sign(_signed(message_id, timestamp, body))
+    return "v1a," + base64.b64encode(signature).decode()
+
+
+def signed_headers(message_id: str, timestamp: int, signatures: Iterable[str]) -> dict[str, str]:
+    """The headers of a signed request; several signatures while a key is being replaced."""
+    return {
+        "webhook-id": message_id,
+        "webhook-timestamp": str(timestamp),
+        "webhook-signature": " ".join(signatures),
+    }
+
+
+def read_stamp(headers: Iterable[tuple[bytes, bytes]]) -> Stamp:
+    """The stamp of a request; names are lower case. Raises HeaderError.
+
+    Entries of versions that nobody here knows are passed over, and those beyond the eighth.
+    """
+    found: dict[bytes, bytes] = {}
+    for name, value in headers:
+        if name in _HEADERS:
+            if name in found:
+                raise HeaderError(f"{name.decode()} is given more than once.")
+            found[name] = value
+    for name in _HEADERS:
+        if name not in found:
+            raise HeaderError(f"The header {name.decode()} is missing.")
+    message_id, timestamp, signature = (found[name] for name in _HEADERS)
+    if _ID.fullmatch(message_id) is None:
+        raise HeaderError("webhook-id must be 1 to 64 letters, digits, _ and -.")
+    if _TIMESTAMP.fullmatch(timestamp) is None:
+        raise HeaderError("webhook-timestamp must be whole seconds since 1970, digits only.")
+    return Stamp(
+        message_id.decode("ascii"),
+        int(timestamp),
+        tuple(_read_signatures(signature)),
+        message_id + b"." + timestamp + b".",
+    )
+
+
+def verify(stamp: Stamp, body: bytes, keys: Sequence[VerifyingKey]) -> int | None:
+    """Which of these keys made one of the signatures: its index; None when none did.
+
+    A failure costs the same whatever keys there are: the missing ones are stood in for.
+    """
+    message = stamp.signed_prefix + body
+    shared = [entry for version, entry in stamp.signatures if version == "v1"]
+    asymmetric = [entry for version, entry in stamp.signatures if version == "v1a"]
+    tried_hmac = tried_ed25519 = 0
+    for index, key in enumerate(keys):
+        if isinstance(key, HmacKey):
+            tried_hmac += 1
+            if shared and _fits_hmac(key.secret, message, shared):
+                return index
+        else:
+            tried_ed25519 += 1
+            if _fits_ed25519(key.public, message, asymmetric):
+                return index
+    for _ in range(KEYS_MAX - tried_hmac if shared else 0):
+        _fits_hmac(_NOBODYS_SECRET, message, shared)
+    for _ in range(KEYS_MAX - tried_ed25519):
+        _fits_ed25519(_NOBODYS_KEY, message, asymmetric)
+    return None
+
+
+def secret_text(secret: bytes) -> str:
+    """A shared secret as partners get it."""
+    return SECRET_PREFIX + base64.b64encode(secret).decode()
+
+
+def public_text(public: bytes) -> str:
+    """A public key as Standard Webhooks writes it."""
+    return PUBLIC_PREFIX + base64.b64encode(public).decode()
+
+
+def read_secret(text: str) -> bytes:
+    """The bytes of `whsec_...`. Raises KeyTextError."""
+    secret = _key_bytes(text, SECRET_PREFIX)
+    if len(secret) not in SECRET_BYTES:
+        raise KeyTextError(f"must be {SECRET_PREFIX} and the base64 of 24 to 64 bytes")
+    return secret
+
+
+def read_private_key(text: str) -> Ed25519PrivateKey:
+    """The key of `whsk_...`: the seed, with or without its public half. Raises KeyTextError."""
+    key = _key_bytes(text, PRIVATE_PREFIX)
+    if len(key) not in {32, 64}:
+        raise KeyTextError(f"must be {PRIVATE_PREFIX} and the base64 of 32 or 64 bytes")
+    return Ed25519PrivateKey.from_private_bytes(key[:32])
+
+
+def read_public_key(text: str) -> bytes:
+    """The 32 bytes of `whpk_...`, or of their bare base64. Raises KeyTextError."""
+    public = _key_bytes(text, PUBLIC_PREFIX)
+    if len(public) != PUBLIC_KEY_BYTES:
+        raise KeyTextError(f"must be {PUBLIC_PREFIX} and the base64 of {PUBLIC_KEY_BYTES} bytes")
+    return public
+
+
+def public_key(public: bytes) -> Ed25519Key:
+    """A stored public key, ready to verify with."""
+    return Ed25519Key(Ed25519PublicKey.from_public_bytes(public))
+
+
+def _signed(message_id: str, timestamp: int, body: bytes) -> bytes:
+    return f"{message_id}.{timestamp}.".encode() + body
+
+
+def _read_signatures(header: bytes) -> Iterable[tuple[str, bytes]]:
+    entries = header.split(b" ")[:SIGNATURES_MAX] if len(header) <= _SIGNATURE_MAX else []
+    if not entries:
+        raise HeaderError(f"webhook-signature has more than {_SIGNATURE_MAX} bytes.")
+    for entry in entries:
+        parts = _ENTRY.fullmatch(entry)
+        if parts is None:
+            raise HeaderError(
+                "webhook-signature must hold entries such as v1,<base64> with a space between."
+            )
+        version = parts[1].decode("ascii")
+        if version not in _LENGTHS:
+            continue
+        try:
+            signature = base64.b64decode(parts[2], validate=True)
+        except binascii.Error as error:
+            raise HeaderError(f"A {version} entry of webhook-signature is no base64.") from error
+        if len(signature) != _LENGTHS[version]:
+            raise HeaderError(f"A {version} signature has {_LENGTHS[version]} bytes.")
+        yield version, signature
+
+
+def _fits_hmac(secret: bytes, message: bytes, signatures: Sequence[bytes]) -> bool:
+    expected = hmac.digest(secret, message, "sha256")
+    # All are compared, so that the time tells nothing of where one fits.
+    fits = [hmac.compare_digest(expected, signature) for signature in signatures]
+    return True in fits
+
+
+def _fits_ed25519(public: Ed25519PublicKey, message: bytes, signatures: Sequence[bytes]) -> bool:
+    for signature in signatures:
+        try:
+            public.verify(signature, message)
+        except InvalidSignature:
+            continue
+        return True
+    return False
+
+
+def _key_bytes(text: str, prefix: str) -> bytes:
+    try:
+        return base64.b64decode(text.removeprefix(prefix).encode("ascii"), validate=True)
+    except (binascii.Error, UnicodeEncodeError) as error:
+        raise KeyTextError(f"must be {prefix} and standard base64") from error
+
+
+# What a partner that does not exist is checked against.
+_NOBODYS_SECRET = bytes(32)
+_NOBODYS_KEY = Ed25519PrivateKey.from_private_bytes(bytes(32)).public_key()
