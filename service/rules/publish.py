@@ -20,6 +20,7 @@ from service.audit_log import log_act
 from service.database import Connection, Database
 from service.errors import ConflictError, NotFoundError, SaxaulError, UnavailableError
 from service.ids import uuid7
+from service.rules.budgets import open_budgets
 from service.rules.check import failed_examples, problems_json
 from service.rules.compile import Draft, compile_rulebook, sha256_of
 from service.rules.load import Problem, read_folder
@@ -91,10 +92,10 @@ async def publish(
     `folder_sha256` remembers what the watched folder held. Raises RulebookInvalidError and
     RulebookChangedError.
     """
-    checked_draft(files)
     return await store(
         connection,
         files,
+        checked_draft(files),
         author=author,
         note=note,
         now=now,
@@ -107,6 +108,7 @@ async def publish(
 async def store(
     connection: Connection,
     files: Mapping[str, str],
+    draft: Draft,
     *,
     author: str,
     note: str,
@@ -115,7 +117,7 @@ async def store(
     folder_sha256: str | None = None,
     request_id: str = "",
 ) -> int:
-    """Store and activate a rule set that `checked_draft` has found good; answer its version.
+    """Store and activate files of which `checked_draft` made this draft; answer the version.
 
     Apart from `publish` because a check may take long, and belongs before the transaction then.
     Raises RulebookChangedError.
@@ -137,6 +139,8 @@ async def store(
     await connection.execute(
         _ACTIVATE, version, None if folder_sha256 is None else bytes.fromhex(folder_sha256)
     )
+    assert draft.rulebook is not None  # else it was not found good
+    await open_budgets(connection, draft.rulebook)
     await connection.execute(_LOG_ACTIVATION, uuid7(now), version, now, author)
     await log_act(
         connection,
@@ -159,11 +163,12 @@ async def activate(
     start. Call it in a transaction. Raises NotFoundError, and RulebookInvalidError for a version
     that this program cannot read.
     """
-    compile_rulebook_or_raise(await files_of(connection, version), version)
+    rulebook = compile_rulebook_or_raise(await files_of(connection, version), version)
     active = await _lock_active(connection)
     if version == active:
         return False
     await connection.execute(_ACTIVATE, version, None)
+    await open_budgets(connection, rulebook)
     await connection.execute(_LOG_ACTIVATION, uuid7(now), version, now, author)
     await log_act(
         connection,

@@ -1,0 +1,30 @@
+"""The rows of campaigns' budgets follow the version of the rules that is active.
+
+A budget is what the active version says, less all that was ever drawn under the campaign's id. So
+raising it gives the difference, lowering it takes no paid gram back, and what was drawn stays drawn
+through roll backs, and while a version leaves the campaign out.
+"""
+
+from service.database import Connection
+from service.rules.rulebook import Rulebook
+
+
+async def open_budgets(connection: Connection, rulebook: Rulebook) -> None:
+    """Make or change the budgets of a version that becomes active, in its transaction."""
+    budgets = [
+        (campaign.id, campaign.budget_g)
+        for campaign in rulebook.campaigns.values()
+        if campaign.budget_g is not None
+    ]
+    if budgets:
+        names, grams = zip(*sorted(budgets), strict=True)
+        await connection.execute(_OPEN, [*names], [*grams])
+
+
+_OPEN = """
+INSERT INTO campaign_budgets AS b (campaign, budget_g, left_g, seq)
+SELECT d.campaign, d.budget_g, d.budget_g, 0
+FROM unnest($1::text[], $2::bigint[]) AS d (campaign, budget_g) ORDER BY d.campaign
+ON CONFLICT (campaign) DO UPDATE SET
+    budget_g = greatest(excluded.budget_g, b.budget_g - b.left_g),
+    left_g = greatest(excluded.budget_g - (b.budget_g - b.left_g), 0)"""
