@@ -5,7 +5,6 @@ read what decides; bind claims and lock campaigns' budgets, if any are wanted; w
 Judging and evaluating are pure and happen between them.
 """
 
-import hmac
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ import structlog
 from service.actions.budgets import Budgets, EndedCampaigns, lock_budgets
 from service.actions.claims import Claims, bind_claims, claim_key
 from service.actions.facts import facts_digest
+from service.actions.hidden import hide_values
 from service.actions.refusals import OverlapError, refusal_error
 from service.actions.report import Report
 from service.actions.store import (
@@ -134,23 +134,11 @@ async def record_actions(
 
 
 def _judge(rulebook: Rulebook, report: Report, now: datetime, secret: bytes) -> Judged | Refusal:
-    """Judge a report; the values that its limits count by are hidden.
-
-    Awards name their counters and outlive erasure, so no attribute's value may stand in them.
-    """
+    """Judge a report; no attribute's value may stand in the counters that its awards name."""
     verdict = judge(rulebook, report.candidate, now)
-    if isinstance(verdict, Judged) and any(key.by_key for key in verdict.counters):
-        verdict.counters = tuple(
-            [_hidden(key, report.participant_id, secret) for key in verdict.counters]
-        )
+    if isinstance(verdict, Judged):
+        hide_values(verdict, report.participant_id, secret)
     return verdict
-
-
-def _hidden(key: CounterKey, participant_id: UUID, secret: bytes) -> CounterKey:
-    if not key.by_key:
-        return key
-    message = b"by\0" + participant_id.bytes + key.by_key.encode()
-    return key._replace(by_key=hmac.digest(secret, message, "sha256")[:16].hex())
 
 
 def _missing(reports: Sequence[Report]) -> dict[Report, Outcome]:
