@@ -395,6 +395,7 @@ def _awards(
                 saved_g=award["saved_g"],
                 energy_g=award["energy_g"],
                 limited_by=award["limited_by"],
+                campaign_id=award.get("campaign"),
             ),
         )
         for award in awards

@@ -6,19 +6,15 @@ through roll backs, and while a version leaves the campaign out.
 """
 
 from service.database import Connection
+from service.rules.evaluate import untouched_budgets
 from service.rules.rulebook import Rulebook
 
 
 async def open_budgets(connection: Connection, rulebook: Rulebook) -> None:
     """Make or change the budgets of a version that becomes active, in its transaction."""
-    budgets = [
-        (campaign.id, campaign.budget_g)
-        for campaign in rulebook.campaigns.values()
-        if campaign.budget_g is not None
-    ]
+    budgets = untouched_budgets(rulebook)
     if budgets:
-        names, grams = zip(*sorted(budgets), strict=True)
-        await connection.execute(_OPEN, [*names], [*grams])
+        await connection.execute(_OPEN, [*budgets], [*budgets.values()])
 
 
 _OPEN = """

@@ -105,6 +105,15 @@ def appraise(
     return awards
 
 
+def untouched_budgets(rulebook: Rulebook) -> dict[str, int]:
+    """What campaigns have left before anybody drew from them."""
+    return {
+        campaign.id: campaign.budget_g
+        for campaign in rulebook.campaigns.values()
+        if campaign.budget_g is not None
+    }
+
+
 def budgets_wanted(awards: Iterable[Award]) -> set[str]:
     """Name the campaigns whose budgets may decide on these awards, as appraised."""
     return {

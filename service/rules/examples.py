@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from msgspec import UnsetType
 
 from service.rules.compile import ExampleCase
-from service.rules.evaluate import Award, Usage, evaluate
+from service.rules.evaluate import Award, Usage, appraise, settle, untouched_budgets
 from service.rules.judge import Candidate, Refusal, judge
 from service.rules.load import Problem
 from service.rules.rulebook import ActionType, Program, Rule, Rulebook
@@ -42,20 +42,20 @@ def decide_example(
 ) -> Refusal | Award | None:
     """What an example comes to under this rulebook; None when its rule does not apply.
 
-    `usage` is what its person has used of the limits before.
+    `usage` is what its person has used of the limits before. One that names its time is decided
+    with the campaigns of that time, their budgets untouched; the others show the rule alone.
     """
     candidate = example_candidate(rulebook, rule, example)
     judged = judge(rulebook, candidate, candidate.occurred_at)
     if isinstance(judged, Refusal):
         return judged
     context = example.context
-    decision = evaluate(
-        rulebook,
-        judged,
-        region=context.region,
-        streak_days=context.streak_days,
-        usage=usage or {},
-    )
+    awards = appraise(rulebook, judged, region=context.region, streak_days=context.streak_days)
+    if isinstance(context.occurred_at, UnsetType):
+        for award in awards:
+            award.offers = ()
+    budgets = untouched_budgets(rulebook)
+    decision = settle(rulebook, judged, awards, usage=usage or {}, budgets=budgets)
     return next((award for award in decision.awards if award.rule == rule.id), None)
 
 

@@ -36,12 +36,19 @@ def explain_award(
     saved_g: int,
     energy_g: int,
     limited_by: str | None,
+    campaign_id: str | None = None,
 ) -> str:
     """Explain an award of this rulebook; attributes are None when their person was erased."""
     rule = rulebook.rules.get(rule_id)
     if attributes is None or rule is None:
         return f"{energy_g} g of energy and {saved_g} g CO2e saved; what was reported is erased"
-    return rule.explain(attributes, saved_g, energy_g, limited_by)
+    times, cut_by = "", None if limited_by is None else f"the limit of {limited_by}"
+    if campaign_id is not None:
+        campaign = rulebook.campaigns[campaign_id]
+        times = f" x {_number(float(campaign.times))} {campaign.title.default}"
+        if limited_by == campaign.text:
+            cut_by = f"what was left of the campaign's {campaign.budget_g} g"
+    return rule.explain(attributes, saved_g, energy_g, cut_by, times)
 
 
 def explainer(
@@ -54,16 +61,22 @@ def explainer(
     shower = _Shower(attributes, factors)
     show_saved = None if saves == 0 else shower.grams(saves)
     show_energy = show_saved if earns is None else shower.grams(earns)
+    show_factor = (
+        None
+        if saves == 0 and earns is None
+        else shower.grams_to_multiply(saves if earns is None else earns)
+    )
     sources = _sources(saves, factors)
 
-    def explain(values: Values, saved_g: int, energy_g: int, limited_by: str | None) -> str:
-        energy = show_energy(values) if show_energy else "0 g"
-        if limited_by is not None:
-            energy += f", cut to {energy_g} g by the limit of {limited_by}"
+    def explain(values: Values, saved_g: int, energy_g: int, cut_by: str | None, times: str) -> str:
+        show = show_factor if times else show_energy
+        energy = (show(values) if show else "0 g") + times
+        if cut_by is not None:
+            energy += f", cut to {energy_g} g by {cut_by}"
         elif energy != f"{energy_g} g":
             energy += f" = {energy_g} g"
         if earns is None:
-            return energy + sources
+            return energy + (f"; saves {saved_g} g CO2e" if times else "") + sources
         if show_saved is None or saved_g == 0:
             return energy
         saved = show_saved(values)
@@ -93,6 +106,13 @@ class _Shower:
         if isinstance(amount, int):
             return _constantly(f"{amount} g")
         return self._show(amount.tree, in_grams=True)[0]
+
+    def grams_to_multiply(self, amount: int | Expression) -> _Show:
+        """Show an amount as one that a campaign multiplies: a sum stands in brackets."""
+        if isinstance(amount, int):
+            return self.grams(amount)
+        show, held = self._show(amount.tree, in_grams=True)
+        return show if held >= _STRENGTH["*"] else _in_brackets(show)
 
     def _show(self, node: Node, *, in_grams: bool = False) -> tuple[_Show, int]:
         """Answer a function that shows this node, and how strongly it holds together."""

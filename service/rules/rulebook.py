@@ -20,8 +20,9 @@ FUTURE_TOLERANCE = dt.timedelta(minutes=5)
 
 _DAYS_A_WEEK = 7
 
-# (attributes, saved_g, energy_g, limited_by) of an award -> how it came about, in a sentence
-Explain = Callable[[Mapping[str, object], int, int, str | None], str]
+# (attributes, saved_g, energy_g, what cut it, a campaign's ` x 2 Title`) of an award -> how it came
+# about, in a sentence
+Explain = Callable[[Mapping[str, object], int, int, str | None, str], str]
 
 
 @lru_cache(maxsize=4096)
