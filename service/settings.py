@@ -1,9 +1,10 @@
 """What an operator can set: one environment variable a field, read once, all faults told at once.
 
-`load_settings` is pure. `with_secret_key` adds the key that development keeps in its home folder;
+`load_settings` is pure. `with_secret_key` adds the keys that development keeps in its home folder;
 whatever opens the database wants settings that went through it.
 """
 
+import base64
 import ipaddress
 import os
 import re
@@ -20,6 +21,7 @@ from msgspec import Meta, Struct
 
 PREFIX = "SAXAUL_"
 _SECRET = {"secret": True}
+_MASTER_KEY_BYTES = 32
 _DATABASE_SCHEMES = {"postgresql", "postgres"}
 _REDIS_SCHEMES = {"redis", "rediss", "unix"}
 
@@ -128,6 +130,27 @@ class Settings(Struct, frozen=True, kw_only=True):
             extra=_SECRET,
         ),
     ] = ""
+    master_key: Annotated[
+        str,
+        Meta(
+            description="Key that partners' secrets are kept under: base64 of 32 random bytes."
+            " After a change the old one goes to SAXAUL_MASTER_KEY_BEFORE until"
+            " `saxaul keys rewrap` is done. Development keeps its own in the state folder.",
+            extra=_SECRET,
+        ),
+    ] = ""
+    master_key_before: Annotated[
+        str,
+        Meta(description="The master key that was used before; empty: none.", extra=_SECRET),
+    ] = ""
+    signature_tolerance_s: Annotated[
+        int,
+        Meta(
+            ge=60,
+            le=900,
+            description="How far a signature's time may be from ours, either way, seconds.",
+        ),
+    ] = 300
     auth_issuers: Annotated[
         tuple[Issuer, ...],
         Meta(
@@ -272,18 +295,26 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
 
 
 def with_secret_key(settings: Settings) -> Settings:
-    """These settings with a secret key, which development makes once and keeps in its home.
+    """These settings with their keys, which development makes once and keeps in its home.
 
-    Raises SettingsError when the file can neither be read nor made.
+    Raises SettingsError when a file can neither be read nor made.
     """
-    if settings.secret_key:
-        return settings
-    path = settings.home / "secret-key"
+    return msgspec.structs.replace(
+        settings,
+        secret_key=settings.secret_key
+        or _own_key(settings.home / "secret-key", lambda: secrets.token_urlsafe(32)),
+        master_key=settings.master_key
+        or _own_key(
+            settings.home / "master-key", lambda: base64.b64encode(secrets.token_bytes(32)).decode()
+        ),
+    )
+
+
+def _own_key(path: Path, make: Callable[[], str]) -> str:
     try:
-        key = kept_text(path, lambda: secrets.token_urlsafe(32))
+        return kept_text(path, make)
     except OSError as error:
         raise SettingsError([f"{PREFIX}HOME: {path}: {error.strerror}"]) from error
-    return msgspec.structs.replace(settings, secret_key=key)
 
 
 def explain_settings(settings: Settings) -> Iterator[Explained]:
@@ -307,6 +338,12 @@ def unknown_variables(environ: Mapping[str, str] | None = None) -> list[str]:
         if _is_secret(hint):
             known.add(f"{PREFIX}{field.upper()}_FILE")
     return sorted(name for name in environ if name.startswith(PREFIX) and name not in known)
+
+
+def without_unknown() -> dict[str, str]:
+    """The environment for a child of ours, without what was told to mean nothing."""
+    unknown = set(unknown_variables())
+    return {name: text for name, text in os.environ.items() if name not in unknown}
 
 
 def child_environment(**values: str) -> dict[str, str]:
@@ -357,6 +394,9 @@ def _contradictions(settings: Settings) -> Iterator[str]:
         yield f"{PREFIX}REDIS_URL: must begin with redis://, rediss:// or unix://"
     if settings.secret_key and len(settings.secret_key) < 32:
         yield f"{PREFIX}SECRET_KEY: must have at least 32 characters"
+    for field in ("master_key", "master_key_before"):
+        if (text := getattr(settings, field)) and not _is_master_key(text):
+            yield f"{PREFIX}{field.upper()}: must be the base64 of 32 bytes"
     for network in settings.trusted_proxies:
         try:
             ipaddress.ip_network(network)
@@ -365,9 +405,16 @@ def _contradictions(settings: Settings) -> Iterator[str]:
     yield from _contradictory_issuers(settings)
     if settings.env == "development":
         return
-    for field in ("database_url", "redis_url", "secret_key", "auth_issuers"):
+    for field in ("database_url", "redis_url", "secret_key", "master_key", "auth_issuers"):
         if not getattr(settings, field):
             yield f"{PREFIX}{field.upper()}: must be set when {PREFIX}ENV=production"
+
+
+def _is_master_key(text: str) -> bool:
+    try:
+        return len(base64.b64decode(text, validate=True)) == _MASTER_KEY_BYTES
+    except ValueError:
+        return False
 
 
 def _contradictory_issuers(settings: Settings) -> Iterator[str]:

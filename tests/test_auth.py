@@ -475,6 +475,7 @@ def test_production_believes_only_issuers_that_are_reached_safely():
         "SAXAUL_DATABASE_URL": "postgresql://db/saxaul",
         "SAXAUL_REDIS_URL": "redis://redis",
         "SAXAUL_SECRET_KEY": "k" * 32,
+        "SAXAUL_MASTER_KEY": "A" * 43 + "=",
         "SAXAUL_AUTH_ISSUERS": msgspec.json.encode([issuer]).decode(),
     }
     with pytest.raises(SettingsError, match="https://"):

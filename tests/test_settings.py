@@ -64,6 +64,7 @@ def test_production_asks_for_servers_a_key_and_issuers():
         "SAXAUL_DATABASE_URL",
         "SAXAUL_REDIS_URL",
         "SAXAUL_SECRET_KEY",
+        "SAXAUL_MASTER_KEY",
         "SAXAUL_AUTH_ISSUERS",
     ]
 
@@ -75,6 +76,7 @@ def test_production_with_all_of_them_offers_nothing_of_development():
             "SAXAUL_DATABASE_URL": "postgresql://db/saxaul",
             "SAXAUL_REDIS_URL": "redis://cache",
             "SAXAUL_SECRET_KEY": KEY,
+            "SAXAUL_MASTER_KEY": "A" * 43 + "=",
             "SAXAUL_AUTH_ISSUERS": ISSUERS,
         }
     )
