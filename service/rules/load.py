@@ -7,14 +7,18 @@ aliases, tags or second documents, and plain scalars as YAML 1.2 core has them (
 from __future__ import annotations
 
 import math
+import os
 import re
+import stat
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePath
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 import yaml
+
+from service.rules.places import Place, place_in_scalar
 
 FILE_BYTES_MAX = 256 * 1024
 FILES_MAX = 64
@@ -22,7 +26,6 @@ FILES_BYTES_MAX = 2 * 1024 * 1024
 LEVELS_MAX = 20
 NODES_MAX = 10_000
 
-Place = tuple[int, int]
 Step = str | int
 
 _INTEGER = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
@@ -34,7 +37,19 @@ _WORDS = {
 }
 _NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 _DIGITS_MAX = 18
+_FILE_NAME = re.compile(r"[\w][\w .-]{0,95}\.ya?ml")
+_NAME_SHOWN_MAX = 300
 _BANG = re.compile(r"[ \t]*(?:- +)*[\w.-]+:[ \t]+!")
+_TOO_LARGE = object()
+_SYNTAX = {
+    "mapping values are not allowed": "a text with ': ' in it must stand in quotes",
+    "could not find expected ':'": "a key must be followed by ': '",
+    "did not find expected key": "this does not continue what stands above; mind the indentation",
+    "did not find expected '-'": "this does not continue the list above; mind the indentation",
+    "did not find expected ',' or ']'": "a comma or ] is missing in this list",
+    "did not find expected ',' or '}'": "a comma or } is missing in this mapping",
+    "found unknown escape character": "this \\ begins no escape; write \\\\ or use single quotes",
+}
 _QUOTE_BANG = "a text that begins with ! must stand in quotes"
 # What YAML refuses, surrogates, and the line ends that only YAML knows.
 _STRANGE = re.compile(
@@ -75,7 +90,8 @@ _NO_ENTRIES: Mapping[str, tuple[Node, Node]] = MappingProxyType({})
 class Node:
     """A mapping, list or scalar with its place. Scalars keep their text beside their value."""
 
-    kind: Literal["map", "list", "scalar"]
+    # What is faulty was told already: nothing more is said of it.
+    kind: Literal["map", "list", "scalar", "faulty"]
     line: int
     column: int
     value: object = None
@@ -104,49 +120,26 @@ class Node:
     def place(self, offset: int) -> Place:
         """Tell line and column of this character of a scalar's text; else the scalar's start."""
         assert self.origin is not None  # only texts are asked
-        lines, event = self.origin
-        place = _place_in_block if event.style == "|" else _place_in_line
-        return place(lines, event, offset) or (self.line, self.column)
-
-
-def _place_in_block(lines: list[str], event: Any, offset: int) -> Place | None:
-    """Tell where a character of a | block stands: every line is indented by as much."""
-    parts = event.value.split("\n")
-    first = next((index for index, part in enumerate(parts) if part.strip()), None)
-    if first is None:
-        return None
-    top = event.start_mark.line + 1
-    indent = len(lines[top + first]) - len(parts[first])
-    before = event.value[:offset]
-    return top + before.count("\n") + 1, indent + offset - before.rfind("\n")
-
-
-def _place_in_line(lines: list[str], event: Any, offset: int) -> Place | None:
-    """Tell where a character of a plain or quoted text stands, if it stands there verbatim."""
-    start, end, text = event.start_mark, event.end_mark, event.value
-    quote = 1 if event.style else 0
-    is_verbatim = (
-        start.line == end.line
-        and end.column - start.column == len(text) + 2 * quote
-        and lines[start.line].startswith(text, start.column + quote)
-    )
-    return (start.line + 1, start.column + quote + offset + 1) if is_verbatim else None
+        return place_in_scalar(*self.origin, offset) or (self.line, self.column)
 
 
 def read_folder(folder: Path) -> tuple[dict[str, str], list[Problem]]:
     """Read the rule files of a folder as text, by their path; name what cannot be read."""
-    paths = sorted(path for path in folder.iterdir() if path.suffix in {".yaml", ".yml"})
     files: dict[str, str] = {}
+    try:
+        paths = sorted(path for path in folder.iterdir() if path.suffix in {".yaml", ".yml"})
+    except OSError as error:
+        return files, [Problem(shown_name(str(folder)), 1, 1, "", _unreadable(error))]
     problems: list[Problem] = []
     if not paths:
-        problems.append(Problem(str(folder), 1, 1, "", "this folder holds no .yaml file"))
+        message = "this folder holds no .yaml file"
+        problems.append(Problem(shown_name(str(folder)), 1, 1, "", message))
     for path in paths[: FILES_MAX + 1]:
         name = str(path)
         try:
-            with path.open("rb") as stream:
-                data = stream.read(FILE_BYTES_MAX + 1)
+            data = _bytes_of(path)
         except OSError as error:
-            problems.append(Problem(name, 1, 1, "", f"cannot be read: {error.strerror}"))
+            problems.append(Problem(shown_name(name), 1, 1, "", _unreadable(error)))
             continue
         try:
             files[name] = data.decode("utf-8-sig")
@@ -156,10 +149,39 @@ def read_folder(folder: Path) -> tuple[dict[str, str], list[Problem]]:
                 continue
             line = data.count(b"\n", 0, error.start) + 1
             start = data.rfind(b"\n", 0, error.start) + 1
-            column = len(data[start : error.start].decode()) + 1
+            column = len(data[start : error.start].decode("utf-8-sig")) + 1
             message = f"byte 0x{data[error.start]:02x} is not UTF-8; save the file as UTF-8"
-            problems.append(Problem(name, line, column, "", message))
+            problems.append(Problem(shown_name(name), line, column, "", message))
     return files, problems
+
+
+def _bytes_of(path: Path) -> bytes:
+    """Read one file, but not more than is allowed. A pipe or device is not even waited for."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise NotAFileError(path)
+    # Whoever puts a pipe there in between is not waited for either.
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as stream:
+        return stream.read(FILE_BYTES_MAX + 1)
+
+
+class NotAFileError(OSError):
+    """Something that is named like a rule file and is none."""
+
+    def __init__(self, path: Path) -> None:
+        """Say what it is instead."""
+        what = "a folder" if path.is_dir() else "a pipe, socket or device"
+        super().__init__(None, f"it is {what}, not a file")
+
+
+def _unreadable(error: OSError) -> str:
+    return f"cannot be read: {error.strerror}"
+
+
+def shown_name(name: str) -> str:
+    """Write a file's name so that it stays on its line, whatever somebody called the file."""
+    if not name.isprintable():
+        name = name.encode("unicode_escape").decode()
+    return name if len(name) <= _NAME_SHOWN_MAX else f"{name[: _NAME_SHOWN_MAX - 3]}..."
 
 
 def load(files: Mapping[str, str]) -> tuple[dict[str, Node], list[Problem]]:
@@ -167,22 +189,39 @@ def load(files: Mapping[str, str]) -> tuple[dict[str, Node], list[Problem]]:
     problems: list[Problem] = []
     nodes: dict[str, Node] = {}
     if len(files) > FILES_MAX:
-        first = min(files)
+        first = shown_name(min(files))
         return {}, [Problem(first, 1, 1, "", f"a rule set has at most {FILES_MAX} files")]
     sizes = {name: len(text.encode("utf-8", "surrogatepass")) for name, text in files.items()}
     if sum(sizes.values()) > FILES_BYTES_MAX:
         message = f"all files together have at most {FILES_BYTES_MAX // 1024} KiB"
-        return {}, [Problem(min(files), 1, 1, "", message)]
+        return {}, [Problem(shown_name(min(files)), 1, 1, "", message)]
+    problems += _name_problems(files)
     for name in sorted(files):
         if sizes[name] > FILE_BYTES_MAX:
             message = f"a file has at most {FILE_BYTES_MAX // 1024} KiB"
-            problems.append(Problem(name, 1, 1, "", message))
+            problems.append(Problem(shown_name(name), 1, 1, "", message))
             continue
         try:
-            nodes[name] = _Reader(name, files[name], problems).document()
+            nodes[name] = _Reader(shown_name(name), files[name], problems).document()
         except LoadError as error:
-            problems.append(Problem(name, error.line, error.column, "", error.message))
+            problems.append(Problem(shown_name(name), error.line, error.column, "", error.message))
     return nodes, problems
+
+
+def _name_problems(files: Mapping[str, str]) -> list[Problem]:
+    """A version keeps its files by their bare names, so these must be good and different."""
+    problems: list[Problem] = []
+    homes: dict[str, str] = {}
+    for name in sorted(files):
+        bare = PurePath(name).name
+        if not _FILE_NAME.fullmatch(bare):
+            message = "a rule file is named like mobility.yaml: letters, digits, - _ and ."
+            problems.append(Problem(shown_name(name), 1, 1, "", message))
+        elif bare in homes:
+            message = f"two files of a rule set are named {bare}; the other is {homes[bare]}"
+            problems.append(Problem(shown_name(name), 1, 1, "", message))
+        homes.setdefault(bare, name)
+    return problems
 
 
 class _Reader:
@@ -211,19 +250,26 @@ class _Reader:
 
     def _syntax_error(self, error: yaml.MarkedYAMLError) -> LoadError:
         """Say what the parser says, or what an operator most likely did."""
-        mark = error.problem_mark
+        mark, began = error.problem_mark, error.context_mark
         assert mark is not None  # the parser always knows where it stands
         source = self._lines[mark.line] if mark.line < len(self._lines) else ""
         character = source[mark.column : mark.column + 1]
         if bang := _BANG.match(source):
             return LoadError(mark.line + 1, bang.end(), _QUOTE_BANG)
+        problem = str(error.problem)
+        if "unexpected end of stream" in problem and began is not None:
+            return LoadError(began.line + 1, began.column + 1, "this quote is never closed")
         if character == "\t":
             message = "a tab cannot indent; use spaces"
-        elif "cannot start any token" in str(error.problem):
+        elif "cannot start any token" in problem:
             message = f"a value cannot begin with {character}; put it in quotes"
         else:
-            parts = [part for part in (error.problem, error.context) if part]
+            message = next((said for seen, said in _SYNTAX.items() if seen in problem), "")
+        if not message:
+            parts = [part for part in (problem, error.context) if part]
             message = f"not valid YAML: {', '.join(parts)}"
+        if began is not None and (began.line, began.column) != (mark.line, mark.column):
+            message += f"; see line {began.line + 1}, column {began.column + 1}"
         return LoadError(mark.line + 1, mark.column + 1, message)
 
     def _document(self, events: Iterator[Any]) -> Node:
@@ -239,17 +285,29 @@ class _Reader:
             raise LoadError(1, 1, "this file is empty")
         return root
 
+    def _faulty(self, event: Any, message: str) -> Node:
+        """Note what is wrong with one value, and go on: the rest of the file is told too."""
+        line, column = self._note(event, message)
+        return Node("faulty", line, column)
+
+    def _note(self, event: Any, message: str) -> Place:
+        line, column = event.start_mark.line + 1, event.start_mark.column + 1
+        self._problems.append(Problem(self._name, line, column, "", message))
+        return line, column
+
     def _node(self, event: Any, events: Iterator[Any]) -> Node:
         self._nodes += 1
         if self._nodes > NODES_MAX:
             raise _at(event, f"a file has at most {NODES_MAX:,} values")
         if isinstance(event, yaml.AliasEvent):
-            raise _at(event, f"aliases (*{event.anchor}) are not allowed; write the value out")
+            return self._faulty(
+                event, f"aliases (*{str(event.anchor)[:60]}) are not allowed; write the value out"
+            )
         if event.anchor is not None:
-            raise _at(event, f"anchors (&{event.anchor}) are not allowed")
+            self._note(event, f"anchors (&{event.anchor[:60]}) are not allowed")
         if event.tag is not None:
             tag = event.tag.replace("tag:yaml.org,2002:", "!!")[:60]
-            raise _at(event, f"tags ({tag}) are not allowed; {_QUOTE_BANG}")
+            self._note(event, f"tags ({tag}) are not allowed; {_QUOTE_BANG}")
         if isinstance(event, yaml.ScalarEvent):
             return self._scalar(event)
         self._level += 1
@@ -269,40 +327,61 @@ class _Reader:
     def _entries(self, events: Iterator[Any]) -> dict[str, tuple[Node, Node]]:
         entries: dict[str, tuple[Node, Node]] = {}
         while not isinstance(event := next(events), yaml.MappingEndEvent):
+            start = event
             key = self._node(event, events)
-            if key.kind != "scalar":
-                raise LoadError(key.line, key.column, "a key must be a plain name")
             value = self._node(next(events), events)
-            if key.text in entries:
-                first = entries[key.text][0]
+            if key.kind in {"map", "list"}:
+                self._note(start, "a key must be a plain name")
+            elif key.kind == "scalar" and key.text in entries:
+                first, held = entries[key.text]
                 message = f"{key.text} stands here twice; it was given first in line {first.line}"
-                self._problems.append(Problem(self._name, key.line, key.column, "", message))
-                continue
-            entries[key.text] = (key, value)
+                self._note(start, message)
+                if self._level == 1:
+                    # A section that was pasted in again: what stands in it is checked all the same.
+                    entries[key.text] = first, _joined(held, value)
+            elif key.kind == "scalar":
+                entries[key.text] = (key, value)
         return entries
 
     def _scalar(self, event: Any) -> Node:
-        line, column = event.start_mark.line + 1, event.start_mark.column + 1
         text: str = event.value
         if "\0" in text:
-            raise _at(event, "a text cannot hold a NUL character")
-        is_plain = not event.style and event.implicit[0]
-        value = self._resolved(text, line, column) if is_plain else text
+            return self._faulty(event, "a text cannot hold a NUL character")
+        if event.tag is not None:
+            return Node("faulty", event.start_mark.line + 1, event.start_mark.column + 1)
+        value: object = text
+        if not event.style and event.implicit[0]:
+            value = _resolved(text)
+            if value is _TOO_LARGE:
+                return self._faulty(event, "this number is too large")
+        line, column = event.start_mark.line + 1, event.start_mark.column + 1
         return Node("scalar", line, column, value, text, origin=(self._lines, event))
 
-    def _resolved(self, text: str, line: int, column: int) -> object:
-        if text in _WORDS:
-            return _WORDS[text]
-        if _INTEGER.fullmatch(text):
-            if len(text) > _DIGITS_MAX:
-                raise LoadError(line, column, "this number is too large")
-            return int(text, 0) if text[:2] in {"0o", "0x"} else int(text)
-        if _NUMBER.fullmatch(text) or _NOT_FINITE.fullmatch(text):
-            number = float(text.replace(".inf", "inf")) if _NUMBER.fullmatch(text) else math.inf
-            if not math.isfinite(number):
-                raise LoadError(line, column, "this number is too large")
-            return number
-        return text
+
+def _joined(first: Node, second: Node) -> Node:
+    if {first.kind, second.kind} not in ({"map"}, {"list"}):
+        return first
+    return replace(
+        first,
+        entries={**second.entries, **first.entries},
+        items=[*first.items, *second.items],
+    )
+
+
+def _resolved(text: str) -> object:
+    """The value of a plain scalar as YAML 1.2 core has it."""
+    if text in _WORDS:
+        return _WORDS[text]
+    if _INTEGER.fullmatch(text):
+        if len(text) > _DIGITS_MAX:
+            return _TOO_LARGE
+        return int(text, 0) if text[:2] in {"0o", "0x"} else int(text)
+    if _NOT_FINITE.fullmatch(text):
+        return _TOO_LARGE
+    if _NUMBER.fullmatch(text):
+        number = float(text)
+        return number if math.isfinite(number) else _TOO_LARGE
+    return text
 
 
 def _at(event: Any, message: str) -> LoadError:
