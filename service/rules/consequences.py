@@ -1,0 +1,168 @@
+"""What the examples of two rule sets come to under each of them: the difference in grams."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from service.rules.compile import Draft
+from service.rules.diff_words import jump
+from service.rules.examples import decide_example
+from service.rules.judge import Refusal
+from service.rules.rulebook import CounterKey, Rule, Rulebook
+from service.rules.schema import Example
+
+# Rules that are tried: a set of a thousand rules of one type would take minutes.
+_TRIED_MAX = 100_000
+_TIMES_A_DAY = 20
+_ROUGH_G = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Consequence:
+    """An example that comes out otherwise: saves and earns in grams, refused, skipped or failed."""
+
+    rule: str
+    example: str
+    before: Mapping[str, Any]
+    after: Mapping[str, Any]
+    text: str
+    warning: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """The examples that come out otherwise, of so many; so many were too many to be tried."""
+
+    consequences: tuple[Consequence, ...]
+    examples: int
+    left: int
+
+
+def compare_examples(before: Draft, after: Draft, limited: Collection[str]) -> Compared:
+    """Run the examples of both sets under both; of `limited` rules also many times in a day."""
+    assert before.rulebook is not None  # sets with errors have no meaning
+    assert after.rulebook is not None
+    found: list[Consequence] = []
+    many_times: set[str] = set()
+    examples = tried = left = 0
+    for rules, example in _cases(before, after):
+        costs = [
+            len(book.action_types[rule.action].rules)
+            for book, rule in zip((before.rulebook, after.rulebook), rules, strict=True)
+        ]
+        tried += sum(costs)
+        if tried > _TRIED_MAX:
+            left += 1
+            continue
+        examples += 1
+        sides = _Sides((before.rulebook, rules[0]), (after.rulebook, rules[1]), example)
+        found += sides.once()
+        rule_id = rules[0].id
+        if rule_id in limited and rule_id not in many_times:
+            tried += _TIMES_A_DAY * sum(costs)
+            more = list(sides.many_times())
+            found += more
+            many_times |= {rule_id} if more else set()
+    return Compared(tuple(found), examples, left)
+
+
+def _cases(before: Draft, after: Draft) -> Iterator[tuple[tuple[Rule, Rule], Example]]:
+    """Each case of a rule that is in both sets, once; the newer set's first."""
+    assert before.rulebook is not None
+    assert after.rulebook is not None
+    seen: set[tuple[str, bytes]] = set()
+    for case in (*after.examples, *before.examples):
+        rule_id, shape = case.rule.id, case.shape
+        key = rule_id, msgspec.json.encode((shape.given, shape.context), order="sorted")
+        old, new = before.rulebook.rules.get(rule_id), after.rulebook.rules.get(rule_id)
+        if old is not None and new is not None and key not in seen:
+            seen.add(key)
+            yield (old, new), shape
+
+
+@dataclass(frozen=True, slots=True)
+class _Sides:
+    """One example under both sets."""
+
+    before: tuple[Rulebook, Rule]
+    after: tuple[Rulebook, Rule]
+    example: Example
+
+    def once(self) -> Iterator[Consequence]:
+        """The example as it stands."""
+        old, new = (_outcome(*side, self.example) for side in (self.before, self.after))
+        if old != new:
+            yield self._told(repr(self.example.name), old, new)
+
+    def many_times(self) -> Iterator[Consequence]:
+        """The example many times in one day, so that limits show."""
+        old, new = (_day_g(*side, self.example) for side in (self.before, self.after))
+        if old != new:
+            times = f"{_TIMES_A_DAY} times a day"
+            yield self._told(f"{self.example.name!r} {times}", {"earns": old}, {"earns": new})
+
+    def _told(self, case: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Consequence:
+        rule_id = self.before[1].id
+        kinds = old.keys() & new.keys()
+        if kinds:
+            changed = [key for key in ("saves", "earns") if old.get(key) != new.get(key)]
+            text = ", ".join(f"{key} {old[key]} -> {new[key]} g" for key in changed)
+            worries = [_worry(old[key], new[key]) for key in changed]
+            warning = next((worry for worry in worries if worry), None)
+            if not changed:
+                text = f"cut by {old.get('limited_by')} -> {new.get('limited_by')}"
+        else:
+            text = f"{_words(old)} -> {_words(new)}"
+            warning = "a failing rule pays nothing" if "failed" in new else None
+        return Consequence(
+            rule_id, self.example.name, old, new, f"{rule_id} {case}: {text}", warning
+        )
+
+
+def _outcome(rulebook: Rulebook, rule: Rule, example: Example) -> dict[str, Any]:
+    award = decide_example(rulebook, rule, example)
+    if isinstance(award, Refusal):
+        return {"refused": award.reason or award.code}
+    if award is None:
+        return {"skipped": True}
+    if award.failed:
+        return {"failed": True}
+    return {"saves": award.saved_g, "earns": award.energy_g, "limited_by": award.limited_by}
+
+
+def _day_g(rulebook: Rulebook, rule: Rule, example: Example) -> int:
+    """What a person earns who does the same many times at once."""
+    usage: dict[CounterKey, tuple[int, int]] = {}
+    total_g = 0
+    for _ in range(_TIMES_A_DAY):
+        award = decide_example(rulebook, rule, example, usage)
+        if award is None or isinstance(award, Refusal):
+            return 0
+        total_g += award.energy_g
+        _use(usage, award.counters)
+    return total_g
+
+
+def _use(usage: dict[CounterKey, tuple[int, int]], counters: Any) -> None:
+    for key, count, grams in counters:
+        used_n, used_g = usage.get(key, (0, 0))
+        usage[key] = used_n + count, used_g + grams
+
+
+def _worry(before_g: int, after_g: int) -> str | None:
+    if before_g and not after_g:
+        return "nothing any more"
+    # Rounding makes ratios of a few grams say nothing.
+    return jump(before_g, after_g) if min(before_g, after_g) > _ROUGH_G else None
+
+
+def _words(outcome: Mapping[str, Any]) -> str:
+    if "refused" in outcome:
+        return f"refused as {outcome['refused']}"
+    if "skipped" in outcome:
+        return "skipped"
+    return "fails" if "failed" in outcome else f"earns {outcome['earns']} g"

@@ -1,0 +1,68 @@
+"""What in a change of the rules deserves a second look before it is published, and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from msgspec import UnsetType
+
+from service.rules import schema
+from service.rules.diff_words import jump
+
+
+def program_worry(name: str, _old: Any, _new: Any) -> str | None:
+    """The programme as a whole."""
+    if name == "timezone":
+        return "days, weeks and months are counted in another zone from now on"
+    return None
+
+
+def rule_worry(name: str, _old: Any, new: Any) -> str | None:
+    """A rule's dates and type; its amounts and limits are compared where they are told."""
+    if name == "until" and isinstance(new, UnsetType):
+        return "it does not end any more"
+    return "other reports are paid by it" if name == "action" else None
+
+
+def campaign_worry(name: str, old: Any, new: Any) -> str | None:
+    """A campaign that may pay without end, or many times more."""
+    if name == "budget_g" and isinstance(new, UnsetType):
+        return "nothing limits what it pays"
+    if not name and isinstance(new, schema.Campaign) and isinstance(new.budget_g, UnsetType):
+        return "no budget_g: nothing limits what it pays"
+    if name in {"earns_times", "budget_g"} and not isinstance(old, UnsetType):
+        return jump(old, new)
+    return None
+
+
+def type_worry(name: str, old: Any, new: Any) -> str | None:
+    """What a type no longer refuses, or refuses from now on."""
+    if not name and new is None:
+        return "such reports are refused from now on"
+    gone = isinstance(new, UnsetType)
+    if name == "reported_by":
+        more = [who for who in ("device", "participant") if who in new and who not in old]
+        return f"reports of a {' or '.join(more)} are believed now" if more else None
+    return {
+        "plausible": "nothing is implausible any more" if gone else None,
+        "overlap": "two at the same time are paid now" if gone else None,
+        "claim": "what was paid once can be paid again" if not isinstance(old, UnsetType) else None,
+    }.get(name)
+
+
+@dataclass(frozen=True, slots=True)
+class FactorWorry:
+    """A factor's value and unit belong together."""
+
+    before: schema.Factor
+    after: schema.Factor
+
+    def tell(self, name: str, _old: Any, _new: Any) -> str | None:
+        """Say what of value and unit does not go with the other."""
+        before, after = self.before, self.after
+        if name == "value":
+            return jump(before.value, after.value)
+        if name == "unit" and before.value == after.value:
+            return "its value did not change with it"
+        return None
