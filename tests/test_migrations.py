@@ -17,6 +17,8 @@ from service.tables import metadata
 KEYED_BY_THEIR_LOOKUP = {
     "identities",
     "claims",
+    "link_codes",
+    "links",
     "partner_events",
     "tree_numbers",
 }
