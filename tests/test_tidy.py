@@ -38,6 +38,7 @@ SLICES = {
     "social": WORKFLOW,
     "development": EDGE,
     "operations": EDGE,
+    "partner_kit": EDGE,
     "replay": EDGE,
     "story": EDGE,
 }

@@ -10,24 +10,15 @@ from zoneinfo import ZoneInfo
 
 import click
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
-from rich.text import Text
 
+from service.address import url_of
+from service.progress import progress_bar
 from service.replay.api import PATIENCE_S, ApiError, open_api
 from service.replay.plan import PEOPLE, Order, plan_days
 from service.replay.read import FORMS, FileFaultError, Found, read_actions
 from service.replay.run import Replay, Tally
 from service.settings import load_settings
-from service.supervise import url_of
 
 _HEAD = 10
 _BALANCES = ("ripening_g", "available_g", "pledged_g", "planted_g", "expired_g", "arrears_g")
@@ -134,7 +125,7 @@ async def _replay(
                 markup=False,
             )
         try:
-            with _progress(console) as progress:
+            with progress_bar(console) as progress:
                 bar = progress.add_task("", total=len(found.actions))
                 playing = Replay(
                     api,
@@ -148,24 +139,6 @@ async def _replay(
         _print_tally(console, playing.tally)
         _print_books(console, books)
         await _print_board(console, playing)
-
-
-class _Rate(ProgressColumn):
-    """Actions a second, since the beginning."""
-
-    def render(self, task: Task) -> Text:
-        return Text(f"{task.completed / task.elapsed:,.0f}/s" if task.elapsed else "")
-
-
-def _progress(console: Console) -> Progress:
-    return Progress(
-        TextColumn("{task.description:10}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        _Rate(),
-        TimeRemainingColumn(),
-        console=console,
-    )
 
 
 def _print_tally(console: Console, tally: Tally) -> None:

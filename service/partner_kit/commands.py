@@ -1,0 +1,210 @@
+"""`saxaul partner`: what a partner runs to send events and to test a client of their own."""
+
+import asyncio
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import httpx
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from service.address import url_of
+from service.partner_kit.journal import Journal, JournalFaultError, State
+from service.partner_kit.keys import SigningKey, signing_key
+from service.partner_kit.read import (
+    FileFaultError,
+    Kinds,
+    form_of,
+    kinds_of,
+    read_records,
+)
+from service.partner_kit.send import (
+    BATCH_MAX,
+    PARALLEL,
+    PATIENCE_S,
+    Sender,
+    SendError,
+    batches_of,
+)
+from service.partner_kit.vectors import AT, Setting, vectors_of
+from service.progress import progress_bar
+from service.settings import SettingsError, load_settings
+
+_TIMEOUT_S = 60.0
+_PAGE = 200
+
+
+def _key(_context: click.Context, _option: click.Parameter, text: str) -> SigningKey:
+    """A key as text, or `@FILE` that holds it."""
+    if text.startswith("@"):
+        try:
+            text = Path(text[1:]).expanduser().read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise click.BadParameter(f"cannot be read: {error}") from error
+    try:
+        return signing_key(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+def _address(_context: click.Context, _option: click.Parameter, url: str | None) -> str | None:
+    if url is not None and not re.fullmatch(r"https?://[^/?#]+/?", url):
+        raise click.BadParameter("must be like https://points.example")
+    return url
+
+
+@click.group()
+def partner() -> None:
+    """Send signed events as a partner, and test a client of one's own."""
+
+
+@partner.command("test-vectors")
+@click.option(
+    "--at",
+    type=click.IntRange(0, 10**11),
+    default=AT,
+    show_default=True,
+    help="When the deliveries are signed, in seconds since 1970.",
+)
+def show_test_vectors(*, at: int) -> None:
+    """Print keys, bodies, signatures and expected answers as JSON, to test a client with."""
+    vectors = msgspec.json.encode(vectors_of(Setting(at=at)))
+    click.echo(msgspec.json.format(vectors, indent=2))
+
+
+@partner.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--partner", "partner_id", required=True, help="The partner's id.")
+@click.option(
+    "--key",
+    required=True,
+    callback=_key,
+    help="whsec_... or whsk_..., or @FILE that holds it (others of the machine see arguments).",
+)
+@click.option(
+    "--url", callback=_address, help="Where the API serves; default: SAXAUL_HOST and SAXAUL_PORT."
+)
+@click.option("--source", default="", help="The source of events that name none.")
+@click.option(
+    "--format", "form", type=click.Choice(["ndjson", "csv"]), help="Default: by the file's name."
+)
+@click.option("--batch", type=click.IntRange(1, BATCH_MAX), default=BATCH_MAX, show_default=True)
+@click.option("--parallel", type=click.IntRange(1, 16), default=PARALLEL, show_default=True)
+@click.option(
+    "--rejected",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Where rejected items go; default: FILE.rejected.ndjson.",
+)
+@click.option("--restart", is_flag=True, help="Send all again; what was paid answers as duplicate.")
+@click.option(
+    "--patience",
+    type=click.FloatRange(min=0),
+    default=PATIENCE_S,
+    show_default=True,
+    help="How many seconds an API that does not answer is asked again.",
+)
+def send(**options: Any) -> None:
+    """Sign and send the events of FILE, in batches.
+
+    NDJSON holds a CloudEvent a line (specversion and source may be missing), CSV the columns id,
+    type, subject, time and one for each attribute. A run that was interrupted goes on where it
+    stood when it is started again; rejected items go to a file, to be mended and sent.
+
+    Exit code 1 when something was rejected or could not be sent.
+    """
+    errors = Console(stderr=True, highlight=False, soft_wrap=True)
+    order = _Order(**options)
+    try:
+        url = order.url or url_of(load_settings())
+        journal = Journal(order.file, url, order.partner_id, order.rejected)
+        asyncio.run(_send(errors, journal, order))
+    except (FileFaultError, JournalFaultError, SendError, SettingsError) as error:
+        errors.print(str(error), markup=False)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        errors.print(f"interrupted after {journal.state.records:,} records; run it again to go on")
+        sys.exit(1)
+    _print_state(Console(highlight=False, soft_wrap=True), journal)
+    sys.exit(1 if journal.state.statuses["rejected"] else 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Order:
+    """What was asked for on the command line."""
+
+    file: Path
+    partner_id: str
+    key: SigningKey
+    url: str | None
+    source: str
+    form: str | None
+    batch: int
+    parallel: int
+    rejected: Path | None
+    restart: bool
+    patience: float
+
+
+async def _send(errors: Console, journal: Journal, order: _Order) -> None:
+    async with httpx.AsyncClient(
+        base_url=journal.state.url, timeout=_TIMEOUT_S, trust_env=False
+    ) as client:
+        form = order.form or form_of(order.file)
+        kinds = await _kinds(client) if form == "csv" else {}
+        total = sum(1 for _ in read_records(order.file, form, order.source, kinds))
+        if order.restart:
+            journal.restart()
+        done = journal.resume()
+        if done > total:
+            raise JournalFaultError(
+                f"{order.file} has {total:,} records, {done:,} were sent: --restart sends all."
+            )
+        sender = Sender(client, order.partner_id, order.key, patience_s=order.patience)
+        records = read_records(order.file, form, order.source, kinds)
+        with progress_bar(errors) as progress:
+            bar = progress.add_task("sending", total=total, completed=done)
+            await sender.send_file(
+                batches_of(records, journal, order.batch),
+                journal,
+                parallel=order.parallel,
+                progress=lambda answered: progress.advance(bar, answered),
+            )
+
+
+async def _kinds(client: httpx.AsyncClient) -> Kinds:
+    """The catalogue's types. Raises SendError."""
+    items, cursor = [], ""
+    try:
+        while True:
+            query = {"limit": str(_PAGE), **({"cursor": cursor} if cursor else {})}
+            answer = (await client.get("/v1/action-types", params=query)).raise_for_status().json()
+            items += answer["items"]
+            cursor = answer.get("next_cursor") or ""
+            if not cursor:
+                return kinds_of(items)
+    except (httpx.HTTPError, ValueError, KeyError) as error:
+        raise SendError(f"{client.base_url} does not show its action types: {error}") from error
+
+
+def _print_state(console: Console, journal: Journal) -> None:
+    """What became of all records, over all runs."""
+    state: State = journal.state
+    table = Table()
+    table.add_column("records")
+    table.add_column("number", justify="right")
+    for status in ("accepted", "duplicate", "parked", "rejected"):
+        table.add_row(status, f"{state.statuses[status]:,}")
+    for reason, number in sorted(state.reasons.items(), key=lambda item: -item[1]):
+        table.add_row(f"  {reason}", f"{number:,}")
+    console.print(table)
+    console.print(f"{state.records:,} records answered, {state.energy_g:,} g")
+    if state.statuses["rejected"]:
+        console.print(f"rejected items with their problems: {journal.rejected_path}", markup=False)
+
+
+commands: list[click.Command] = [partner]

@@ -1,0 +1,104 @@
+"""How far a file was sent: kept beside it, so that an interrupted run goes on where it stood.
+
+Sending twice does no harm, an event is paid once; the journal spares the time. It is written anew
+after each answered batch and put in place in one step. What was rejected goes to a file of its own,
+cut back to what the journal knows when a run goes on.
+"""
+
+import hashlib
+import os
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+
+class State(msgspec.Struct):
+    """What was answered so far. `digest` covers the records, `rejected_bytes` the other file."""
+
+    url: str
+    partner: str
+    records: int = 0
+    digest: str = ""
+    rejected_bytes: int = 0
+    energy_g: int = 0
+    statuses: Counter[str] = msgspec.field(default_factory=Counter)
+    reasons: Counter[str] = msgspec.field(default_factory=Counter)
+
+
+class JournalFaultError(Exception):
+    """The journal belongs to something else; the message is one line with the remedy."""
+
+
+class Journal:
+    """The journal of one file and the file of its rejected items."""
+
+    def __init__(self, path: Path, url: str, partner: str, rejected: Path | None = None) -> None:
+        """Nothing is read or written yet."""
+        self.path = path.with_name(path.name + ".sent.json")
+        self.rejected_path = rejected or path.with_name(path.name + ".rejected.ndjson")
+        self.state = State(url, partner)
+        self._digest = hashlib.sha256()
+
+    def resume(self) -> int:
+        """How many records were answered before. Raises JournalFaultError."""
+        try:
+            known = msgspec.json.decode(self.path.read_bytes(), type=State)
+        except FileNotFoundError:
+            return 0
+        except msgspec.DecodeError as error:
+            raise JournalFaultError(
+                f"{self.path} is damaged: --restart sends all again."
+            ) from error
+        if (known.url, known.partner) != (self.state.url, self.state.partner):
+            raise JournalFaultError(
+                f"{self.path} tells of {known.partner} at {known.url}: --restart sends all again."
+            )
+        self.state = known
+        return known.records
+
+    def restart(self) -> None:
+        """Forget what was sent."""
+        self.path.unlink(missing_ok=True)
+        self.rejected_path.unlink(missing_ok=True)
+
+    def cover(self, body: bytes) -> None:
+        """Take a record into the digest, in order."""
+        self._digest.update(body)
+        self._digest.update(b"\n")
+
+    @property
+    def digest(self) -> str:
+        """Of all records covered so far."""
+        return self._digest.hexdigest()
+
+    def check(self) -> None:
+        """Compare what was covered with what was sent. Raises JournalFaultError."""
+        if self.state.digest != self.digest:
+            raise JournalFaultError(
+                f"The first {self.state.records:,} records are not those that were sent:"
+                " --restart sends all again."
+            )
+
+    def add_rejected(self, items: list[dict[str, Any]]) -> None:
+        """Append items that were rejected, after what the journal knows of."""
+        if not items:
+            return
+        with self.rejected_path.open("ab") as file:
+            file.truncate(self.state.rejected_bytes)
+            file.seek(0, os.SEEK_END)
+            for item in items:
+                file.write(msgspec.json.encode(item) + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+            self.state.rejected_bytes = file.tell()
+
+    def save(self) -> None:
+        """Put the state in place, in one step."""
+        fresh = self.path.with_name(self.path.name + ".new")
+        with fresh.open("wb") as file:
+            file.write(msgspec.json.encode(self.state))
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(self.path)

@@ -1,0 +1,149 @@
+"""Events of a partner's file, record by record: NDJSON as CloudEvents, CSV by its columns.
+
+Each record becomes the bytes of one CloudEvent or a fault of its own; a bad record harms no other.
+Numbers of NDJSON go out as they stand in the file. CSV knows text only: the catalogue's types say
+what is a number.
+"""
+
+import csv
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+EVENT_MAX_BYTES = 65_536
+REQUIRED = ("id", "type", "subject", "time")
+
+Kinds = Mapping[str, Mapping[str, str]]
+"""Action type -> attribute -> number, integer, string or boolean."""
+
+_encode = msgspec.json.Encoder().encode
+_raw_members = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record of the file, counted from 1: the event as it is sent, or why it cannot be."""
+
+    number: int
+    body: bytes
+    fault: str = ""
+
+
+class FileFaultError(Exception):
+    """The file as a whole cannot be sent; the message is one line."""
+
+
+def read_records(path: Path, form: str, source: str, kinds: Kinds) -> Iterator[Record]:
+    """All records in the order of the file. Raises FileFaultError."""
+    read = _read_csv if form == "csv" else _read_ndjson
+    try:
+        yield from read(path, source, kinds)
+    except (OSError, csv.Error, UnicodeDecodeError) as error:
+        raise FileFaultError(f"{path} cannot be read: {error}") from error
+
+
+def form_of(path: Path) -> str:
+    """`csv` or `ndjson`, by the name of the file. Raises FileFaultError."""
+    if path.suffix == ".csv":
+        return "csv"
+    if path.suffix in {".ndjson", ".jsonl"}:
+        return "ndjson"
+    raise FileFaultError(f"{path} is neither .csv nor .ndjson nor .jsonl: say --format.")
+
+
+def kinds_of(action_types: Sequence[Mapping[str, Any]]) -> Kinds:
+    """The types of all attributes, from the items of GET /v1/action-types."""
+    return {
+        item["type"]: {name: facts["type"] for name, facts in item["attributes"].items()}
+        for item in action_types
+    }
+
+
+def _read_ndjson(path: Path, source: str, _kinds: Kinds) -> Iterator[Record]:
+    number = 0
+    with path.open("rb") as file:
+        while line := file.readline(2 * EVENT_MAX_BYTES):
+            number += 1
+            if len(line) >= 2 * EVENT_MAX_BYTES and not line.endswith(b"\n"):
+                _skip_line(file.readline)
+            if text := line.strip(b" \t\r\n\xef\xbb\xbf"):
+                yield _record(number, text, source)
+
+
+def _skip_line(readline: Callable[[int], bytes]) -> None:
+    while (rest := readline(EVENT_MAX_BYTES)) and not rest.endswith(b"\n"):
+        pass
+
+
+def _record(number: int, text: bytes, source: str) -> Record:
+    if len(text) > EVENT_MAX_BYTES:
+        return Record(number, _shown(text), f"is larger than {EVENT_MAX_BYTES:,} bytes")
+    try:
+        members = _raw_members.decode(text)
+    except msgspec.ValidationError:
+        return Record(number, _shown(text), "is no JSON object")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return Record(number, _shown(text), f"is no JSON: {error}")
+    missing = [name for name in REQUIRED if name not in members]
+    if missing and not _is_reversal(members, missing):
+        return Record(number, _encode(members), f"has no {missing[0]}")
+    if "source" not in members and not source:
+        return Record(number, _encode(members), "has no source, and no --source was given")
+    members.setdefault("specversion", msgspec.Raw(b'"1.0"'))
+    members.setdefault("source", msgspec.Raw(_encode(source)))
+    return Record(number, _encode(members))
+
+
+def _is_reversal(members: Mapping[str, msgspec.Raw], missing: Sequence[str]) -> bool:
+    """A reversal names its event; whose it is and when it began stands there."""
+    return bytes(members.get("type", b"")) == b'"action.reversed"' and set(missing) <= {
+        "subject",
+        "time",
+    }
+
+
+def _read_csv(path: Path, source: str, kinds: Kinds) -> Iterator[Record]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = csv.DictReader(file)
+        columns = rows.fieldnames or []
+        missing = [name for name in REQUIRED if name not in columns]
+        if missing:
+            needed = ", ".join(REQUIRED)
+            raise FileFaultError(f"{path} has no column {missing[0]}: it needs {needed}.")
+        for number, row in enumerate(rows, 1):
+            yield _csv_record(number, row, source, kinds)
+
+
+def _csv_record(number: int, row: Mapping[str | None, Any], source: str, kinds: Kinds) -> Record:
+    if None in row:
+        return Record(number, _encode(row[None]), "has more fields than there are columns")
+    cells = {name: cell for name, cell in row.items() if name is not None and cell}
+    source = cells.pop("source", "") or source
+    attributes = kinds.get(cells.get("type", ""), {})
+    event: dict[str, Any] = {"specversion": "1.0", "source": source}
+    event |= {name: cells.pop(name) for name in REQUIRED if name in cells}
+    event["data"] = {name: _value(cell, attributes.get(name, "")) for name, cell in cells.items()}
+    missing = [name for name in ("source", "id", "type") if not event.get(name)]
+    if missing:
+        return Record(number, _encode(event), f"has no {missing[0]}")
+    return Record(number, _encode(event))
+
+
+def _value(cell: str, kind: str) -> object:
+    """A cell as its attribute's type; text that does not fit stays text, for the API to judge."""
+    if kind == "boolean" and cell in {"true", "false"}:
+        return cell == "true"
+    try:
+        if kind == "integer":
+            return int(cell)
+        return msgspec.json.decode(cell, type=float) if kind == "number" else cell
+    except (ValueError, msgspec.DecodeError):
+        return cell
+
+
+def _shown(text: bytes) -> bytes:
+    """What cannot be sent, as a JSON text for the file of rejected items."""
+    return _encode(text[:1_000].decode(errors="replace"))

@@ -1,0 +1,32 @@
+"""The progress bar of long work: how much of it is done, how fast, and how long it still takes."""
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+
+class _Rate(ProgressColumn):
+    """Pieces a second, since the beginning."""
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.completed / task.elapsed:,.0f}/s" if task.elapsed else "")
+
+
+def progress_bar(console: Console) -> Progress:
+    """A bar on this console; it draws nothing where nobody watches."""
+    return Progress(
+        TextColumn("{task.description:10}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _Rate(),
+        TimeRemainingColumn(),
+        console=console,
+    )
