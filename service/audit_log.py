@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import BigInteger, CheckConstraint, DateTime, LargeBinary, SmallInteger, Text
+from sqlalchemy import BigInteger, CheckConstraint, DateTime, Index, LargeBinary, SmallInteger, Text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -26,7 +26,10 @@ class AuditEntry(Base):
     request_id: Mapped[str] = mapped_column(Text)
     hash: Mapped[bytes] = mapped_column(LargeBinary)
 
-    __table_args__ = (CheckConstraint("seq > 0", name="seq_is_positive"),)
+    __table_args__ = (
+        CheckConstraint("seq > 0", name="seq_is_positive"),
+        Index(None, "object"),
+    )
 
 
 class AuditHead(Base):
