@@ -28,7 +28,8 @@ class Award:
     """What one rule gives. `counters`: the limits that it uses up, as (key, count, grams).
 
     `extra_g` of `energy_g` come from the campaign, and `drawn_g` of these out of its budget.
-    `offers` are the campaigns that are on for it, the one that gives most first.
+    `offers` are the campaigns that are on for it, the one that gives most first; `cuts` the limits
+    that took something off.
     """
 
     rule: str
@@ -38,6 +39,7 @@ class Award:
     counters: tuple[tuple[CounterKey, int, int], ...]
     failed: bool
     offers: tuple[Campaign, ...] = ()
+    cuts: tuple[Limit, ...] = ()
     campaign: str | None = None
     extra_g: int = 0
     drawn_g: int = 0
@@ -224,6 +226,7 @@ def _limit(
         if energy_g > left_g:
             energy_g = left_g
             award.limited_by = award.limited_by or limit.text
+            award.cuts += (limit,)
     award.energy_g = energy_g
 
 
