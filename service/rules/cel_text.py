@@ -13,6 +13,8 @@ import re
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from heapq import nlargest
+from operator import eq
 from typing import Literal, NamedTuple
 
 FUNCTIONS = ("ceil", "floor", "has", "max", "min", "round")
@@ -27,6 +29,8 @@ CEL_WORDS = frozenset(
     )
 )
 RESERVED_NAMES = CEL_WORDS | {"factors", *CONTEXT_NAMES, *FUNCTIONS, *METHODS}
+
+_COMPARED_MAX = 100
 
 _TOKEN = re.compile(
     r"""(?P<space>[ \t\r\n]+)
@@ -96,8 +100,17 @@ class Rewritten:
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Suggest the nearest known name, as the end of a sentence, or nothing."""
-    near = difflib.get_close_matches(name[:80], list(known), n=1, cutoff=0.6)
-    return f"; did you mean {near[0]}?" if near else ""
+    return "".join(f"; did you mean {near}?" for near in nearest(name, known))
+
+
+def nearest(name: str, known: Iterable[str]) -> list[str]:
+    """Find the one known name that is near enough to be meant, if there is one."""
+    name, names = name[:80], list(known)
+    if len(names) > _COMPARED_MAX:
+        # Comparing takes long: of very many only those that a slip of a finger could have left.
+        near = [other for other in names if abs(len(other) - len(name)) <= 2]
+        names = nlargest(20, near, key=lambda other: sum(map(eq, other, name)))
+    return difflib.get_close_matches(name, names, n=1, cutoff=0.6)
 
 
 def rewrite(text: str, names: Collection[str], factors: Mapping[str, float]) -> Rewritten:

@@ -14,10 +14,7 @@ from service.rules.load import Problem, read_folder
 def check_folder(folder: Path) -> Draft:
     """Check a folder of rule files; what cannot be read is a problem too."""
     files, unreadable = read_folder(folder)
-    if unreadable:
-        problems = (*unreadable, *(compile_rulebook(files).problems if files else ()))
-        return Draft(None, problems, ())
-    return compile_rulebook(files)
+    return compile_rulebook(files, unreadable=unreadable)
 
 
 def failed_examples(draft: Draft) -> list[Problem]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
@@ -23,7 +23,8 @@ from service.rules.compile_types import (
     lasts_unit,
 )
 from service.rules.expressions import Expression
-from service.rules.load import Problem, Step, load
+from service.rules.load import Problem, Step, load, shown_name
+from service.rules.references import References, references_of
 from service.rules.rulebook import (
     ActionType,
     Badge,
@@ -68,17 +69,23 @@ def sha256_of(files: Mapping[str, str]) -> str:
     return hashlib.sha256(msgspec.json.encode(named)).hexdigest()
 
 
-def compile_rulebook(files: Mapping[str, str], version: int = 0) -> Draft:
-    """Check and compile rule files (name to text). Version 0 is a draft."""
+def compile_rulebook(
+    files: Mapping[str, str], version: int = 0, *, unreadable: Sequence[Problem] = ()
+) -> Draft:
+    """Check and compile rule files (name to text). Version 0 is a draft.
+
+    `unreadable`: what is wrong with files of this set that could not even be read as text.
+    """
     nodes, problems = load(files)
+    problems += unreadable
+    names = {name: shown_name(name) for name in sorted(nodes)}
     sources = [
-        Source(name, root, shape_file(name, root, problems), problems)
-        for name, root in sorted(nodes.items())
+        Source(shown, nodes[name], shape_file(shown, nodes[name], problems), problems)
+        for name, shown in names.items()
     ]
-    compiler = _Compiler(sources, problems)
-    if len(nodes) == len(files):
-        # Otherwise every reference into the unreadable file would be called unknown.
-        compiler.run()
+    is_whole = len(nodes) == len(files) and not unreadable
+    compiler = _Compiler(sources, problems, references_of(sources, is_whole=is_whole))
+    compiler.run(is_whole=is_whole)
     problems.sort(key=lambda problem: problem[:3])
     has_errors = any(problem.severity == "error" for problem in problems)
     rulebook = None
@@ -100,9 +107,12 @@ def compile_rulebook(files: Mapping[str, str], version: int = 0) -> Draft:
 class _Compiler:
     """Holds what is known so far while the sections of all files are compiled in order."""
 
-    def __init__(self, sources: list[Source], problems: list[Problem]) -> None:
+    def __init__(
+        self, sources: list[Source], problems: list[Problem], references: References
+    ) -> None:
         self.sources = sources
         self.problems = problems
+        self.references = references
         self.program: Program | None = None
         self.language = "en"
         self.factors: dict[str, Factor] = {}
@@ -113,24 +123,22 @@ class _Compiler:
         self._drafts: list[RuleDraft] = []
         self._homes: dict[str, tuple[Source, str]] = {}
 
-    def run(self) -> None:
+    def run(self, *, is_whole: bool) -> None:
         """Compile section by section; later ones refer to earlier ones."""
-        self._compile_program()
+        self._compile_program(is_whole=is_whole)
         known = self._compile_factors()
         self._compile_types(known)
         self._compile_rules()
         self._compile_campaigns_and_badges()
-        if not any(problem.severity == "error" for problem in self.problems):
-            # Otherwise what a faulty rule uses would be called unused.
-            self._warn_of_unused()
+        self._warn_of_unused(known)
 
-    def _compile_program(self) -> None:
+    def _compile_program(self, *, is_whole: bool) -> None:
         given = [source for source in self.sources if "program" in source.root.entries]
         for source in given[1:]:
             first = given[0]
             where = f"{first.name}:{first.root.key('program').line}"
             source.fault(("program",), f"program stands already in {where}", at_key=True)
-        if not given and self.sources:
+        if not given and self.sources and is_whole:
             self.sources[0].fault((), "no file has the section program; it is needed once")
         for source in given[:1]:
             if not isinstance(source.shape.program, UnsetType):
@@ -139,7 +147,7 @@ class _Compiler:
 
     def _compile_factors(self) -> dict[str, float]:
         """Answer name and value of every factor; a faulty one still is a name."""
-        known: dict[str, float] = {}
+        known: dict[str, float] = dict.fromkeys(self.references.more("factors"), 1.0)
         for source, name in self._named("factors"):
             shape = source.shape.factors.get(name)
             known[name] = 1.0
@@ -175,13 +183,14 @@ class _Compiler:
         type_names = self._type_names()
         count = 0
         for source in self.sources:
+            number = len(source.shape.rules)
+            if count <= RULES_MAX < count + number:
+                path = ("rules", RULES_MAX - count)
+                source.fault(path, f"a rule set has at most {RULES_MAX:,} rules")
+            count += number
+        for source in self.sources if count <= RULES_MAX else ():
             for index, shape in whole(source.shape.rules):
-                count += 1
                 draft = RuleDraft(source, ("rules", index), shape)
-                if count == RULES_MAX + 1:
-                    source.fault(draft.path, f"a rule set has at most {RULES_MAX:,} rules")
-                if count > RULES_MAX:
-                    continue
                 self._claim_id(source, draft.path, shape.id)
                 if shape.action not in type_names:
                     hint = did_you_mean(shape.action, type_names)
@@ -193,6 +202,8 @@ class _Compiler:
                     self.rules.setdefault(rule.id, rule)
 
     def _claim_id(self, source: Source, path: tuple[Step, ...], name: str) -> None:
+        if not name:
+            return  # it is faulty, which was told
         if name in self._homes:
             first, place = self._homes[name]
             source.fault((*path, "id"), f"the id {name} stands already in {first.name}:{place}")
@@ -200,11 +211,14 @@ class _Compiler:
             self._homes[name] = source, str(source.root.find((*path, "id")).line)
 
     def _compile_campaigns_and_badges(self) -> None:
+        categories: set[str] = {kind.shape.category for kind in self.types.values()}
+        if "" in categories:
+            categories.update(self.references.texts)  # one of them is faulty itself
         known = Known(
             rules=self.rules,
             rule_ids=self._ids("rules"),
             type_names=self._type_names(),
-            categories={kind.shape.category for kind in self.types.values()},
+            categories=categories.union(self.references.more("action_types")),
             language=self.language,
         )
         for source in self.sources:
@@ -229,7 +243,7 @@ class _Compiler:
             if section in source.root.entries
             for member in source.root.find((section,)).items
             if "id" in member.entries
-        }
+        }.union(self.references.more(section))
 
     def _type_names(self) -> set[str]:
         return {
@@ -237,18 +251,18 @@ class _Compiler:
             for source in self.sources
             if "action_types" in source.root.entries
             for name in source.root.find(("action_types",)).entries
-        }
+        }.union(self.references.more("action_types"))
 
-    def _warn_of_unused(self) -> None:
-        used = {name for draft in self._drafts for name in draft.used_factors}
-        used |= {name for kind in self.types.values() for name in kind.used_factors}
-        actions = {draft.shape.action for draft in self._drafts}
+    def _warn_of_unused(self, factors: Collection[str]) -> None:
+        references = self.references
+        unused_factors = set(references.unused("factors", factors))
+        unused_types = set(references.unused("action_types", self._type_names()))
         for source in self.sources:
             for name in source.shape.factors:
-                if name not in used:
+                if name in unused_factors:
                     source.warn(("factors", name), f"no rule uses the factor {name}", at_key=True)
             for name in source.shape.action_types:
-                if name not in actions:
+                if name in unused_types:
                     source.warn(("action_types", name), f"no rule is for {name}", at_key=True)
 
     def action_types(self) -> dict[str, ActionType]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -96,7 +96,13 @@ Several = Annotated[tuple[Name, ...], Meta(min_length=1, max_length=8)]
 
 
 class _Section(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
-    """A mapping that refuses keys it does not know."""
+    """A mapping that refuses keys it does not know.
+
+    `stand_ins` are taken for required values that are missing or faulty, which was told: so what
+    else stands in the section is checked all the same.
+    """
+
+    stand_ins: ClassVar[dict[str, Any]] = {}
 
 
 def _says(description: str) -> Meta:
@@ -255,6 +261,8 @@ class Claim(_Section, frozen=True):
 class ActionType(_Section, frozen=True):
     """A kind of low-carbon action: what it carries and who may report it."""
 
+    stand_ins: ClassVar[dict[str, Any]] = {"category": "", "reported_by": ()}
+
     category: Annotated[Category, _says("Where it counts in the personal carbon account.")]
     reported_by: Annotated[
         tuple[Literal["partner", "device", "participant"], ...],
@@ -354,6 +362,8 @@ class Example(_Section, frozen=True):
 
 class Rule(_Section, frozen=True):
     """What an action saves and earns. All rules of its type are tried, in order of id."""
+
+    stand_ins: ClassVar[dict[str, Any]] = {"id": ""}
 
     id: Annotated[Id, _says("What history refers to; never reuse one.")]
     action: Annotated[ActionTypeName, _says("The action type.")]

@@ -99,6 +99,8 @@ class _Shaper:
 
     def convert(self, node: Node, wanted: Any, path: tuple[Step, ...], says: str = "") -> Any:
         """Make a value of this type, or FAULTY after noting why not."""
+        if node.kind == "faulty":
+            return FAULTY
         constraint: dict[str, Any] = {}
         while isinstance(wanted, mi.Metadata):
             extra = wanted.extra or {}
@@ -152,6 +154,7 @@ class _Shaper:
             listed = f"{', '.join(most)} and {last}" if most else last
             self._fault(node, path, f"{_label(path)} needs {listed}")
         made = {name: value for name, value in made.items() if value is not FAULTY}
+        made = {**getattr(wanted.cls, "stand_ins", {}), **made}
         return (
             FAULTY
             if any(fields[name].name not in made for name in required)

@@ -6,7 +6,7 @@ import pytest
 
 from service.rules.compile import compile_rulebook
 from service.rules.load import load, read_folder
-from tests.rules.sets import PROGRAM
+from tests.rules.sets import PROGRAM, WALK
 
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{name}: &{name} [{', '.join(['*' + before] * 9)}]\n"
@@ -155,12 +155,24 @@ def test_there_is_a_limit_on_rules():
     ]
 
 
-def test_an_unreadable_file_starts_no_false_alarms():
+def test_an_unreadable_file_hides_nothing_and_starts_no_false_alarms():
+    rule = "{id: a, action: b.c, title: t, earns: factors.x}"
+    campaign = "{id: b, title: t, from: 2026-01-02, until: 2026-01-01, rules: [z], earns_times: 2}"
     files = {
-        "a.yaml": PROGRAM + "rules: [{id: a, action: b.c, title: t, earns: factors.x}]",
+        "a.yaml": f"{WALK}factors: {{y: {{value: -1}}}}\nrules: [{rule}]\ncampaigns: [{campaign}]",
         "b.yaml": "factors: [",
     }
-    assert [problem.file for problem in compile_rulebook(files).problems] == ["b.yaml"]
+    assert [str(problem) for problem in compile_rulebook(files).problems] == [
+        "a.yaml:11:14: error: factor y needs unit, source and year",
+        "a.yaml:11:22: error: value must be a number from 0 to 1000000000, not -1",
+        "a.yaml:12:14: warning: rule a has no example",
+        (
+            "a.yaml:13:56: error: until 2026-01-01 is not after from 2026-01-02; until is the day "
+            "after the last"
+        ),
+        "b.yaml:1:11: error: not valid YAML: did not find expected node content, while parsing a "
+        "flow node",
+    ]
 
 
 def test_a_root_that_is_no_mapping_is_told():
