@@ -1,0 +1,235 @@
+"""What operators do to partners: open and change them, give them keys, take keys away.
+
+Every act stands in the operators' log, and every process hears of it at the commit.
+"""
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from service.audit_log import log_act
+from service.auth import Caller
+from service.database import Connection
+from service.errors import ConflictError, NotFoundError
+from service.ids import uuid7
+from service.partners.envelope import EnvelopeError, MasterKeys, Sealed, rewrap, seal
+from service.partners.keys import Kind, key_context, tell_keys_changed
+from service.partners.signature import KEYS_MAX
+
+_SECRET_BYTES = 32
+_CHANGEABLE = ("name", "action_types", "source_prefix", "disabled")
+
+
+class PartnerExistsError(ConflictError):
+    """The id is taken."""
+
+    def __init__(self, partner_id: str) -> None:
+        """Name it."""
+        super().__init__(f"There is a partner {partner_id} already.")
+
+
+class PartnerMissingError(NotFoundError):
+    """No such partner."""
+
+    def __init__(self) -> None:
+        """One sentence."""
+        super().__init__("There is no such partner.")
+
+
+class KeyMissingError(NotFoundError):
+    """No such key of this partner."""
+
+    def __init__(self) -> None:
+        """One sentence."""
+        super().__init__("This partner has no such key.")
+
+
+class TooManyKeysError(ConflictError):
+    """As many keys as a partner may have are not revoked."""
+
+    def __init__(self) -> None:
+        """Say what to do."""
+        super().__init__(f"A partner has at most {KEYS_MAX} keys at once; revoke one first.")
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """Who acts, and when: by the programme's clock for the log, by the wall's for keys."""
+
+    operator: Caller
+    now: datetime
+    real_now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """A key just made. The secret is known here and nowhere again."""
+
+    id: UUID
+    kind: Kind
+    secret: bytes | None
+    not_before: datetime
+
+
+async def make_partner(
+    connection: Connection, partner_id: str, fields: Mapping[str, Any], act: Act
+) -> None:
+    """Open a partner with these columns. Raises PartnerExistsError."""
+    made = await connection.fetchval(
+        _MAKE,
+        partner_id,
+        fields["name"],
+        fields["source_prefix"],
+        fields["action_types"],
+        act.now,
+    )
+    if made is None:
+        raise PartnerExistsError(partner_id)
+    await tell_keys_changed(connection, partner_id)
+    await _log(connection, act, "partner.create", partner_id, dict(fields))
+
+
+async def change_partner(
+    connection: Connection, partner_id: str, changes: Mapping[str, Any], act: Act
+) -> None:
+    """Change these columns of a partner. Raises PartnerMissingError."""
+    row = await connection.fetchrow(_LOCK, partner_id)
+    if row is None:
+        raise PartnerMissingError
+    changed = {name: changes.get(name, row[name]) for name in _CHANGEABLE}
+    await connection.execute(_CHANGE, partner_id, *changed.values())
+    await tell_keys_changed(connection, partner_id)
+    await _log(connection, act, "partner.change", partner_id, dict(changes))
+
+
+async def add_key(
+    connection: Connection,
+    partner_id: str,
+    *,
+    public_key: bytes | None,
+    not_before: datetime | None,
+    masters: MasterKeys,
+    act: Act,
+) -> NewKey:
+    """Give a partner a key: this public one, or a new shared secret.
+
+    Raises PartnerMissingError, TooManyKeysError.
+    """
+    if await connection.fetchrow(_LOCK, partner_id) is None:
+        raise PartnerMissingError
+    if await connection.fetchval(_COUNT_KEYS, partner_id, act.real_now) >= KEYS_MAX:
+        raise TooManyKeysError
+    key_id, from_ = uuid7(act.real_now), not_before or act.real_now
+    secret = sealed = None
+    if public_key is None:
+        secret = secrets.token_bytes(_SECRET_BYTES)
+        sealed = seal(masters, secret, key_context(partner_id, key_id))
+    kind: Kind = "hmac" if secret else "ed25519"
+    await connection.execute(
+        _ADD_KEY,
+        partner_id,
+        key_id,
+        kind,
+        public_key,
+        sealed.secret if sealed else None,
+        sealed.key if sealed else None,
+        sealed.master_key_id if sealed else None,
+        act.real_now,
+        from_,
+    )
+    await tell_keys_changed(connection, partner_id)
+    detail = {"key_id": str(key_id), "kind": kind, "not_before": from_.isoformat()}
+    await _log(connection, act, "partner.key.create", partner_id, detail)
+    return NewKey(key_id, kind, secret, from_)
+
+
+async def retire_key(
+    connection: Connection, partner_id: str, key_id: UUID, *, overlap: timedelta, act: Act
+) -> None:
+    """Believe a key for so long only. Raises KeyMissingError."""
+    until = act.real_now + overlap
+    if await connection.fetchval(_RETIRE, partner_id, key_id, until) is None:
+        raise KeyMissingError
+    await tell_keys_changed(connection, partner_id)
+    detail = {"key_id": str(key_id), "not_after": until.isoformat()}
+    await _log(connection, act, "partner.key.retire", partner_id, detail)
+
+
+async def revoke_key(connection: Connection, partner_id: str, key_id: UUID, *, act: Act) -> None:
+    """Believe a key no longer; again, it changes nothing. Raises KeyMissingError."""
+    if await connection.fetchval(_REVOKE, partner_id, key_id, act.real_now) is None:
+        raise KeyMissingError
+    await tell_keys_changed(connection, partner_id)
+    await _log(connection, act, "partner.key.revoke", partner_id, {"key_id": str(key_id)})
+
+
+async def rewrap_keys(connection: Connection, masters: MasterKeys) -> tuple[int, list[str]]:
+    """Bring all secrets under the current master key: how many, and which could not be opened."""
+    done, failed = 0, []
+    for row in await connection.fetch(_OTHERWISE_SEALED, masters.current_id):
+        context = key_context(row["partner_id"], row["id"])
+        sealed = Sealed(row["sealed_secret"], row["sealed_key"], row["master_key_id"])
+        try:
+            fresh = rewrap(masters, sealed, context)
+        except EnvelopeError as error:
+            failed.append(str(error))
+            continue
+        await connection.execute(
+            _SEAL_AGAIN, row["partner_id"], row["id"], fresh.key, fresh.master_key_id
+        )
+        done += 1
+    return done, failed
+
+
+async def _log(
+    connection: Connection, act: Act, what: str, partner_id: str, detail: dict[str, Any]
+) -> None:
+    await log_act(
+        connection,
+        now=act.now,
+        actor=act.operator.subject,
+        act=what,
+        object_id=partner_id,
+        detail=detail,
+        request_id=act.operator.request_id,
+    )
+
+
+_MAKE = """
+INSERT INTO partners (id, name, source_prefix, action_types, created_at)
+VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING RETURNING true"""
+
+_LOCK = """
+SELECT name, action_types, source_prefix, disabled FROM partners
+WHERE id = $1 FOR NO KEY UPDATE"""
+
+_CHANGE = """
+UPDATE partners SET name = $2, action_types = $3, source_prefix = $4, disabled = $5
+WHERE id = $1"""
+
+_COUNT_KEYS = """
+SELECT count(*) FROM partner_keys
+WHERE partner_id = $1 AND revoked_at IS NULL AND (not_after IS NULL OR not_after > $2)"""
+
+_ADD_KEY = """
+INSERT INTO partner_keys (partner_id, id, kind, public_key, sealed_secret, sealed_key,
+    master_key_id, created_at, not_before)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)"""
+
+_RETIRE = """
+UPDATE partner_keys SET not_after = least(not_after, $3)
+WHERE partner_id = $1 AND id = $2 RETURNING true"""
+
+_REVOKE = """
+UPDATE partner_keys SET revoked_at = coalesce(revoked_at, $3)
+WHERE partner_id = $1 AND id = $2 RETURNING true"""
+
+_OTHERWISE_SEALED = """
+SELECT partner_id, id, sealed_secret, sealed_key, master_key_id FROM partner_keys
+WHERE master_key_id <> $1 ORDER BY partner_id, id FOR NO KEY UPDATE"""
+
+_SEAL_AGAIN = """
+UPDATE partner_keys SET sealed_key = $3, master_key_id = $4 WHERE partner_id = $1 AND id = $2"""

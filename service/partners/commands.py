@@ -1,0 +1,44 @@
+"""`saxaul keys`: the master key that partners' secrets are kept under."""
+
+import asyncio
+import sys
+
+import click
+
+from service.database import open_database
+from service.embedded import servers
+from service.partners.administer import rewrap_keys
+from service.partners.envelope import master_keys
+from service.settings import Settings, load_settings, with_secret_key
+
+
+@click.group()
+def keys() -> None:
+    """Keys of partners and the master key over them."""
+
+
+@keys.command("rewrap")
+def rewrap_all() -> None:
+    """Bring partners' secrets under the current master key, after a change of it.
+
+    SAXAUL_MASTER_KEY holds the new key, SAXAUL_MASTER_KEY_BEFORE the old one; afterwards the old
+    one is needed no more. Exit code 1 when a secret could not be opened.
+    """
+    done, failed = asyncio.run(_rewrap(with_secret_key(load_settings())))
+    click.echo(f"{done} secrets lie under the current master key now")
+    for line in failed:
+        click.echo(line, err=True)
+    sys.exit(1 if failed else 0)
+
+
+async def _rewrap(settings: Settings) -> tuple[int, list[str]]:
+    async with servers(settings, "saxaul keys rewrap") as found:
+        database = await open_database(settings, found.database_url)
+        try:
+            async with database.transaction() as connection:
+                return await rewrap_keys(connection, master_keys(settings))
+        finally:
+            await database.close()
+
+
+commands: list[click.Command] = [keys]
