@@ -41,6 +41,7 @@ from service.rate_limit import RateLimiter
 from service.redis_client import open_redis
 from service.rules.publish import Rulebooks
 from service.rules.routes import routes as rule_routes
+from service.rules.routes_operator import routes as rule_operator_routes
 from service.settings import Settings, with_secret_key
 from service.wire import Request
 
@@ -58,6 +59,7 @@ ROUTES: tuple[HTTPRouteHandler, ...] = (
     *planting_operator_routes,
     *program_routes,
     *rule_routes,
+    *rule_operator_routes,
 )
 
 

@@ -26,6 +26,7 @@ CREATING = {
     "POST /v1/operator/participants/{participant_id}/adjustments",
     "POST /v1/operator/projects",
     "POST /v1/operator/projects/{project_id}/plots",
+    "POST /v1/operator/rulebooks",
 }
 
 

@@ -86,6 +86,8 @@ def compile_rulebook(
     is_whole = len(nodes) == len(files) and not unreadable
     compiler = _Compiler(sources, problems, references_of(sources, is_whole=is_whole))
     compiler.run(is_whole=is_whole)
+    if not files:
+        problems.append(Problem("rules", 1, 1, "", "a rule set needs at least one .yaml file"))
     problems.sort(key=lambda problem: problem[:3])
     has_errors = any(problem.severity == "error" for problem in problems)
     rulebook = None

@@ -23,6 +23,7 @@ from service.ids import uuid7
 from service.rules.budgets import open_budgets
 from service.rules.check import failed_examples, problems_json
 from service.rules.compile import Draft, compile_rulebook, sha256_of
+from service.rules.diff import BrokenSetError, Difference, diff, difference_json
 from service.rules.load import Problem, read_folder
 from service.rules.rulebook import Rulebook
 
@@ -51,12 +52,20 @@ class RulebookChangedError(ConflictError):
 
     code = "rulebook-changed"
 
-    def __init__(self, *, based_on: int, active: int | None) -> None:
-        """Say on which version the draft rests and which one is active."""
+    def __init__(self, *, based_on: int, active: int | None, difference: Difference | None) -> None:
+        """Say on which version the draft rests, which one is active, and what differs in them.
+
+        There is no difference to tell when one of the two cannot be read.
+        """
         super().__init__(
             f"The draft rests on version {based_on}, but version {active} is active now.",
-            facts={"based_on": based_on, "active_version": active},
+            facts={
+                "based_on": based_on,
+                "active_version": active,
+                "diff": None if difference is None else difference_json(difference),
+            },
         )
+        self.difference = difference
 
 
 class NoRulebookError(UnavailableError):
@@ -124,7 +133,8 @@ async def store(
     """
     active = await _lock_active(connection)
     if based_on is not None and based_on != active:
-        raise RulebookChangedError(based_on=based_on, active=active)
+        difference = await _difference(connection, based_on, active)
+        raise RulebookChangedError(based_on=based_on, active=active, difference=difference)
     version: int = await connection.fetchval("SELECT coalesce(max(version), 0) + 1 FROM rulebooks")
     await connection.execute(
         _STORE,
@@ -180,6 +190,24 @@ async def activate(
         request_id=request_id,
     )
     return True
+
+
+async def _difference(connection: Connection, before: int, after: int | None) -> Difference | None:
+    """What somebody else changed meanwhile; None when one of the versions cannot be read."""
+    if after is None:
+        return None
+    try:
+        return diff(await files_of(connection, before), await files_of(connection, after))
+    except (NotFoundError, BrokenSetError):
+        return None
+
+
+def diff_or_raise(before: Mapping[str, str], after: Mapping[str, str]) -> Difference:
+    """Compare two sets of files. Raises RulebookInvalidError when one has errors."""
+    try:
+        return diff(before, after)
+    except BrokenSetError as error:
+        raise RulebookInvalidError(error.problems) from error
 
 
 async def files_of(connection: Connection, version: int) -> dict[str, str]:
@@ -238,6 +266,8 @@ class Rulebooks:
         self._active: Rulebook | None = None
         self._known: OrderedDict[int, Rulebook] = OrderedDict()
         self._bad_version: int | None = None
+        # Of two looks at once the later one must not be overtaken by the earlier.
+        self._looking = asyncio.Lock()
 
     @property
     def active(self) -> Rulebook:
@@ -257,6 +287,15 @@ class Rulebooks:
 
     async def refresh(self, connection: Connection) -> bool:
         """Switch to the active version if it is another one; tell whether we did."""
+        async with self._looking:
+            return await self._switch(connection)
+
+    async def look(self) -> None:
+        """Switch at once, for whoever has just published or activated a version here."""
+        async with self._database.pool.acquire() as connection:
+            await self.refresh(connection)
+
+    async def _switch(self, connection: Connection) -> bool:
         version: int | None = await connection.fetchval("SELECT version FROM active_rulebook")
         current = None if self._active is None else self._active.version
         if version is None or version in {current, self._bad_version}:
