@@ -10,7 +10,6 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -20,15 +19,16 @@ from service.actions.store import Action, actions_write, read_actions, reversal_
 from service.audit_log import log_act
 from service.auth import Caller
 from service.database import Connection, Database, Write, write_all
-from service.energy.bubbles import (
-    Bubble,
-    BubbleMissingError,
-    changed_bubbles_write,
-    read_bubble,
-)
-from service.errors import ConflictError, NotFoundError, UnavailableError
+from service.energy.bubbles import Bubble, changed_bubbles_write, read_bubbles
+from service.errors import ConflictError, NotFoundError, SaxaulError, UnavailableError
 from service.ledger.accounts import Account
-from service.ledger.books import Book, book_writes, lock_book, post
+from service.ledger.books import (
+    Book,
+    ParticipantErasedError,
+    book_writes,
+    lock_book,
+    post,
+)
 from service.outbox import lane_of, outbox_write
 
 
@@ -74,6 +74,32 @@ class Reversal:
     is_repeated: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Undo:
+    """An action to be taken back, and why."""
+
+    participant_id: UUID
+    action_id: UUID
+    reason: str
+
+    @property
+    def rows(self) -> tuple[tuple[UUID, UUID], tuple[UUID, UUID]]:
+        """The keys of the action's row and of its reversal's."""
+        owner = self.participant_id
+        return (owner, self.action_id), (owner, reversal_id(self.action_id))
+
+
+@dataclass(frozen=True, slots=True)
+class Undoing:
+    """Who takes back, when, and how days and lanes are counted."""
+
+    source: str
+    reporter: str
+    now: datetime
+    local_date: Callable[[datetime], date]
+    lane_of: Callable[[UUID], int]
+
+
 async def reverse_action(
     connection: Connection,
     participant_id: UUID,
@@ -91,30 +117,75 @@ async def reverse_action(
     Works for suspended people. Raises ActionMissingError, ParticipantErasedError, BookMissingError.
     """
     book = await lock_book(connection, participant_id)
-    book.require_not_erased()
-    undone = reversal_id(action_id)
-    rows = await read_actions(connection, [(participant_id, action_id), (participant_id, undone)])
-    action = rows.get((participant_id, action_id))
-    if action is None or action.kind != "action":
-        raise ActionMissingError(action_id)
-    if (earlier := rows.get((participant_id, undone))) is not None:
-        return _reversal(earlier, {}, is_repeated=True)
-    row = _row(book, action, reason=reason, source=source, reporter=reporter, now=now)
-    bubble, expired_g = await _held(connection, action)
-    taken = _take_back(
-        book, row, remaining_g=bubble.remaining_g if bubble else 0, expired_g=expired_g
-    )
-    book.saved_g += row.saved_g
-    writes = [actions_write([row]), *book_writes([book]), *_free(action)]
-    if bubble is not None and (from_bubble_g := _empty(bubble, taken)):
-        bubble.reversed_g += from_bubble_g
-        writes.append(changed_bubbles_write([bubble]))
-    if row.saved_g:
-        delta = (participant_id, "saved", row.saved_g, row.region)
-        day = local_date(row.recorded_at).isoformat()
-        writes.append(outbox_write(lane, row.recorded_at, day, [delta]))
-    await write_all(connection, writes)
-    return _reversal(row, taken, is_repeated=False)
+    undo = Undo(participant_id, action_id, reason)
+    undoing = Undoing(source, reporter, now, local_date, lambda _: lane)
+    outcome = (await reverse_actions(connection, {participant_id: book}, [undo], undoing))[undo]
+    if isinstance(outcome, SaxaulError):
+        raise outcome
+    return outcome
+
+
+async def reverse_actions(
+    connection: Connection, books: Mapping[UUID, Book], undos: Sequence[Undo], undoing: Undoing
+) -> dict[Undo, Reversal | SaxaulError]:
+    """Take back these actions of locked books, each with its own outcome: never two of one action.
+
+    A constant number of statements, whatever their number. An outcome may be ActionMissingError or
+    ParticipantErasedError.
+    """
+    known = await read_actions(connection, [key for undo in undos for key in undo.rows])
+    outcomes: dict[Undo, Reversal | SaxaulError] = {}
+    standing: list[tuple[Undo, Action]] = []
+    for undo in undos:
+        of_action, of_reversal = undo.rows
+        action = known.get(of_action)
+        if books[undo.participant_id].closed:
+            outcomes[undo] = ParticipantErasedError(undo.participant_id)
+        elif action is None or action.kind != "action":
+            outcomes[undo] = ActionMissingError(undo.action_id)
+        elif (earlier := known.get(of_reversal)) is not None:
+            outcomes[undo] = _reversal(earlier, {}, is_repeated=True)
+        else:
+            standing.append((undo, action))
+    bubbles = await read_bubbles(connection, [undo.rows[0] for undo, _ in standing])
+    expired = await _expired(connection, [a for u, a in standing if u.rows[0] not in bubbles])
+    rows: list[Action] = []
+    changed: list[Bubble] = []
+    for undo, action in standing:
+        book, bubble = books[undo.participant_id], bubbles.get(undo.rows[0])
+        row = reversal_row(book, action, undo.reason, undoing)
+        expired_g = bubble.expired_g if bubble else expired.get(undo.rows[0], 0)
+        remaining_g = bubble.remaining_g if bubble else 0
+        taken = take_back(book, row, remaining_g=remaining_g, expired_g=expired_g)
+        if bubble is not None and (from_bubble_g := _empty(bubble, taken)):
+            bubble.reversed_g += from_bubble_g
+            changed.append(bubble)
+        rows.append(row)
+        outcomes[undo] = _reversal(row, taken, is_repeated=False)
+    if rows:
+        writes = _writes(books, rows, [action for _, action in standing], undoing)
+        writes += [changed_bubbles_write(changed)] if changed else []
+        await write_all(connection, writes)
+    return outcomes
+
+
+def _writes(
+    books: Mapping[UUID, Book], rows: Sequence[Action], undone: Sequence[Action], undoing: Undoing
+) -> list[Write]:
+    """What reversals change, but for the bubbles; the views learn of it by lane and day."""
+    moved = {row.participant_id: books[row.participant_id] for row in rows}
+    deltas: dict[tuple[int, datetime, str], list[tuple[UUID, str, int, str]]] = defaultdict(list)
+    for row in rows:
+        if row.saved_g:
+            day = undoing.local_date(row.recorded_at).isoformat()
+            place = (undoing.lane_of(row.participant_id), undoing.now, day)
+            deltas[place].append((row.participant_id, "saved", row.saved_g, row.region))
+    return [
+        actions_write(rows),
+        *book_writes([*moved.values()]),
+        *_free(undone),
+        *[outbox_write(*place, changes) for place, changes in deltas.items()],
+    ]
 
 
 async def reverse_by_operator(
@@ -183,12 +254,12 @@ async def _find_owner(database: Database, action_id: UUID) -> UUID:
     return owner
 
 
-def _row(
-    book: Book, action: Action, *, reason: str, source: str, reporter: str, now: datetime
-) -> Action:
-    """The reversal as a row of `actions`, the next one of this book."""
-    at = book.tick(now)
+def reversal_row(book: Book, action: Action, reason: str, undoing: Undoing) -> Action:
+    """The reversal as a row of `actions`, the next one of this book; `saved_g` goes back, too."""
+    at = book.tick(undoing.now)
     book.action_seq += 1
+    book.saved_g -= action.saved_g
+    reporter = undoing.reporter
     attributes = {"reason": reason}
     canonical = canonical_facts(action.type, action.occurred_at, reporter, attributes)
     row = Action(
@@ -208,7 +279,7 @@ def _row(
         action.rulebook_version,
         action.streak_days,
         action.verified,
-        source,
+        undoing.source,
         reporter,
         action.region,
         action.id,
@@ -222,18 +293,19 @@ def _row(
     return row
 
 
-async def _held(connection: Connection, action: Action) -> tuple[Bubble | None, int]:
-    """The action's bubble, and what expired from it; a finished one may be deleted already."""
-    if not action.energy_g:
-        return None, 0
-    try:
-        bubble = await read_bubble(connection, action.participant_id, action.id)
-    except BubbleMissingError:
-        return None, await connection.fetchval(_EXPIRED, action.participant_id, action.id)
-    return bubble, bubble.expired_g
+async def _expired(
+    connection: Connection, actions: Sequence[Action]
+) -> dict[tuple[UUID, UUID], int]:
+    """What expired from bubbles that are finished and deleted already."""
+    earned = [action for action in actions if action.energy_g]
+    if not earned:
+        return {}
+    owners, ids = [a.participant_id for a in earned], [a.id for a in earned]
+    rows = await connection.fetch(_EXPIRED, owners, ids)
+    return {(owner, action_id): grams for owner, action_id, grams in rows}
 
 
-def _take_back(book: Book, row: Action, *, remaining_g: int, expired_g: int) -> dict[Account, int]:
+def take_back(book: Book, row: Action, *, remaining_g: int, expired_g: int) -> dict[Account, int]:
     """Post the opposite transfers, in the order in which honest energy suffers least."""
     rest_g = -row.energy_g
     taken: dict[Account, int] = {}
@@ -268,23 +340,22 @@ def _empty(bubble: Bubble, taken: Mapping[Account, int]) -> int:
     return remaining_g + expired_g
 
 
-def _free(action: Action) -> list[Write]:
-    """Give back what the action used of its limits, and its claim."""
-    used: dict[tuple[str, str, str], tuple[int, int]] = defaultdict(lambda: (0, 0))
-    for award in action.awards:
-        for counter, period, by_key, n, grams in award["counters"]:
-            before = used[counter, period, by_key]
-            used[counter, period, by_key] = (before[0] + n, before[1] + grams)
+def _free(actions: Sequence[Action]) -> list[Write]:
+    """Give back what these actions used of their limits, and their claims."""
+    used: dict[tuple[UUID, str, str, str], tuple[int, int]] = defaultdict(lambda: (0, 0))
+    for action in actions:
+        for award in action.awards:
+            for counter, period, by_key, n, grams in award["counters"]:
+                key = (action.participant_id, counter, period, by_key)
+                used[key] = (used[key][0] + n, used[key][1] + grams)
     writes = []
     if used:
-        columns: list[Sequence[Any]] = [
-            *zip(*used, strict=True),
-            *zip(*used.values(), strict=True),
-        ]
-        values = [list(column) for column in columns]
-        writes.append(Write(_GIVE_BACK, (action.participant_id, *values)))
-    if action.claim_key is not None:
-        writes.append(Write(_UNBIND, (action.claim_key, action.participant_id, action.id)))
+        columns = [*zip(*used, strict=True), *zip(*used.values(), strict=True)]
+        writes.append(Write(_GIVE_BACK, tuple([list(column) for column in columns])))
+    claimed = [action for action in actions if action.claim_key is not None]
+    if claimed:
+        owners, ids = [a.participant_id for a in claimed], [a.id for a in claimed]
+        writes.append(Write(_UNBIND, ([a.claim_key for a in claimed], owners, ids)))
     return writes
 
 
@@ -307,17 +378,24 @@ _SLOWLY = "SELECT set_config('statement_timeout', '20s', true)"
 _OWNER = "SELECT participant_id FROM actions WHERE id = $1"
 
 _EXPIRED = """
-SELECT coalesce(sum(amount_g), 0)::bigint FROM transfers
-WHERE participant_id = $1 AND cause = 'expire' AND cause_id = $2"""
+SELECT t.participant_id, t.cause_id, sum(t.amount_g)::bigint FROM transfers t
+JOIN unnest($1::uuid[], $2::uuid[]) AS k (participant_id, id)
+    ON t.participant_id = k.participant_id AND t.cause_id = k.id
+WHERE t.cause = 'expire' AND t.participant_id = ANY($1::uuid[])
+GROUP BY 1, 2"""
 
 # The rows were used up under this very book's lock, so they cannot fall below 0; one that is gone
 # belongs to a period that ended long ago.
 _GIVE_BACK = """
 UPDATE counters SET n = counters.n - d.n, grams = counters.grams - d.grams
-FROM unnest($2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[])
-    AS d (counter, period, by_key, n, grams)
-WHERE counters.participant_id = $1 AND counters.counter = d.counter
-    AND counters.period = d.period AND counters.by_key = d.by_key"""
+FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[])
+    AS d (participant_id, counter, period, by_key, n, grams)
+WHERE counters.participant_id = d.participant_id AND counters.counter = d.counter
+    AND counters.period = d.period AND counters.by_key = d.by_key
+    AND counters.participant_id = ANY($1::uuid[])"""
 
 _UNBIND = """
-DELETE FROM claims WHERE claim_key = $1 AND participant_id = $2 AND action_id = $3"""
+DELETE FROM claims USING unnest($1::bytea[], $2::uuid[], $3::uuid[])
+    AS k (claim_key, participant_id, action_id)
+WHERE claims.claim_key = k.claim_key AND claims.participant_id = k.participant_id
+    AND claims.action_id = k.action_id"""

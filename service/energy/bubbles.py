@@ -118,6 +118,17 @@ async def read_bubble(connection: Connection, participant_id: UUID, bubble_id: U
     return Bubble(*row)
 
 
+async def read_bubbles(
+    connection: Connection, keys: Sequence[tuple[UUID, UUID]]
+) -> dict[tuple[UUID, UUID], Bubble]:
+    """Bubbles of locked books, by participant and id; what is not there is left out."""
+    if not keys:
+        return {}
+    owners, ids = [owner for owner, _ in keys], [bubble_id for _, bubble_id in keys]
+    rows = await connection.fetch(_READ_THESE, owners, ids)
+    return {(row[0], row[1]): Bubble(*row) for row in rows}
+
+
 async def read_ripe_bubbles(
     connection: Connection, participant_id: UUID, now: datetime, limit: int
 ) -> list[Bubble]:
@@ -146,6 +157,11 @@ _BUBBLE = """participant_id, id, energy_g, remaining_g, collected_g, taken_g, ex
 
 _READ_ONE = f"""
 SELECT {_BUBBLE} FROM bubbles WHERE participant_id = $1 AND id = $2"""  # noqa: S608
+
+_READ_THESE = f"""
+SELECT {_BUBBLE} FROM bubbles
+JOIN unnest($1::uuid[], $2::uuid[]) AS k (participant_id, id) USING (participant_id, id)
+WHERE participant_id = ANY($1::uuid[])"""  # noqa: S608 - constant columns
 
 _READ_RIPE = f"""
 SELECT {_BUBBLE} FROM bubbles
