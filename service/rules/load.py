@@ -20,6 +20,7 @@ import yaml
 
 from service.rules.places import Place, place_in_scalar
 
+RULE_SUFFIXES = frozenset((".yaml", ".yml"))
 FILE_BYTES_MAX = 256 * 1024
 FILES_MAX = 64
 FILES_BYTES_MAX = 2 * 1024 * 1024
@@ -48,6 +49,7 @@ _SYNTAX = {
     "did not find expected '-'": "this does not continue the list above; mind the indentation",
     "did not find expected ',' or ']'": "a comma or ] is missing in this list",
     "did not find expected ',' or '}'": "a comma or } is missing in this mapping",
+    "did not find expected node content": "a value is missing here, or a bracket is not closed",
     "found unknown escape character": "this \\ begins no escape; write \\\\ or use single quotes",
 }
 _QUOTE_BANG = "a text that begins with ! must stand in quotes"
@@ -127,7 +129,7 @@ def read_folder(folder: Path) -> tuple[dict[str, str], list[Problem]]:
     """Read the rule files of a folder as text, by their path; name what cannot be read."""
     files: dict[str, str] = {}
     try:
-        paths = sorted(path for path in folder.iterdir() if path.suffix in {".yaml", ".yml"})
+        paths = sorted(path for path in folder.iterdir() if path.suffix in RULE_SUFFIXES)
     except OSError as error:
         return files, [Problem(shown_name(str(folder)), 1, 1, "", _unreadable(error))]
     problems: list[Problem] = []
@@ -270,6 +272,8 @@ class _Reader:
             message = f"not valid YAML: {', '.join(parts)}"
         if began is not None and (began.line, began.column) != (mark.line, mark.column):
             message += f"; see line {began.line + 1}, column {began.column + 1}"
+        if mark.line >= len(self._lines):
+            return LoadError(len(self._lines), len(self._lines[-1]) + 1, message)
         return LoadError(mark.line + 1, mark.column + 1, message)
 
     def _document(self, events: Iterator[Any]) -> Node:
