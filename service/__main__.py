@@ -1,43 +1,53 @@
 """The `saxaul` command: one group, to which every part of the program adds its commands."""
 
 import asyncio
-import socket
 import sys
-from functools import partial
 
 import asyncpg
 import click
 import redis.exceptions
 
+from service.address import AddressError
+from service.database import DatabaseUnusableError
 from service.development.commands import commands as development_commands
 from service.embedded import needs_embedded, reset_home, servers
 from service.embedded.children import EmbeddedError
+from service.errors import SaxaulError
 from service.leaderboards.commands import commands as leaderboard_commands
 from service.ledger.commands import commands as ledger_commands
 from service.operations.commands import commands as operation_commands
 from service.participants.commands import commands as participant_commands
+from service.partner_kit.commands import commands as partner_commands
 from service.replay.commands import commands as replay_commands
 from service.rules.commands import commands as rule_commands
+from service.serve import commands as serve_commands
 from service.settings import (
     SettingsError,
     explain_settings,
     load_settings,
     unknown_variables,
-    with_secret_key,
 )
 from service.story.commands import commands as story_commands
-from service.supervise import RunError, prepare, run, serve_api
+from service.supervise import RunError, prepare, run
 from service.worker import commands as worker_commands
 
-_NOT_THERE = (
+# Their message is one line that says what a person can do.
+_PLAIN = (
+    AddressError,
+    DatabaseUnusableError,
+    EmbeddedError,
+    RunError,
+    SaxaulError,
+    SettingsError,
+)
+_POSTGRES_GONE = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.OperatorInterventionError,
     ConnectionRefusedError,
     ConnectionResetError,
-    socket.gaierror,
-    asyncpg.CannotConnectNowError,
-    asyncpg.InvalidAuthorizationSpecificationError,
-    asyncpg.InvalidCatalogNameError,
-    redis.exceptions.ConnectionError,
 )
+_REDIS_GONE = (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError)
 
 
 class _Commands(click.Group):
@@ -46,12 +56,12 @@ class _Commands(click.Group):
     def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
-        except (SettingsError, EmbeddedError, RunError) as error:
+        except _PLAIN as error:
             click.echo(str(error), err=True)
-        except _NOT_THERE as error:
-            click.echo(f"PostgreSQL or Redis does not answer: {error}", err=True)
-        except asyncpg.UndefinedTableError as error:
-            click.echo(f"{error}: `saxaul migrate` brings the database up to date.", err=True)
+        except _POSTGRES_GONE as error:
+            click.echo(f"PostgreSQL does not answer any more: {error}", err=True)
+        except _REDIS_GONE as error:
+            click.echo(f"Redis does not answer: {error}", err=True)
         sys.exit(1)
 
 
@@ -63,13 +73,7 @@ def main() -> None:
 @main.command("run")
 def run_all() -> None:
     """Start everything: servers, migrations, API and worker. Ctrl-C stops it."""
-    asyncio.run(run(with_secret_key(load_settings()), partial(click.echo)))
-
-
-@main.command("api")
-def run_api() -> None:
-    """Serve the API only, on servers that run already."""
-    serve_api(load_settings())
+    asyncio.run(run(load_settings(), click.echo))
 
 
 @main.command("migrate")
@@ -117,8 +121,10 @@ for _command in (
     *ledger_commands,
     *operation_commands,
     *participant_commands,
+    *partner_commands,
     *replay_commands,
     *rule_commands,
+    *serve_commands,
     *story_commands,
     *worker_commands,
 ):

@@ -37,6 +37,10 @@ _NAMES = {
 Connection = asyncpg.Connection | PoolConnectionProxy
 
 
+class DatabaseUnusableError(Exception):
+    """Nobody answers there, or the tables are not ours; the message is one line for a person."""
+
+
 class Base(DeclarativeBase):
     """Base of every table; alembic and the drift test compare its metadata with the database."""
 
@@ -114,7 +118,7 @@ class Database:
 
 
 async def open_database(settings: Settings, url: str) -> Database:
-    """Connect both doors. Raises OSError or asyncpg.PostgresError when nobody answers."""
+    """Connect both doors. Raises DatabaseUnusableError when nobody answers."""
     server_settings = {
         "application_name": "saxaul",
         "statement_timeout": str(settings.statement_timeout_ms),
@@ -134,7 +138,14 @@ async def open_database(settings: Settings, url: str) -> Database:
             reset=_keep_session,
         )
 
-    pool = await make_pool(1, settings.writer_pool)
+    try:
+        pool = await make_pool(1, settings.writer_pool)
+    except (OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        # ValueError: asyncpg reads the address here, and ssl files that it names.
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DatabaseUnusableError(
+            f"PostgreSQL does not let us in to the database {database_name(url)}: {reason}"
+        ) from error
     lane_pool = await make_pool(0, settings.lanes + PATIENT_AT_ONCE)
     engine = create_async_engine(
         sqlalchemy_url(url),
@@ -143,6 +154,13 @@ async def open_database(settings: Settings, url: str) -> Database:
         connect_args={"server_settings": {**server_settings, "plan_cache_mode": "auto"}},
     )
     return Database(pool, lane_pool, engine)
+
+
+def database_name(url: str) -> str:
+    """A database's address for people: name and host, no user and no password."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2] or dict(parse_qsl(parts.query)).get("host", "localhost")
+    return f"{parts.path.lstrip('/') or 'of the default name'} at {host}"
 
 
 async def _keep_session(_connection: Connection) -> None:

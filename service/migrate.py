@@ -9,8 +9,33 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
+from service.database import Connection, DatabaseUnusableError
+
 _FOLDER = Path(__file__).parent.parent / "migrations"
 _LOCK = 7_295_041  # any number, the same in every process
+
+
+async def check_migrated(connection: Connection, name: str) -> None:
+    """Raise DatabaseUnusableError when a database lacks tables or columns of this version.
+
+    One that a newer version has migrated already is let pass: both run beside each other then.
+    """
+    try:
+        found = await connection.fetchval("SELECT version_num FROM alembic_version")
+    except asyncpg.UndefinedTableError:
+        found = None
+    if found == wanted_revision():
+        return
+    if found is None:
+        raise DatabaseUnusableError(
+            f"{name} has no tables of Saxaul yet: `saxaul migrate` makes them."
+        )
+    known = {script.revision for script in ScriptDirectory(str(_FOLDER)).walk_revisions()}
+    if found in known:
+        raise DatabaseUnusableError(
+            f"{name} is as an older version of Saxaul left it:"
+            " `saxaul migrate` brings it up to date."
+        )
 
 
 async def migrate(database_url: str, revision: str = "head") -> None:

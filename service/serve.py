@@ -1,14 +1,62 @@
-"""What runs in each API process."""
+"""`saxaul api`: what manages the API's processes, and what runs in each of them."""
 
+import asyncio
 import gc
+import multiprocessing
 import signal
 
+import click
+import structlog
+from granian import Granian
+from granian.constants import HTTPModes, Interfaces, Loops
+from granian.log import LogLevels
 from litestar import Litestar
 
+from service.address import find_port_free, guarded_port, url_of
 from service.app import create_app
+from service.embedded import is_in_use, require_instance
 from service.embedded.launch import die_with_parent
+from service.instance import open_instance
 from service.log import configure_logging
-from service.settings import load_settings, with_secret_key
+from service.settings import Settings, load_settings, shared_metrics, with_secret_key
+
+_log = structlog.get_logger(__name__)
+
+
+@click.command("api")
+def api() -> None:
+    """Serve the API only, on servers that run already."""
+    settings = load_settings()
+    asyncio.run(_look_before(settings))
+    if settings.workers > 1:
+        # A forked process would have chosen before the fork where its figures are kept.
+        multiprocessing.set_start_method("spawn")
+    with shared_metrics(settings), guarded_port(settings) as address:
+        Granian(
+            "service.serve:app",
+            factory=True,
+            address=address,
+            port=settings.port,
+            interface=Interfaces.ASGI,
+            workers=settings.workers,
+            loop=Loops.uvloop,
+            http=HTTPModes.http1,
+            websockets=False,
+            log_level=LogLevels.warning,
+            log_access=settings.access_log,
+            respawn_failed_workers=True,
+            respawn_interval=0.5,
+            workers_kill_timeout=settings.drain_s + 2,
+        ).serve()
+
+
+async def _look_before(settings: Settings) -> None:
+    """Find what would stop every process from starting, while it is one line and not many."""
+    require_instance(settings)
+    if is_in_use(settings):
+        async with open_instance(settings, "saxaul api"):
+            pass
+    await find_port_free(settings)
 
 
 def app() -> Litestar:
@@ -18,6 +66,7 @@ def app() -> Litestar:
     configure_logging(settings.log_level)
     made = create_app(settings)
     made.on_startup.append(_settle_memory)
+    made.on_startup.append(lambda: _log.info("api_started", url=url_of(settings)))
     return made
 
 
@@ -30,3 +79,6 @@ def _settle_memory() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
+
+
+commands: list[click.Command] = [api]

@@ -15,10 +15,10 @@ import click
 import structlog
 
 from service.clock import CLOCK_CHANNEL, Clock
-from service.database import Connection, Database, open_database
-from service.embedded import servers
+from service.database import Connection, Database
 from service.energy.expire import expire_due
 from service.idempotency import purge_keys
+from service.instance import open_instance
 from service.leaderboards.keys import Layout
 from service.leaderboards.rebuild import prepare_lanes
 from service.leaderboards.relay import Relay, Shared
@@ -62,17 +62,24 @@ def worker() -> None:
 async def _work_until_told(settings: Settings) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    await work(settings, stop)
+
+    def listen_to_signals() -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stop.set)
+
+    await work(settings, stop, on_start=listen_to_signals)
 
 
-async def work(settings: Settings, stop: asyncio.Event) -> None:
-    """Do all of it until `stop` is set; what is under way then is finished."""
+async def work(
+    settings: Settings, stop: asyncio.Event, on_start: Callable[[], None] = lambda: None
+) -> None:
+    """Do all of it until `stop` is set; what is under way then is finished.
+
+    Before `on_start` is called nothing is, and whoever wants may break it off.
+    """
     async with AsyncExitStack() as stack:
-        found = await stack.enter_async_context(servers(settings, "saxaul worker"))
-        database = await open_database(settings, found.database_url)
-        stack.push_async_callback(database.close)
+        instance = await stack.enter_async_context(open_instance(settings, "saxaul worker"))
+        database, found = instance.database, instance.servers
         redis = open_redis(found.redis_url)
         stack.push_async_callback(redis.aclose)
         clock, moved = Clock(), asyncio.Event()
@@ -91,6 +98,7 @@ async def work(settings: Settings, stop: asyncio.Event) -> None:
             clock,
             lambda: rulebooks.active.program,
         )
+        on_start()
         _log.info("worker_started", lanes=settings.lanes)
         async with asyncio.TaskGroup() as tasks:
             for lane in range(settings.lanes):

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 
 from msgspec import Struct
 
+from service.database import database_name
 from service.embedded.account import data_folder
 from service.embedded.children import EmbeddedError, end_leftover
 from service.embedded.home import Home, Running, remove_socket_leftovers
@@ -21,15 +22,24 @@ from service.embedded.redis import RedisServer, start_redis, stop_redis
 from service.migrate import migrate
 from service.settings import Settings
 
-# As long as a start may take: PostgreSQL waits up to 30 s for a killed one's lock.
-_NOTE_S = 40.0
+# As long as a start may take: PostgreSQL waits up to 30 s for a killed one's lock, then come the
+# migrations and the rules.
+_NOTE_S = 60.0
+
+
+class NoInstanceError(EmbeddedError):
+    """A command was typed where there is nothing for it; the message is one line for a person."""
 
 
 class Servers(Struct, frozen=True):
-    """Where PostgreSQL and Redis listen, embedded or not."""
+    """Where PostgreSQL and Redis listen, embedded or not.
+
+    `is_own` tells that they were started for this block: nothing else runs on them.
+    """
 
     database_url: str
     redis_url: str
+    is_own: bool = False
 
 
 @asynccontextmanager
@@ -46,7 +56,7 @@ async def servers(settings: Settings, what: str = "a command") -> AsyncIterator[
     deadline = time.monotonic() + _NOTE_S
     while not home.take_lock():
         note = home.read_note()
-        if note is not None:
+        if note is not None and note.is_ready:
             yield Servers(database_url=note.database_url, redis_url=note.redis_url)
             return
         if time.monotonic() > deadline:
@@ -56,6 +66,7 @@ async def servers(settings: Settings, what: str = "a command") -> AsyncIterator[
         async with started_servers(settings, home, what=what) as found:
             if settings.embedded_database:
                 await migrate(found.database_url)
+            home.note_ready()
             yield found
     finally:
         home.free_lock()
@@ -64,6 +75,41 @@ async def servers(settings: Settings, what: str = "a command") -> AsyncIterator[
 def needs_embedded(settings: Settings) -> bool:
     """Whether a server of ours is wanted, and with it the state folder."""
     return settings.embedded_database or settings.embedded_redis
+
+
+def require_instance(settings: Settings) -> None:
+    """Raise NoInstanceError where no embedded database was ever made. Makes no folder.
+
+    One that is just being made, by a first start, counts.
+    """
+    if not settings.embedded_database or is_in_use(settings):
+        return
+    if settings.home.is_dir() and data_folder(settings.home).exists():
+        return
+    raise NoInstanceError(
+        f"there is no instance in the state folder {settings.home}: type this where yours was"
+        " started, let SAXAUL_HOME name its folder, or start one with `saxaul run`."
+    )
+
+
+def is_in_use(settings: Settings) -> bool:
+    """Whether the servers run already, or are being started, by somebody else."""
+    if not needs_embedded(settings):
+        return True
+    if not (settings.home / "lock").exists():
+        return False
+    home = Home(settings.home)
+    if not home.take_lock():
+        return True
+    home.free_lock()
+    return False
+
+
+def instance_name(settings: Settings) -> str:
+    """What a command works on, for people to read: never with a password."""
+    if settings.embedded_database:
+        return f"the instance in {settings.home}"
+    return f"the database {database_name(settings.database_url)}"
 
 
 def take_home(settings: Settings) -> Home:
@@ -82,7 +128,7 @@ async def started_servers(
 ) -> AsyncIterator[Servers]:
     """Start what has no address in the settings; stop it after the block. The lock must be held.
 
-    `what` and `url` tell others who uses the folder.
+    `what` and `url` tell others who uses the folder; they wait until `note_ready` was called.
     """
     await _end_leftovers(home)
     postgres: Postgres | None = None
@@ -95,6 +141,7 @@ async def started_servers(
         found = Servers(
             database_url=postgres.url if postgres else settings.database_url,
             redis_url=redis.url if redis else settings.redis_url,
+            is_own=True,
         )
         started = [server for server in (postgres, redis) if server is not None]
         home.note(
@@ -116,9 +163,9 @@ async def started_servers(
         home.forget()
 
 
-def has_server_ended(settings: Settings) -> bool:
+def has_server_ended(home: Home) -> bool:
     """Whether PostgreSQL or Redis, children of this process, ended by itself."""
-    running = Home(settings.home).read_note()
+    running = home.read_note()
     for pid in running.children.values() if running else ():
         try:
             ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from service.embedded.children import EmbeddedError, Owner
 
@@ -37,7 +37,10 @@ _SHORT_BASE = Path("/tmp")  # noqa: S108 - a folder in it is checked to be ours 
 
 
 class Running(Struct, frozen=True):
-    """Who uses a state folder, and where its servers listen. `children` maps name to process id."""
+    """Who uses a state folder, and where its servers listen. `children` maps name to process id.
+
+    Others may use the servers once `is_ready` is set: the database has its tables then.
+    """
 
     pid: int
     what: str
@@ -45,6 +48,7 @@ class Running(Struct, frozen=True):
     database_url: str
     redis_url: str
     children: dict[str, int]
+    is_ready: bool = False
 
 
 class Home:
@@ -88,6 +92,12 @@ class Home:
         draft.touch(mode=0o600)
         draft.write_bytes(msgspec.json.encode(running))
         draft.replace(self.path / "running.json")
+
+    def note_ready(self) -> None:
+        """Tell others that they may use the servers."""
+        running = self.read_note()
+        assert running is not None
+        self.note(structs.replace(running, is_ready=True))
 
     def forget(self) -> None:
         """Remove the note: no server listens any more."""

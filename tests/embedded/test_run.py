@@ -65,6 +65,11 @@ def test_its_port_is_taken_and_what_is_killed_below_it_comes_back(live_server, e
         f"127.0.0.1:{live_server.port} is in use by another program:"
         " set SAXAUL_PORT to a free port.\n"
     )
+    assert not embedded_home.exists()
+
+    # The API alone must not share the port either, as the kernel would let it.
+    api = live_server.command("api")
+    assert (api.returncode, api.stderr) == (1, refused.stderr)
 
     (worker,) = live_server.children("worker")
     os.kill(worker, signal.SIGKILL)
@@ -74,6 +79,22 @@ def test_its_port_is_taken_and_what_is_killed_below_it_comes_back(live_server, e
     _, serving = live_server.children("api")
     os.kill(serving, signal.SIGKILL)
     wait_for(lambda: serving not in live_server.children("api") and live_server.is_ready())
+
+
+def test_of_two_that_start_at_once_one_gets_the_port(live_server):
+    """Each would listen beside the other, and half of the requests would go to either."""
+    assert live_server.stop() == 0
+    both = [live_server.command("api", wait=False) for _ in range(2)]
+    try:
+        wait_for(lambda: any(process.poll() is not None for process in both), live_server)
+        (refused,) = [process for process in both if process.poll() is not None]
+        assert refused.returncode == 1
+        wait_for(lambda: live_server.said().count('"api_started"') == 2)
+        assert httpx.get(f"{live_server.url}/health/live", trust_env=False).is_success
+    finally:
+        for process in both:
+            process.terminate()
+            process.wait(timeout=30)
 
 
 def test_the_end_of_the_api_is_the_end_of_the_run(live_server):
