@@ -53,7 +53,7 @@ def operations_of(document):
             yield f"{method.upper()} {path}", operation
 
 
-@pytest.mark.parametrize("name", ["openapi.json", "rules.schema.json"])
+@pytest.mark.parametrize("name", ["openapi.json", "rules.schema.json", "scenarios.schema.json"])
 def test_what_is_generated_stands_in_the_repository(name):
     assert (FOLDER / name).read_bytes() == generated()[name], "run `make openapi`"
 

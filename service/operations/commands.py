@@ -6,7 +6,7 @@ import click
 
 from service.app import create_app
 from service.operations.openapi import openapi_text
-from service.rules.commands import schema_text
+from service.rules.commands_test import scenario_schema_text, schema_text
 from service.settings import Settings
 
 _FOLDER = Path(__file__).parent.parent.parent / "openapi"
@@ -14,7 +14,7 @@ _FOLDER = Path(__file__).parent.parent.parent / "openapi"
 
 @click.command()
 def openapi() -> None:
-    """Write openapi/openapi.json and openapi/rules.schema.json."""
+    """Write openapi/openapi.json and the JSON Schemas of rules and scenarios."""
     _FOLDER.mkdir(exist_ok=True)
     for name, content in generated().items():
         (_FOLDER / name).write_bytes(content)
@@ -26,6 +26,7 @@ def generated() -> dict[str, bytes]:
     return {
         "openapi.json": openapi_text(create_app(Settings())),
         "rules.schema.json": schema_text().encode(),
+        "scenarios.schema.json": scenario_schema_text().encode(),
     }
 
 

@@ -90,7 +90,7 @@ def list_suggestions(
     for kind in rulebook.action_types.values():
         rules = []
         for rule in kind.rules:
-            if _holds_on(rule, day):
+            if rule.is_on(day):
                 limits = [_left(limit, names, usage) for limit in rule.limits]
                 if all(limit["left"] > 0 for limit in limits):
                     rules.append({**_rule(rule, languages), "limits": limits})
@@ -106,11 +106,6 @@ def list_suggestions(
                 }
             )
     return suggestions
-
-
-def _holds_on(rule: Rule, day: dt.date) -> bool:
-    has_begun = rule.starts_on is None or day >= rule.starts_on
-    return has_begun and (rule.ends_before is None or day < rule.ends_before)
 
 
 def _attribute(attribute: Attribute) -> dict[str, Any]:

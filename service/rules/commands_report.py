@@ -20,6 +20,13 @@ FORMAT = click.option(
     "--format", "form", type=click.Choice(["text", "json"]), default="text", help="How to report."
 )
 
+STRICT = click.option("--strict", is_flag=True, help="Let warnings fail too.")
+
+
+def exit_code(problems: Sequence[Problem], *, strict: bool) -> int:
+    """0 when nothing was found that counts, else 1."""
+    return int(any(problem.severity == "error" or strict for problem in problems))
+
 
 def report(problems: Sequence[Problem], form: Format, summary: str) -> None:
     """Print every problem on a line of its own, or all of them as JSON."""

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from msgspec import UnsetType
 
 from service.rules.compile import ExampleCase
+from service.rules.coverage import Seen
 from service.rules.evaluate import Award, Usage, appraise, settle, untouched_budgets
 from service.rules.judge import Candidate, Refusal, judge
 from service.rules.load import Problem
@@ -19,9 +20,19 @@ _NOON = dt.time(12)
 _ORDINARY_DAY = dt.date(2026, 1, 14)
 
 
-def run_examples(rulebook: Rulebook, cases: Iterable[ExampleCase]) -> list[Problem]:
+def run_examples(
+    rulebook: Rulebook, cases: Iterable[ExampleCase], seen: Seen | None = None
+) -> list[Problem]:
     """Run every example; each that comes out otherwise is a problem at its `expect`."""
-    return [problem for case in cases for problem in _run(rulebook, case)]
+    problems = []
+    for case in cases:
+        outcome = decide_example(rulebook, case.rule, case.shape)
+        problems += _differences(case, outcome)
+        if seen is not None and not isinstance(outcome, Refusal):
+            occurred_at = _occurred_at(case.rule, case.shape.context, rulebook.program)
+            if case.rule.is_on(rulebook.program.local_date(occurred_at)):
+                seen.note(case.rule, outcome)
+    return problems
 
 
 def example_candidate(rulebook: Rulebook, rule: Rule, example: Example) -> Candidate:
@@ -59,9 +70,8 @@ def decide_example(
     return next((award for award in decision.awards if award.rule == rule.id), None)
 
 
-def _run(rulebook: Rulebook, case: ExampleCase) -> list[Problem]:
+def _differences(case: ExampleCase, award: Refusal | Award | None) -> list[Problem]:
     expect = case.shape.expect
-    award = decide_example(rulebook, case.rule, case.shape)
     if isinstance(award, Refusal):
         reason = award.reason or award.code
         if expect.refused == reason:

@@ -65,6 +65,11 @@ class Judged:
     values: dict[str, object]
     activation: object
 
+    def meets(self, starts_at: dt.datetime, ends_at: dt.datetime) -> bool:
+        """Whether it fills some of the same minutes as [starts_at, ends_at)."""
+        mine = self.candidate.occurred_at
+        return self.ends_at is not None and mine < ends_at and starts_at < self.ends_at
+
 
 def judge(rulebook: Rulebook, candidate: Candidate, now: dt.datetime) -> Judged | Refusal:
     """Accept or refuse an action at this instant, by the catalogue of this rulebook."""

@@ -227,6 +227,11 @@ class Rule:
     limits: tuple[Limit, ...]
     explain: Explain
 
+    def is_on(self, day: dt.date) -> bool:
+        """Whether its dates hold this day of the programme."""
+        has_begun = self.starts_on is None or day >= self.starts_on
+        return has_begun and (self.ends_before is None or day < self.ends_before)
+
 
 @dataclass(frozen=True, slots=True)
 class Campaign:

@@ -28,6 +28,16 @@ ClockTime = Annotated[
         extra={"says": 'a time of day, like "07:00"'},
     ),
 ]
+LocalTime = Annotated[
+    str,
+    Meta(
+        pattern=r"^(19[7-9]|20[0-9]|21[0-9])[0-9]-[0-9]{2}-[0-9]{2}"
+        r"T[0-9]{2}:[0-9]{2}(:[0-9]{2})?(Z|[+-][0-9]{2}:[0-9]{2})?$",
+        description="A moment; without an offset in the programme's zone.",
+        examples=["2026-06-05T08:15"],
+        extra={"says": "a time like 2026-06-05T08:15 or 2026-06-05T08:15:00+08:00"},
+    ),
+]
 Day = Annotated[
     dt.date, Meta(description="A day in the programme's time zone.", examples=["2026-06-05"])
 ]
@@ -312,19 +322,7 @@ class ExampleContext(_Section, frozen=True):
     """What surrounds an example besides its attributes."""
 
     verified: Annotated[bool, _says("Whether a partner reports it.")] | UnsetType = UNSET
-    occurred_at: (
-        Annotated[
-            str,
-            Meta(
-                pattern=r"^(19[7-9]|20[0-9]|21[0-9])[0-9]-[0-9]{2}-[0-9]{2}"
-                r"T[0-9]{2}:[0-9]{2}(:[0-9]{2})?(Z|[+-][0-9]{2}:[0-9]{2})?$",
-                description="When it began; without an offset in the programme's zone.",
-                examples=["2026-06-05T08:15"],
-                extra={"says": "a time like 2026-06-05T08:15 or 2026-06-05T08:15:00+08:00"},
-            ),
-        ]
-        | UnsetType
-    ) = UNSET
+    occurred_at: Annotated[LocalTime, _says("When it began.")] | UnsetType = UNSET
     region: Annotated[str, Meta(max_length=20, description="The person's region.")] = ""
     streak_days: Annotated[int, Meta(ge=0, le=100_000, description="Green days before it.")] = 0
 

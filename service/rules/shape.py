@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec.inspect as mi
 
@@ -21,6 +21,8 @@ from service.rules.schema import RuleFile
 
 # Stands for a value that could not be made, also inside of tuples, so that places stay right.
 FAULTY: Any = object()
+
+Member = TypeVar("Member")
 
 _FILE = mi.type_info(RuleFile)
 _YEARS = (1970, 2199)
@@ -40,6 +42,16 @@ def shape_file(name: str, root: Node, problems: list[Problem]) -> RuleFile:
     """
     made = _Shaper(name, problems).convert(root, _FILE, ())
     return RuleFile() if made is FAULTY else made
+
+
+def shape_list(name: str, root: Node, kind: type[Member], problems: list[Problem]) -> list[Member]:
+    """Make a file's structs, where a file is a list of them; FAULTY stands for a faulty one."""
+    if root.kind != "list":
+        message = f"a file of scenarios must be a list of steps, not {_shown(root)}"
+        problems.append(Problem(name, root.line, root.column, "", message))
+        return []
+    shaper, wanted = _Shaper(name, problems), mi.type_info(kind)
+    return [shaper.convert(item, wanted, (index,)) for index, item in enumerate(root.items)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +255,7 @@ class _Shaper:
 _MEMBERS = {
     "rules": "a rule", "limits": "a limit", "examples": "an example", "campaigns": "a campaign",
     "badges": "a badge", "factors": "factor", "action_types": "action type",
-    "attributes": "attribute", "given": "attribute",
+    "attributes": "attribute", "given": "attribute", "": "a step",
 }  # fmt: skip
 
 

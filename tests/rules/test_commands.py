@@ -7,7 +7,8 @@ import asyncpg
 import pytest
 from click.testing import CliRunner
 
-from service.rules.commands import rules, schema_text
+from service.rules.commands import rules
+from service.rules.commands_test import schema_text
 from tests.rules.sets import PROGRAM, ROOT, WALK
 
 GOOD = PROGRAM + WALK + (

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 import jsonschema
 import pytest
 
-from service.rules.commands import schema_text
+from service.rules.commands_test import schema_text
 from service.rules.compile import compile_rulebook, sha256_of
 from service.rules.rulebook import period_names
 from service.rules.schema import json_schema
@@ -70,7 +70,7 @@ def test_a_faulty_rule_does_not_hide_the_faults_of_others():
         "  - {id: a, action: mobility.walk, title: t, earns: nope}\n"
         "  - {id: b, action: nope, title: t, from: 2026-01-02, until: 2026-01-01}\n"
     )
-    assert [problem.line for problem in compile_rulebook({"a.yaml": text}).errors] == [13, 18, 18]
+    assert [problem.line for problem in compile_rulebook({"a.yaml": text}).errors] == [13, 17, 18, 18]
 
 
 def test_a_faulty_program_does_not_hide_the_rest():
