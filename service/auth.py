@@ -44,6 +44,8 @@ _BAD = "The token is not valid here."
 class InvalidTokenError(UnauthenticatedError):
     """A token came and does not hold."""
 
+    challenge = 'Bearer error="invalid_token"'
+
 
 @dataclass(frozen=True, slots=True)
 class Trust:

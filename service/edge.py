@@ -18,7 +18,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from service.auth import InvalidTokenError, require_access
+from service.auth import require_access
 from service.errors import (
     PROBLEM_JSON,
     MalformedRequestError,
@@ -201,8 +201,7 @@ def render(
     if told.retry_after_s is not None:
         headers["Retry-After"] = str(told.retry_after_s)
     if isinstance(told, UnauthenticatedError):
-        bad = isinstance(told, InvalidTokenError)
-        headers["WWW-Authenticate"] = 'Bearer error="invalid_token"' if bad else "Bearer"
+        headers["WWW-Authenticate"] = told.challenge
     if isinstance(error, MethodNotAllowedException):
         headers["Allow"] = (error.headers or {}).get("allow", "")
     return litestar.Response(

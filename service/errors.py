@@ -15,6 +15,7 @@ PROBLEMS: dict[str, tuple[int, str]] = {
     "malformed-request": (400, "The request cannot be parsed"),
     "idempotency-key-required": (400, "This request needs an Idempotency-Key"),
     "idempotency-key-malformed": (400, "The Idempotency-Key is malformed"),
+    "signature-malformed": (400, "The headers of the signature are malformed"),
     "unauthenticated": (401, "Valid credentials are needed"),
     "forbidden": (403, "These credentials do not allow this"),
     "participant-suspended": (403, "This participant is suspended"),
@@ -40,6 +41,10 @@ PROBLEMS: dict[str, tuple[int, str]] = {
     "invalid-attributes": (422, "The attributes do not fit the action type"),
     "unknown-action-type": (422, "There is no such action type"),
     "action-refused": (422, "The action is refused"),
+    "event-invalid": (422, "The event is not valid"),
+    "event-id-reused": (422, "The event's id was used for another event"),
+    "source-not-allowed": (422, "The source is not this partner's"),
+    "event-type-not-granted": (422, "The event's type is not granted to this partner"),
     "rulebook-invalid": (422, "The rules have errors"),
     "idempotency-key-reused": (422, "The Idempotency-Key was used for another request"),
     "rate-limited": (429, "Too many requests"),
@@ -99,9 +104,10 @@ class InvalidRequestError(SaxaulError):
 
 
 class UnauthenticatedError(SaxaulError):
-    """No token, or one that does not hold."""
+    """No token, or one that does not hold. `challenge` is what WWW-Authenticate asks for."""
 
     code = "unauthenticated"
+    challenge: ClassVar[str] = "Bearer"
 
 
 class ForbiddenError(SaxaulError):

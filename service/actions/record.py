@@ -15,10 +15,12 @@ import structlog
 
 from service.actions.budgets import Budgets, EndedCampaigns, lock_budgets
 from service.actions.claims import Claims, bind_claims, claim_key
+from service.actions.events import BoundEvents, EventIdReusedError, bind_events
 from service.actions.facts import facts_digest
 from service.actions.hidden import hide_values
 from service.actions.refusals import OverlapError, refusal_error
 from service.actions.report import Report
+from service.actions.reverse import reversal_row, take_back
 from service.actions.store import (
     Action,
     Deciding,
@@ -85,6 +87,7 @@ class _Batch:
     now: datetime
     books: dict[UUID, Book]
     deciding: Deciding
+    events: BoundEvents
     accepted: dict[tuple[UUID, UUID], _Accepted] = field(default_factory=dict)
     budgets: Budgets = field(default_factory=Budgets)
     actions: dict[tuple[UUID, UUID], Action] = field(default_factory=dict)
@@ -118,9 +121,10 @@ async def record_actions(
         ready = [report for report in reports if report.participant_id in books]
         if not ready:
             return _missing(reports) if wait else {}
+        events = await bind_events(connection, ready, now)
         deciding = await _read(connection, ready, judged)
-        batch = _Batch(rulebook, secret, now, books, deciding)
-        known = await _known(connection, ready, deciding)
+        batch = _Batch(rulebook, secret, now, books, deciding, events)
+        known = await _known(connection, ready, batch)
         outcomes = await _accept(connection, batch, ready, judged, known)
         awards = [award for accepted in batch.accepted.values() for award in accepted.awards]
         batch.budgets = await lock_budgets(
@@ -135,7 +139,7 @@ async def record_actions(
 
 def _judge(rulebook: Rulebook, report: Report, now: datetime, secret: bytes) -> Judged | Refusal:
     """Judge a report; no attribute's value may stand in the counters that its awards name."""
-    verdict = judge(rulebook, report.candidate, now)
+    verdict = judge(rulebook, report.candidate, report.received_at or now)
     if isinstance(verdict, Judged):
         hide_values(verdict, report.participant_id, secret)
     return verdict
@@ -168,14 +172,13 @@ async def _read(
 
 
 async def _known(
-    connection: Connection, ready: Sequence[Report], deciding: Deciding
+    connection: Connection, ready: Sequence[Report], batch: _Batch
 ) -> dict[tuple[UUID, UUID], Action]:
     """The rows of twins that came in earlier transactions, with their reversals."""
-    if not deciding.twins:
-        return {}
-    twins = {(r.participant_id, r.id) for r in ready} & deciding.twins
+    twins = {(r.participant_id, r.id) for r in ready} & batch.deciding.twins
     reversals = {(owner, reversal_id(action_id)) for owner, action_id in twins}
-    return await read_actions(connection, twins | reversals)
+    wanted = twins | reversals | batch.events.actions(ready)
+    return await read_actions(connection, wanted) if wanted else {}
 
 
 async def _accept(
@@ -193,6 +196,9 @@ async def _accept(
     claims = await _bind(connection, batch, ready, judged, known)
     for report in ready:
         row_key = report.row
+        if (of_event := _of_event(batch, report, known)) is not None:
+            outcomes[report] = of_event
+            continue
         if row_key in known:
             outcomes[report] = _twin(report, known[row_key], known)
             continue
@@ -201,12 +207,28 @@ async def _accept(
         verdict = judged[report]
         refused = _refusal(batch, report, verdict) or claims.refusal(report)
         if refused is not None:
-            outcomes[report] = refused
+            outcomes[report] = batch.events.refused(report, refused)
         elif isinstance(verdict, Judged):
-            _remember_trip(batch.deciding, report, verdict)
-            batch.accepted[row_key] = _appraised(batch, report, verdict, claims.take(report))
+            batch.events.take(report)
+            claim = claims.keys.get(report)
+            if batch.events.reversal_reason(report) is None:
+                _remember_trip(batch.deciding, report, verdict)
+                claims.take(report)
+            batch.accepted[row_key] = _appraised(batch, report, verdict, claim)
     await claims.settle(connection)
+    await batch.events.settle(connection)
     return outcomes
+
+
+def _of_event(
+    batch: _Batch, report: Report, known: dict[tuple[UUID, UUID], Action]
+) -> Outcome | None:
+    """What is known of a partner's event before it is judged; None when it must be."""
+    found = batch.events.outcome(report, known)
+    if not isinstance(found, tuple):
+        return found
+    action, is_reversed = found
+    return Recorded(action, replayed=action.recorded_at != report.written, reversed=is_reversed)
 
 
 def _appraised(batch: _Batch, report: Report, verdict: Judged, claim: bytes | None) -> _Accepted:
@@ -237,7 +259,7 @@ def _settle(
 
 def _twin(report: Report, action: Action, known: dict[tuple[UUID, UUID], Action]) -> Outcome:
     if action.fingerprint != report.fingerprint:
-        return KeyReusedError(report.key)
+        return EventIdReusedError(report.key) if report.event else KeyReusedError(report.key)
     is_reversed = (report.participant_id, reversal_id(action.id)) in known
     # The row that this very report wrote, whose COMMIT got no answer, is no copy of another.
     return Recorded(action, replayed=action.recorded_at != report.written, reversed=is_reversed)
@@ -251,9 +273,9 @@ def _refusal(batch: _Batch, report: Report, verdict: Judged | Refusal) -> Saxaul
         return error
     if isinstance(verdict, Refusal):
         return refusal_error(verdict)
-    if verdict.exclusive and verdict.ends_at:
+    if verdict.exclusive:
         for trip in batch.deciding.trips.get(report.participant_id, ()):
-            if report.candidate.occurred_at < trip.ends_at and trip.starts_at < verdict.ends_at:
+            if verdict.meets(trip.starts_at, trip.ends_at):
                 return OverlapError(trip.starts_at, trip.ends_at)
     return None
 
@@ -275,7 +297,9 @@ async def _bind(
     wanted = {}
     for report in ready:
         verdict = judged[report]
-        if isinstance(verdict, Judged) and verdict.claim is not None and report.row not in known:
+        if not isinstance(verdict, Judged) or verdict.claim is None or report.row in known:
+            continue
+        if _of_event(batch, report, known) is None:
             wanted[report] = claim_key(batch.secret, verdict.claim)
     return await bind_claims(connection, wanted, batch.now)
 
@@ -311,11 +335,30 @@ def _award(batch: _Batch, accepted: _Accepted) -> Action:
             at=action.recorded_at,
             facts_digest=action.facts_digest,
         )
-        batch.bubbles.append(_bubble(action))
     book.saved_g += decision.saved_g
     batch.actions[action.participant_id, action.id] = action
+    if (reason := batch.events.reversal_reason(report)) is not None:
+        _undo(batch, action, reason)
+    elif decision.energy_g:
+        batch.bubbles.append(_bubble(action))
     report.written = action.recorded_at
     return action
+
+
+def _undo(batch: _Batch, action: Action, reason: str) -> None:
+    """Take back at once what a partner reversed before it came: no bubble is left of it."""
+    owner = action.participant_id
+    book, usage = batch.books[owner], batch.deciding.usage[owner]
+    row = reversal_row(
+        book, action, reason, source=action.source, reporter=action.reporter, now=batch.now
+    )
+    take_back(book, row, remaining_g=action.energy_g, expired_g=0)
+    for award in action.awards:
+        for counter, period, by_key, n, grams in award["counters"]:
+            key = CounterKey(counter, period, by_key)
+            used_n, used_g = usage[key]
+            usage[key] = batch.used[owner, key] = (used_n - n, used_g - grams)
+    batch.actions[owner, row.id] = row
 
 
 def _row(batch: _Batch, report: Report, verdict: Judged, decision: Decision, book: Book) -> Action:

@@ -12,6 +12,17 @@ from service.ids import derived_uuid, uuid7
 from service.rules.judge import Candidate
 
 
+@dataclass(frozen=True, slots=True)
+class EventRef:
+    """The partner's event that a report came as; `key` is that of its row in partner_events."""
+
+    key: bytes
+    partner_id: str
+    source: str
+    event_id: str
+    subject_key: bytes
+
+
 @dataclass(slots=True, eq=False)
 class Report:
     """One action on its way in.
@@ -19,6 +30,7 @@ class Report:
     Its id is drawn before any transaction, so that a lost answer to a COMMIT can be looked up.
     `keyed` says that the id follows from a key, so that a row with it may be there already.
     `written` is when its row was booked by a transaction whose COMMIT may have got no answer.
+    `received_at` is set for what was parked: whether it came too late is decided by its arrival.
     """
 
     participant_id: UUID
@@ -30,6 +42,8 @@ class Report:
     keyed: bool
     key: str = ""
     written: datetime | None = None
+    event: EventRef | None = None
+    received_at: datetime | None = None
 
     @property
     def row(self) -> tuple[UUID, UUID]:
@@ -63,4 +77,30 @@ def participant_report(
         canonical,
         key is not None,
         key or "",
+    )
+
+
+def partner_report(
+    participant_id: UUID,
+    event: EventRef,
+    *,
+    type_: str,
+    occurred_at: datetime,
+    attributes: Mapping[str, Any],
+    fingerprint: bytes,
+    received_at: datetime | None = None,
+) -> Report:
+    """What a partner's event tells of a person who is linked to it; it counts as verified."""
+    kept = storable(attributes)
+    return Report(
+        participant_id,
+        derived_uuid(participant_id.bytes, b"partner", event.key),
+        Candidate(type_, kept, occurred_at, "partner", True, event.partner_id),
+        f"partner:{event.partner_id}",
+        fingerprint,
+        canonical_facts(type_, occurred_at, "partner", kept),
+        False,
+        event.event_id,
+        event=event,
+        received_at=received_at,
     )

@@ -153,7 +153,14 @@ async def reverse_actions(
     changed: list[Bubble] = []
     for undo, action in standing:
         book, bubble = books[undo.participant_id], bubbles.get(undo.rows[0])
-        row = reversal_row(book, action, undo.reason, undoing)
+        row = reversal_row(
+            book,
+            action,
+            undo.reason,
+            source=undoing.source,
+            reporter=undoing.reporter,
+            now=undoing.now,
+        )
         expired_g = bubble.expired_g if bubble else expired.get(undo.rows[0], 0)
         remaining_g = bubble.remaining_g if bubble else 0
         taken = take_back(book, row, remaining_g=remaining_g, expired_g=expired_g)
@@ -254,12 +261,13 @@ async def _find_owner(database: Database, action_id: UUID) -> UUID:
     return owner
 
 
-def reversal_row(book: Book, action: Action, reason: str, undoing: Undoing) -> Action:
+def reversal_row(
+    book: Book, action: Action, reason: str, *, source: str, reporter: str, now: datetime
+) -> Action:
     """The reversal as a row of `actions`, the next one of this book; `saved_g` goes back, too."""
-    at = book.tick(undoing.now)
+    at = book.tick(now)
     book.action_seq += 1
     book.saved_g -= action.saved_g
-    reporter = undoing.reporter
     attributes = {"reason": reason}
     canonical = canonical_facts(action.type, action.occurred_at, reporter, attributes)
     row = Action(
@@ -279,7 +287,7 @@ def reversal_row(book: Book, action: Action, reason: str, undoing: Undoing) -> A
         action.rulebook_version,
         action.streak_days,
         action.verified,
-        undoing.source,
+        source,
         reporter,
         action.region,
         action.id,
