@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
-from service.rules.cel_text import Finding, did_you_mean
+from service.rules.cel_text import Finding
 
-ValueType = Literal["number", "text", "boolean"]
+# What is declared wrongly can be anything: its faults were told.
+ValueType = Literal["number", "text", "boolean", "any"]
 
 _OPERATORS = {
     "_+_": "+", "_-_": "-", "_*_": "*", "_/_": "/", "-_": "-",
@@ -24,7 +25,7 @@ _OPERATORS = {
 _CALLS = frozenset(_OPERATORS.values()) | frozenset(
     ("startsWith", "endsWith", "contains", "matches", "min", "max", "floor", "ceil", "round")
 )
-_MIRRORED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "==", "!=": "!="}
+MIRRORED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "==", "!=": "!="}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,11 @@ class Name:
     minimum: float = -math.inf
     maximum: float = math.inf
     one_of: tuple[str, ...] = ()
+    is_whole: bool = False
+    # Says what is wrong with a value that actions may carry.
+    check: Callable[[object], str | None] | None = field(default=None, compare=False)
+    # Why a boolean can never be true.
+    never: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,21 +126,21 @@ def _node(data: bytes, overloads: Mapping[int, str], offsets: Mapping[int, int])
     kind: Literal["constant", "name", "call", "list", "other"] = "other"
     value: object = None
     nodes: list[Node] = []
-    for number, field in _fields(data):
+    for number, content in _fields(data):
         if number == 2:
-            identity = int(field)
+            identity = int(content)
         elif number == 3:
-            kind, value = "constant", _constant(bytes(field))
+            kind, value = "constant", _constant(bytes(content))
         elif number == 4:
-            kind, value = "name", bytes(_message(field)[1]).decode()
+            kind, value = "name", bytes(_message(content)[1]).decode()
         elif number in {6, 7}:
             kind = "call" if number == 6 else "list"
-            for part, content in _fields(bytes(field)):
+            for part, inner in _fields(bytes(content)):
                 if number == 6 and part == 2:
-                    function = bytes(content).decode()
+                    function = bytes(inner).decode()
                     value = _OPERATORS.get(function, function)
                 else:
-                    nodes.append(_node(bytes(content), overloads, offsets))
+                    nodes.append(_node(bytes(inner), overloads, offsets))
     return Node(kind, value, tuple(nodes), overloads.get(identity, ""), offsets.get(identity, 0))
 
 
@@ -179,8 +185,6 @@ class Analysis:
             self._constructs(child, in_list_place=node.operator == "in" and index == 1)
         if node.operator == "/":
             self._division(node)
-        elif node.operator in _MIRRORED:
-            self._comparison(node)
         elif node.operator == "matches":
             self._pattern(node)
 
@@ -192,9 +196,13 @@ class Analysis:
             self._add(node, "a list may only stand after in")
         elif node.kind == "list" and not node.nodes:
             self._add(node, "this list is empty, so that nothing is in it")
-        elif node.kind == "list" and len({self._type(child) for child in node.nodes}) > 1:
+        elif node.kind == "list" and len({*map(self._type, node.nodes)} - {"any"}) > 1:
             self._add(node, "the members of a list must be of one type")
-        elif node.operator == "+" and not node.overload.startswith("add_double"):
+        elif (
+            node.operator == "+"
+            and not node.overload.startswith("add_double")
+            and not self._is_unsure(node)
+        ):
             self._add(node, "'+' adds numbers only")
         elif isinstance(value, str) and node.kind == "constant" and "\0" in value:
             self._add(node, "a text cannot hold a NUL character")
@@ -204,7 +212,7 @@ class Analysis:
             return type(node.value).__name__
         if node.kind == "name":
             name = self.names.get(str(node.value))
-            kinds = {"number": "float", "text": "str", "boolean": "bool"}
+            kinds = {"number": "float", "text": "str", "boolean": "bool", "any": "any"}
             return kinds[name.type] if name else "float"
         if node.operator == "? :":
             return self._type(node.nodes[1])
@@ -218,9 +226,13 @@ class Analysis:
         elif fault := self.regex_fault(pattern):
             self._add(node.nodes[1], f"the pattern is not valid: {fault}")
 
+    def _is_unsure(self, node: Node) -> bool:
+        """Whether something below was declared wrongly, so that nothing can be said of it."""
+        return any(name in self.names and self.names[name].type == "any" for name in node.names())
+
     def _division(self, node: Node) -> None:
         low, _ = self._magnitude(node.nodes[1])
-        if low <= 0:
+        if low <= 0 and not self._is_unsure(node.nodes[1]):
             self._add(
                 node.nodes[1],
                 "this divisor could be 0; build it by * and / from numbers other than 0 and "
@@ -243,24 +255,6 @@ class Analysis:
                 (low * low2, high * high2) if node.operator == "*" else (low / high2, high / low2)
             )
         return 0.0, 0.0
-
-    def _comparison(self, node: Node) -> None:
-        left, right = node.nodes
-        operator = node.operator
-        if left.kind != "name":
-            left, right, operator = right, left, _MIRRORED[operator]
-        name, value = self.names.get(str(left.value)), literal(right)
-        if left.kind != "name" or name is None or value is None:
-            return
-        if isinstance(value, str):
-            if name.one_of and value not in name.one_of:
-                hint = did_you_mean(value, name.one_of)
-                allowed = f"{name.name} is one of {', '.join(name.one_of)}"
-                self._warn(node, f"this is always {str(operator == '!=').lower()}: {allowed}{hint}")
-        elif isinstance(value, float):
-            verdict = _decided(operator, name, value)
-            if verdict is not None:
-                self._warn(node, f"this is always {str(verdict).lower()}: {_bounds(name)}")
 
     def _presence(
         self, node: Node, present: frozenset[str]
@@ -307,27 +301,3 @@ class Analysis:
 
     def _add(self, node: Node, message: str) -> None:
         self.findings.append(Finding(node.offset, message))
-
-    def _warn(self, node: Node, message: str) -> None:
-        self.findings.append(Finding(node.offset, message, "warning"))
-
-
-def _bounds(name: Name) -> str:
-    if math.isinf(name.maximum):
-        return f"{name.name} is at least {name.minimum:g}"
-    if math.isinf(name.minimum):
-        return f"{name.name} is at most {name.maximum:g}"
-    return f"{name.name} lies between {name.minimum:g} and {name.maximum:g}"
-
-
-def _decided(operator: str, name: Name, value: float) -> bool | None:
-    low, high = name.minimum, name.maximum
-    if operator in {"<", ">="}:
-        verdict = True if high < value else False if low >= value else None
-        return verdict if operator == "<" or verdict is None else not verdict
-    if operator in {"<=", ">"}:
-        verdict = True if high <= value else False if low > value else None
-        return verdict if operator == "<=" or verdict is None else not verdict
-    if value < low or value > high:
-        return operator == "!="
-    return None

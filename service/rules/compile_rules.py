@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from msgspec import UnsetType
 
 from service.rules import schema
+from service.rules.cel_bounds import Range
 from service.rules.cel_text import did_you_mean
 from service.rules.compile_types import TypeDraft, expression_findings, localized
 from service.rules.evaluate import whole_grams
@@ -53,12 +55,11 @@ def compile_rule(
         return None
     limits = _limits(draft, kind)
     when = _when(draft, kind)
-    present = when.present if when else kind.present
-    saves_is_whole, saves = _grams(draft, kind, "saves", present)
-    earns_is_whole, earns = _grams(draft, kind, "earns", present)
+    saves_is_whole, saves = _grams(draft, kind, "saves", when)
+    earns_is_whole, earns = _grams(draft, kind, "earns", when)
     if not (saves_is_whole and earns_is_whole) or (when and when.expression is None):
         return None
-    if not draft.used_factors <= factors.keys():
+    if not draft.used_factors <= factors.keys() or not shape.id:
         return None  # one of them is faulty itself
     condition = when.expression if when and when.expression else None
     if condition and condition.constant is True:
@@ -105,7 +106,9 @@ def _when(draft: RuleDraft, kind: TypeDraft) -> Compiled | None:
     if isinstance(draft.shape.when, UnsetType) or kind.scope is None:
         return None
     path = (*draft.path, "when")
-    outcome = kind.scope.compile(str(draft.shape.when), "condition", present=kind.present)
+    outcome = kind.scope.compile(
+        str(draft.shape.when), "condition", present=kind.present, facts=kind.facts
+    )
     _note(draft, path, outcome)
     if outcome.expression and isinstance(outcome.expression.constant, bool):
         verdict = "always" if outcome.expression.constant else "never"
@@ -114,17 +117,20 @@ def _when(draft: RuleDraft, kind: TypeDraft) -> Compiled | None:
 
 
 def _grams(
-    draft: RuleDraft, kind: TypeDraft, key: str, present: frozenset[str]
+    draft: RuleDraft, kind: TypeDraft, key: str, when: Compiled | None
 ) -> tuple[bool, int | Expression | None]:
     """Compile saves or earns: whether it is whole, and its grams, if it is given at all."""
     text = draft.shape.saves if key == "saves" else draft.shape.earns
     if isinstance(text, UnsetType) or kind.scope is None:
         return True, None
     path = (*draft.path, key)
-    outcome = kind.scope.compile(str(text), "number", present=present)
+    before = when or kind
+    outcome = kind.scope.compile(str(text), "number", present=before.present, facts=before.facts)
     _note(draft, path, outcome)
     if outcome.expression is None:
         return False, None
+    if outcome.grams is not None and not isinstance(outcome.expression.constant, float):
+        _check_grams(draft, path, outcome.expression, outcome.grams)
     constant = outcome.expression.constant
     if not isinstance(constant, float):
         return True, outcome.expression
@@ -134,6 +140,28 @@ def _grams(
             path, f"{key} must lie between 0 and {GRAMS_MAX:,} g, not {constant:,.15g}"
         )
     return grams is not None, grams
+
+
+def _check_grams(
+    draft: RuleDraft, path: tuple[Step, ...], expression: Expression, grams: Range
+) -> None:
+    """Tell of amounts that are beyond what an award can be: such an action earns nothing."""
+    low, high = f"{grams.low:,.6g}", f"{grams.high:,.6g}"
+    if grams.high < 0 or grams.low > GRAMS_MAX:
+        message = f"this lies between {low} and {high} g: no action can earn that"
+        draft.source.warn(path, f"{message}; allowed is 0 to {GRAMS_MAX:,} g")
+        return
+    names = [name for name in expression.tree.names() if not name.startswith(("factors.", "_has_"))]
+    if len(names) > len(set(names)):
+        return  # what is true of each alone need not be true of them together
+    if -math.inf < grams.low < 0:
+        message = (
+            f"this can come to {low} g, and below 0 an action earns nothing; write max(0, ...)"
+        )
+        draft.source.warn(path, message)
+    if math.inf > grams.high > GRAMS_MAX:
+        message = f"this can come to {high} g, and above {GRAMS_MAX:,} g an action earns nothing"
+        draft.source.warn(path, f"{message}; write min({GRAMS_MAX}, ...)")
 
 
 def _note(draft: RuleDraft, path: tuple[Step, ...], outcome: Compiled) -> None:

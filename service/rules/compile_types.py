@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+import re
 import zoneinfo
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from service.rules.attributes import (
     number_check,
     text_check,
 )
+from service.rules.cel_bounds import Fact
 from service.rules.cel_text import CONTEXT_NAMES, RESERVED_NAMES, did_you_mean
 from service.rules.expressions import Expression, Finding, Name, Scope, ValueType, regex_fault
 from service.rules.load import Step
@@ -41,6 +43,7 @@ from service.rules.shape import FAULTY, Source, whole
 ACCEPTED_FOR_MAX = dt.timedelta(days=60)
 LASTS_MAX = dt.timedelta(hours=24)
 
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _LONGEST = dt.timedelta(days=3660)
 _UNITS_S = {"s": 1, "min": 60, "h": 3600, "d": 86_400}
 _VALUE_TYPES: Mapping[str, ValueType] = {
@@ -53,7 +56,10 @@ _VALUE_TYPES: Mapping[str, ValueType] = {
 
 @dataclass(slots=True)
 class TypeDraft:
-    """An action type whose rules are not compiled yet. Without a scope it is faulty."""
+    """An action type whose rules are not compiled yet.
+
+    Without a scope nothing can be said of its expressions: its attributes are no mapping.
+    """
 
     name: str
     source: Source
@@ -62,8 +68,8 @@ class TypeDraft:
     scope: Scope | None
     plausible: Expression | None
     present: frozenset[str]
+    facts: Mapping[str, Fact]
     claim: Claim | None
-    used_factors: frozenset[str]
     title: Text
     hint: Text | None
 
@@ -186,9 +192,7 @@ def compile_type(
     hint = None
     if not isinstance(shape.hint, UnsetType):
         hint = localized(source, (*path, "hint"), shape.hint, language)
-    before = len(source.problems)
     attributes: dict[str, Attribute] = {}
-    scope_is_sure = _attributes_are_whole(source, path)
     for attribute, content in shape.attributes.items():
         made = _attribute(source, (*path, "attributes", attribute), attribute, content)
         if made is not None:
@@ -198,38 +202,54 @@ def compile_type(
         source=source,
         shape=shape,
         attributes=attributes,
-        scope=None,
+        scope=_scope(source, path, shape, attributes, factors=factors),
         plausible=None,
         present=frozenset(),
+        facts={},
         claim=_claim(source, path, name, shape.claim, attributes),
-        used_factors=frozenset(),
         title=title,
         hint=hint,
     )
     _check_acceptance(source, path, shape)
     _check_duration(source, path, shape, attributes)
-    if not scope_is_sure or any(
-        problem.path.startswith(f"action_types.{name}.attributes.")
-        for problem in source.problems[before:]
-        if problem.severity == "error"
-    ):
+    if draft.scope is None or isinstance(shape.plausible, UnsetType):
         return draft
-    draft.scope = Scope([_name(attribute) for attribute in attributes.values()], factors)
-    if not isinstance(shape.plausible, UnsetType):
-        outcome = draft.scope.compile(
-            str(shape.plausible), "condition", without=("region", "streak_days")
-        )
-        expression_findings(source, (*path, "plausible"), outcome.findings)
-        draft.plausible = outcome.expression
-        draft.present = outcome.present
-        draft.used_factors = outcome.factors
+    outcome = draft.scope.compile(
+        str(shape.plausible), "condition", without=("region", "streak_days")
+    )
+    expression_findings(source, (*path, "plausible"), outcome.findings)
+    draft.plausible, draft.present, draft.facts = (
+        outcome.expression,
+        outcome.present,
+        outcome.facts,
+    )
+    if outcome.expression and outcome.expression.constant is False:
+        message = "this condition never holds: every action of this type is refused"
+        source.warn((*path, "plausible"), message)
     return draft
 
 
-def _attributes_are_whole(source: Source, path: tuple[Step, ...]) -> bool:
-    """Whether no fault of shape stands in the attributes; else expressions cannot be judged."""
-    start = f"action_types.{path[1]}.attributes"
-    return not any(problem.path.startswith(start) for problem in source.problems)
+def _scope(
+    source: Source,
+    path: tuple[Step, ...],
+    shape: schema.ActionType,
+    attributes: Mapping[str, Attribute],
+    *,
+    factors: Mapping[str, float],
+) -> Scope | None:
+    """The names of a type's expressions; a faulty attribute still is a name, of any type."""
+    given = source.root.find(path).entries
+    if "attributes" in given and given["attributes"][1].kind != "map":
+        return None
+    names = [_name(attribute) for attribute in attributes.values()]
+    names += [
+        Name(name, "any")
+        for name in source.root.find((*path, "attributes")).entries
+        if name not in attributes and name not in RESERVED_NAMES and _NAME.fullmatch(name)
+    ]
+    reporters = [reporter for _, reporter in whole(shape.reported_by)]
+    is_sure = len(reporters) == len(shape.reported_by) > 0
+    return Scope(names, factors, reporters) if is_sure else Scope(names, factors)
 
 
 def _name(attribute: Attribute) -> Name:
@@ -240,6 +260,8 @@ def _name(attribute: Attribute) -> Name:
         minimum=-math.inf if attribute.minimum is None else attribute.minimum,
         maximum=math.inf if attribute.maximum is None else attribute.maximum,
         one_of=attribute.one_of,
+        is_whole=attribute.type == "integer",
+        check=attribute.check,
     )
 
 

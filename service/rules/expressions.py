@@ -11,14 +11,17 @@ import math
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Literal
 
 from cel_expr_python import cel
 
+from service.rules.cel_bounds import Bounds, Fact, Range
 from service.rules.cel_text import Finding, Rewritten, rewrite
 from service.rules.cel_tree import Analysis, Name, Node, ValueType, decode, literal
 
 TEXT_MAX = 2_000
+_NOTHING: Mapping[str, Fact] = MappingProxyType({})
 
 Values = Mapping[str, object]
 
@@ -26,17 +29,35 @@ _ERROR_LINE = re.compile(
     r"^(?:[A-Z_]+: )?ERROR: <input>:(-?\d+):(-?\d+): (.*?)(?: \[[A-Z_]+\])?$", re.MULTILINE
 )
 _OVERLOAD = re.compile(r"found no matching overload for '([^']*)' applied to '\((.*)\)'")
-_TYPES = {"number": cel.Type.DOUBLE, "text": cel.Type.STRING, "boolean": cel.Type.BOOL}
-_TYPE_NAMES = {"double": "a number", "string": "a text", "bool": "a condition"}
+_TYPES = {
+    "number": cel.Type.DOUBLE,
+    "text": cel.Type.STRING,
+    "boolean": cel.Type.BOOL,
+    "any": cel.Type.DYN,
+}
+_TYPE_NAMES = {
+    "double": "a number",
+    "string": "a text",
+    "bool": "a condition",
+    "dyn": "a faulty value",
+}
 _WITHOUT_MACROS = cel.NewEnvConfigFromYaml("stdlib:\n  disable_macros: true\n")
+_REPORTERS = ("participant", "device", "partner")
 _CONTEXT = (
-    Name("verified", "boolean"),
-    Name("reporter", "text", one_of=("participant", "device", "partner")),
     Name("region", "text"),
-    Name("hour", "number", minimum=0, maximum=23),
-    Name("weekday", "number", minimum=1, maximum=7),
-    Name("streak_days", "number", minimum=0),
+    Name("hour", "number", minimum=0, maximum=23, is_whole=True),
+    Name("weekday", "number", minimum=1, maximum=7, is_whole=True),
+    Name("streak_days", "number", minimum=0, is_whole=True),
 )
+
+
+def _reported(reporters: Collection[str]) -> tuple[Name, Name]:
+    """What is known of who reports: only a partner's word is verified."""
+    never = "" if "partner" in reporters else "no partner reports this"
+    allowed = tuple(who for who in _REPORTERS if who in reporters)
+    return Name("verified", "boolean", never=never), Name("reporter", "text", one_of=allowed)
+
+
 _ARGUMENTS_MAX = 8
 _TAKES = {
     **dict.fromkeys(("min", "max"), f"2 to {_ARGUMENTS_MAX} numbers"),
@@ -93,17 +114,26 @@ class Compiled:
     findings: tuple[Finding, ...]
     present: frozenset[str]
     factors: frozenset[str]
+    # What is known of the values where it is true, and between what its number lies.
+    facts: Mapping[str, Fact]
+    grams: Range | None = None
 
 
 class Scope:
     """The names that the expressions of one action type may use. Compiles them, binds values."""
 
-    def __init__(self, attributes: Iterable[Name], factors: Mapping[str, float]) -> None:
+    def __init__(
+        self,
+        attributes: Iterable[Name],
+        factors: Mapping[str, float],
+        reporters: Collection[str] = _REPORTERS,
+    ) -> None:
         """Declare the attributes and the factors; context names and functions are always there."""
         self._attributes = {name.name: name for name in attributes}
         self._factors = factors
+        self._context = (*_CONTEXT, *_reported(reporters))
         declared: dict[str, object] = {f"factors.{name}": cel.Type.DOUBLE for name in factors}
-        for name in (*_CONTEXT, *self._attributes.values()):
+        for name in (*self._context, *self._attributes.values()):
             declared[name.name] = _TYPES[name.type]
         for attribute in self._attributes:
             declared[f"_has_{attribute}"] = cel.Type.BOOL
@@ -115,18 +145,19 @@ class Scope:
         wanted: Literal["number", "condition"],
         *,
         present: frozenset[str] = frozenset(),
+        facts: Mapping[str, Fact] = _NOTHING,
         without: Collection[str] = (),
     ) -> Compiled:
         """Check and compile.
 
-        `present`: optional attributes that surely came; `without`: context names that are not
-        known where this expression is used.
+        `present`: optional attributes that surely came; `facts`: what else is known before;
+        `without`: context names that are not known where this expression is used.
         """
-        context = {name.name: name for name in _CONTEXT if name.name not in without}
+        context = {name.name: name for name in self._context if name.name not in without}
         names = {**context, **self._attributes}
         if len(text) > TEXT_MAX:
             finding = Finding(0, f"an expression has at most {TEXT_MAX} characters")
-            return Compiled(None, (finding,), present, frozenset())
+            return Compiled(None, (finding,), present, frozenset(), facts)
         rewritten = rewrite(text, names, self._factors)
         findings = list(rewritten.findings)
         used = frozenset(
@@ -136,14 +167,20 @@ class Scope:
         )
         checked = self._checked(rewritten, findings)
         if checked is None:
-            return Compiled(None, tuple(findings), present, used)
+            return Compiled(None, tuple(findings), present, used, facts)
         findings += _result_findings(checked, wanted, rewritten)
         tree = decode(checked.serialize(), rewritten.start_of)
         after = Analysis(names, regex_fault, findings).run(tree, present)
+        bounds = Bounds(names, self._factors, findings, facts)
+        known = bounds.run(tree)
         if any(finding.severity == "error" for finding in findings):
-            return Compiled(None, tuple(findings), present, used)
+            return Compiled(None, tuple(findings), present, used, facts)
         expression = self._expression(text, tree, rewritten.runtime_text)
-        return Compiled(expression, tuple(findings), after, used)
+        grams = bounds.grams(tree) if wanted == "number" else None
+        # Where it never holds nothing need be known: that was told.
+        return Compiled(
+            expression, tuple(findings), after, used, facts if known is None else known, grams
+        )
 
     def activation(self, values: Values) -> object:
         """Bind values, which must fit the declared types: the engine would take true for 1.0."""
@@ -176,7 +213,7 @@ class Scope:
 def _result_findings(checked: Any, wanted: str, rewritten: Rewritten) -> list[Finding]:
     right = cel.Type.DOUBLE if wanted == "number" else cel.Type.BOOL
     got = checked.return_type()
-    if got == right:
+    if got == right or got == cel.Type.DYN:  # noqa: PLR1714 - these types have no hash
         return []
     is_name = {"DOUBLE": "a number", "STRING": "a text", "BOOL": "a condition"}
     given = is_name.get(got.name(), "something else")

@@ -70,7 +70,12 @@ def test_a_faulty_rule_does_not_hide_the_faults_of_others():
         "  - {id: a, action: mobility.walk, title: t, earns: nope}\n"
         "  - {id: b, action: nope, title: t, from: 2026-01-02, until: 2026-01-01}\n"
     )
-    assert [problem.line for problem in compile_rulebook({"a.yaml": text}).errors] == [13, 17, 18, 18]
+    assert [problem.line for problem in compile_rulebook({"a.yaml": text}).errors] == [
+        13,
+        17,
+        18,
+        18,
+    ]
 
 
 def test_a_faulty_program_does_not_hide_the_rest():

@@ -170,8 +170,7 @@ def test_an_unreadable_file_hides_nothing_and_starts_no_false_alarms():
             "a.yaml:13:56: error: until 2026-01-01 is not after from 2026-01-02; until is the day "
             "after the last"
         ),
-        "b.yaml:1:11: error: not valid YAML: did not find expected node content, while parsing a "
-        "flow node",
+        "b.yaml:1:11: error: a value is missing here, or a bracket is not closed",
     ]
 
 
