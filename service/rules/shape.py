@@ -244,7 +244,7 @@ class _Shaper:
         text = node.text
         if wanted.pattern is not None and not _pattern(wanted.pattern).fullmatch(text):
             return self._fault(node, path, f"{_label(path)} must be {says}, not {_shown(node)}")
-        if wanted.min_length is not None and len(text) < wanted.min_length:
+        if wanted.min_length is not None and not text.strip():
             return self._fault(node, path, f"{_label(path)} must not be empty")
         if wanted.max_length is not None and len(text) > wanted.max_length:
             message = f"{_label(path)} has at most {wanted.max_length} characters"
@@ -266,7 +266,7 @@ def _label(path: tuple[Step, ...]) -> str:
     last, owner = path[-1], path[-2] if len(path) > 1 else ""
     if isinstance(last, int):
         return _MEMBERS.get(str(owner), f"a member of {owner}")
-    return f"{_MEMBERS[owner]} {last}" if owner in _MEMBERS else last
+    return f"{_MEMBERS[owner]} {last}" if owner and owner in _MEMBERS else last
 
 
 def _fits(node: Node, wanted: Any) -> bool:
