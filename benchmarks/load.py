@@ -97,8 +97,13 @@ async def run_load(port: int, sources: Sequence[Callable[[], bytes]], seconds: f
     return load
 
 
-def post_request(path: str, body: bytes, headers: Sequence[tuple[str, str]] = ()) -> bytes:
+def post_request(
+    path: str,
+    body: bytes,
+    headers: Sequence[tuple[str, str]] = (),
+    media_type: str = "application/json",
+) -> bytes:
     """The bytes of a POST with a JSON body."""
-    lines = [f"POST {path} HTTP/1.1", "Host: 127.0.0.1", "Content-Type: application/json"]
+    lines = [f"POST {path} HTTP/1.1", "Host: 127.0.0.1", f"Content-Type: {media_type}"]
     lines += [f"Content-Length: {len(body)}", *(f"{name}: {value}" for name, value in headers)]
     return "\r\n".join([*lines, "", ""]).encode() + body

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
@@ -54,21 +54,20 @@ class Api:
         *,
         token: str = "",
         content: bytes | None = None,
-        key: str = "",
+        headers: Mapping[str, str] | None = None,
     ) -> httpx.Response:
         """Any answer but that of an API that is away. Raises ApiError when patience is over."""
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
-        if key:
-            headers["Idempotency-Key"] = key
+        sent = {"Authorization": f"Bearer {token}"} if token else {}
         if content is not None:
-            headers["Content-Type"] = "application/json"
+            sent["Content-Type"] = "application/json"
+        sent |= headers or {}
         deadline = time.monotonic() + self._patience_s
         pause_s = _PAUSE_S
         while True:
             try:
                 async with self._turns:
                     response = await self._client.request(
-                        method, path, headers=headers, content=content
+                        method, path, headers=sent, content=content
                     )
             except httpx.TransportError as error:
                 said = str(error) or type(error).__name__

@@ -15,7 +15,8 @@ from rich.table import Table
 from service.address import url_of
 from service.progress import progress_bar
 from service.replay.api import PATIENCE_S, ApiError, open_api
-from service.replay.plan import PEOPLE, Order, plan_days
+from service.replay.as_partner import PartnerReplay
+from service.replay.plan import PEOPLE, Order, plan_days, plan_partner_days
 from service.replay.read import FORMS, FileFaultError, Found, read_actions
 from service.replay.run import Replay, Tally
 from service.settings import load_settings
@@ -50,6 +51,11 @@ def _address(_context: click.Context, _option: click.Parameter, url: str | None)
     " people of the file.",
 )
 @click.option(
+    "--as-partner",
+    is_flag=True,
+    help="Trips as signed events of a partner's shared bikes, instead of the riders' phones.",
+)
+@click.option(
     "--patience",
     type=click.FloatRange(min=0),
     default=PATIENCE_S,
@@ -63,6 +69,7 @@ def replay(
     start: datetime | None,
     url: str | None,
     people: int | None,
+    as_partner: bool,
     patience: float,
 ) -> None:
     """Send the trips or daily steps of FILE through the API, as if made-up people had made them.
@@ -76,6 +83,8 @@ def replay(
     """
     console = Console(highlight=False, soft_wrap=True)
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
+    if as_partner and form != "citibike":
+        raise click.UsageError("--as-partner is for trips: no partner reports steps")
     try:
         found = read_actions(file, form)
         asyncio.run(
@@ -87,6 +96,7 @@ def replay(
                 start=start.date() if start else None,
                 url=url or url_of(load_settings()),
                 people=people or PEOPLE[form],
+                as_partner=as_partner,
                 patience_s=patience,
             )
         )
@@ -104,6 +114,7 @@ async def _replay(
     start: date | None,
     url: str,
     people: int | None,
+    as_partner: bool,
     patience_s: float,
 ) -> None:
     async with open_api(url, patience_s) as api:
@@ -112,7 +123,8 @@ async def _replay(
         if start is None:
             today = datetime.fromisoformat(program["now"]).astimezone(zone).date()
             start = today + timedelta(days=1)
-        days = plan_days(found.actions, Order(form, start, zone, people))
+        plan = plan_partner_days if as_partner else plan_days
+        days = plan(found.actions, Order(form, start, zone, people))
         console.print(
             f"{title}: {len(found.actions):,} actions of {len(days)} days, {start} to"
             f" {days[-1].date} in {zone}\nrun it again with --start {start} to complete it, or to"
@@ -127,7 +139,7 @@ async def _replay(
         try:
             with progress_bar(console) as progress:
                 bar = progress.add_task("", total=len(found.actions))
-                playing = Replay(
+                playing = (PartnerReplay if as_partner else Replay)(
                     api,
                     zone,
                     lambda day, done: progress.update(bar, advance=done, description=str(day)),

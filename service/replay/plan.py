@@ -6,7 +6,7 @@ its day.
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -16,6 +16,9 @@ import msgspec
 from service.replay.read import FoundAction
 
 BATCH_MAX = 100
+EVENTS_MAX = 500
+PARTNER_ID, PARTNER_SOURCE = "replay-bikes", "urn:replay:bikes"
+PARTNER_TYPE = "mobility.shared_bike"
 PEOPLE = {"citibike": 300, "steps": None}
 
 _PLAIN = re.compile(r"[!-~]{1,90}")
@@ -34,17 +37,17 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """One body for POST /v1/me/actions/batch, and how many actions it holds."""
+    """One body, for POST /v1/me/actions/batch or a partner's events, and how many it holds."""
 
     body: bytes
     size: int
 
 
 @dataclass(frozen=True, slots=True)
-class PersonDay:
-    """What one person reports of one day, in the order of time."""
+class Report:
+    """What one person, or a partner for several, reports of one day, in the order of time."""
 
-    subject: str
+    subjects: tuple[str, ...]
     posts: tuple[Post, ...]
 
 
@@ -53,24 +56,31 @@ class Day:
     """A day of the replay; also one on which nobody did anything is there."""
 
     date: date
-    reports: tuple[PersonDay, ...]
+    reports: tuple[Report, ...]
 
 
 def plan_days(actions: Sequence[FoundAction], order: Order) -> list[Day]:
     """Shift the actions, which are in the order of time, so that the first day is the start."""
-    first, last = actions[0].at.date(), actions[-1].at.date()
-    days: list[dict[str, list[dict[str, object]]]] = [{} for _ in range((last - first).days + 1)]
-    for action in actions:
-        offset = (action.at.date() - first).days
-        items = days[offset].setdefault(subject_of(action, order), [])
-        items.append(_item(action, order, order.start + timedelta(days=offset)))
-    return [
-        Day(
-            order.start + timedelta(days=offset),
-            tuple(PersonDay(subject, _posts(items)) for subject, items in people.items()),
-        )
-        for offset, people in enumerate(days)
-    ]
+    days = []
+    for day, found in _by_day(actions, order.start):
+        people: dict[str, list[dict[str, object]]] = {}
+        for action in found:
+            people.setdefault(subject_of(action, order), []).append(_item(action, order, day))
+        reports = tuple(Report((subject,), _posts(items)) for subject, items in people.items())
+        days.append(Day(day, reports))
+    return days
+
+
+def plan_partner_days(actions: Sequence[FoundAction], order: Order) -> list[Day]:
+    """The same trips as a partner tells them: one report a day, of everybody's shared bikes."""
+    days = []
+    for day, found in _by_day(actions, order.start):
+        events = [_event(action, order, day) for action in found]
+        parts = [events[n : n + EVENTS_MAX] for n in range(0, len(events), EVENTS_MAX)]
+        subjects = tuple(sorted({subject_of(action, order) for action in found}))
+        posts = tuple(Post(_encode(part), len(part)) for part in parts)
+        days.append(Day(day, (Report(subjects, posts),) if posts else ()))
+    return days
 
 
 def subject_of(action: FoundAction, order: Order) -> str:
@@ -80,12 +90,40 @@ def subject_of(action: FoundAction, order: Order) -> str:
     return f"replay-{order.form}-{int(_digest(action.doer), 16) % order.people:03d}"
 
 
-def _item(action: FoundAction, order: Order, day: date) -> dict[str, object]:
+def _by_day(
+    actions: Sequence[FoundAction], start: date
+) -> Iterator[tuple[date, list[FoundAction]]]:
+    """Each day from the first action's to the last one's, as shifted, with what was done on it."""
+    first, last = actions[0].at.date(), actions[-1].at.date()
+    days: list[list[FoundAction]] = [[] for _ in range((last - first).days + 1)]
+    for action in actions:
+        days[(action.at.date() - first).days].append(action)
+    for offset, found in enumerate(days):
+        yield start + timedelta(days=offset), found
+
+
+def _event(action: FoundAction, order: Order, day: date) -> dict[str, object]:
+    return {
+        "specversion": "1.0",
+        "id": f"{order.start}-{_plain(action.key)}",
+        "source": PARTNER_SOURCE,
+        "type": PARTNER_TYPE,
+        "subject": subject_of(action, order),
+        "time": _instant(action, order, day),
+        "data": {**action.attributes, "ride_no": f"{order.start}-{_plain(action.key)}"[:64]},
+    }
+
+
+def _instant(action: FoundAction, order: Order, day: date) -> str:
     occurred_at = datetime.combine(day, action.at.time(), order.zone).astimezone(UTC)
+    return occurred_at.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _item(action: FoundAction, order: Order, day: date) -> dict[str, object]:
     return {
         "idempotency_key": f"replay-{order.form}-{order.start}-{_plain(action.key)}",
         "type": action.type,
-        "occurred_at": occurred_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "occurred_at": _instant(action, order, day),
         "attributes": action.attributes,
         "reporter": "device",
     }

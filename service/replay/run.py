@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 from service.replay.api import Api, ApiError, members_of, read_board
-from service.replay.plan import Day, PersonDay
+from service.replay.plan import Day, Post, Report
 
 COLLECTED_AT = time(8)
 REPORTED_AT = time(10)
@@ -63,70 +63,74 @@ class Replay:
     def __init__(self, api: Api, zone: ZoneInfo, progress: Progress) -> None:
         """`progress` is told the day and how many actions were answered just now."""
         self.tally = Tally()
-        self._api = api
+        self.api = api
         self._zone = zone
         self._progress = progress
-        self._tokens: dict[str, str] = {}
+        self.tokens: dict[str, str] = {}
         # Whose energy may still ripen: reported something since they last had nothing to wait for.
         self._waiting: set[str] = set()
 
     async def run(self, days: Sequence[Day]) -> None:
         """Play all days, and the mornings until nothing ripens any more. Raises ApiError."""
-        subjects = {report.subject for day in days for report in day.reports}
-        await _all(self._meet(subject) for subject in sorted(subjects))
+        subjects = {name for day in days for report in day.reports for name in report.subjects}
+        await self.meet(sorted(subjects))
         for day in days:
             morning = day.date + timedelta(days=1)
             await self._collect(morning)
             await self._move_clock(morning, REPORTED_AT)
-            await _all(self._report(day.date, report) for report in day.reports)
+            await all_of(self.report(day.date, report) for report in day.reports)
         for number in range(1, MORNINGS_MAX + 1):
             if self._waiting:
                 await self._collect(morning + timedelta(days=number))
 
     async def books(self) -> list[dict[str, Any]]:
         """What GET /v1/me tells of everybody, in the order of their names here."""
-        people = sorted(self._tokens)
-        return await _all(self._api.get("/v1/me", self._tokens[subject]) for subject in people)
+        people = sorted(self.tokens)
+        return await all_of(self.api.get("/v1/me", self.tokens[subject]) for subject in people)
 
     async def board(self, name: str, limit: int) -> dict[str, Any]:
         """The head of a board, as one of the people sees it."""
-        return await read_board(self._api, min(self._tokens.values()), name, limit)
+        return await read_board(self.api, min(self.tokens.values()), name, limit)
+
+    async def meet(self, subjects: Sequence[str]) -> None:
+        """Get everybody's token. Raises ApiError."""
+        await all_of(self._meet(subject) for subject in subjects)
+
+    async def report(self, day: date, report: Report) -> None:
+        """Send a person's day, one request after the other: limits and overlap go by order."""
+        token = self.tokens[report.subjects[0]]
+        for post in report.posts:
+            response = await self.api.send(
+                "POST", "/v1/me/actions/batch", token=token, content=post.body
+            )
+            self.answered(day, report, post, members_of(response))
+
+    def answered(self, day: date, report: Report, post: Post, answer: dict[str, Any]) -> None:
+        """Count what became of a post, and who may have something ripening now."""
+        self._waiting.update(report.subjects)
+        self._count(answer["results"])
+        self._progress(day, post.size)
 
     async def _meet(self, subject: str) -> None:
         order = {"subject": subject, "role": "participant"}
-        self._tokens[subject] = (await self._api.post("/v1/dev/token", order))["access_token"]
+        self.tokens[subject] = (await self.api.post("/v1/dev/token", order))["access_token"]
 
     async def _move_clock(self, day: date, at: time) -> None:
         """Move the programme's clock to this time of its day, unless it is past it already."""
         wanted = datetime.combine(day, at, self._zone).astimezone(UTC)
         body = b'{"now":"%s"}' % wanted.strftime("%Y-%m-%dT%H:%M:%SZ").encode()
-        response = await self._api.send("POST", "/v1/dev/clock", content=body)
+        response = await self.api.send("POST", "/v1/dev/clock", content=body)
         if response.status_code != _CLOCK_MOVED_ON:
             members_of(response)
         # Each process of the API learns of the move by itself, a moment later.
         for _ in range(_SETTLE_TRIES):
-            if min(await _all(self._read_clock() for _ in range(_CLOCKS_READ))) >= wanted:
+            if min(await all_of(self._read_clock() for _ in range(_CLOCKS_READ))) >= wanted:
                 return
             await asyncio.sleep(_SETTLE_S)
         raise ApiError(f"The programme's clock was moved to {wanted}, but not for every process.")
 
     async def _read_clock(self) -> datetime:
-        return datetime.fromisoformat((await self._api.get("/v1/dev/clock"))["now"])
-
-    async def _report(self, day: date, report: PersonDay) -> None:
-        """Send a person's day, one request after the other: limits and overlap go by order."""
-        for post in report.posts:
-            answer = members_of(
-                await self._api.send(
-                    "POST",
-                    "/v1/me/actions/batch",
-                    token=self._tokens[report.subject],
-                    content=post.body,
-                )
-            )
-            self._waiting.add(report.subject)
-            self._count(answer["results"])
-            self._progress(day, post.size)
+        return datetime.fromisoformat((await self.api.get("/v1/dev/clock"))["now"])
 
     def _count(self, results: Iterable[dict[str, Any]]) -> None:
         for result in results:
@@ -140,10 +144,10 @@ class Replay:
     async def _collect(self, morning: date) -> None:
         """Let everybody who waits collect what is ripe on this morning."""
         await self._move_clock(morning, COLLECTED_AT)
-        await _all(self._collect_of(subject) for subject in sorted(self._waiting))
+        await all_of(self._collect_of(subject) for subject in sorted(self._waiting))
 
     async def _collect_of(self, subject: str) -> None:
-        answer = await self._api.post("/v1/me/bubbles/collect", token=self._tokens[subject])
+        answer = await self.api.post("/v1/me/bubbles/collect", token=self.tokens[subject])
         self.tally.collected_g += answer["collected_g"]
         if not answer["balances"]["ripening_g"]:
             self._waiting.discard(subject)
@@ -162,7 +166,7 @@ def refusal_text(problem: dict[str, Any]) -> str:
     return str(problem["code"])
 
 
-async def _all(parts: Iterable[Awaitable[T]]) -> list[T]:
+async def all_of(parts: Iterable[Awaitable[T]]) -> list[T]:
     """Await all of these at once; the first fault ends the others."""
     tasks = []
     try:

@@ -192,7 +192,7 @@ async def _plant(story: Story, person: Person) -> None:
         "/v1/me/pledges",
         token=person.token,
         content=body,
-        key="demo-story-first-tree",
+        headers={"Idempotency-Key": "demo-story-first-tree"},
     )
     _require(response.status_code == 201, "a tree can be pledged")
     pledge = response.json()

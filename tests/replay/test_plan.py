@@ -4,7 +4,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from service.replay.plan import Order, plan_days
+from service.replay.plan import Order, plan_days, plan_partner_days
 from service.replay.read import FoundAction, read_actions
 from tests.replay.files import CITIBIKE_COLUMNS, ride, write_csv
 
@@ -63,7 +63,7 @@ def test_start_and_hour_decide_who_it_was():
 
 def test_nobody_is_made_up_who_is_in_the_file():
     days = plan(trip("A" * 16, "2021-02-03T08:00", "1503960366"), people=None)
-    assert days[0].reports[0].subject == "replay-citibike-1503960366"
+    assert days[0].reports[0].subjects == ("replay-citibike-1503960366",)
 
 
 def test_a_long_day_is_sent_in_parts_that_keep_the_order_of_time():
@@ -80,3 +80,24 @@ def test_every_key_is_one_that_the_api_accepts(ride_id):
     key = item["idempotency_key"]
     assert 16 <= len(key) <= 128
     assert all("!" <= character <= "~" for character in key)
+
+
+def test_a_partner_tells_a_day_in_batches_of_events_in_the_order_of_time():
+    rides = [trip(f"{n:016d}", f"2021-02-03T{n // 60:02d}:{n % 60:02d}") for n in range(1_001)]
+    days = plan_partner_days(rides, Order("citibike", START, SHANGHAI, 7))
+    (report,) = days[0].reports
+    assert [post.size for post in report.posts] == [500, 500, 1]
+    events = [event for post in report.posts for event in json.loads(post.body)]
+    assert [event["time"] for event in events] == sorted(event["time"] for event in events)
+    assert len({event["id"] for event in events}) == 1_001
+    assert {event["subject"] for event in events} == set(report.subjects)
+    assert events[0]["data"] == {
+        **rides[0].attributes,
+        "ride_no": events[0]["id"],
+    }
+
+
+def test_a_partner_keeps_silent_on_a_day_without_trips():
+    rides = (trip("A" * 16, "2021-02-03T08:00"), trip("B" * 16, "2021-02-05T08:00"))
+    days = plan_partner_days(rides, Order("citibike", START, SHANGHAI, 7))
+    assert [len(day.reports) for day in days] == [1, 0, 1]

@@ -1,0 +1,257 @@
+"""How close is a signed, verified, exactly-once partner event to the bare rows that it leaves?
+
+    python -m benchmarks.ingest [--events 20000] [--rounds 3] [--clients 4] [--riders 2000]
+
+Starts a real instance (PostgreSQL with fsync, Redis, API, worker) and sends batches of 500 signed
+events over some connections. Then the very rows that were written (actions, transfers, bubbles,
+events, counters, outbox) are inserted set-based, 500 events a transaction, from one asyncpg
+connection into the same tables of a second database of the same server. Both in turns; the figure
+is the ratio of their medians. The books' rows, which the API updates, are left to it alone.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import statistics
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import httpx
+import msgspec
+import uvloop
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.load import post_request
+from benchmarks.storm import PARTNER, SOURCE, City, Instance
+from service.clock import Clock
+from service.database import speak_json
+from service.embedded import servers
+from service.migrate import migrate
+from service.partner_kit.keys import SigningKey, signing_key
+from service.settings import load_settings
+from service.tables import metadata
+
+BATCH = 500
+# What an event inserts: the column that says which action (or whose) a row is, and when.
+TABLES = {
+    "partner_events": ("action_id", "received_at"),
+    "actions": ("id", "recorded_at"),
+    "transfers": ("cause_id", "at"),
+    "bubbles": ("id", ""),
+    "counters": ("participant_id", ""),
+    "outbox": ("participant_id", "at"),
+}
+_GIVEN = {"outbox": ("id", "position")}
+_console = Console()
+_MEDIA = "application/cloudevents-batch+json"
+
+
+def signed_batches(
+    subjects: Sequence[str], key: SigningKey, count: int, now: datetime, stamp: str
+) -> list[bytes]:
+    """Requests with this many new events in all, signed now."""
+    events = [
+        {
+            "specversion": "1.0",
+            "id": f"ride-{stamp}-{number}",
+            "source": SOURCE,
+            "type": "mobility.shared_bike",
+            "subject": subjects[number % len(subjects)],
+            "time": (now - timedelta(seconds=5 * number // len(subjects) * 60 + 3_600)).isoformat(),
+            "data": {"distance_km": 1.2},
+        }
+        for number in range(count)
+    ]
+    requests = []
+    for begin in range(0, count, BATCH):
+        body = msgspec.json.encode(events[begin : begin + BATCH])
+        headers = key.headers(f"bench-{stamp}-{begin}", body, now)
+        path = f"/v1/partners/{PARTNER}/events"
+        requests.append(post_request(path, body, list(headers.items()), _MEDIA))
+    return requests
+
+
+async def send_all(port: int, requests: Sequence[bytes], clients: int) -> float:
+    """Send them over some connections; events a second. Raises SystemExit unless all are paid."""
+    shares = [requests[client::clients] for client in range(clients)]
+    began = time.perf_counter()
+    accepted = sum(await asyncio.gather(*(_send(port, share) for share in shares)))
+    seconds = time.perf_counter() - began
+    if accepted != len(requests) * BATCH:
+        raise SystemExit(f"{accepted} of {len(requests) * BATCH} events were accepted")
+    return accepted / seconds
+
+
+async def _send(port: int, requests: Sequence[bytes]) -> int:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    accepted = 0
+    for request in requests:
+        writer.write(request)
+        head = (await reader.readuntil(b"\r\n\r\n")).lower()
+        length = int(head.split(b"content-length:", 1)[1].split(b"\r\n", 1)[0])
+        accepted += json.loads(await reader.readexactly(length))["accepted"]
+    writer.close()
+    return accepted
+
+
+class Floor:
+    """The same rows, inserted without anything else."""
+
+    def __init__(self, connection: asyncpg.Connection) -> None:
+        """`connection` is to an empty database with our tables."""
+        self.connection = connection
+
+    async def insert(self, batches: Sequence[dict[str, list[asyncpg.Record]]]) -> float:
+        """One transaction a batch; events a second."""
+        prepared = [
+            [(insert_text(name, rows[0]), columns_of(rows)) for name, rows in batch.items() if rows]
+            for batch in batches
+        ]
+        began = time.perf_counter()
+        for batch in prepared:
+            async with self.connection.transaction():
+                for text, columns in batch:
+                    await self.connection.execute(text, *columns)
+        seconds = time.perf_counter() - began
+        return sum(len(batch["actions"]) for batch in batches) / seconds
+
+
+def insert_text(table: str, row: asyncpg.Record) -> str:
+    """One statement for any number of rows."""
+    names = list(row.keys())
+    kinds = {column.name: column.type for column in metadata.tables[table].columns}
+    arrays = ", ".join(f"${number}::{_kind(kinds[name])}[]" for number, name in enumerate(names, 1))
+    return f"INSERT INTO {table} ({', '.join(names)}) SELECT * FROM unnest({arrays})"
+
+
+def _kind(kind: Any) -> str:
+    text = str(kind).lower()
+    return {"datetime": "timestamptz", "blob": "bytea"}.get(text, text)
+
+
+def columns_of(rows: Sequence[asyncpg.Record]) -> list[list[Any]]:
+    """Rows turned into columns."""
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+async def rows_written(
+    connection: asyncpg.Connection, since: datetime
+) -> list[dict[str, list[asyncpg.Record]]]:
+    """What the API wrote since then, 500 events a batch, in the order in which it came."""
+    by_key: dict[str, dict[Any, list[asyncpg.Record]]] = {}
+    found: dict[str, list[asyncpg.Record]] = {}
+    for table, (key, when) in TABLES.items():
+        left_out = _GIVEN.get(table, ())
+        names = [c.name for c in metadata.tables[table].columns if c.name not in left_out]
+        text = f"SELECT {', '.join(names)} FROM {table}"
+        found[table] = await (
+            connection.fetch(f"{text} WHERE {when} >= $1", since)
+            if when
+            else connection.fetch(text)
+        )
+        by_key[table] = defaultdict(list)
+        for row in found[table]:
+            by_key[table][row[key]].append(row)
+    outbox = iter(found["outbox"])
+    actions = sorted(found["actions"], key=lambda row: (row["recorded_at"], row["id"]))
+    batches = []
+    for begin in range(0, len(actions), BATCH):
+        chunk = actions[begin : begin + BATCH]
+        batch = {
+            table: [row for action in chunk for row in rows.pop(action[_own(table)], ())]
+            for table, rows in by_key.items()
+            if table != "outbox"
+        }
+        batch["outbox"] = [row for row in [next(outbox, None)] if row is not None]
+        batches.append(batch)
+    return batches
+
+
+def _own(table: str) -> str:
+    return "participant_id" if table == "counters" else "id"
+
+
+@contextlib.asynccontextmanager
+async def databases(instance: Instance) -> AsyncIterator[tuple[asyncpg.Connection, Floor]]:
+    """The instance's database, and an empty second one of the same server."""
+    settings = load_settings(instance.environment)
+    async with servers(settings, "benchmark") as found:
+        url = found.database_url
+        real = await asyncpg.connect(url)
+        await real.execute("CREATE DATABASE floor")
+        name = await real.fetchval("SELECT current_database()")
+        second_url = url.replace(f"/{name}", "/floor", 1)
+        await migrate(second_url)
+        second = await asyncpg.connect(second_url)
+        for connection in (real, second):
+            await speak_json(connection)
+        yield real, Floor(second)
+        await second.close()
+        await real.close()
+
+
+async def measure(instance: Instance, args: argparse.Namespace) -> dict[str, list[float]]:
+    """Both in turns."""
+    subjects = [f"rider-{number}" for number in range(args.riders)]
+    runs: dict[str, list[float]] = {"floor": [], "events": []}
+    async with httpx.AsyncClient(base_url=instance.url, timeout=60, trust_env=False) as client:
+        city = City(client)
+        await city.found(subjects)
+    key = signing_key(city.secret)
+    clear = "TRUNCATE " + ", ".join(TABLES)
+    async with databases(instance) as (real, floor):
+        for turn in range(args.rounds + 1):
+            now = Clock().real_now()
+            requests = signed_batches(subjects, key, args.events, now, f"{turn}")
+            speed = await send_all(instance.port, requests, args.clients)
+            batches = await rows_written(real, now)
+            await floor.connection.execute(clear)
+            bare = await floor.insert(batches)
+            if turn:  # The first is for warming up.
+                runs["events"].append(speed)
+                runs["floor"].append(bare)
+            _console.log(f"round {turn}: {speed:,.0f} events/s, floor {bare:,.0f}/s")
+    return runs
+
+
+def show(runs: dict[str, list[float]]) -> None:
+    """The table of medians with their ratio."""
+    table = Table(title="Signed partner events beside the bare rows (medians)")
+    table.add_column("what")
+    table.add_column("events/s", justify="right")
+    table.add_column("ratio", justify="right")
+    floor = statistics.median(runs["floor"])
+    for name, speeds in runs.items():
+        speed = statistics.median(speeds)
+        table.add_row(name, f"{speed:,.0f}", f"{speed / floor:.2f}")
+    _console.print(table)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--events", type=int, default=20_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--clients", type=int, default=4)
+    parser.add_argument("--riders", type=int, default=2_000)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="saxaul-bench-") as folder:
+        Path(folder).chmod(0o755)
+        instance = Instance(Path(folder) / "state")
+        instance.start()
+        try:
+            show(uvloop.run(measure(instance, args)))
+        finally:
+            instance.stop()
+
+
+if __name__ == "__main__":
+    main()
