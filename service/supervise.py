@@ -12,8 +12,6 @@ import asyncpg
 import httpx
 
 from service.address import find_port_free, url_of
-from service.clock import Clock
-from service.database import speak_json
 from service.demo import seed_demo
 from service.embedded import (
     Servers,
@@ -26,7 +24,7 @@ from service.embedded import (
 from service.embedded.children import start_child, stop_child
 from service.embedded.home import Home
 from service.migrate import migrate
-from service.rules.publish import RulebookInvalidError, publish_folder_if_changed
+from service.rules.watch import FolderWatcher
 from service.settings import Settings, with_secret_key, without_unknown
 
 _READY_S = 60.0
@@ -51,41 +49,20 @@ async def run(settings: Settings, say: Callable[[str], None]) -> None:
         say("stopped")
 
 
-async def prepare(settings: Settings, found: Servers, say: Callable[[str], None]) -> None:
-    """Bring database and rules to what this program wants."""
+async def prepare(settings: Settings, found: Servers, say: Callable[[str], None]) -> FolderWatcher:
+    """Bring database and rules to what this program wants; who watches the rules' folder.
+
+    A bad folder leaves the last good version.
+    """
     try:
         await migrate(found.database_url)
     except (OSError, asyncpg.PostgresError) as error:
         which = "at SAXAUL_DATABASE_URL" if settings.database_url else "embedded"
         raise RunError(f"the migrations failed on PostgreSQL {which}: {error}") from error
-    connection = await asyncpg.connect(found.database_url)
-    try:
-        await speak_json(connection)
-        await _publish_rules(settings, connection, say)
-    finally:
-        await connection.close()
-
-
-async def _publish_rules(
-    settings: Settings, connection: asyncpg.Connection, say: Callable[[str], None]
-) -> None:
-    """Publish the rules folder when it changed; a bad folder leaves the last good version."""
-    clock = Clock()
-    await clock.refresh(connection)
-    try:
-        async with connection.transaction():
-            version = await publish_folder_if_changed(
-                connection, settings.rules_dir, now=clock.now()
-            )
-    except RulebookInvalidError as error:
-        say(error.detail)
-        active = await connection.fetchval("SELECT version FROM active_rulebook")
-        if active is None:
-            raise RunError(f"the rules in {settings.rules_dir} have errors; see above.") from error
-        say(f"rules: version {active} goes on deciding")
-    else:
-        if version is not None:
-            say(f"rules: {settings.rules_dir} is published as version {version}")
+    watcher = FolderWatcher(settings.rules_dir, found.database_url, say)
+    if not await watcher.publish():
+        raise RunError(f"the rules in {settings.rules_dir} have errors; see above.")
+    return watcher
 
 
 async def _run(settings: Settings, say: Callable[[str], None]) -> None:
@@ -96,8 +73,9 @@ async def _run(settings: Settings, say: Callable[[str], None]) -> None:
         settings = with_secret_key(settings)
         # They load while the database is looked at, and wait for the note that it is ready.
         children = _Children() if home else None
+        watching: asyncio.Task[None] | None = None
         try:
-            await prepare(settings, found, say)
+            watcher = await prepare(settings, found, say)
             if settings.embedded_database and settings.env == "development":
                 await seed_demo(settings, found.database_url)
             if home:
@@ -106,8 +84,12 @@ async def _run(settings: Settings, say: Callable[[str], None]) -> None:
             await _until_ready(settings, children.api)
             async for line in _where_to_look(settings):
                 say(line)
+            if settings.env == "development":
+                watching = asyncio.create_task(watcher.run())
             while True:
                 await asyncio.sleep(0.2)
+                if watching is not None and watching.done():
+                    watching.result()
                 if children.api.poll() is not None:
                     raise RunError(f"the API ended by itself with code {children.api.returncode}.")
                 if home and has_server_ended(home):
@@ -117,6 +99,8 @@ async def _run(settings: Settings, say: Callable[[str], None]) -> None:
                     )
                 children.keep_worker(say)
         finally:
+            if watching is not None:
+                watching.cancel()
             if children is not None:
                 await children.stop(settings.drain_s + 3)
 

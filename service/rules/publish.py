@@ -1,6 +1,6 @@
 """Published versions of the rules: stored for ever, one of them active, known to every process.
 
-A version is stored and activated in one transaction; running processes ask every second which one
+A version is stored and activated in one transaction; running processes ask twice a second which one
 is active, and compile it before they switch, so that a bad one never replaces a good one. Whoever
 publishes or activates stands in the audit log, in the same transaction.
 """
@@ -27,7 +27,7 @@ from service.rules.diff import BrokenSetError, Difference, diff, difference_json
 from service.rules.load import Problem, read_folder
 from service.rules.rulebook import Rulebook
 
-POLL_S = 1.0
+POLL_S = 0.5
 _KEPT_VERSIONS = 16
 _VERSION_MAX = 2**31 - 1
 _log = structlog.get_logger()
@@ -233,21 +233,39 @@ async def publish_folder_if_changed(
 ) -> int | None:
     """Publish a folder unless it is as it was last published from; answer the version if so.
 
-    A version that somebody rolled back to stays, as long as nobody changes the folder. Raises
-    RulebookInvalidError.
+    A version that somebody rolled back to stays, as long as nobody changes the folder; a folder
+    that holds the active version already needs no other one. Raises RulebookInvalidError.
     """
     files, unreadable = read_folder(folder)
     if unreadable:
         raise RulebookInvalidError(unreadable)
-    sha256 = sha256_of(files)
-    await _lock_active(connection)
-    last: bytes | None = await connection.fetchval("SELECT folder_sha256 FROM active_rulebook")
-    if last is not None and last.hex() == sha256:
+    sha256 = bytes.fromhex(sha256_of(files))
+    if await _is_known(connection, sha256):
         return None
+    draft = await asyncio.to_thread(checked_draft, files)
+    await _lock_active(connection)
+    if await _is_known(connection, sha256):
+        return None  # another process was quicker
     note = f"from the folder {folder.name}"
-    return await publish(
-        connection, files, author="folder", note=note, now=now, folder_sha256=sha256
+    return await store(
+        connection,
+        files,
+        draft,
+        author="folder",
+        note=note,
+        now=now,
+        folder_sha256=sha256.hex(),
     )
+
+
+async def _is_known(connection: Connection, folder_sha256: bytes) -> bool:
+    """Whether a folder is as it last published, or holds what is active, which is remembered."""
+    row = await connection.fetchrow(_LAST)
+    if row is None or folder_sha256 not in row.values():
+        return False
+    if row["folder_sha256"] != folder_sha256:
+        await connection.execute(_REMEMBER, folder_sha256)
+    return True
 
 
 async def _lock_active(connection: Connection) -> int | None:
@@ -338,6 +356,9 @@ _ACTIVATE = """
 INSERT INTO active_rulebook (id, version, folder_sha256) VALUES (1, $1, $2)
 ON CONFLICT (id) DO UPDATE SET version = excluded.version,
     folder_sha256 = coalesce(excluded.folder_sha256, active_rulebook.folder_sha256)"""
+_LAST = """
+SELECT a.folder_sha256, r.sha256 FROM active_rulebook a JOIN rulebooks r USING (version)"""
+_REMEMBER = "UPDATE active_rulebook SET folder_sha256 = $1"
 _LOG_ACTIVATION = """
 INSERT INTO rulebook_activations (id, version, activated_at, activated_by)
 VALUES ($1, $2, $3, $4)"""

@@ -1,0 +1,124 @@
+"""Follows the rules folder: what an operator saves is checked and, if it is good, published.
+
+A look costs one listing and one stat a file. Files are read only after nothing has moved between
+two looks, so that half-written ones and those that an editor is just exchanging are left alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import asyncpg
+import structlog
+
+from service.clock import Clock
+from service.database import speak_json
+from service.rules.diff import BrokenSetError, diff
+from service.rules.load import RULE_SUFFIXES
+from service.rules.publish import RulebookInvalidError, files_of, publish_folder_if_changed
+
+LOOK_S = 0.2
+_AGAIN_S = 2.0
+_LINES_MAX = 20
+_log = structlog.get_logger()
+
+Seen = tuple[tuple[str, int, int, int], ...]
+
+
+class FolderWatcher:
+    """Publishes one folder whenever its content differs from what it last published."""
+
+    def __init__(self, folder: Path, database_url: str, say: Callable[[str], None]) -> None:
+        """`say` prints a line for whoever edits the folder."""
+        self._folder = folder
+        self._database_url = database_url
+        self._say = say
+        # What the last look saw, and what was last published or found to be bad.
+        self._last: Seen | None = None
+        self._settled: Seen | None = None
+
+    async def publish(self) -> bool:
+        """Publish the folder if it changed; False if it is bad and no version is active yet.
+
+        A bad folder leaves the last good version; what is wrong with it is told.
+        """
+        self._settled = seen_in(self._folder)
+        connection = await asyncpg.connect(self._database_url)
+        try:
+            await speak_json(connection)
+            return await self._publish(connection)
+        finally:
+            await connection.close()
+
+    async def run(self) -> None:
+        """Look again and again, for as long as this task lives."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            try:
+                await self.look()
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                # The database is away: the next look tries again.
+                self._settled = None
+                _log.warning("rules_folder_not_published", error=str(error))
+                await asyncio.sleep(_AGAIN_S)
+
+    async def look(self) -> None:
+        """Look once, and publish what has changed and not moved since the look before."""
+        seen = seen_in(self._folder)
+        has_moved, self._last = seen != self._last, seen
+        if seen != self._settled and not has_moved:
+            await self.publish()
+
+    async def _publish(self, connection: asyncpg.Connection) -> bool:
+        clock = Clock()
+        await clock.refresh(connection)
+        before: int | None = await connection.fetchval("SELECT version FROM active_rulebook")
+        try:
+            async with connection.transaction():
+                version = await publish_folder_if_changed(connection, self._folder, now=clock.now())
+        except RulebookInvalidError as error:
+            self._tell([str(problem) for problem in error.problems])
+            if before is not None:
+                self._say(f"rules: version {before} goes on deciding")
+            return before is not None
+        if version is not None:
+            self._say(f"rules: {self._folder} is published as version {version}")
+            if before is not None:
+                await self._tell_changes(connection, before, version)
+        return True
+
+    async def _tell_changes(self, connection: asyncpg.Connection, before: int, after: int) -> None:
+        try:
+            difference = diff(await files_of(connection, before), await files_of(connection, after))
+        except BrokenSetError:
+            return  # the version before was written for another program
+        self._tell([line for line, _ in difference.lines()])
+
+    def _tell(self, lines: list[str]) -> None:
+        for line in lines[:_LINES_MAX]:
+            self._say(line)
+        if lines[_LINES_MAX:]:
+            self._say(f"... and {len(lines) - _LINES_MAX} lines more")
+
+
+def seen_in(folder: Path) -> Seen:
+    """What tells one content of the folder from another without reading it; empty without it."""
+    found: list[tuple[str, int, int, int]] = []
+    try:
+        with os.scandir(folder) as entries:
+            paths = sorted(Path(entry.path) for entry in entries)
+    except OSError:
+        return ()
+    for path in paths:
+        if path.suffix not in RULE_SUFFIXES:
+            continue
+        try:
+            state = path.stat()
+        except OSError:
+            found.append((path.name, 0, 0, 0))
+        else:
+            found.append((path.name, state.st_ino, state.st_size, state.st_mtime_ns))
+    return tuple(found)
