@@ -113,7 +113,13 @@ class Step(_Part, frozen=True):
     )
     context: Annotated[StepContext, _says("What surrounds it.")] = StepContext()
     times: Annotated[
-        int, Meta(ge=1, le=1_000, description="How often it is reported; each must come to that.")
+        int,
+        Meta(
+            ge=1,
+            le=1_000,
+            description="How often it is reported, each time with the same outcome. In a text among "
+            "the attributes {n} stands for the number of the time.",
+        ),
     ] = 1
     name: Annotated[Line, _says("What the step shows.")] = ""
 

@@ -79,7 +79,7 @@ def run_scenario(rulebook: Rulebook, scenario: Scenario, seen: Seen) -> list[Pro
     for index, step, at in scenario.steps:
         faults: list[tuple[tuple[PathStep, ...], str]] = []
         for time in range(1, step.times + 1):
-            outcome = world.report(step, at)
+            outcome = world.report(step, at, time)
             if not faults:
                 again = f", time {time} of {step.times}" if step.times > 1 else ""
                 faults = [
@@ -112,12 +112,12 @@ class _World:
         self._claims: set[tuple[str, str]] = set()
         self._budgets = untouched_budgets(rulebook)
 
-    def report(self, step: Step, at: dt.datetime) -> Refusal | Decision:
+    def report(self, step: Step, at: dt.datetime, time: int = 1) -> Refusal | Decision:
         """Decide on a step, in the order in which a real action is refused or paid."""
         person = self._people[step.participant]
         if not isinstance(step.context.region, UnsetType):
             person.region = step.context.region
-        judged = judge(self._rulebook, _candidate(step, at, self._rulebook), at)
+        judged = judge(self._rulebook, _candidate(step, at, time, self._rulebook), at)
         refusal = judged if isinstance(judged, Refusal) else self._refusal(person, judged)
         if refusal is not None or isinstance(judged, Refusal):
             assert refusal is not None  # a refusal by the catalogue is one
@@ -160,7 +160,7 @@ class _World:
                 self._seen.note(rule, awards.get(rule.id))
 
 
-def _candidate(step: Step, at: dt.datetime, rulebook: Rulebook) -> Candidate:
+def _candidate(step: Step, at: dt.datetime, time: int, rulebook: Rulebook) -> Candidate:
     context = step.context
     occurred_at = at
     if not isinstance(context.occurred_at, UnsetType):
@@ -170,7 +170,10 @@ def _candidate(step: Step, at: dt.datetime, rulebook: Rulebook) -> Candidate:
     verified = reporter == "partner" if context.verified is UNSET else bool(context.verified)
     return Candidate(
         type=step.action,
-        attributes=dict(step.attributes),
+        attributes={
+            name: value.replace("{n}", str(time)) if isinstance(value, str) else value
+            for name, value in step.attributes.items()
+        },
         occurred_at=occurred_at,
         reporter=reporter,
         verified=verified,
