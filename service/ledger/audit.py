@@ -16,6 +16,7 @@ from uuid import UUID
 from service.audit_log import entry_digest
 from service.database import Connection, Database
 from service.ledger.audit_checks import PAGE_CHECKS, ROWS_MAX, STRANGERS, Check
+from service.ledger.audit_whole import SLOWLY, walk_whole
 from service.ledger.books import lock_free_books
 
 BOOKS_MAX = 1_000
@@ -27,11 +28,14 @@ _FIRST, _LAST = UUID(int=0), UUID(int=2**128 - 1)
 # Longer than any transaction lives: what carries an older time is committed.
 _CUT = timedelta(seconds=60)
 _NONE: Mapping[str, "Compare"] = {}
+_NOTHING: Mapping[str, "CompareAll"] = {}
 
 Mode = Literal["full", "incremental"]
 # Compares what lies above the ledger, inside a page's snapshot: (participant_id, what, expected,
 # found) of what is off in the books of these people.
 Compare = Callable[[Connection, Sequence[UUID]], Awaitable[Sequence[tuple[UUID, str, str, str]]]]
+# The same for what is in nobody's book.
+CompareAll = Callable[[Connection], Awaitable[Sequence[tuple[None, str, str, str]]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +109,12 @@ async def audit(
     seconds_max: float | None = None,
     on_page: Callable[[AuditReport], None] | None = None,
     more: Mapping[str, Compare] = _NONE,
+    whole: Mapping[str, CompareAll] = _NOTHING,
 ) -> AuditReport:
     """Audit the ledger, or one participant's book, and the log of the operators' acts.
 
-    `more` names comparisons with what the ledger does not know of. With `seconds_max` it stops
-    after the page that took longer, with `complete` False; `after` tells where to go on.
+    `more` and `whole` name comparisons with what the ledger does not know of. With `seconds_max` it
+    stops after the page that took longer, with `complete` False; `after` tells where to go on.
     """
     report = AuditReport(mode, after=after)
     time = asyncio.get_running_loop().time
@@ -130,6 +135,8 @@ async def audit(
         if mode == "full" and after == _FIRST and gifts_g:
             cut = f"all books up to {now - _CUT:%Y-%m-%dT%H:%M:%SZ}"
             report.add("gifts", [(None, f"gifts over {cut}", "0 g", f"{gifts_g} g")])
+        if mode == "full":
+            await _audit_whole(database, report, whole)
         await _audit_log(database, report)
     return report
 
@@ -146,7 +153,7 @@ async def _audit_page(
         database.pool.acquire() as connection,
         connection.transaction(isolation="repeatable_read", readonly=True),
     ):
-        await connection.execute(_SLOWLY)
+        await connection.execute(SLOWLY)
         page = await _next_page(connection, report, participant_id)
         values = {
             "since": page.since,
@@ -166,6 +173,16 @@ async def _audit_page(
     report.after = page.last
     report.complete = page.last == _LAST
     return page, int(gifts_g)
+
+
+async def _audit_whole(
+    database: Database, report: AuditReport, whole: Mapping[str, CompareAll]
+) -> None:
+    await walk_whole(database, report.add)
+    for name, compare in whole.items():
+        async with database.pool.acquire() as connection, connection.transaction(readonly=True):
+            await connection.execute(SLOWLY)
+            report.add(name, await compare(connection))
 
 
 async def _next_page(
@@ -245,10 +262,6 @@ async def _audit_log(database: Database, report: AuditReport) -> None:
 
 
 _EVERY = 2**63 - 1
-_SLOWLY = """
-SELECT set_config('statement_timeout', '10min', true),
-    set_config('plan_cache_mode', 'force_custom_plan', true)"""
-
 _ESTIMATE = "SELECT reltuples::bigint FROM pg_class WHERE oid = 'transfers'::regclass"
 
 _ALL_BOOKS = """

@@ -8,6 +8,8 @@ it, and the tests audit histories written by that code.
 
 from dataclasses import dataclass
 
+from service.ledger.audit_trees import LIVES, PLEDGES
+
 ROWS_MAX = 50
 """A check names at most so many differences a page; the first ones tell what is wrong."""
 
@@ -53,7 +55,9 @@ CROSS JOIN LATERAL (VALUES
     ('head of the chain',
         encode(coalesce(t.hash, sha256('saxaul book '::bytea || uuid_send(b.participant_id))),
             'hex'),
-        encode(b.head, 'hex'))) AS o (what, expected, found)
+        encode(b.head, 'hex')),
+    ('seq that was found clean', least(b.audited_seq, b.seq)::text,
+        b.audited_seq::text)) AS o (what, expected, found)
 WHERE b.participant_id = ANY($1::uuid[]) AND o.expected <> o.found"""
 
 # The canonical bytes of books.transfer_hash, in SQL.
@@ -85,6 +89,39 @@ UNION ALL
 SELECT participant_id, 'transfer ' || seq || ', hash', encode(expected, 'hex'),
     encode(hash, 'hex')
 FROM chained WHERE seq > since AND seq = next_seq AND hash <> expected"""
+
+# Which accounts a transfer may move between, by its cause.
+_SIDES = """
+SELECT t.participant_id, 'sides of transfer ' || t.seq, 'those of a known cause',
+    format('%s from account %s to %s', t.cause, t.debit, t.credit)
+FROM transfers t
+WHERE t.participant_id = ANY($1::uuid[]) AND (t.cause, t.debit, t.credit) NOT IN (
+    VALUES ('action', 1, 2), ('collect', 2, 3), ('arrears', 3, 8), ('expire', 2, 6),
+        ('pledge', 3, 4), ('plant', 4, 5), ('release', 4, 3), ('adjust', 1, 3), ('adjust', 3, 1),
+        ('reverse', 2, 1), ('reverse', 6, 1), ('reverse', 3, 1), ('reverse', 8, 1))"""
+
+# What was booked last is what moved last: grams, actions, trees, or the person who came or went.
+_TIMES = """
+WITH moved AS (
+    SELECT participant_id, max(at) AS at FROM transfers
+    WHERE participant_id = ANY($1::uuid[]) GROUP BY participant_id
+), acted AS (
+    SELECT participant_id, max(recorded_at) AS at FROM actions
+    WHERE participant_id = ANY($1::uuid[]) GROUP BY participant_id
+), stepped AS (
+    SELECT participant_id, max(at) AS at FROM tree_steps
+    WHERE participant_id = ANY($1::uuid[]) GROUP BY participant_id
+)
+SELECT b.participant_id, 'time of the last booking',
+    greatest(m.at, a.at, s.at, p.created_at, e.erased_at)::text, b.last_at::text
+FROM books b
+LEFT JOIN moved m ON m.participant_id = b.participant_id
+LEFT JOIN acted a ON a.participant_id = b.participant_id
+LEFT JOIN stepped s ON s.participant_id = b.participant_id
+LEFT JOIN participants p ON p.participant_id = b.participant_id
+LEFT JOIN erasures e ON e.participant_id = b.participant_id
+WHERE b.participant_id = ANY($1::uuid[])
+    AND b.last_at <> greatest(m.at, a.at, s.at, p.created_at, e.erased_at)"""
 
 _AWARDS = """
 WITH moved AS (
@@ -126,7 +163,7 @@ WHERE r.participant_id = ANY($1::uuid[]) AND r.kind = 'reversal'
 
 _SAVED = """
 WITH told AS (
-    SELECT participant_id, sum(saved_g) AS saved_g, count(*) AS n,
+    SELECT participant_id, sum(saved_g) AS saved_g, count(*) AS n, count(attributes) AS told,
         CASE WHEN count(DISTINCT seq) = count(*) AND min(seq) = 1 THEN max(seq) END AS last_seq
     FROM actions WHERE participant_id = ANY($1::uuid[]) GROUP BY participant_id
 )
@@ -134,6 +171,9 @@ SELECT b.participant_id, o.what, o.expected, o.found
 FROM books b LEFT JOIN told t ON t.participant_id = b.participant_id
 CROSS JOIN LATERAL (VALUES
     ('saved_g of the book', coalesce(t.saved_g, 0) || ' g', b.saved_g || ' g'),
+    ('attributes of actions',
+        CASE WHEN b.closed THEN 0 ELSE coalesce(t.n, 0) END || ' actions',
+        coalesce(t.told, 0) || ' actions'),
     ('actions of the book', coalesce(t.n, 0) || ' actions', b.action_seq || ' actions'),
     ('seq of the last action', coalesce(t.n, 0)::text,
         CASE WHEN t.n IS NULL THEN '0' ELSE coalesce(t.last_seq::text, 'a gap') END)
@@ -173,6 +213,17 @@ WHERE CASE WHEN s.id IS NULL THEN t.remaining_g <> 0 ELSE (t.energy_g, t.remaini
     t.collected_g, t.taken_g, t.expired_g, t.reversed_g) IS DISTINCT FROM (s.energy_g,
     s.remaining_g, s.collected_g, s.taken_g, s.expired_g, s.reversed_g) END"""
 
+# A bubble says for itself when it can be collected and when it is lost; its action decided that.
+_RIPENING = """
+SELECT s.participant_id, 'times of bubble ' || s.id,
+    coalesce(a.ripens_at || ' to ' || a.expires_at, 'none, nothing was awarded'),
+    s.ripens_at || ' to ' || s.expires_at
+FROM bubbles s LEFT JOIN actions a
+    ON a.participant_id = s.participant_id AND a.id = s.origin_id AND a.id = s.id
+    AND a.participant_id = ANY($1::uuid[])
+WHERE s.participant_id = ANY($1::uuid[]) AND s.origin = 'action'
+    AND (a.ripens_at, a.expires_at) IS DISTINCT FROM (s.ripens_at, s.expires_at)"""
+
 # A counter that is no longer there may have been deleted 120 days after its period ($2: today).
 _COUNTERS = """
 WITH used AS (
@@ -186,65 +237,29 @@ WITH used AS (
             AND r.participant_id = a.participant_id AND r.reverses = a.id)
     GROUP BY 1, 2, 3, 4
 ), kept AS (
-    SELECT participant_id, counter, period, by_key, n, grams FROM counters
+    SELECT participant_id, counter, period, by_key, n, grams, ends_on FROM counters
     WHERE participant_id = ANY($1::uuid[])
+), compared AS (
+    SELECT participant_id, counter, period, by_key, coalesce(u.n, 0) AS used_n,
+        coalesce(u.grams, 0) AS used_g, k.n AS kept_n, k.grams AS kept_g, k.ends_on,
+        CASE
+            WHEN period = 'ever' THEN 'infinity'
+            WHEN period ~ '^[0-9]{4}-W[0-5][0-9]$' THEN to_date(period, 'IYYY-"W"IW') + 6
+            WHEN NOT pg_input_is_valid(rpad(period, 10, '-01-01'), 'date') THEN NULL
+            WHEN length(period) = 10 THEN period::date
+            WHEN length(period) = 7 THEN ((period || '-01')::date + interval '1 month')::date - 1
+            ELSE (period || '-12-31')::date END AS last_day
+    FROM used u FULL JOIN kept k USING (participant_id, counter, period, by_key)
 )
 SELECT participant_id, concat_ws(' ', 'counter', counter, period, nullif(by_key, '')),
-    format('%s times, %s g', coalesce(u.n, 0), coalesce(u.grams, 0)),
-    format('%s times, %s g', coalesce(k.n, 0), coalesce(k.grams, 0))
-FROM used u FULL JOIN kept k USING (participant_id, counter, period, by_key)
-JOIN books b USING (participant_id)
-WHERE NOT b.closed
-    AND (coalesce(u.n, 0), coalesce(u.grams, 0)) <> (coalesce(k.n, 0), coalesce(k.grams, 0))
-    AND (k.n IS NOT NULL OR CASE
-        WHEN period = 'ever' THEN true
-        WHEN period LIKE '%W%' THEN to_date(period, 'IYYY-"W"IW') + 6 >= $2::date - 120
-        WHEN length(period) = 10 THEN period::date >= $2::date - 120
-        WHEN length(period) = 7 THEN (period || '-01')::date + interval '1 month' > $2::date - 120
-        ELSE (period || '-12-31')::date >= $2::date - 120 END)"""
-
-_TREES = """
-WITH standing AS (
-    SELECT participant_id, count(*) FILTER (WHERE status <> 'cancelled') AS trees,
-        coalesce(sum(price_g) FILTER (WHERE status = 'cancelled'), 0) AS released_g
-    FROM trees WHERE participant_id = ANY($1::uuid[]) GROUP BY participant_id
-), paid AS (
-    SELECT participant_id, pledged_seq AS seq, 'pledge' AS cause, sum(price_g) AS grams
-    FROM trees WHERE participant_id = ANY($1::uuid[]) GROUP BY 1, 2
-    UNION ALL
-    SELECT participant_id, planted_seq, 'plant', sum(price_g)
-    FROM trees WHERE participant_id = ANY($1::uuid[]) AND planted_seq IS NOT NULL GROUP BY 1, 2
-), moved AS (
-    SELECT participant_id, seq, cause, amount_g FROM transfers
-    WHERE participant_id = ANY($1::uuid[]) AND cause IN ('pledge', 'plant', 'release')
-), released AS (
-    SELECT participant_id, sum(amount_g) AS grams FROM moved WHERE cause = 'release' GROUP BY 1
-), promised AS (
-    SELECT participant_id, pledge_id, count(*) AS trees, sum(price_g) AS grams
-    FROM trees WHERE participant_id = ANY($1::uuid[]) GROUP BY 1, 2
-)
-SELECT b.participant_id, o.what, o.expected, o.found
-FROM books b LEFT JOIN standing s ON s.participant_id = b.participant_id
-LEFT JOIN released r ON r.participant_id = b.participant_id
-CROSS JOIN LATERAL (VALUES
-    ('trees of the book', coalesce(s.trees, 0) || ' trees', b.trees || ' trees'),
-    ('grams of cancelled trees', coalesce(s.released_g, 0) || ' g',
-        coalesce(r.grams, 0) || ' g released')) AS o (what, expected, found)
-WHERE b.participant_id = ANY($1::uuid[])
-    AND split_part(o.expected, ' ', 1) <> split_part(o.found, ' ', 1)
-UNION ALL
-SELECT participant_id, 'trees of the ' || cause || ' in transfer ' || seq,
-    coalesce(m.amount_g, 0) || ' g', coalesce(p.grams, 0) || ' g'
-FROM paid p FULL JOIN (SELECT * FROM moved WHERE cause <> 'release') m
-    USING (participant_id, seq, cause)
-WHERE p.grams IS DISTINCT FROM m.amount_g
-UNION ALL
-SELECT participant_id, 'trees of pledge ' || coalesce(l.id, t.pledge_id),
-    coalesce(format('%s trees, %s g', l.trees, l.amount_g), 'no such pledge'),
-    format('%s trees, %s g', coalesce(t.trees, 0), coalesce(t.grams, 0))
-FROM (SELECT * FROM pledges WHERE participant_id = ANY($1::uuid[])) l
-FULL JOIN (SELECT *, pledge_id AS id FROM promised) t USING (participant_id, id)
-WHERE (l.trees, l.amount_g) IS DISTINCT FROM (t.trees, t.grams)"""
+    format('%s times, %s g, until %s', used_n, used_g, last_day),
+    format('%s times, %s g, until %s', coalesce(kept_n, 0), coalesce(kept_g, 0),
+        coalesce(ends_on, 'infinity'))
+FROM compared JOIN books b USING (participant_id)
+WHERE NOT b.closed AND CASE
+    WHEN kept_n IS NULL THEN used_n + used_g > 0 AND last_day >= $2::date - 120
+    ELSE (used_n, used_g, last_day) IS DISTINCT FROM
+        (kept_n, kept_g, coalesce(ends_on, 'infinity')) END"""
 
 _CLAIMS = """
 SELECT a.participant_id, 'claim of action ' || a.id,
@@ -258,26 +273,48 @@ LEFT JOIN claims c ON c.claim_key = a.claim_key AND c.participant_id = a.partici
 WHERE a.participant_id = ANY($1::uuid[]) AND a.kind = 'action' AND a.claim_key IS NOT NULL
     AND (r.id IS NULL) <> (c.claim_key IS NOT NULL)"""
 
+# An open book has one of each, a closed one nothing that tells of a person.
 _PEOPLE = """
-SELECT b.participant_id, o.what, CASE WHEN o.expected THEN 'there' ELSE 'erased' END,
-    CASE WHEN o.found THEN 'there' ELSE 'missing' END
+SELECT b.participant_id, o.what, o.expected::text, o.found::text
 FROM books b
 CROSS JOIN LATERAL (VALUES
-    ('identity', NOT b.closed,
-        EXISTS (SELECT FROM identities i WHERE i.participant_id = b.participant_id)),
-    ('name', NOT b.closed,
-        EXISTS (SELECT FROM participants p WHERE p.participant_id = b.participant_id)),
-    ('salt', NOT b.closed, b.salt IS NOT NULL),
-    ('note of the erasure', b.closed,
-        EXISTS (SELECT FROM erasures e WHERE e.participant_id = b.participant_id)),
-    ('attributes of actions', false, b.closed AND EXISTS (SELECT FROM actions a
-        WHERE a.participant_id = b.participant_id AND a.attributes IS NOT NULL)),
-    ('counters of limits', false, b.closed AND EXISTS (SELECT FROM counters c
-        WHERE c.participant_id = b.participant_id)),
-    ('dedication of a pledge', false, b.closed AND EXISTS (SELECT FROM pledges l
-        WHERE l.participant_id = b.participant_id AND l.dedication IS NOT NULL))
-    ) AS o (what, expected, found)
+    ('identity', 1 - b.closed::integer,
+        (SELECT count(*) FROM identities i WHERE i.participant_id = b.participant_id)),
+    ('name', 1 - b.closed::integer,
+        (SELECT count(*) FROM participants p WHERE p.participant_id = b.participant_id)),
+    ('salt', 1 - b.closed::integer, (b.salt IS NOT NULL)::integer),
+    ('note of the erasure', b.closed::integer,
+        (SELECT count(*) FROM erasures e WHERE e.participant_id = b.participant_id)),
+    ('counters of limits', 0, CASE WHEN b.closed THEN
+        (SELECT count(*) FROM counters c WHERE c.participant_id = b.participant_id) ELSE 0 END),
+    ('dedication of a pledge', 0, CASE WHEN b.closed THEN
+        (SELECT count(l.dedication) FROM pledges l WHERE l.participant_id = b.participant_id)
+        ELSE 0 END)) AS o (what, expected, found)
 WHERE b.participant_id = ANY($1::uuid[]) AND o.expected <> o.found"""
+
+# What moved grams by an operator's word, or keeps somebody from moving them, stands in their log.
+_ACTS = """
+SELECT t.participant_id, 'adjustment ' || t.cause_id, 'an entry in the operators'' log', 'none'
+FROM transfers t
+WHERE t.participant_id = ANY($1::uuid[]) AND t.cause = 'adjust' AND NOT EXISTS (
+    SELECT FROM audit_log l WHERE l.object = t.participant_id::text
+        AND l.act = 'participant.adjust' AND l.detail ->> 'adjustment' = t.cause_id::text)
+UNION ALL
+SELECT r.participant_id, 'reversal ' || r.id, 'an entry in the operators'' log', 'none'
+FROM actions r
+WHERE r.participant_id = ANY($1::uuid[]) AND r.kind = 'reversal' AND r.source = 'operator'
+    AND NOT EXISTS (
+        SELECT FROM audit_log l WHERE l.object = r.reverses::text
+            AND l.act = 'action.reverse' AND l.detail ->> 'reversal' = r.id::text)
+UNION ALL
+SELECT b.participant_id, 'suspended', (coalesce(l.act, '') = 'participant.suspend')::text,
+    b.suspended::text
+FROM books b LEFT JOIN LATERAL (
+    SELECT l.act FROM audit_log l WHERE l.object = b.participant_id::text
+        AND l.act IN ('participant.suspend', 'participant.resume')
+    ORDER BY l.seq DESC LIMIT 1) AS l ON true
+WHERE b.participant_id = ANY($1::uuid[])
+    AND b.suspended <> (coalesce(l.act, '') = 'participant.suspend')"""
 
 _PAIRS = """
 SELECT t.participant_id, 'counterpart of transfer ' || t.seq,
@@ -293,14 +330,19 @@ PAGE_CHECKS = (
     Check("balances", "each account is the sum of its transfers", _BALANCES),
     Check("heads", "each book ends where its chain ends", _HEADS),
     Check("chain", "each transfer's hash follows from the one before", _CHAIN, ("since",)),
+    Check("sides", "transfers move between the accounts of their cause", _SIDES),
+    Check("times", "what was booked last is the time of the book", _TIMES),
     Check("awards", "transfers move what actions and reversals say", _AWARDS),
     Check("actions", "each action is the sum of its awards", _ACTIONS),
     Check("saved", "savings and number of actions", _SAVED),
     Check("bubbles", "each bubble is what its transfers left of it", _BUBBLES),
+    Check("ripening", "bubbles ripen and expire when their actions say", _RIPENING),
     Check("counters", "each limit counts what its awards used", _COUNTERS, ("today",)),
     Check("claims", "what is paid once is bound to who was paid", _CLAIMS),
-    Check("trees", "pledges and trees are what their transfers paid", _TREES),
+    Check("trees", "pledges and trees are what their transfers paid", PLEDGES),
+    Check("lives", "each tree stands where its steps led it", LIVES),
     Check("people", "open books have a person, closed ones none", _PEOPLE),
+    Check("acts", "what operators did stands in their log", _ACTS),
     Check("pairs", "each gift has its counterpart", _PAIRS),
 )
 
@@ -318,6 +360,14 @@ WITH strangers AS (
     UNION ALL SELECT 'counters', participant_id FROM counters
     WHERE participant_id > $2 AND participant_id <= $3 GROUP BY participant_id
     UNION ALL SELECT 'trees', participant_id FROM trees
+    WHERE participant_id > $2 AND participant_id <= $3 GROUP BY participant_id
+    UNION ALL SELECT 'tree_steps', participant_id FROM tree_steps
+    WHERE participant_id > $2 AND participant_id <= $3 GROUP BY participant_id
+    UNION ALL SELECT 'pledges', participant_id FROM pledges
+    WHERE participant_id > $2 AND participant_id <= $3 GROUP BY participant_id
+    UNION ALL SELECT 'takes', participant_id FROM takes
+    WHERE participant_id > $2 AND participant_id <= $3 GROUP BY participant_id
+    UNION ALL SELECT 'erasures', participant_id FROM erasures
     WHERE participant_id > $2 AND participant_id <= $3 GROUP BY participant_id
     UNION ALL SELECT 'the name', participant_id FROM participants
     WHERE participant_id > $2 AND participant_id <= $3

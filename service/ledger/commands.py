@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from service.actions.audit import ASKS, COMPARES
+from service.actions.audit import ASKS, COMPARES, WHOLE
 from service.clock import Clock
 from service.database import Database, open_database
 from service.embedded import servers
@@ -22,6 +22,7 @@ from service.ledger.audit import (
     choose_mode,
 )
 from service.ledger.audit_checks import PAGE_CHECKS, STRANGERS
+from service.ledger.audit_whole import WALKS
 from service.settings import load_settings
 
 _SHOWN_MAX = 20
@@ -97,6 +98,7 @@ async def _audit_database(
             participant_id=participant,
             on_page=lambda report: _show(progress, task, report),
             more=COMPARES,
+            whole=WHOLE,
         )
 
 
@@ -116,10 +118,13 @@ def _print(report: AuditReport, participant: UUID | None) -> None:
     table.add_column("what must be true")
     table.add_column("differences", justify="right")
     asked = [(check.name, check.asks) for check in PAGE_CHECKS]
-    asked += ASKS.items()
+    asked += [(name, ASKS[name]) for name in COMPARES]
     if participant is None:
-        whole = [(STRANGERS.name, STRANGERS.asks), _GIFTS_ASKS] if report.mode == "full" else []
-        asked += [*whole, _LOG_ASKS]
+        if report.mode == "full":
+            asked += [(STRANGERS.name, STRANGERS.asks), _GIFTS_ASKS]
+            asked += [(walk.name, walk.asks) for walk in WALKS]
+            asked += [(name, ASKS[name]) for name in WHOLE]
+        asked.append(_LOG_ASKS)
     for name, asks in asked:
         found = report.found.get(name, 0)
         table.add_row(name, asks, f"[red]{found}[/red]" if found else "0")

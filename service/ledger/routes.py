@@ -11,7 +11,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from msgspec import Meta, Struct
 
-from service.actions.audit import COMPARES
+from service.actions.audit import COMPARES, WHOLE
 from service.auth import caller
 from service.database import Connection
 from service.errors import FieldError, InvalidRequestError
@@ -242,6 +242,7 @@ async def _audited(shared: Parts, order: AuditOrder) -> AuditReport:
         after=order.after or UUID(int=0),
         seconds_max=_AUDIT_SECONDS_MAX,
         more=COMPARES,
+        whole=WHOLE,
     )
 
 

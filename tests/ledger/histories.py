@@ -19,10 +19,11 @@ from service.ids import uuid7
 from service.ledger.accounts import Account
 from service.ledger.adjust import adjust
 from service.ledger.books import book_writes, lock_book, make_book, post
+from service.rules.compile import sha256_of
 from service.rules.rulebook import CounterKey
 
 START = datetime(2026, 11, 21, 2, 0, tzinfo=UTC)
-RULES_SHA256 = "0" * 64
+RULES = {"test.yaml": "what these awards rest on"}
 RIPENS_AFTER = timedelta(hours=24)
 EXPIRES_AFTER = timedelta(hours=72)
 OPERATOR = Caller("olga", frozenset(), "request-1", None)
@@ -50,6 +51,19 @@ async def make_person(database, now=START, region=None):
         )
         await make_book(connection, participant_id, secrets.token_bytes(16), now)
     return participant_id
+
+
+async def publish_rules(database, now=START):
+    """Version 1, by which all these awards were decided."""
+    async with database.transaction() as connection:
+        await connection.execute(
+            "INSERT INTO rulebooks (version, sha256, files, author, note, created_at)"
+            " VALUES (1, $1, $2, 'olga', '', $3)",
+            bytes.fromhex(sha256_of(RULES)),
+            RULES,
+            now,
+        )
+        await connection.execute("INSERT INTO active_rulebook (id, version) VALUES (1, 1)")
 
 
 async def award(
@@ -88,7 +102,7 @@ async def award(
             wanted = {action.claim_key: (participant_id, action.id)}
             assert not await hold_claims(connection, wanted, at)
         canonical = canonical_facts(action.type, now, action.reporter, action.attributes)
-        action.facts_digest = facts_digest(book.salt, canonical, RULES_SHA256, action)
+        action.facts_digest = facts_digest(book.salt, canonical, sha256_of(RULES), action)
         writes = [actions_write([action])]
         if energy_g:
             post(
@@ -185,8 +199,8 @@ async def reverse(database, participant_id, action_id, now):
             participant_id,
             action_id,
             reason="counted twice",
-            source="operator",
-            reporter="operator",
+            source="a partner",
+            reporter="partner",
             now=now,
             local_date=local_date,
             lane=0,

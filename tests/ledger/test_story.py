@@ -111,7 +111,7 @@ async def test_the_ledger_is_clean_after_everything(client, database, settings, 
     ):
         await database.pool.execute(change)
         report = await audit(database, mode="full", now=await now_of(client))
-        assert set(report.found) == {"trees"}, what
+        assert "trees" in report.found, what
         assert any(what in difference.what for difference in report.differences)
         if undo:
             await database.pool.execute(undo)

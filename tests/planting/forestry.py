@@ -4,11 +4,8 @@ import secrets
 from datetime import UTC, datetime
 
 from service.auth import Caller
-from service.database import write_all
-from service.ids import uuid7
-from service.ledger.accounts import Account
+from service.ledger.adjust import adjust
 from service.ledger.audit import audit
-from service.ledger.books import book_writes, lock_book, post
 from service.participants.identities import resolve_participant
 from service.planting.advance import StepOrder, advance_trees
 from service.planting.allocate import allocate_trees
@@ -58,11 +55,9 @@ async def make_people(database, count, available_g):
 
 async def give(database, participant_id, amount_g):
     async with database.transaction() as connection:
-        book = await lock_book(connection, participant_id)
-        at = book.tick(START)
-        sides = (Account.ISSUANCE, Account.AVAILABLE)
-        post(book, *sides, amount_g, cause="adjust", cause_id=uuid7(at), at=at)
-        await write_all(connection, book_writes([book]))
+        await adjust(
+            connection, participant_id, amount_g, reason="a gift", operator=OPERATOR, now=START
+        )
 
 
 async def balances(database, participant_id):

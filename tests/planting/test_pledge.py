@@ -8,11 +8,13 @@ import pytest
 from service.errors import ConflictError, InsufficientEnergyError, NotFoundError
 from service.ids import uuid7
 from service.ledger.books import SuspendedError
+from service.participants.operate import set_suspended
 from service.planting.cancel import PledgeNotCancellableError, cancel_pledge
 from service.planting.pledge import PledgeOrder, SeasonClosedError, pledge_trees
 from service.planting.stock import SoldOutError
 from service.planting.trees import TreeStatusError
 from tests.planting.forestry import (
+    OPERATOR,
     START,
     allocate,
     assert_all_balances,
@@ -153,9 +155,7 @@ async def test_a_suspended_person_moves_nothing(database):
     person = await make_person(database, 200)
     project = await open_project(database)
     made = await pledge(database, person, project)
-    await database.pool.execute(
-        "UPDATE books SET suspended = true WHERE participant_id = $1", person
-    )
+    await set_suspended(database, person, True, reason="?", operator=OPERATOR, now=START)
     with pytest.raises(SuspendedError):
         await pledge(database, person, project)
     with pytest.raises(SuspendedError):
