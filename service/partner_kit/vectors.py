@@ -102,7 +102,7 @@ class _Vectors:
         self._add("a batch, in characters beyond ASCII", _encode([one, two]), batch, kind=_BATCH)
         spaced = msgspec.json.format(_encode(self._event("trip-4")), indent=4)
         self._add("the bytes are signed, with their white space", spaced, parked)
-        data = {"subject": "rider-1", "distance_km": 8.2}
+        data = {"subject": "nobody-1", "distance_km": 8.2}
         plain = {"type": self._setting.type, "timestamp": self._time(), "data": data}
         self._add("a plain Standard Webhooks body", _encode(plain), parked, kind=_PLAIN)
         reversal = self._event("reversal-1", "action.reversed")
@@ -180,7 +180,7 @@ class _Vectors:
             "id": event_id,
             "source": self._setting.source,
             "type": type_ or self._setting.type,
-            "subject": "rider-1",
+            "subject": "nobody-1",
             "time": self._time(),
             "data": {"distance_km": 8.2},
         }

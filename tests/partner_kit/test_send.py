@@ -1,0 +1,192 @@
+"""`saxaul partner send`: whole files, what is bad in them, and runs that were broken off."""
+
+import json
+import signal
+import time
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+import pytest
+
+from service.partner_kit.journal import State
+from service.partner_kit.keys import signing_key
+from service.partner_kit.vectors import PRIVATE_KEY
+from tests.partner_kit.city import PARTNER, SOURCE
+
+
+def trip(event_id, minutes_ago=30, **changes):
+    at = datetime.now(UTC) - timedelta(minutes=minutes_ago)
+    event = {
+        "id": event_id,
+        "source": SOURCE,
+        "type": "transit.metro_trip",
+        "subject": "rider-1",
+        "time": at.isoformat(),
+        "data": {"distance_km": 8.2},
+    }
+    return {**event, **changes}
+
+
+def write(path, events):
+    path.write_text("".join(json.dumps(event) + "\n" for event in events), encoding="utf-8")
+    return path
+
+
+def send(instance, city, path, *options, key=None):
+    order = ["partner", "send", str(path), "--partner", PARTNER, "--key", key or city.secret]
+    return instance.command(*order, *options)
+
+
+def journal(path):
+    return msgspec.json.decode((path.parent / f"{path.name}.sent.json").read_bytes(), type=State)
+
+
+def ids_paid(city):
+    return {action["id"] for action in city.actions()}
+
+
+def test_a_file_is_sent_in_batches_and_paid_once(instance, city, tmp_path):
+    path = write(tmp_path / "trips.ndjson", [trip(f"whole-{n}", n * 7) for n in range(23)])
+    before = ids_paid(city)
+    done = send(instance, city, path, "--batch", "5")
+    assert done.returncode == 0, done.stderr
+    assert "23 records answered" in done.stdout
+    assert len(ids_paid(city) - before) == 23
+    assert journal(path).statuses["accepted"] == 23
+    again = send(instance, city, path, "--restart")
+    assert again.returncode == 0, again.stderr
+    assert journal(path).statuses == {"duplicate": 23}
+    assert len(ids_paid(city) - before) == 23
+
+
+def test_the_private_key_of_the_pair_signs_too(instance, city, tmp_path):
+    path = write(tmp_path / "trips.ndjson", [trip("asymmetric-1")])
+    keyed = tmp_path / "key"
+    keyed.write_text(PRIVATE_KEY + "\n")
+    done = send(instance, city, path, key=f"@{keyed}")
+    assert done.returncode == 0, done.stderr
+    assert journal(path).statuses == {"accepted": 1}
+
+
+def test_what_is_bad_goes_to_a_file_and_harms_no_other(instance, city, tmp_path):
+    good = [trip(f"good-{n}", 90 + n) for n in range(4)]
+    bad = [
+        trip("bad-distance", data={"distance_km": 9_000}),
+        trip("bad-source", source="urn:somebody-else"),
+        trip("bad-type", type="mobility.carpool"),
+    ]
+    lines = [json.dumps(event) for event in [*good[:2], *bad, *good[2:]]]
+    path = tmp_path / "mixed.ndjson"
+    lines[3:3] = ["{broken", "[1, 2]", json.dumps({"id": "lonely"}), "x" * 70_000]
+    path.write_text("\n".join(lines) + "\n")
+    done = send(instance, city, path)
+    assert done.returncode == 1, done.stdout
+    rejected = [
+        json.loads(line)
+        for line in (tmp_path / "mixed.ndjson.rejected.ndjson").read_text().splitlines()
+    ]
+    assert [(item["record"], item["problem"]["code"]) for item in rejected] == [
+        (3, "invalid-attributes"),
+        (4, "record-invalid"),
+        (5, "record-invalid"),
+        (6, "record-invalid"),
+        (7, "record-invalid"),
+        (8, "source-not-allowed"),
+        (9, "event-type-not-granted"),
+    ]
+    assert rejected[0]["event"]["id"] == "bad-distance"
+    assert journal(path).statuses == {"accepted": 4, "rejected": 7}
+    assert str(tmp_path / "mixed.ndjson.rejected.ndjson") in done.stdout
+
+
+def test_a_table_knows_its_types_from_the_catalogue(instance, city, tmp_path):
+    at = (datetime.now(UTC) - timedelta(hours=5)).isoformat()
+    path = tmp_path / "trips.csv"
+    path.write_text(
+        "id,type,subject,time,distance_km,ticket_no\n"
+        f"table-1,transit.metro_trip,rider-1,{at},8.2,0042\n"
+        f"table-2,transit.metro_trip,rider-1,{at},,\n"
+        f"table-3,transit.metro_trip,rider-1,{at},far,\n"
+    )
+    done = send(instance, city, path, "--source", f"{SOURCE}:tables")
+    assert done.returncode == 1, done.stdout
+    assert journal(path).statuses == {"accepted": 2, "rejected": 1}
+    kept = [
+        action["attributes"] for action in city.actions() if "ticket_no" in action["attributes"]
+    ]
+    assert {"distance_km": 8.2, "ticket_no": "0042"} in kept
+
+
+def test_a_run_that_was_broken_off_goes_on_where_it_stood(instance, city, tmp_path):
+    path = write(
+        tmp_path / "long.ndjson", [trip(f"long-{n}", 200 + n % 3_000) for n in range(3_000)]
+    )
+    options = ["--batch", "20", "--parallel", "2"]
+    order = ["partner", "send", str(path), "--partner", PARTNER, "--key", city.secret, *options]
+    process = instance.command(*order, wait=False)
+    sent = tmp_path / "long.ndjson.sent.json"
+    deadline = time.monotonic() + 30
+    while not sent.exists() or journal(path).records < 200:
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    stood = journal(path).records
+    assert 200 <= stood < 3_000
+    done = instance.command(*order)
+    assert done.returncode == 0, done.stderr
+    state = journal(path)
+    assert state.records == 3_000
+    assert state.statuses["accepted"] + state.statuses["duplicate"] == 3_000
+    # At most the batches that were under way are sent twice.
+    assert state.statuses["duplicate"] <= 40
+
+
+def test_another_file_under_the_name_is_not_taken_for_the_first(instance, city, tmp_path):
+    path = write(tmp_path / "trips.ndjson", [trip("first-1")])
+    assert send(instance, city, path).returncode == 0
+    write(path, [trip("second-1"), trip("second-2")])
+    done = send(instance, city, path)
+    assert done.returncode == 1
+    assert "--restart" in done.stderr
+
+
+def test_what_was_added_to_a_file_is_sent_alone(instance, city, tmp_path):
+    events = [trip(f"growing-{n}", 300 + n) for n in range(3)]
+    path = write(tmp_path / "trips.ndjson", events[:2])
+    assert send(instance, city, path).returncode == 0
+    write(path, events)
+    assert send(instance, city, path).returncode == 0
+    assert journal(path).statuses == {"accepted": 3}
+
+
+def test_a_wrong_key_stops_everything_with_a_hint(instance, city, tmp_path):
+    path = write(tmp_path / "trips.ndjson", [trip("never-1")])
+    done = send(instance, city, path, key="whsec_" + "A" * 44)
+    assert done.returncode == 1
+    assert "--key" in done.stderr
+    assert not (tmp_path / "trips.ndjson.sent.json").exists()
+
+
+@pytest.mark.parametrize("key", ["secret", "whsec_AAAA", "whsk_?", "@/nowhere/key"])
+def test_a_key_that_is_none_is_wrong_usage(instance, city, tmp_path, key):
+    path = write(tmp_path / "trips.ndjson", [trip("never-2")])
+    done = send(instance, city, path, key=key)
+    assert done.returncode == 2
+    assert "--key" in done.stderr
+
+
+def test_an_api_that_is_away_is_asked_for_as_long_as_patience_lasts(city, instance, tmp_path):
+    path = write(tmp_path / "trips.ndjson", [trip("never-3")])
+    options = ["--url", "http://127.0.0.1:1", "--patience", "0.5"]
+    done = send(instance, city, path, *options)
+    assert done.returncode == 1
+    assert "run it again" in done.stderr
+
+
+def test_a_delivery_signed_now_carries_the_three_headers():
+    now = datetime(2026, 11, 22, tzinfo=UTC)
+    headers = signing_key(PRIVATE_KEY).headers("msg-1", b"{}", now)
+    assert headers["webhook-id"] == "msg-1"
+    assert headers["webhook-timestamp"] == str(int(now.timestamp()))
+    assert headers["webhook-signature"].startswith("v1a,")

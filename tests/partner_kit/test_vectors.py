@@ -1,0 +1,43 @@
+"""Each published vector is answered as it says, by a running instance."""
+
+import json
+
+import pytest
+
+from service.clock import Clock
+from service.partner_kit.vectors import Setting, vectors_of
+from tests.partner_kit.city import PARTNER, SOURCE
+
+NAMES = [vector["name"] for vector in vectors_of(Setting())["vectors"]]
+
+
+@pytest.fixture(scope="module")
+def vectors(city):
+    now = int(Clock().real_now().timestamp())
+    setting = Setting(partner=PARTNER, source=SOURCE, secret=city.secret, at=now)
+    return {vector["name"]: vector for vector in vectors_of(setting)["vectors"]}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_delivery_is_answered_as_its_vector_says(city, vectors, name):
+    vector = vectors[name]
+    body = vector["body"].encode()
+    answer = city.client.post(
+        f"/v1/partners/{PARTNER}/events", content=body, headers=vector["headers"]
+    )
+    expect = vector["expect"]
+    assert answer.status_code == expect["status"], answer.text
+    if "code" in expect:
+        assert answer.json()["code"] == expect["code"]
+    else:
+        told = [
+            result["problem"]["code"] if result["status"] == "rejected" else result["status"]
+            for result in answer.json()["results"]
+        ]
+        assert told == expect["results"]
+
+
+def test_the_command_prints_the_vectors_with_their_keys(instance):
+    done = instance.command("partner", "test-vectors")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == vectors_of(Setting())
