@@ -65,6 +65,8 @@ class Action(Base):
         CheckConstraint("octet_length(fingerprint) = 16", name="fingerprint_is_128_bits"),
         Index(None, "participant_id", "occurred_at"),
         Index(None, "recorded_at", postgresql_using="brin"),
+        # A reversal bears the time of its action, which may be of any age.
+        Index(None, "participant_id", "recorded_at", postgresql_where="kind = 'reversal'"),
     )
 
 
