@@ -1,0 +1,182 @@
+"""A partner's event as a plain value: its identity, its content, and whether it may be sent at all.
+
+An event is the same when partner, source and id are; what it says is compared by a keyed
+fingerprint over type, subject, time and data, from which nobody can guess a subject.
+"""
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from service.actions.report import EventRef
+from service.errors import FieldError, SaxaulError
+from service.ids import derived_uuid
+from service.partners.keys import Partner
+
+REVERSAL = "action.reversed"
+
+_encode = msgspec.json.Encoder(order="sorted").encode
+
+
+class EventInvalidError(SaxaulError):
+    """The event is not what an event must be."""
+
+    code = "event-invalid"
+
+
+class ReversalInvalidError(SaxaulError):
+    """A reversal whose data do not say which event is taken back, and why."""
+
+    code = "invalid-attributes"
+
+
+class SourceNotAllowedError(SaxaulError):
+    """The source is another's."""
+
+    code = "source-not-allowed"
+
+    def __init__(self, prefix: str) -> None:
+        """Say which are allowed."""
+        detail = f"must be {prefix}, or continue it with : or /"
+        super().__init__(f"The source {detail}.", errors=(FieldError("#/source", detail),))
+
+
+class TypeNotGrantedError(SaxaulError):
+    """The partner may not send events of this type."""
+
+    code = "event-type-not-granted"
+
+    def __init__(self, type_: str) -> None:
+        """Name the type."""
+        detail = f"{type_[:128]} is not granted to this partner"
+        super().__init__(f"The type {detail}.", errors=(FieldError("#/type", detail),))
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a partner said, whatever form it came in. Only reversals lack a subject or a time."""
+
+    id: str
+    source: str
+    type: str
+    subject: str | None
+    time: datetime | None
+    data: Mapping[str, Any]
+
+
+@dataclass(slots=True, eq=False)
+class Event:
+    """An event that this partner may send. `received_at` is set for one that was parked."""
+
+    ref: EventRef
+    content: Content
+    fingerprint: bytes
+    target_key: bytes | None
+    received_at: datetime | None = None
+
+    @property
+    def key(self) -> bytes:
+        """The key of its row."""
+        return self.ref.key
+
+
+class Identifier:
+    """Gives events their keys and fingerprints, by the secret of this installation."""
+
+    def __init__(self, secret_key: str) -> None:
+        """The secret never changes, or events would be taken for new ones."""
+        self._secret = secret_key.encode()
+        self._fingerprint_key = hashlib.sha256(b"event fingerprint" + self._secret).digest()
+
+    def subject_key(self, partner_id: str, subject: str) -> bytes:
+        """Where a partner's reference of a person is found: an HMAC, so that it tells nothing."""
+        message = f"partner subject\0{partner_id}\0{subject}".encode()
+        return hmac.digest(self._secret, message, "sha256")
+
+    def code_key(self, link_code: str) -> bytes:
+        """Where a link code is found."""
+        return hmac.digest(self._secret, b"link code\0" + link_code.encode(), "sha256")
+
+    def event(self, partner: Partner, content: Content) -> Event:
+        """The event of this content.
+
+        Raises SourceNotAllowedError, TypeNotGrantedError, EventInvalidError, ReversalInvalidError.
+        """
+        if not partner.owns(content.source):
+            raise SourceNotAllowedError(partner.source_prefix)
+        key = event_key(partner.id, content.source, content.id)
+        target_key = None
+        if content.type == REVERSAL:
+            target_key = event_key(partner.id, content.source, _target_of(content))
+            if target_key == key:
+                raise _reversal_invalid("event_id", "must be the id of another event")
+        elif content.type not in partner.action_types:
+            raise TypeNotGrantedError(content.type)
+        else:
+            _require_complete(content)
+        subject_key = self.subject_key(partner.id, content.subject or "")
+        ref = EventRef(key, partner.id, content.source, content.id, subject_key)
+        return Event(ref, content, self._fingerprint(content), target_key)
+
+    def _fingerprint(self, content: Content) -> bytes:
+        time = content.time.astimezone(UTC) if content.time else None
+        said = _encode((content.type, content.subject, time, content.data))
+        return hashlib.blake2b(said, digest_size=16, key=self._fingerprint_key).digest()
+
+
+def event_key(partner_id: str, source: str, event_id: str) -> bytes:
+    """What names an event for ever: 16 bytes that are also the UUID of its row."""
+    parts = (b"event", partner_id.encode(), source.encode(), event_id.encode())
+    return derived_uuid(*parts).bytes
+
+
+def content_json(content: Content) -> dict[str, Any]:
+    """A content as it is parked."""
+    return {
+        "id": content.id,
+        "source": content.source,
+        "type": content.type,
+        "subject": content.subject,
+        "time": content.time,
+        "data": content.data,
+    }
+
+
+def content_of(body: Mapping[str, Any]) -> Content:
+    """A parked content again."""
+    return msgspec.convert(body, Content)
+
+
+def _require_complete(content: Content) -> None:
+    for name in ("subject", "time"):
+        if getattr(content, name) is None:
+            error = FieldError(f"#/{name}", "is required")
+            raise EventInvalidError(f"{name} is required.", errors=(error,))
+
+
+_REVERSAL_DATA = {"event_id": 256, "reason": 500}
+
+
+def _target_of(content: Content) -> str:
+    """The id that a reversal names; its data are checked."""
+    data = content.data
+    for name in data:
+        if name not in _REVERSAL_DATA:
+            raise _reversal_invalid(name, "is not an attribute here; allowed are event_id, reason")
+    for name, longest in _REVERSAL_DATA.items():
+        value = data.get(name)
+        if not isinstance(value, str) or not 0 < len(value) <= longest:
+            raise _reversal_invalid(name, f"must be a text of 1 to {longest} characters")
+    target: str = data["event_id"]
+    return target
+
+
+def _reversal_invalid(name: str, detail: str) -> ReversalInvalidError:
+    place = name[:80].replace("~", "~0").replace("/", "~1")
+    errors = (FieldError(f"#/attributes/{place}", f"{name[:80]} {detail}"),)
+    return ReversalInvalidError(f"{REVERSAL}: {name[:80]} {detail}.", errors=errors)

@@ -1,0 +1,160 @@
+"""Links: a person agrees that a partner's reference means them, and may take that back.
+
+The app draws a code for the person, the partner sends it back with its own reference. A link is
+changed under the book of whoever it names, so that a batch which holds that book sees it settled.
+"""
+
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from service.database import Connection, Database
+from service.errors import NotFoundError, UnavailableError
+from service.ledger.books import BookClosedError, lock_book, lock_books
+from service.partners.events import Identifier
+
+CODE_LASTS = timedelta(minutes=10)
+_TRIES_MAX = 5
+# Without letters and digits that look like each other: 16 of them hold 80 bits.
+_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_CODE_LENGTH = 16
+_PURGED_MAX = 5_000
+
+
+class LinkCodeError(NotFoundError):
+    """A code that was never given for this partner, was used, or is too old."""
+
+    def __init__(self) -> None:
+        """The same sentence for all of them."""
+        super().__init__("There is no such link code for this partner, or it was used or expired.")
+
+
+class LinkMissingError(NotFoundError):
+    """The person is not linked with this partner."""
+
+    def __init__(self) -> None:
+        """One sentence."""
+        super().__init__("You are not linked with this partner.")
+
+
+class _LinkMovedError(Exception):
+    """The reference means somebody else than a moment ago; the transaction starts again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """A consent on its way; `expires_at` is real time."""
+
+    text: str
+    expires_at: datetime
+
+
+async def make_link_code(
+    connection: Connection,
+    identifier: Identifier,
+    participant_id: UUID,
+    partner_id: str,
+    *,
+    real_now: datetime,
+) -> Code:
+    """A code for this person and partner; an earlier one that was not used ends.
+
+    Raises NotFoundError for an unknown partner, BookClosedError.
+    """
+    book = await lock_book(connection, participant_id)
+    if book.closed:
+        raise BookClosedError(participant_id)
+    if not await connection.fetchval(_IS_PARTNER, partner_id):
+        raise NotFoundError("There is no such partner.")
+    code = Code(
+        "".join(secrets.choice(_ALPHABET) for _ in range(_CODE_LENGTH)), real_now + CODE_LASTS
+    )
+    await connection.execute(_DROP_CODES, participant_id, partner_id)
+    key = identifier.code_key(code.text)
+    await connection.execute(_ADD_CODE, key, partner_id, participant_id, code.expires_at)
+    return code
+
+
+async def link_subject(
+    database: Database,
+    identifier: Identifier,
+    partner_id: str,
+    *,
+    link_code: str,
+    subject: str,
+    now: datetime,
+    real_now: datetime,
+) -> None:
+    """Link the partner's reference to whoever the code was given; a code is good for one link.
+
+    A reference that meant somebody else means the newcomer from here on. Raises LinkCodeError.
+    """
+    code_key = identifier.code_key(link_code)
+    subject_key = identifier.subject_key(partner_id, subject)
+    for _ in range(_TRIES_MAX):
+        try:
+            async with database.transaction() as connection:
+                owner = await connection.fetchval(_FIND_CODE, code_key, partner_id, real_now)
+                if owner is None:
+                    raise LinkCodeError
+                before = await connection.fetchval(_FIND_LINK, partner_id, subject_key)
+                books = await lock_books(connection, {owner, before or owner})
+                if await connection.fetchval(_USE_CODE, code_key) is None or books[owner].closed:
+                    raise LinkCodeError
+                made = await connection.fetchval(
+                    _LINK, partner_id, subject_key, owner, now, before or owner
+                )
+                if made is None:
+                    raise _LinkMovedError
+                return
+        except _LinkMovedError:
+            continue
+    raise UnavailableError("The link is being changed by others; send it again.")
+
+
+async def unlink(connection: Connection, participant_id: UUID, partner_id: str) -> None:
+    """End all links of this person with this partner. Raises LinkMissingError."""
+    await lock_book(connection, participant_id)
+    await connection.execute(_DROP_CODES, participant_id, partner_id)
+    if await connection.fetchval(_UNLINK, participant_id, partner_id) is None:
+        raise LinkMissingError
+
+
+async def purge_codes(connection: Connection, real_now: datetime) -> int:
+    """Delete codes that are too old, a bounded part; how many went."""
+    status = await connection.execute(_PURGE_CODES, real_now, _PURGED_MAX)
+    return int(status.rpartition(" ")[2])
+
+
+_IS_PARTNER = "SELECT EXISTS (SELECT FROM partners WHERE id = $1 AND NOT disabled)"
+
+_DROP_CODES = "DELETE FROM link_codes WHERE participant_id = $1 AND partner_id = $2"
+
+_ADD_CODE = """
+INSERT INTO link_codes (code_key, partner_id, participant_id, expires_at)
+VALUES ($1, $2, $3, $4)"""
+
+_FIND_CODE = """
+SELECT participant_id FROM link_codes
+WHERE code_key = $1 AND partner_id = $2 AND expires_at > $3"""
+
+_USE_CODE = "DELETE FROM link_codes WHERE code_key = $1 RETURNING true"
+
+_FIND_LINK = "SELECT participant_id FROM links WHERE partner_id = $1 AND subject_key = $2"
+
+# A link that meanwhile means somebody else belongs to a book that is not held here.
+_LINK = """
+INSERT INTO links (partner_id, subject_key, participant_id, linked_at) VALUES ($1, $2, $3, $4)
+ON CONFLICT (partner_id, subject_key)
+DO UPDATE SET participant_id = excluded.participant_id, linked_at = excluded.linked_at
+WHERE links.participant_id IN ($3, $5)
+RETURNING true"""
+
+_UNLINK = """
+WITH gone AS (DELETE FROM links WHERE participant_id = $1 AND partner_id = $2 RETURNING true)
+SELECT true FROM gone LIMIT 1"""
+
+_PURGE_CODES = """
+DELETE FROM link_codes WHERE code_key IN (
+    SELECT code_key FROM link_codes WHERE expires_at <= $1 LIMIT $2 FOR UPDATE SKIP LOCKED)"""

@@ -1,0 +1,220 @@
+"""Reversals by partners: an event of theirs takes back what another one of theirs gave.
+
+Event and reversal meet at the event's row: whoever comes second sees the first. A reversal that
+comes first leaves its mark there and is parked; the event then is awarded and taken back at once.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+from service.actions.events import EventIdReusedError
+from service.actions.reverse import Reversal, Undo, Undoing, reverse_actions
+from service.actions.store import Action, read_actions, reversal_id
+from service.arrays import documents, uuids
+from service.database import Connection, Database
+from service.errors import FieldError, SaxaulError, UnavailableError
+from service.ledger.books import lock_books
+from service.partners.events import Event, EventInvalidError, content_json
+from service.partners.parked import PARKED, NewRow, Outcome, Row, hold_rows
+
+CHUNK = 200
+_TRIES_MAX = 3
+
+
+class _TargetMovedError(Exception):
+    """An event was bound after its owner was looked up; the transaction starts again."""
+
+
+class PersonGoneError(SaxaulError):
+    """Whose action it is was erased; nothing moves in that book."""
+
+    code = "action-refused"
+
+    def __init__(self) -> None:
+        """One sentence."""
+        super().__init__("What this event gave can no longer be taken back.")
+
+
+@dataclass(slots=True)
+class _Chunk:
+    """What one transaction decides on; `changes` are rows as they stand afterwards."""
+
+    rows: dict[bytes, Row]
+    outcomes: dict[Event, Outcome] = field(default_factory=dict)
+    undos: dict[bytes, tuple[Undo, Event]] = field(default_factory=dict)
+    repeated: dict[Event, tuple[UUID, UUID]] = field(default_factory=dict)
+    changes: dict[bytes, tuple[str, Event | None, tuple[UUID, UUID] | None]] = field(
+        default_factory=dict
+    )
+    free: set[bytes] = field(default_factory=set)
+
+
+async def reverse_events(
+    database: Database, events: Sequence[Event], undoing: Undoing
+) -> dict[Event, Outcome]:
+    """Take back what these reversals name, or park them until their event comes."""
+    outcomes: dict[Event, Outcome] = {}
+    waiting = list(events)
+    while waiting:
+        # One that comes twice meets its own row in the next transaction.
+        once: dict[bytes, Event] = {}
+        for event in waiting:
+            if len(once) < CHUNK:
+                once.setdefault(event.key, event)
+        outcomes |= await _reverse_chunk(database, [*once.values()], undoing)
+        waiting = [event for event in waiting if event not in outcomes]
+    return outcomes
+
+
+async def _reverse_chunk(
+    database: Database, events: Sequence[Event], undoing: Undoing
+) -> dict[Event, Outcome]:
+    for _ in range(_TRIES_MAX):
+        try:
+            async with database.transaction() as connection:
+                return await _reverse(connection, events, undoing)
+        except _TargetMovedError:
+            continue
+    raise UnavailableError("The events to be taken back are moving; send it again.")
+
+
+async def _reverse(
+    connection: Connection, events: Sequence[Event], undoing: Undoing
+) -> dict[Event, Outcome]:
+    targets = [event.target_key for event in events]
+    owners = [row[0] for row in await connection.fetch(_OWNERS, targets)]
+    books = await lock_books(connection, owners)
+    chunk = _Chunk(await _hold(connection, events, undoing.now))
+    for event in events:
+        _decide(chunk, event, set(books))
+    undos = [undo for undo, _ in chunk.undos.values()]
+    done = await reverse_actions(connection, books, undos, undoing) if undos else {}
+    for target_key, (undo, event) in chunk.undos.items():
+        _settle(chunk, target_key, event, done[undo])
+    actions = await _read(connection, chunk)
+    for event, key in chunk.repeated.items():
+        chunk.outcomes[event] = Outcome("duplicate", actions[key])
+        chunk.changes[event.key] = ("bound", event, key)
+    for undo, event in chunk.undos.values():
+        if event not in chunk.outcomes:
+            key = (undo.participant_id, reversal_id(undo.action_id))
+            reversal = done[undo]
+            is_repeated = isinstance(reversal, Reversal) and reversal.is_repeated
+            chunk.outcomes[event] = Outcome(
+                "duplicate" if is_repeated else "accepted", actions[key]
+            )
+    await _write(connection, chunk, undoing.now)
+    return {event: chunk.outcomes[event] for event in events}
+
+
+async def _hold(connection: Connection, events: Sequence[Event], now: datetime) -> dict[bytes, Row]:
+    """The rows of the reversals, and those of the events that they name, all under lock."""
+    wanted = [NewRow(e.key, e, e.ref.event_id, "parked", "event-not-known") for e in events]
+    for event in events:
+        assert event.target_key is not None
+        target_id = event.content.data["event_id"]
+        wanted.append(NewRow(event.target_key, event, target_id, "reversed_before", None))
+    return await hold_rows(connection, wanted, now)
+
+
+def _decide(chunk: _Chunk, event: Event, owners: set[UUID]) -> None:
+    """What becomes of one reversal, as far as its row and the event's tell."""
+    assert event.target_key is not None
+    row, target = chunk.rows[event.key], chunk.rows[event.target_key]
+    if row.action is not None:
+        if row.fingerprint == event.fingerprint:
+            chunk.repeated[event] = row.action
+        else:
+            error = EventIdReusedError(event.ref.event_id)
+            chunk.outcomes[event] = Outcome("rejected", error=error)
+        return
+    if target.target_key is not None:
+        detail = "must be the id of an event that was no reversal"
+        place = FieldError("#/attributes/event_id", detail)
+        _reject(chunk, event, EventInvalidError(f"data.event_id {detail}.", errors=(place,)))
+    elif target.state == "reversed" and target.action is not None:
+        owner, action_id = target.action
+        chunk.repeated[event] = (owner, reversal_id(action_id))
+    elif target.action is None:
+        chunk.outcomes[event] = PARKED
+        if not row.is_added and (row.state != "parked" or row.fingerprint != event.fingerprint):
+            chunk.changes[event.key] = ("parked", event, None)
+    elif target.action[0] not in owners:
+        raise _TargetMovedError
+    elif event.target_key in chunk.undos:
+        owner, action_id = target.action
+        chunk.repeated[event] = (owner, reversal_id(action_id))
+    else:
+        undo = Undo(*target.action, event.content.data["reason"])
+        chunk.undos[event.target_key] = (undo, event)
+
+
+def _settle(chunk: _Chunk, target_key: bytes, event: Event, done: Reversal | SaxaulError) -> None:
+    target = chunk.rows[target_key]
+    if isinstance(done, SaxaulError):
+        for repeated in [e for e in chunk.repeated if e.target_key == target_key]:
+            del chunk.repeated[repeated]
+            _reject(chunk, repeated, PersonGoneError())
+        _reject(chunk, event, PersonGoneError())
+        return
+    chunk.changes[target_key] = ("reversed", None, target.action)
+    chunk.changes[event.key] = ("bound", event, (done.participant_id, done.id))
+
+
+def _reject(chunk: _Chunk, event: Event, error: SaxaulError) -> None:
+    """Final for this content: the reversal's row goes, and the mark that it may just have made."""
+    assert event.target_key is not None
+    chunk.outcomes[event] = Outcome("rejected", error=error)
+    chunk.free.add(event.key)
+    target = chunk.rows[event.target_key]
+    if target.is_added and target.state == "reversed_before":
+        chunk.free.add(event.target_key)
+
+
+async def _read(connection: Connection, chunk: _Chunk) -> dict[tuple[UUID, UUID], Action]:
+    """The rows of the reversals, done now or before."""
+    wanted = set(chunk.repeated.values())
+    for undo, event in chunk.undos.values():
+        if event not in chunk.outcomes:
+            wanted.add((undo.participant_id, reversal_id(undo.action_id)))
+    return await read_actions(connection, wanted) if wanted else {}
+
+
+async def _write(connection: Connection, chunk: _Chunk, now: datetime) -> None:
+    if chunk.free:
+        await connection.execute(_FREE, list(chunk.free))
+    changes = chunk.changes
+    if not changes:
+        return
+    parked = [event if state == "parked" else None for state, event, _ in changes.values()]
+    await connection.execute(
+        _CHANGE,
+        list(changes),
+        [state for state, _, _ in changes.values()],
+        [event.fingerprint if event else None for _, event, _ in changes.values()],
+        uuids([action[0] if action else None for _, _, action in changes.values()]),
+        uuids([action[1] if action else None for _, _, action in changes.values()]),
+        ["event-not-known" if event else None for event in parked],
+        documents([content_json(event.content) if event else None for event in parked]),
+        [event.target_key if event else None for _, event, _ in changes.values()],
+        now,
+    )
+
+
+_OWNERS = """
+SELECT DISTINCT participant_id FROM partner_events
+WHERE event_key = ANY($1::bytea[]) AND state = 'bound'"""
+
+_FREE = "DELETE FROM partner_events WHERE event_key = ANY($1::bytea[])"
+
+_CHANGE = """
+UPDATE partner_events e SET state = k.state, fingerprint = coalesce(k.fingerprint, e.fingerprint),
+    participant_id = k.participant_id, action_id = k.action_id, reason = k.reason, body = k.body,
+    target_key = k.target_key, subject_key = NULL,
+    received_at = CASE WHEN k.body IS NULL THEN e.received_at ELSE $9 END
+FROM unnest($1::bytea[], $2::text[], $3::bytea[], $4::text::uuid[], $5::text::uuid[], $6::text[],
+    $7::text::jsonb[], $8::bytea[])
+    AS k (event_key, state, fingerprint, participant_id, action_id, reason, body, target_key)
+WHERE e.event_key = k.event_key"""
