@@ -13,6 +13,7 @@ from msgspec import UnsetType
 from service.rules import schema
 from service.rules.cel_text import CONTEXT_NAMES, did_you_mean
 from service.rules.compile_campaigns import Known, compile_badge, compile_campaign
+from service.rules.compile_limits import warn_of_groups
 from service.rules.compile_rules import RuleDraft, compile_rule
 from service.rules.compile_types import (
     TypeDraft,
@@ -131,6 +132,7 @@ class _Compiler:
         known = self._compile_factors()
         self._compile_types(known)
         self._compile_rules()
+        warn_of_groups([limit for draft in self._drafts for limit in draft.limits])
         self._compile_campaigns_and_badges()
         self._warn_of_unused(known)
 

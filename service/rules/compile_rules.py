@@ -11,21 +11,15 @@ from msgspec import UnsetType
 
 from service.rules import schema
 from service.rules.cel_bounds import Range
-from service.rules.cel_text import did_you_mean
+from service.rules.compile_examples import check_examples
+from service.rules.compile_limits import LimitDraft, compile_limits, warn_of_awards
 from service.rules.compile_types import TypeDraft, expression_findings, localized
 from service.rules.evaluate import whole_grams
 from service.rules.explain import explainer
 from service.rules.expressions import Compiled, Expression
 from service.rules.load import Step
-from service.rules.rulebook import (
-    GRAMS_MAX,
-    PERIODS,
-    CounterSource,
-    Factor,
-    Limit,
-    Rule,
-)
-from service.rules.shape import Source, whole
+from service.rules.rulebook import GRAMS_MAX, Factor, Rule
+from service.rules.shape import Source
 
 
 @dataclass(slots=True)
@@ -36,6 +30,9 @@ class RuleDraft:
     path: tuple[Step, ...]
     shape: schema.Rule
     used_factors: set[str] = field(default_factory=set)
+    limits: list[LimitDraft] = field(default_factory=list)
+    # Between what the energy of one award lies, as far as it is known.
+    award: Range | None = None
 
 
 def compile_rule(
@@ -45,18 +42,20 @@ def compile_rule(
     source, path, shape = draft.source, draft.path, draft.shape
     starts_on, ends_before = _dates(draft)
     title = localized(source, (*path, "title"), shape.title or shape.id, language)
-    if not shape.examples:
+    given = source.root.find(path).entries
+    if "examples" not in given or not (shape.examples or given["examples"][1].kind != "list"):
         source.warn((*path, "id"), f"rule {shape.id} has no example")
-    if isinstance(shape.saves, UnsetType) and isinstance(shape.earns, UnsetType):
+    if not {"saves", "earns"} & given.keys():
         source.warn((*path, "id"), f"rule {shape.id} gives nothing: it has neither saves nor earns")
-    _check_example_times(draft)
     kind = types.get(shape.action)
+    check_examples(source, path, shape, kind)
+    draft.limits = compile_limits(source, path, shape, kind)
     if kind is None or kind.scope is None:
         return None
-    limits = _limits(draft, kind)
     when = _when(draft, kind)
     saves_is_whole, saves = _grams(draft, kind, "saves", when)
     earns_is_whole, earns = _grams(draft, kind, "earns", when)
+    warn_of_awards(draft.limits, draft.award)
     if not (saves_is_whole and earns_is_whole) or (when and when.expression is None):
         return None
     if not draft.used_factors <= factors.keys() or not shape.id:
@@ -73,7 +72,7 @@ def compile_rule(
         when=condition,
         saves=0 if saves is None else saves,
         earns=earns,
-        limits=limits,
+        limits=tuple(limit.limit for limit in draft.limits),
         explain=explainer(saves or 0, earns, kind.attributes, factors),
     )
 
@@ -88,18 +87,6 @@ def _dates(draft: RuleDraft) -> tuple[dt.date | None, dt.date | None]:
         )
         draft.source.fault((*draft.path, "until"), message)
     return starts_on, ends_before
-
-
-def _check_example_times(draft: RuleDraft) -> None:
-    for index, example in whole(draft.shape.examples):
-        text = example.context.occurred_at
-        if isinstance(text, UnsetType):
-            continue
-        try:
-            dt.datetime.fromisoformat(text)
-        except ValueError as error:
-            path = (*draft.path, "examples", index, "context", "occurred_at")
-            draft.source.fault(path, f"there is no such time: {error}")
 
 
 def _when(draft: RuleDraft, kind: TypeDraft) -> Compiled | None:
@@ -129,6 +116,7 @@ def _grams(
     _note(draft, path, outcome)
     if outcome.expression is None:
         return False, None
+    draft.award = outcome.grams
     if outcome.grams is not None and not isinstance(outcome.expression.constant, float):
         _check_grams(draft, path, outcome.expression, outcome.grams)
     constant = outcome.expression.constant
@@ -167,47 +155,3 @@ def _check_grams(
 def _note(draft: RuleDraft, path: tuple[Step, ...], outcome: Compiled) -> None:
     expression_findings(draft.source, path, outcome.findings)
     draft.used_factors |= outcome.factors
-
-
-def _limits(draft: RuleDraft, kind: TypeDraft) -> tuple[Limit, ...]:
-    limits = []
-    seen: set[tuple[CounterSource, bool]] = set()
-    for index, shape in whole(draft.shape.limits):
-        path = (*draft.path, "limits", index)
-        limit = _limit(draft, path, shape, kind)
-        if limit is None:
-            continue
-        identity = (limit.source, limit.count is None)
-        if identity in seen:
-            draft.source.fault(path, f"this limit stands twice: {limit.text}")
-        seen.add(identity)
-        limits.append(limit)
-    return tuple(limits)
-
-
-def _limit(
-    draft: RuleDraft, path: tuple[Step, ...], shape: schema.Limit, kind: TypeDraft
-) -> Limit | None:
-    count = None if isinstance(shape.count, UnsetType) else shape.count
-    grams = None if isinstance(shape.grams, UnsetType) else shape.grams
-    by = None if isinstance(shape.by, UnsetType) else shape.by
-    group = None if isinstance(shape.group, UnsetType) else shape.group
-    if (count is None) == (grams is None):
-        entries = draft.source.root.find(path).entries
-        if ("count" in entries) == ("grams" in entries):
-            draft.source.fault(path, "a limit needs exactly one of count and grams")
-        return None
-    if by is not None and by not in kind.attributes:
-        hint = did_you_mean(by, kind.attributes)
-        draft.source.fault((*path, "by"), f"{by} is not an attribute of {kind.name}{hint}")
-        return None
-    owner = f"group:{group}" if group else draft.shape.id
-    text = f"{count} per {shape.per}" if count is not None else f"{grams} g per {shape.per}"
-    return Limit(
-        source=CounterSource(f"{owner}/{shape.per}/{by or ''}", PERIODS.index(shape.per), by),
-        per=shape.per,
-        count=count,
-        grams=grams or 0,
-        group=group,
-        text=text,
-    )

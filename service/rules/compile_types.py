@@ -10,21 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
-from msgspec import UNSET, UnsetType
+from msgspec import UnsetType
 
 from service.rules import schema
-from service.rules.attributes import (
-    TEXT_LENGTH,
-    Check,
-    boolean_check,
-    choice_check,
-    integer_check,
-    number_check,
-    text_check,
-)
 from service.rules.cel_bounds import Fact
-from service.rules.cel_text import CONTEXT_NAMES, RESERVED_NAMES, did_you_mean
-from service.rules.expressions import Expression, Finding, Name, Scope, ValueType, regex_fault
+from service.rules.cel_text import RESERVED_NAMES, did_you_mean
+from service.rules.compile_attributes import compile_attribute
+from service.rules.expressions import Expression, Finding, Name, Scope, ValueType
 from service.rules.load import Step
 from service.rules.rulebook import (
     PERIODS,
@@ -38,7 +30,7 @@ from service.rules.rulebook import (
     Text,
     Watering,
 )
-from service.rules.shape import FAULTY, Source, whole
+from service.rules.shape import Source, whole
 
 ACCEPTED_FOR_MAX = dt.timedelta(days=60)
 LASTS_MAX = dt.timedelta(hours=24)
@@ -73,6 +65,11 @@ class TypeDraft:
     title: Text
     hint: Text | None
 
+    def given_names(self) -> frozenset[str]:
+        """The names of all its attributes, also of faulty ones."""
+        given = self.source.root.find(("action_types", self.name, "attributes"))
+        return frozenset(given.entries if given.kind == "map" else ())
+
 
 def duration(text: str) -> dt.timedelta:
     """Read a duration such as 72h, whose shape was checked."""
@@ -85,10 +82,11 @@ def localized(
 ) -> Text:
     """Take a title or hint in one or several languages; plain text is in the programme's."""
     if isinstance(text, str):
-        return Text(text, {})
+        return Text(text, {}, language)
     if text and language not in text:
         source.warn(path, f"there is no text in {language}, the programme's language")
-    return Text(text.get(language) or next(iter(text.values()), ""), text)
+    own = language if language in text else next(iter(text), language)
+    return Text(text.get(own, ""), text, own)
 
 
 def expression_findings(
@@ -114,6 +112,7 @@ def compile_program(source: Source, shape: schema.Program) -> Program | None:
         source.fault((*path, "taking", "after_ripening"), message)
     if len(source.problems) > before or zone is None:
         return None
+    _warn_of_idle_play(source, shape, is_lost_first=after_ripening >= expires_after)
     return Program(
         name=shape.name,
         language=shape.language,
@@ -133,6 +132,28 @@ def compile_program(source: Source, shape: schema.Program) -> Program | None:
         ),
         shield=Shield(lasts, shape.shield.per_week),
     )
+
+
+def _warn_of_idle_play(source: Source, shape: schema.Program, *, is_lost_first: bool) -> None:
+    """Tell of what the programme promises to friends and never lets happen."""
+    path: tuple[Step, ...] = ("program", "taking")
+    taking = shape.taking
+    if is_lost_first:
+        message = (
+            f"friends can never take: a ripe bubble is lost after {shape.energy.expires_after}"
+        )
+        source.warn((*path, "after_ripening"), message)
+    left = 1 - taking.keep_share
+    if taking.share > left + 1e-9:
+        message = (
+            f"nobody can take a share of {taking.share:g}: keep_share {taking.keep_share:g}"
+            f" leaves {left:.6g}"
+        )
+        source.warn((*path, "share"), message)
+    amounts = shape.watering.amounts_g
+    for index, amount in whole(amounts):
+        if amount in amounts[:index]:
+            source.fault(("program", "watering", "amounts_g", index), f"{amount} stands here twice")
 
 
 def _long(source: Source, path: tuple[Step, ...], text: str) -> dt.timedelta:
@@ -194,7 +215,7 @@ def compile_type(
         hint = localized(source, (*path, "hint"), shape.hint, language)
     attributes: dict[str, Attribute] = {}
     for attribute, content in shape.attributes.items():
-        made = _attribute(source, (*path, "attributes", attribute), attribute, content)
+        made = compile_attribute(source, (*path, "attributes", attribute), attribute, content)
         if made is not None:
             attributes[attribute] = made
     draft = TypeDraft(
@@ -263,65 +284,6 @@ def _name(attribute: Attribute) -> Name:
         is_whole=attribute.type == "integer",
         check=attribute.check,
     )
-
-
-def _attribute(
-    source: Source, path: tuple[Step, ...], name: str, shape: schema.Attribute
-) -> Attribute | None:
-    before = len(source.problems)
-    if name in RESERVED_NAMES:
-        why = "a name of the rules" if name in CONTEXT_NAMES else "a word of the expressions"
-        source.fault(path, f"{name} is {why}; choose another name", at_key=True)
-    is_number = shape.type in {"number", "integer"}
-    for key in ("minimum", "maximum") if not is_number else ("max_length", "pattern", "one_of"):
-        if getattr(shape, key) is not UNSET:
-            kinds = "strings" if is_number else "numbers and integers"
-            source.fault((*path, key), f"{key} is for {kinds}, not for {shape.type}", at_key=True)
-    if shape.type == "boolean":
-        for key in ("max_length", "pattern", "one_of"):
-            if getattr(shape, key) is not UNSET:
-                source.fault((*path, key), f"{key} is for strings, not for boolean", at_key=True)
-    minimum = None if isinstance(shape.minimum, UnsetType) else shape.minimum
-    maximum = None if isinstance(shape.maximum, UnsetType) else shape.maximum
-    if minimum is not None and maximum is not None and minimum > maximum:
-        source.fault((*path, "minimum"), f"minimum {minimum:g} lies above maximum {maximum:g}")
-    one_of = () if isinstance(shape.one_of, UnsetType) else shape.one_of
-    pattern = None if isinstance(shape.pattern, UnsetType) else shape.pattern
-    if pattern is not None and (fault := regex_fault(pattern)):
-        source.fault((*path, "pattern"), f"the pattern is not valid: {fault}")
-    if len(source.problems) > before or any(member is FAULTY for member in one_of):
-        return None
-    max_length = TEXT_LENGTH if isinstance(shape.max_length, UnsetType) else shape.max_length
-    return Attribute(
-        name=name,
-        type=shape.type,
-        required=shape.required,
-        unit="" if isinstance(shape.unit, UnsetType) else shape.unit,
-        minimum=minimum,
-        maximum=maximum,
-        max_length=max_length if shape.type == "string" and not one_of else None,
-        pattern=pattern,
-        one_of=one_of,
-        check=_check(shape.type, minimum, maximum, (one_of, max_length, pattern)),
-    )
-
-
-def _check(
-    kind: str,
-    minimum: float | None,
-    maximum: float | None,
-    text: tuple[tuple[str, ...], int, str | None],
-) -> Check:
-    low = -math.inf if minimum is None else minimum
-    high = math.inf if maximum is None else maximum
-    if kind == "number":
-        return number_check(low, high)
-    if kind == "integer":
-        return integer_check(low, high)
-    if kind == "boolean":
-        return boolean_check
-    one_of, max_length, pattern = text
-    return choice_check(one_of) if one_of else text_check(max_length, pattern)
 
 
 def _check_acceptance(source: Source, path: tuple[Step, ...], shape: schema.ActionType) -> None:

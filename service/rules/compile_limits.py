@@ -1,0 +1,166 @@
+"""Limits of rules: what they count by, and those that contradict each other or can never cut."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from msgspec import UnsetType
+
+from service.rules import schema
+from service.rules.cel_bounds import Range
+from service.rules.cel_text import did_you_mean
+from service.rules.compile_types import TypeDraft
+from service.rules.load import Step
+from service.rules.rulebook import PERIODS, CounterSource, Limit
+from service.rules.shape import Source, whole
+
+# A day lies in one week, month and year; a week may lie in two months and two years.
+_WITHIN = {
+    "day": {"week", "month", "year", "ever"},
+    "week": {"ever"},
+    "month": {"year", "ever"},
+    "year": {"ever"},
+    "ever": set[str](),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class LimitDraft:
+    """A limit in its file."""
+
+    source: Source
+    path: tuple[Step, ...]
+    limit: Limit
+
+    @property
+    def amount(self) -> int:
+        """Its number, of awards or of grams."""
+        return self.limit.grams if self.limit.count is None else self.limit.count
+
+    @property
+    def place(self) -> str:
+        """Where it stands, for a message at another place."""
+        return f"{self.source.name}:{self.source.root.find(self.path).line}"
+
+    def fault(self, message: str, *, severity: str = "warning") -> None:
+        """Note what is wrong with its number."""
+        key = "grams" if self.limit.count is None else "count"
+        if severity == "error":
+            self.source.fault(self.path, message)
+        else:
+            self.source.warn((*self.path, key), message)
+
+
+def compile_limits(
+    source: Source, path: tuple[Step, ...], rule: schema.Rule, kind: TypeDraft | None
+) -> list[LimitDraft]:
+    """Compile a rule's limits; without a type it is not known what they may count by."""
+    made: list[LimitDraft] = []
+    seen: set[tuple[CounterSource, bool]] = set()
+    for index, shape in whole(rule.limits):
+        at = (*path, "limits", index)
+        limit = _limit(source, at, shape, owner=rule.id, kind=kind)
+        if limit is None:
+            continue
+        draft = LimitDraft(source, at, limit)
+        identity = (limit.source, limit.count is None)
+        if identity in seen:
+            draft.fault(f"this limit stands twice: {limit.text}", severity="error")
+        seen.add(identity)
+        made.append(draft)
+    _warn_of_idle(made)
+    return made
+
+
+def _limit(
+    source: Source,
+    path: tuple[Step, ...],
+    shape: schema.Limit,
+    *,
+    owner: str,
+    kind: TypeDraft | None,
+) -> Limit | None:
+    count = None if isinstance(shape.count, UnsetType) else shape.count
+    grams = None if isinstance(shape.grams, UnsetType) else shape.grams
+    by = None if isinstance(shape.by, UnsetType) else shape.by
+    group = None if isinstance(shape.group, UnsetType) else shape.group
+    if (count is None) == (grams is None):
+        entries = source.root.find(path).entries
+        if ("count" in entries) == ("grams" in entries):
+            source.fault(path, "a limit needs exactly one of count and grams")
+        return None
+    if by is not None and (kind is None or by not in kind.given_names()):
+        if kind is not None:
+            hint = did_you_mean(by, kind.given_names())
+            source.fault((*path, "by"), f"{by} is not an attribute of {kind.name}{hint}")
+        return None
+    owner = f"group:{group}" if group else owner
+    text = f"{count} per {shape.per}" if count is not None else f"{grams} g per {shape.per}"
+    return Limit(
+        source=CounterSource(f"{owner}/{shape.per}/{by or ''}", PERIODS.index(shape.per), by),
+        per=shape.per,
+        count=count,
+        grams=grams or 0,
+        group=group,
+        text=text,
+    )
+
+
+def _warn_of_idle(limits: Sequence[LimitDraft]) -> None:
+    """Tell of limits that never cut, because another one is always used up before."""
+    for draft in limits:
+        for other in limits:
+            if other is not draft and _counts_less(draft, other) and draft.amount >= other.amount:
+                message = (
+                    f"{draft.limit.text} never cuts: {other.limit.text} of line "
+                    f"{other.source.root.find(other.path).line} is used up before"
+                )
+                draft.fault(message)
+                break
+
+
+def _counts_less(draft: LimitDraft, other: LimitDraft) -> bool:
+    """Whether all that a limit counts is counted by another one too."""
+    one, more = draft.limit, other.limit
+    if one.source == more.source or (one.count is None) != (more.count is None):
+        return False
+    return (
+        (one.per == more.per or more.per in _WITHIN[one.per])
+        and (more.source.by is None or one.source.by == more.source.by)
+        and (one.group == more.group or one.group is None)
+    )
+
+
+def warn_of_awards(limits: Iterable[LimitDraft], award: Range | None) -> None:
+    """Tell of limits that cut every award, or none because there is nothing to cut."""
+    for draft in limits:
+        if award is not None and award.low == award.high == 0:
+            draft.fault("this limit never cuts: the rule earns 0 g")
+        elif award is not None and draft.limit.count is None and award.low > draft.amount:
+            message = f"this cuts every award: the rule earns at least {award.low:,.6g} g"
+            draft.fault(message)
+
+
+def warn_of_groups(limits: Sequence[LimitDraft]) -> None:
+    """Tell of groups that are limited differently in their rules, or named so by mistake."""
+    first: dict[tuple[CounterSource, bool], LimitDraft] = {}
+    rules: dict[str, set[tuple[object, ...]]] = {}
+    for draft in limits:
+        group = draft.limit.group
+        if group is None:
+            continue
+        rules.setdefault(group, set()).add((draft.source.name, *draft.path[:2]))
+        held = first.setdefault((draft.limit.source, draft.limit.count is None), draft)
+        if held.amount != draft.amount:
+            message = (
+                f"the group {group} has {held.limit.text} in {held.place} and"
+                f" {draft.limit.text} here; one counter serves both"
+            )
+            draft.fault(message)
+    shared = [group for group, named in rules.items() if len(named) > 1]
+    for draft in limits:
+        group = draft.limit.group
+        if group is not None and group not in shared and (hint := did_you_mean(group, shared)):
+            message = f"no other rule names the group {group}{hint}"
+            draft.source.warn((*draft.path, "group"), message)
