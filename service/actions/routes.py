@@ -1,7 +1,6 @@
 """Actions over HTTP: record one, record up to a hundred, look them up again."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal, Protocol
 from uuid import UUID
@@ -22,6 +21,8 @@ from service.idempotency import Answer, once
 from service.pages import Page, decode_cursor, encode_cursor
 from service.parts import Parts, parts
 from service.rules.explain import explain_award
+from service.rules.languages import Reader
+from service.rules.routes import read_by, reader_of
 from service.rules.rulebook import Rulebook
 from service.wire import (
     JsonAnswer,
@@ -174,11 +175,13 @@ async def record_one(request: Request) -> JsonAnswer:
             now=shared.clock.now(),
         )
     )
-    rulebook = await _rulebook_of(shared, recorded.action)
+    rulebook, reader = await _rulebook_of(shared, recorded.action), reader_of(request)
     body = msgspec.json.encode(
-        action_answer(recorded.action, rulebook, is_reversed=recorded.reversed)
+        action_answer(recorded.action, rulebook, reader, is_reversed=recorded.reversed)
     )
-    return JsonAnswer(200 if recorded.replayed else 201, body, replayed=recorded.replayed)
+    answer = JsonAnswer(200 if recorded.replayed else 201, body, replayed=recorded.replayed)
+    answer.headers += reader.headers()
+    return answer
 
 
 @post(
@@ -306,8 +309,12 @@ def _result(index: int, outcome: tuple[str, Recorded]) -> BatchResult:
     )
 
 
-@get("/v1/me/actions", operation_id="listActions", **opens("participant", query=Page))
-async def list_my_actions(request: Request) -> Listing[ActionAnswer]:
+@get(
+    "/v1/me/actions",
+    operation_id="listActions",
+    **opens("participant", query=Page, answer=Listing[ActionAnswer]),
+)
+async def list_my_actions(request: Request) -> JsonAnswer:
     """My actions, the latest to have happened first."""
     page = read_query(request, Page)
     shared = parts(request)
@@ -321,17 +328,22 @@ async def list_my_actions(request: Request) -> Listing[ActionAnswer]:
         rows = await list_actions(session, participant_id, before=before, limit=page.limit + 1)
         undone = await reversed_among(session, participant_id, [row.id for row in rows])
     shown = rows[: page.limit]
+    reader = reader_of(request)
     items = [
-        action_answer(row, await _rulebook_of(shared, row), is_reversed=row.id in undone)
+        action_answer(row, await _rulebook_of(shared, row), reader, is_reversed=row.id in undone)
         for row in shown
     ]
     more = len(rows) > page.limit
     cursor = encode_cursor(secret, kind, (shown[-1].occurred_at, shown[-1].id)) if more else None
-    return Listing(items, cursor)
+    return read_by(reader, Listing(items, cursor))
 
 
-@get("/v1/me/actions/{action_id:str}", operation_id="getAction", **opens("participant"))
-async def get_my_action(request: Request, action_id: FromPath[str]) -> ActionAnswer:
+@get(
+    "/v1/me/actions/{action_id:str}",
+    operation_id="getAction",
+    **opens("participant", answer=ActionAnswer),
+)
+async def get_my_action(request: Request, action_id: FromPath[str]) -> JsonAnswer:
     """One of my actions."""
     wanted = path_uuid(action_id)
     shared = parts(request)
@@ -341,7 +353,8 @@ async def get_my_action(request: Request, action_id: FromPath[str]) -> ActionAns
         if row is None:
             raise NotFoundError("You have no such action.")
         undone = await reversed_among(session, participant_id, [row.id])
-    return action_answer(row, await _rulebook_of(shared, row), is_reversed=bool(undone))
+    rulebook, reader = await _rulebook_of(shared, row), reader_of(request)
+    return read_by(reader, action_answer(row, rulebook, reader, is_reversed=bool(undone)))
 
 
 async def _rulebook_of(shared: Parts, row: ActionRow) -> Rulebook:
@@ -351,7 +364,9 @@ async def _rulebook_of(shared: Parts, row: ActionRow) -> Rulebook:
     return await shared.rulebooks.get(row.rulebook_version)
 
 
-def action_answer(row: ActionRow, rulebook: Rulebook, *, is_reversed: bool) -> ActionAnswer:
+def action_answer(
+    row: ActionRow, rulebook: Rulebook, reader: Reader, *, is_reversed: bool
+) -> ActionAnswer:
     """Render an action from its row and the rulebook that decided it, at first and ever after."""
     bubble = None
     if row.energy_g:
@@ -365,7 +380,7 @@ def action_answer(row: ActionRow, rulebook: Rulebook, *, is_reversed: bool) -> A
         "reversed" if is_reversed else "accepted",
         row.saved_g,
         row.energy_g,
-        _awards(row, rulebook, row.awards, row.attributes),
+        _awards(row, rulebook, reader),
         bubble,
     )
 
@@ -373,12 +388,7 @@ def action_answer(row: ActionRow, rulebook: Rulebook, *, is_reversed: bool) -> A
 _FAILED = "0 g: this rule failed on these values and paid nothing; the operators are told"
 
 
-def _awards(
-    row: ActionRow,
-    rulebook: Rulebook,
-    awards: Sequence[Mapping[str, Any]],
-    attributes: Mapping[str, Any] | None,
-) -> list[AwardAnswer]:
+def _awards(row: ActionRow, rulebook: Rulebook, reader: Reader) -> list[AwardAnswer]:
     return [
         AwardAnswer(
             award["rule"],
@@ -390,15 +400,16 @@ def _awards(
             if award.get("failed")
             else explain_award(
                 rulebook,
-                attributes,
+                row.attributes,
                 award["rule"],
                 saved_g=award["saved_g"],
                 energy_g=award["energy_g"],
                 limited_by=award["limited_by"],
                 campaign_id=award.get("campaign"),
+                reader=reader,
             ),
         )
-        for award in awards
+        for award in row.awards
     ]
 
 

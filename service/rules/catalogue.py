@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from service.rules.evaluate import Usage
+from service.rules.languages import Reader
 from service.rules.rulebook import (
     REPORTERS,
     Attribute,
@@ -17,35 +18,15 @@ from service.rules.rulebook import (
     period_names,
 )
 
-_LANGUAGES_MAX = 10
-_HEADER_MAX = 500
 
-
-def preferred_languages(accept_language: str) -> tuple[str, ...]:
-    """Read an Accept-Language header: tags, the most wanted first; what cannot be read is left."""
-    wanted = []
-    for part in accept_language[:_HEADER_MAX].split(",")[:_LANGUAGES_MAX]:
-        tag, _, quality = part.partition(";")
-        weight = 1.0
-        if quality:
-            try:
-                weight = float(quality.strip().removeprefix("q="))
-            except ValueError:
-                continue
-        if tag.strip() and weight > 0:
-            wanted.append((-weight, tag.strip()))
-    wanted.sort(key=lambda entry: entry[0])
-    return tuple(tag for _, tag in wanted)
-
-
-def list_action_types(rulebook: Rulebook, languages: tuple[str, ...]) -> list[dict[str, Any]]:
+def list_action_types(rulebook: Rulebook, reader: Reader) -> list[dict[str, Any]]:
     """Describe every action type: attributes, who may report it, its rules with their limits."""
     return [
         {
             "type": kind.name,
-            "title": kind.title.in_language(languages),
+            "title": reader.say(kind.title),
             "category": kind.category,
-            "hint": kind.hint.in_language(languages) if kind.hint else None,
+            "hint": reader.say(kind.hint) if kind.hint else None,
             "reported_by": [who for who in REPORTERS if who in kind.reported_by],
             "attributes": {
                 name: _attribute(attribute) for name, attribute in kind.attributes.items()
@@ -58,7 +39,7 @@ def list_action_types(rulebook: Rulebook, languages: tuple[str, ...]) -> list[di
                 "per": kind.claim.per,
                 "within": "partner" if kind.claim.within_partner else "all",
             },
-            "rules": [_rule(rule, languages) for rule in kind.rules],
+            "rules": [_rule(rule, reader) for rule in kind.rules],
         }
         for kind in rulebook.action_types.values()
     ]
@@ -77,7 +58,7 @@ def suggestion_counters(rulebook: Rulebook, now: dt.datetime) -> tuple[CounterKe
 
 
 def list_suggestions(
-    rulebook: Rulebook, usage: Usage, now: dt.datetime, languages: tuple[str, ...]
+    rulebook: Rulebook, usage: Usage, now: dt.datetime, reader: Reader
 ) -> list[dict[str, Any]]:
     """Tell what this person can still do today, with what is left of each limit.
 
@@ -93,13 +74,13 @@ def list_suggestions(
             if rule.is_on(day):
                 limits = [_left(limit, names, usage) for limit in rule.limits]
                 if all(limit["left"] > 0 for limit in limits):
-                    rules.append({**_rule(rule, languages), "limits": limits})
+                    rules.append({**_rule(rule, reader), "limits": limits})
         if rules:
             suggestions.append(
                 {
                     "type": kind.name,
-                    "title": kind.title.in_language(languages),
-                    "hint": kind.hint.in_language(languages) if kind.hint else None,
+                    "title": reader.say(kind.title),
+                    "hint": reader.say(kind.hint) if kind.hint else None,
                     "category": kind.category,
                     "reported_by": [who for who in REPORTERS if who in kind.reported_by],
                     "rules": rules,
@@ -122,10 +103,10 @@ def _attribute(attribute: Attribute) -> dict[str, Any]:
     return {key: value for key, value in known.items() if value is not None}
 
 
-def _rule(rule: Rule, languages: tuple[str, ...]) -> dict[str, Any]:
+def _rule(rule: Rule, reader: Reader) -> dict[str, Any]:
     return {
         "rule": rule.id,
-        "title": rule.title.in_language(languages),
+        "title": reader.say(rule.title),
         "from": rule.starts_on.isoformat() if rule.starts_on else None,
         "until": rule.ends_before.isoformat() if rule.ends_before else None,
         "when": rule.when.text if rule.when else None,

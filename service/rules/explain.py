@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from service.rules.cel_tree import Node, literal
 from service.rules.expressions import Expression
+from service.rules.languages import Reader
 from service.rules.rulebook import Attribute, Explain, Factor, Rulebook
 
 Values = Mapping[str, object]
@@ -37,15 +38,20 @@ def explain_award(
     energy_g: int,
     limited_by: str | None,
     campaign_id: str | None = None,
+    reader: Reader | None = None,
 ) -> str:
-    """Explain an award of this rulebook; attributes are None when their person was erased."""
+    """Explain an award of this rulebook; attributes are None when their person was erased.
+
+    A campaign's title is in the reader's language; the rest is numbers, units and sources.
+    """
     rule = rulebook.rules.get(rule_id)
     if attributes is None or rule is None:
         return f"{energy_g} g of energy and {saved_g} g CO2e saved; what was reported is erased"
     times, cut_by = "", None if limited_by is None else f"the limit of {limited_by}"
     if campaign_id is not None:
         campaign = rulebook.campaigns[campaign_id]
-        times = f" x {_number(float(campaign.times))} {campaign.title.default}"
+        title = (reader or Reader()).say(campaign.title)
+        times = f" x {_number(float(campaign.times))} {title}"
         if limited_by == campaign.text:
             cut_by = f"what was left of the campaign's {campaign.budget_g} g"
     return rule.explain(attributes, saved_g, energy_g, cut_by, times)

@@ -12,10 +12,10 @@ from service.parts import parts
 from service.rules.catalogue import (
     list_action_types,
     list_suggestions,
-    preferred_languages,
     suggestion_counters,
 )
-from service.wire import Request, opens
+from service.rules.languages import Reader, preferred_languages
+from service.wire import JsonAnswer, Request, opens
 
 
 class Catalogue(msgspec.Struct, frozen=True):
@@ -31,27 +31,39 @@ class Suggestions(msgspec.Struct, frozen=True):
     items: list[dict[str, Any]]
 
 
-@get("/v1/action-types", operation_id="listActionTypes", **opens("public"))
-async def list_types(request: Request) -> Catalogue:
+@get("/v1/action-types", operation_id="listActionTypes", **opens("public", answer=Catalogue))
+async def list_types(request: Request) -> JsonAnswer:
     """The catalogue: attributes with their bounds, who may report, rules and limits."""
-    rulebook = parts(request).rulebooks.active
-    return Catalogue(rulebook.version, list_action_types(rulebook, _languages(request)))
+    rulebook, reader = parts(request).rulebooks.active, reader_of(request)
+    return read_by(reader, Catalogue(rulebook.version, list_action_types(rulebook, reader)))
 
 
-@get("/v1/me/suggestions", operation_id="listSuggestions", **opens("participant"))
-async def suggest(request: Request) -> Suggestions:
+@get(
+    "/v1/me/suggestions", operation_id="listSuggestions", **opens("participant", answer=Suggestions)
+)
+async def suggest(request: Request) -> JsonAnswer:
     """What I can still do today."""
     shared = parts(request)
-    rulebook, now = shared.rulebooks.active, shared.clock.now()
+    rulebook, now, reader = shared.rulebooks.active, shared.clock.now(), reader_of(request)
     async with shared.database.sessions() as session:
         usage = await read_usage(
             session, caller(request).participant_id, suggestion_counters(rulebook, now)
         )
-    return Suggestions(list_suggestions(rulebook, usage, now, _languages(request)))
+    return read_by(reader, Suggestions(list_suggestions(rulebook, usage, now, reader)))
 
 
-def _languages(request: Request) -> tuple[str, ...]:
-    return preferred_languages(request.headers.get("accept-language", ""))
+def reader_of(request: Request) -> Reader:
+    """Who reads the answer, by the header Accept-Language."""
+    headers = request.scope["headers"]
+    values = [value.decode("latin-1") for name, value in headers if name == b"accept-language"]
+    return Reader(preferred_languages(",".join(values)))
+
+
+def read_by(reader: Reader, content: msgspec.Struct) -> JsonAnswer:
+    """An answer whose texts were chosen for its reader, which its headers tell."""
+    answer = JsonAnswer(200, msgspec.json.encode(content))
+    answer.headers += reader.headers()
+    return answer
 
 
 routes: list[HTTPRouteHandler] = [list_types, suggest]

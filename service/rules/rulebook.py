@@ -53,18 +53,26 @@ class CounterKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A title or hint in one or several languages."""
+    """A title or hint in one or several languages; `language` is that of the default."""
 
     default: str
     by_language: Mapping[str, str]
+    language: str
 
-    def in_language(self, languages: tuple[str, ...]) -> str:
-        """Choose by preference: the exact tag, then its first part, then the programme's."""
-        for language in languages:
-            for tag in (language, language.partition("-")[0]):
-                if tag in self.by_language:
-                    return self.by_language[tag]
-        return self.default
+    def spoken(self, languages: tuple[str, ...]) -> tuple[str, str]:
+        """Choose by preference, with the tag of what was chosen (RFC 4647, lookup).
+
+        zh-Hans-CN is content with zh-Hans, then with zh; who wants none of these gets the default.
+        """
+        offered = {tag.lower(): tag for tag in self.by_language}
+        for language in languages if offered else ():
+            wanted = language.lower()
+            while wanted:
+                if wanted in offered:
+                    tag = offered[wanted]
+                    return tag, self.by_language[tag]
+                wanted = wanted.rpartition("-")[0]
+        return self.language, self.default
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,7 +117,7 @@ class Step(_Part, frozen=True):
         Meta(
             ge=1,
             le=1_000,
-            description="How often it is reported, each time with the same outcome. In a text among "
+            description="How often it is reported, each time with the same outcome. In a text of "
             "the attributes {n} stands for the number of the time.",
         ),
     ] = 1

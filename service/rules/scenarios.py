@@ -64,11 +64,11 @@ def compile_scenarios(
         shown = shown_name(name)
         steps = shape_list(shown, root, Step, problems)
         scenario = Scenario(shown, root, tuple(_timed(shown, root, steps, rulebook, problems)))
-        problems += [
-            fault for step in scenario.steps for fault in _unknown(scenario, step, rulebook)
-        ]
+        for index, step in whole(steps):
+            problems += _unknown(scenario, index, step, rulebook)
         if len(problems) == before:
             scenarios.append(scenario)
+    problems.sort(key=lambda problem: problem[:3])
     return scenarios, problems
 
 
@@ -240,11 +240,8 @@ def _timed(
         yield index, step, at
 
 
-def _unknown(
-    scenario: Scenario, timed: tuple[int, Step, dt.datetime], rulebook: Rulebook
-) -> Iterator[Problem]:
-    """Names that no rulebook of this draft knows; nothing could ever fulfil them."""
-    index, step, _ = timed
+def _unknown(scenario: Scenario, index: int, step: Step, rulebook: Rulebook) -> Iterator[Problem]:
+    """Names that this rulebook does not know; nothing could ever fulfil them."""
     expect = step.expect
     if step.action not in rulebook.action_types and expect.refused != "unknown-action-type":
         hint = did_you_mean(step.action, rulebook.action_types)

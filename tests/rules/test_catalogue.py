@@ -5,9 +5,9 @@ import pytest
 from service.rules.catalogue import (
     list_action_types,
     list_suggestions,
-    preferred_languages,
     suggestion_counters,
 )
+from service.rules.languages import Reader, preferred_languages
 from service.rules.rulebook import CounterKey
 from tests.rules.sets import NOW, PROGRAM, rulebook_of, shipped_rulebook, walk_rules
 
@@ -22,6 +22,9 @@ SHIPPED = shipped_rulebook()
         ("en;q=0.5, zh", ("zh", "en")),
         ("en;q=0, zh;q=x, de;level=1, fr; q=0.3", ("fr",)),
         ("a," * 5000, ("a",) * 10),
+        ("*, en-GB;q=0.25,ZH-hans ; Q=0.5", ("ZH-hans", "en-GB")),
+        ("en;q=nan, de;q=inf, fr;q=-1, it;q=1e0, es;q=2, zh;q=1.000", ("zh",)),
+        ("; ;q=1,,=,zh-,-zh,z_h,\x00,\xff,1zh, en", ("en",)),
     ],
 )
 def test_accept_language(header, languages):
@@ -33,23 +36,56 @@ def test_accept_language(header, languages):
     [((), "Walking"), (("zh-CN", "en"), "步行"), (("de", "zh"), "步行"), (("de",), "Walking")],
 )
 def test_titles_follow_the_reader(languages, title):
-    types = {entry["type"]: entry for entry in list_action_types(SHIPPED, languages)}
+    types = {entry["type"]: entry for entry in list_action_types(SHIPPED, Reader(languages))}
     assert types["mobility.walk"]["title"] == title
 
 
-def test_an_exact_tag_comes_before_its_language():
+@pytest.mark.parametrize(
+    ("wanted", "came"),
+    [
+        ((), ("en", "a")),
+        (("zh-Hant",), ("zh-Hant", "c")),
+        (("ZH-HANT-tw",), ("zh-Hant", "c")),
+        (("zh-Hans-CN",), ("zh", "b")),
+        (("zh",), ("zh", "b")),
+        (("fr", "zh"), ("zh", "b")),
+        (("en-GB", "zh"), ("en", "a")),
+        (("fr",), ("en", "a")),
+    ],
+)
+def test_an_exact_tag_comes_before_its_language(wanted, came):
     book = rulebook_of(
         PROGRAM,
         "action_types:\n  a.b:\n    title: {en: a, zh: b, zh-Hant: c}\n    category: home\n"
         "    reported_by: [device]\n",
     )
-    assert book.action_types["a.b"].title.in_language(("zh-Hant",)) == "c"
-    assert list_action_types(book, ())[0]["claim"] is None
-    assert list_action_types(book, ())[0]["hint"] is None
+    assert book.action_types["a.b"].title.spoken(wanted) == came
+
+
+def test_an_answer_tells_its_languages():
+    book = rulebook_of(
+        PROGRAM,
+        "action_types:\n  a.b:\n    title: {en: a, zh: b}\n    hint: plain\n    category: home\n"
+        "    reported_by: [device]\n",
+    )
+    vary = (b"vary", b"Accept-Language")
+    reader = Reader(("zh",))
+    assert reader.headers() == [vary]
+    (entry,) = list_action_types(book, reader)
+    assert (entry["title"], entry["hint"], entry["claim"]) == ("b", "plain", None)
+    assert reader.headers() == [(b"content-language", b"zh, en"), vary]
+
+
+def test_a_text_without_the_programmes_language_is_in_its_first():
+    book = rulebook_of(
+        PROGRAM,
+        "action_types:\n  a.b: {title: {zh: b, de: c}, category: home, reported_by: [device]}\n",
+    )
+    assert book.action_types["a.b"].title.spoken(("fr",)) == ("zh", "b")
 
 
 def test_the_catalogue_tells_attributes_claims_rules_and_limits():
-    types = {entry["type"]: entry for entry in list_action_types(SHIPPED, ())}
+    types = {entry["type"]: entry for entry in list_action_types(SHIPPED, Reader())}
     assert list(types) == sorted(types)
     bill = types["payment.utility_bill"]
     assert bill == {
@@ -98,7 +134,9 @@ def test_suggestions_tell_what_is_left():
         CounterKey("metro-trip/day/", "2026-11-21", ""): (5, 260),
         CounterKey("in-store-payment/day/", "2026-11-20", ""): (10, 50),
     }
-    suggestions = {entry["type"]: entry for entry in list_suggestions(SHIPPED, usage, NOW, ("zh",))}
+    suggestions = {
+        entry["type"]: entry for entry in list_suggestions(SHIPPED, usage, NOW, Reader(("zh",)))
+    }
     assert suggestions["mobility.walk"]["rules"][0]["limits"] == [
         {"per": "day", "grams": 296, "left": 96}
     ]
@@ -114,7 +152,7 @@ def test_rules_out_of_their_dates_are_no_suggestion():
         "id: today, from: 2026-11-21, until: 2026-11-22, saves: steps, "
         "limits: [{per: day, count: 2, by: shoe}, {per: week, grams: 9, group: g}]",
     )
-    (walk,) = list_suggestions(book, {}, NOW, ())
+    (walk,) = list_suggestions(book, {}, NOW, Reader())
     (rule,) = walk["rules"]
     assert (rule["rule"], rule["from"], rule["until"], rule["earns"]) == (
         "today",
