@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from service.rules.cel_text import Finding
+from service.rules.pattern_size import PARTS_MAX, parts_of
 
 # What is declared wrongly can be anything: its faults were told.
 ValueType = Literal["number", "text", "boolean", "any"]
@@ -172,6 +173,7 @@ class Analysis:
     names: Mapping[str, Name]
     regex_fault: Callable[[str], str | None]
     findings: list[Finding]
+    pattern_parts: int = 0
 
     def run(self, root: Node, present: frozenset[str]) -> frozenset[str]:
         """Check all of it; `present` are optional attributes known to have come."""
@@ -225,6 +227,11 @@ class Analysis:
             self._add(node.nodes[1], "matches() takes a quoted pattern")
         elif fault := self.regex_fault(pattern):
             self._add(node.nodes[1], f"the pattern is not valid: {fault}")
+        else:
+            self.pattern_parts += parts_of(pattern)
+            if self.pattern_parts > PARTS_MAX:
+                message = f"the patterns of an expression have at most {PARTS_MAX:,} parts together"
+                self._add(node.nodes[1], message)
 
     def _is_unsure(self, node: Node) -> bool:
         """Whether something below was declared wrongly, so that nothing can be said of it."""

@@ -19,6 +19,7 @@ from cel_expr_python import cel
 from service.rules.cel_bounds import Bounds, Fact, Range
 from service.rules.cel_text import Finding, Rewritten, rewrite
 from service.rules.cel_tree import Analysis, Name, Node, ValueType, decode, literal
+from service.rules.pattern_size import PARTS_MAX, parts_of
 
 TEXT_MAX = 2_000
 _NOTHING: Mapping[str, Fact] = MappingProxyType({})
@@ -287,18 +288,27 @@ def _quoted(text: str) -> str:
 
 def regex_fault(pattern: str) -> str | None:
     """Tell what is wrong with a regular expression (RE2 syntax, linear in time), or None."""
-    value = (
-        _PATTERN_ENV.compile(f"value.matches({_quoted(pattern)})").eval(data={"value": ""}).value()
-    )
-    if isinstance(value, bool):
-        return None
-    return str(value).rpartition("invalid regular expression: ")[2]
+    if (parts := parts_of(pattern)) > PARTS_MAX:
+        return (
+            f"with its repetitions it has {parts:,} parts, and {PARTS_MAX:,} are allowed"
+            " (\\p and \\P count 250); limit a text by max_length instead"
+        )
+    # A pattern must also hold together where it is asked to fit a whole text: \Q would not.
+    for form in (pattern, _whole(pattern)):
+        program = _PATTERN_ENV.compile(f"value.matches({_quoted(form)})")
+        value = program.eval(data={"value": ""}).value()
+        if not isinstance(value, bool):
+            return str(value).rpartition("invalid regular expression: ")[2]
+    return None
+
+
+def _whole(pattern: str) -> str:
+    return "\\A(?:" + pattern + ")\\z"
 
 
 def whole_match(pattern: str) -> Callable[[str], bool]:
     """Make a test whether a whole text fits the pattern. Linear in time, whatever the pattern."""
-    whole = "\\A(?:" + pattern + ")\\z"
-    program = _PATTERN_ENV.compile(f"value.matches({_quoted(whole)})")
+    program = _PATTERN_ENV.compile(f"value.matches({_quoted(_whole(pattern))})")
 
     def matches(value: str) -> bool:
         return program.eval(data={"value": value}).value() is True

@@ -415,8 +415,45 @@ def test_regex_bombs_are_linear(pattern):
     assert time.thread_time() - started < 0.5
 
 
-def test_a_regex_too_large_for_its_engine_is_told_at_check_time():
-    assert regex_fault("(((a{1000}){1000}){1000})") == "invalid repetition size: {1000}"
+LARGE = (
+    "with its repetitions it has {} parts, and 1,000 are allowed (\\p and \\P count 250); "
+    "limit a text by max_length instead"
+)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "parts"),
+    [
+        ("(((a{1000}){1000}){1000})", "1,000,000,000"),
+        ("a{1001}", "1,001"),
+        ("(a{1,1000})" * 45, "45,000"),
+        (r"[\pL\pN]{0,64}", "32,000"),
+        (r"(?:\p{Greek}x){4}", "1,004"),
+        ("((ab|[c-e]){10,}){40}", "1,600"),
+    ],
+)
+def test_a_regex_too_large_to_be_built_for_each_text_is_told(pattern, parts):
+    assert regex_fault(pattern) == LARGE.format(parts)
+
+
+def test_the_patterns_of_an_expression_are_counted_together():
+    one = "kind.matches('[a-z]{400}')"
+    compiled(f"{one} || {one}", "condition")
+    assert faults(f"{one} || {one} || {one}", "condition") == [
+        (74, "the patterns of an expression have at most 1,000 parts together")
+    ]
+
+
+@pytest.mark.parametrize(
+    "pattern", [r"\x{41}{3}", "(?i)[A-Z]{3,64}", "()", "(a{2}){3}", "[]a]", ""]
+)
+def test_a_regex_of_good_size_is_let_through(pattern):
+    assert regex_fault(pattern) is None
+
+
+def test_a_regex_that_swallows_what_is_put_round_it_is_refused():
+    assert regex_fault(r"\Qabc\E") is None
+    assert regex_fault(r"\Qabc") == r"missing ): \A(?:\Qabc)\z"
 
 
 def test_patterns_fit_the_whole_text():
