@@ -7,7 +7,10 @@ from pathlib import Path
 
 import click
 
+from service.actions.commands import commands as action_commands
 from service.rules.check import check_folder
+from service.rules.commands_explain import commands as explain_commands
+from service.rules.commands_explain import commands as explain_commands
 from service.rules.commands_report import FOLDER, FORMAT, STRICT, Format, exit_code, report
 from service.rules.commands_test import commands as test_commands
 from service.rules.commands_versions import commands as version_commands
@@ -40,7 +43,7 @@ def _counted(draft: Draft, folder: Path) -> str:
     )
 
 
-for _command in (*test_commands, *version_commands):
+for _command in (*test_commands, *explain_commands, *version_commands, *action_commands):
     rules.add_command(_command)
 
 commands: list[click.Command] = [rules]

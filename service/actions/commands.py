@@ -1,0 +1,154 @@
+"""`saxaul rules simulate`: what a draft would have paid, beside what was paid."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from service.actions.simulate import Progress as Done
+from service.actions.simulate import Simulation, Trial, simulate
+from service.actions.simulate_period import PeriodError, read_period
+from service.actions.simulate_report import print_simulation, simulation_json
+from service.clock import Clock
+from service.errors import SaxaulError
+from service.instance import Instance, open_instance
+from service.rules.commands_report import FORMAT, Format, print_json, report
+from service.rules.load import read_folder
+from service.rules.publish import (
+    RulebookInvalidError,
+    compile_rulebook_or_raise,
+    files_of,
+)
+from service.settings import load_settings, with_secret_key
+
+
+@click.command("simulate")
+@click.argument("draft", default="rules")
+@click.option("--from", "start", help="First day, or a time; default: 30 days before the end.")
+@click.option("--to", "end", help="The day after the last one, or a time; default: now.")
+@click.option(
+    "--as-recorded",
+    is_flag=True,
+    help="Let each action be decided by its own version: a self-check, which changes nothing.",
+)
+@click.option(
+    "--processes", type=click.IntRange(1, 256), help="How many processes; default: all cores."
+)
+@FORMAT
+def simulate_draft(
+    *,
+    draft: str,
+    start: str | None,
+    end: str | None,
+    as_recorded: bool,
+    processes: int | None,
+    form: Format,
+) -> None:
+    """Replay what was recorded in a period under DRAFT, beside what was paid. Writes nothing.
+
+    DRAFT is a folder, a version or `active`. Limits, campaigns, late arrivals, overlaps and
+    reversals count as they came then.
+    """
+    try:
+        simulation, name = asyncio.run(
+            _simulate(draft, start, end, as_recorded=as_recorded, processes=processes)
+        )
+    except RulebookInvalidError as error:
+        report(error.problems, form, "")
+        sys.exit(1)
+    if form == "json":
+        print_json(simulation_json(simulation))
+    else:
+        print_simulation(Console(), simulation, name)
+
+
+async def _simulate(
+    draft: str, start: str | None, end: str | None, *, as_recorded: bool, processes: int | None
+) -> tuple[Simulation, str]:
+    settings = with_secret_key(load_settings())
+    async with open_instance(settings, "saxaul rules simulate") as instance:
+        files, name = await _files(instance, draft)
+        rulebook = compile_rulebook_or_raise(files)
+        clock = Clock()
+        async with instance.database.pool.acquire() as connection:
+            await clock.refresh(connection)
+        try:
+            period = read_period(rulebook.program, start, end, clock.now())
+        except PeriodError as error:
+            raise click.UsageError(f"--{error.which} {error.detail}") from error
+        with _progress() as on_progress:
+            simulation = await simulate(
+                instance.servers.database_url,
+                Trial(rulebook, files, period, as_recorded=as_recorded),
+                secret=settings.secret_key.encode(),
+                processes=processes,
+                on_progress=on_progress,
+            )
+    return simulation, "Each action by its own version" if as_recorded else name
+
+
+async def _files(instance: Instance, draft: str) -> tuple[dict[str, str], str]:
+    """The files of a folder or version, and what people call them. Raises RulebookInvalidError."""
+    if draft != "active" and not draft.isdecimal():
+        return _folder_files(draft), f"The draft in {draft}"
+    async with instance.database.pool.acquire() as connection:
+        version = int(draft) if draft != "active" else await connection.fetchval(_ACTIVE)
+        if version is None:
+            raise click.UsageError("No version is active yet.")
+        try:
+            return await files_of(connection, version), f"Version {version}"
+        except SaxaulError as error:
+            raise click.UsageError(str(error)) from error
+
+
+def _folder_files(name: str) -> dict[str, str]:
+    if not Path(name).is_dir():
+        raise click.UsageError(f"{name} is neither a folder nor a version.")
+    files, unreadable = read_folder(Path(name))
+    if unreadable:
+        raise RulebookInvalidError(unreadable)
+    return files
+
+
+class _Rate(ProgressColumn):
+    """Actions a second, since the beginning."""
+
+    def render(self, task: Task) -> Text:
+        actions = task.fields["actions"]
+        return Text(f"{actions:,} actions, {actions / task.elapsed:,.0f}/s" if task.elapsed else "")
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[Done], None]]:
+    """A bar on stderr, only where a person sees it."""
+    console = Console(stderr=True)
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:3.0f} %"),
+        _Rate(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    ) as progress:
+        bar = progress.add_task("replaying", total=1.0, actions=0)
+
+        def show(done: Done) -> None:
+            what = "replaying" if done.pass_number == 1 else f"pass {done.pass_number}"
+            progress.update(bar, completed=done.part_done, description=what, actions=done.actions)
+
+        yield show
+
+
+_ACTIVE = "SELECT version FROM active_rulebook"
+
+commands: list[click.Command] = [simulate_draft]

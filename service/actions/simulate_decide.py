@@ -1,0 +1,343 @@
+"""What a person's recorded actions would have given under other rules, one by one as they came.
+
+Judges and evaluates by the very functions of the main job, on what the ledger says was known then:
+who reported, how verified, which region, how long a streak, in which order. Pure but for notes:
+what needs an order over all people is noted in runs, and comes back as cuts and refusals in the
+next pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import msgspec
+from msgspec import Struct
+
+from service.actions.claims import claim_key
+from service.actions.hidden import hide_values
+from service.actions.simulate_claims import CLAIMS, Refused, free_record, want_record
+from service.actions.simulate_draws import DENIED, DREW, NEW, Cut, draw_key, draw_record
+from service.actions.simulate_runs import RunLog
+from service.rules.evaluate import Award, appraise, budgets_wanted, settle
+from service.rules.judge import Candidate, Judged, Refusal, judge
+from service.rules.rulebook import CounterKey, Rulebook
+
+OVERLAP, ALREADY_CLAIMED, TOO_LATE = "overlap", "already-claimed", "too-late"
+
+_ENOUGH_G = 10**18
+_EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
+_MICROSECOND = timedelta(microseconds=1)
+_NO_COUNTERS = msgspec.Raw(b"[]")
+
+
+class PastAward(Struct):
+    """An award as `actions.awards` keeps it."""
+
+    rule: str
+    saved_g: int
+    energy_g: int
+    limited_by: str | None = None
+    counters: msgspec.Raw = _NO_COUNTERS
+    failed: bool = False
+    campaign: str | None = None
+    extra_g: int = 0
+    budget_seq: int | None = None
+
+    @property
+    def drawn_g(self) -> int:
+        """What of it came out of a budget."""
+        return self.extra_g if self.budget_seq is not None else 0
+
+
+@dataclass(slots=True)
+class Row:
+    """A row of `actions`, as far as it is needed; attributes and awards are JSON."""
+
+    participant_id: UUID
+    id: UUID
+    seq: int
+    kind: str
+    type: str
+    occurred_at: datetime
+    ends_at: datetime | None
+    exclusive: bool
+    recorded_at: datetime
+    saved_g: int
+    energy_g: int
+    rulebook_version: int
+    streak_days: int
+    verified: bool
+    source: str
+    reporter: str
+    region: str
+    reverses: UUID | None
+    claim_key: bytes | None
+    attributes: str | None
+    awards: str
+
+    @property
+    def recorded_us(self) -> int:
+        """When it was recorded, in whole microseconds."""
+        return (self.recorded_at - _EPOCH) // _MICROSECOND
+
+
+@dataclass(slots=True)
+class Given:
+    """What an action gives under the draft; with a reason it is refused and gives nothing."""
+
+    energy_g: int = 0
+    saved_g: int = 0
+    awards: Sequence[Award | PastAward] = ()
+    reason: str | None = None
+    claim: bytes | None = None
+    claim_seq: int = 0
+
+
+@dataclass(slots=True)
+class Start:
+    """How a person stood when the period began, by the actions before it."""
+
+    usage: dict[CounterKey, tuple[int, int]] = field(default_factory=dict)
+    trips: list[tuple[datetime, datetime, UUID]] = field(default_factory=list)
+    # What was recorded before the period and is reversed in it.
+    given: dict[UUID, tuple[Sequence[PastAward], Given]] = field(default_factory=dict)
+    # What is recorded and reversed in it.
+    reversed_within: set[UUID] = field(default_factory=set)
+
+
+class VersionMissingError(Exception):
+    """A published version is needed that is not loaded yet; nothing was counted."""
+
+    def __init__(self, version: int) -> None:
+        """Name it."""
+        super().__init__(version)
+        self.version = version
+
+
+@dataclass(slots=True)
+class Draft:
+    """The rules of a pass. Without a rulebook each action is decided by its own version."""
+
+    rulebook: Rulebook | None
+    versions: dict[int, Rulebook]
+    secret: bytes
+    partner_of: Callable[[str], str | None]
+    cuts: Mapping[str, Cut]
+    refused: Refused
+    # Types whose claim under the draft is another one than then.
+    contested: frozenset[str]
+    # What was noted as wanted of each budget, in this pass.
+    wanted_g: dict[str, int] = field(default_factory=dict)
+
+    def rules_for(self, row: Row) -> Rulebook:
+        """The rules that decide on this action."""
+        return self.rulebook or self.version(row.rulebook_version)
+
+    def version(self, number: int) -> Rulebook:
+        """A published version. Raises VersionMissingError."""
+        try:
+            return self.versions[number]
+        except KeyError:
+            raise VersionMissingError(number) from None
+
+
+class Person:
+    """One person on the way through the period."""
+
+    def __init__(self, participant_id: UUID, start: Start, draft: Draft, log: RunLog) -> None:
+        """Stand where the person stood at the start."""
+        self.id = participant_id
+        self.usage = start.usage
+        self.given = start.given
+        self._reversed_within = start.reversed_within
+        self._draft = draft
+        self._log = log
+        self._trips: dict[int, list[tuple[datetime, datetime, UUID]]] = {}
+        for trip in start.trips:
+            self._trips.setdefault(trip[0].toordinal(), []).append(trip)
+
+    def act(self, row: Row, past: Sequence[PastAward]) -> Given:
+        """Decide on the person's next action. Raises VersionMissingError."""
+        given = self._carried(row, past) if row.attributes is None else self._decided(row, past)
+        if row.id in self._reversed_within:
+            self.given[row.id] = past, given
+        return given
+
+    def reverse(self, row: Row) -> tuple[Sequence[PastAward], Given]:
+        """Take back what the reversed action gave: as it was, and under the draft."""
+        assert row.reverses is not None
+        past, given = self.given.pop(row.reverses)
+        for key, n, grams in _counters(given.awards):
+            if key in self.usage:
+                used_n, used_g = self.usage[key]
+                self.usage[key] = (used_n - n, used_g - grams)
+        trips = self._trips.get(row.occurred_at.toordinal(), [])
+        trips[:] = [trip for trip in trips if trip[2] != row.reverses]
+        if given.claim is not None:
+            freed = free_record(given.claim, row.recorded_us, self.id, given.claim_seq)
+            self._log.add(CLAIMS, 0, freed)
+        return past, given
+
+    def _carried(self, row: Row, past: Sequence[PastAward]) -> Given:
+        """Keep what was erased as it was, with all that it used up."""
+        self._use(past)
+        if row.exclusive and row.ends_at is not None:
+            self._remember(row.occurred_at, row.ends_at, row.id)
+        for award in past:
+            if award.campaign is not None and award.budget_seq is not None:
+                key = draw_key(award.budget_seq, row.recorded_us, self.id, row.seq)
+                self._note(award.campaign, DREW, key, award.extra_g)
+        return Given(row.energy_g, row.saved_g, past)
+
+    def _decided(self, row: Row, past: Sequence[PastAward]) -> Given:
+        draft = self._draft
+        rulebook = draft.rules_for(row)
+        verdict = self._judged(rulebook, row)
+        if isinstance(verdict, Refusal):
+            return Given(reason=verdict.reason or verdict.code)
+        if verdict.exclusive and verdict.ends_at and self._meets(row.occurred_at, verdict.ends_at):
+            return Given(reason=OVERLAP)
+        given = Given()
+        if verdict.claim is not None and row.type in draft.contested:
+            given.claim, given.claim_seq = self._want(row, verdict.claim), row.seq
+            if (self.id, row.seq) in draft.refused:
+                return Given(reason=ALREADY_CLAIMED)
+        awards = appraise(rulebook, verdict, region=row.region, streak_days=row.streak_days)
+        places: dict[str, tuple[int, bytes]] = {}
+        if rulebook.campaigns and (names := budgets_wanted(awards)):
+            places = {name: self._place(row, past, verdict, name) for name in names}
+        budgets = self._budgets(places)
+        decision = settle(rulebook, verdict, awards, usage=self.usage, budgets=budgets)
+        if places:
+            self._note_draws(rulebook, row, verdict, decision.awards, places)
+        self._use(decision.awards)
+        if verdict.exclusive and verdict.ends_at:
+            self._remember(row.occurred_at, verdict.ends_at, row.id)
+        given.energy_g, given.saved_g = decision.energy_g, decision.saved_g
+        given.awards = decision.awards
+        return given
+
+    def _judged(self, rulebook: Rulebook, row: Row) -> Judged | Refusal:
+        """Judge at the time of recording.
+
+        Was it accepted later than its own version allows, it had come in time and waited for us.
+        """
+        partner = None if row.source == "participant" else self._draft.partner_of(row.source)
+        assert row.attributes is not None
+        attributes = msgspec.json.decode(row.attributes)
+        candidate = Candidate(
+            row.type, attributes, row.occurred_at, row.reporter, row.verified, partner
+        )
+        verdict = judge(rulebook, candidate, row.recorded_at)
+        if isinstance(verdict, Refusal) and verdict.reason == TOO_LATE:
+            then = self._draft.version(row.rulebook_version).action_types[row.type]
+            now = min(row.recorded_at, row.occurred_at + then.accepted_for)
+            verdict = judge(rulebook, candidate, now)
+        if isinstance(verdict, Judged):
+            hide_values(verdict, self.id, self._draft.secret)
+        return verdict
+
+    def _want(self, row: Row, claim: tuple[str, str]) -> bytes:
+        key = claim_key(self._draft.secret, claim)
+        held_then = key == row.claim_key
+        wanted = want_record(key, row.recorded_us, self.id, row.seq, held_then=held_then)
+        self._log.add(CLAIMS, 0, wanted)
+        return key
+
+    def _budgets(self, places: Mapping[str, tuple[int, bytes]]) -> dict[str, int]:
+        """What an action at these places finds left of each budget."""
+        cuts = self._draft.cuts
+        budgets = {}
+        for name, place in places.items():
+            left_g = cuts[name].left(*place) if name in cuts else None
+            budgets[name] = _ENOUGH_G if left_g is None else left_g
+        return budgets
+
+    def _note_draws(
+        self,
+        rulebook: Rulebook,
+        row: Row,
+        verdict: Judged,
+        awards: Sequence[Award],
+        places: Mapping[str, tuple[int, bytes]],
+    ) -> None:
+        """Note what an action draws; where a budget ends, what it would have drawn with more."""
+        cuts = self._draft.cuts
+        budgets = self._budgets(places)
+        for name, (stream, key) in places.items():
+            wanted = awards
+            if name in cuts and cuts[name].is_at(stream, key):
+                wanted = appraise(rulebook, verdict, region=row.region, streak_days=row.streak_days)
+                more = {**budgets, name: _ENOUGH_G}
+                settle(rulebook, verdict, wanted, usage=self.usage, budgets=more)
+            grams = sum(award.drawn_g for award in wanted if award.campaign == name)
+            if grams:
+                self._note(name, stream, key, grams)
+
+    def _note(self, campaign: str, stream: int, key: bytes, grams: int) -> None:
+        self._log.add(campaign, stream, draw_record(key, grams))
+        wanted_g = self._draft.wanted_g
+        wanted_g[campaign] = wanted_g.get(campaign, 0) + grams
+
+    def _place(
+        self, row: Row, past: Sequence[PastAward], verdict: Judged, name: str
+    ) -> tuple[int, bytes]:
+        """Where this action stands among those that draw from a campaign."""
+        drew = [
+            award.budget_seq
+            for award in past
+            if award.campaign == name and award.budget_seq is not None
+        ]
+        if drew:
+            return DREW, draw_key(min(drew), row.recorded_us, self.id, row.seq)
+        then = self._draft.version(row.rulebook_version)
+        campaign = then.campaigns.get(name)
+        was_offered = campaign is not None and campaign.holds(verdict.local_date, row.region)
+        stream = DENIED if was_offered and _covers(then, row.type, name) else NEW
+        return stream, draw_key(row.recorded_us, row.recorded_us, self.id, row.seq)
+
+    def _use(self, awards: Sequence[Award | PastAward]) -> None:
+        usage = self.usage
+        for key, n, grams in _counters(awards):
+            used_n, used_g = usage.get(key, (0, 0))
+            usage[key] = (used_n + n, used_g + grams)
+
+    def _meets(self, starts_at: datetime, ends_at: datetime) -> bool:
+        """Whether another trip fills some of these minutes; none is longer than a day."""
+        day = starts_at.toordinal()
+        return any(
+            starts_at < trip[1] and trip[0] < ends_at
+            for near in (day - 1, day, day + 1)
+            for trip in self._trips.get(near, ())
+        )
+
+    def _remember(self, starts_at: datetime, ends_at: datetime, action_id: UUID) -> None:
+        trip = (starts_at, ends_at, action_id)
+        self._trips.setdefault(starts_at.toordinal(), []).append(trip)
+
+
+def _covers(rulebook: Rulebook, type_: str, name: str) -> bool:
+    """Whether this campaign may multiply awards of this type."""
+    known = rulebook.action_types.get(type_)
+    return known is not None and any(
+        campaign.id == name for offers in known.campaigns.values() for campaign in offers
+    )
+
+
+def _counters(
+    awards: Sequence[Award | PastAward],
+) -> Sequence[tuple[CounterKey, int, int]]:
+    """What these awards use of limits."""
+    used: list[tuple[CounterKey, int, int]] = []
+    for award in awards:
+        if isinstance(award, Award):
+            used.extend(award.counters)
+        elif award.counters != _NO_COUNTERS:
+            used += [
+                (CounterKey(counter, period, by_key), n, grams)
+                for counter, period, by_key, n, grams in msgspec.json.decode(award.counters)
+            ]
+    return used
