@@ -20,7 +20,8 @@ from service.database import Connection, Database, open_database
 from service.embedded import servers
 from service.errors import SaxaulError
 from service.migrate import migrate
-from service.rules.commands_report import FOLDER, FORMAT, Format, print_json, report
+from service.rules.check import try_folder
+from service.rules.commands_report import FOLDER, FORMAT, Format, exit_code, print_json, report
 from service.rules.compile import sha256_of
 from service.rules.diff import BrokenSetError, Difference, diff, difference_json
 from service.rules.load import RULE_SUFFIXES, read_folder
@@ -73,6 +74,11 @@ def publish_folder(folder: Path, note: str, based_on: int | None) -> None:
     files, unreadable = read_folder(folder)
     if unreadable:
         report(unreadable, "text", "")
+        sys.exit(1)
+    trial = try_folder(folder)
+    if exit_code(trial.problems, strict=False):
+        # Scenarios too: they are tests of these rules, though they are not published with them.
+        report(trial.problems, "text", "nothing was published")
         sys.exit(1)
     # What another folder holds says nothing of the watched one: its next start must not undo this.
     is_watched = folder.resolve() == load_settings().rules_dir.resolve()
