@@ -1,14 +1,18 @@
 """What holds for everybody: the programme's clock, and what its rules allow."""
 
 from datetime import datetime
+from typing import Any
 
 from litestar import get
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
 from service.parts import parts
+from service.rules.budgets import read_left
+from service.rules.catalogue import list_campaigns, running_campaigns
+from service.rules.routes import read_by, reader_of
 from service.rules.rulebook import Program
-from service.wire import Request, opens
+from service.wire import JsonAnswer, Request, opens
 
 
 class RipeningTerms(Struct, frozen=True):
@@ -54,17 +58,26 @@ class ProgramTerms(Struct, frozen=True):
     watering: WateringTerms
     shield: ShieldTerms
     rulebook_version: int
+    campaigns: list[dict[str, Any]]
 
 
-@get("/v1/program", operation_id="getProgram", **opens("public"))
-async def get_program(request: Request) -> ProgramTerms:
-    """The programme's clock and terms."""
-    shared = parts(request)
-    rulebook = shared.rulebooks.active
-    return _terms(rulebook.program, shared.clock.now(), rulebook.version)
+@get("/v1/program", operation_id="getProgram", **opens("public", answer=ProgramTerms))
+async def get_program(request: Request) -> JsonAnswer:
+    """The programme's clock and terms, and the campaigns of today that have not ended."""
+    shared, reader = parts(request), reader_of(request)
+    rulebook, now = shared.rulebooks.active, shared.clock.now()
+    campaigns = running_campaigns(rulebook, now)
+    left: dict[str, int] = {}
+    if campaigns:
+        async with shared.database.sessions() as session:
+            left = await read_left(session, campaigns)
+    told = list_campaigns(campaigns, left, reader)
+    return read_by(reader, _terms(rulebook.program, now, rulebook.version, told))
 
 
-def _terms(program: Program, now: datetime, rulebook_version: int) -> ProgramTerms:
+def _terms(
+    program: Program, now: datetime, rulebook_version: int, campaigns: list[dict[str, Any]]
+) -> ProgramTerms:
     time = program.ripening.next_day_at
     return ProgramTerms(
         name=program.name,
@@ -90,6 +103,7 @@ def _terms(program: Program, now: datetime, rulebook_version: int) -> ProgramTer
             lasts_s=int(program.shield.lasts.total_seconds()), per_week=program.shield.per_week
         ),
         rulebook_version=rulebook_version,
+        campaigns=campaigns,
     )
 
 

@@ -48,6 +48,13 @@ async def find_profile(session: AsyncSession, participant_id: UUID) -> Profile |
     )
 
 
+async def find_region(session: AsyncSession, participant_id: UUID) -> str | None:
+    """The region that this person lives in, if it was told."""
+    query = select(Participant.region).where(Participant.participant_id == participant_id)
+    found: str | None = await session.scalar(query)
+    return found
+
+
 def stored_balances(book: Book) -> Balances:
     """The balances of a book as it stands in its table."""
     return Balances(

@@ -5,9 +5,15 @@ raising it gives the difference, lowering it takes no paid gram back, and what w
 through roll backs, and while a version leaves the campaign out.
 """
 
+from collections.abc import Iterable
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
 from service.database import Connection
 from service.rules.evaluate import untouched_budgets
-from service.rules.rulebook import Rulebook
+from service.rules.models import CampaignBudget
+from service.rules.rulebook import Campaign, Rulebook
 
 
 async def open_budgets(connection: Connection, rulebook: Rulebook) -> None:
@@ -15,6 +21,19 @@ async def open_budgets(connection: Connection, rulebook: Rulebook) -> None:
     budgets = untouched_budgets(rulebook)
     if budgets:
         await connection.execute(_OPEN, [*budgets], [*budgets.values()])
+
+
+async def read_left(session: AsyncSession, campaigns: Iterable[Campaign]) -> dict[str, int]:
+    """What campaigns have left, by id, as far as they have a budget; no statement if none has."""
+    names = [campaign.id for campaign in campaigns if campaign.budget_g is not None]
+    if not names:
+        return {}
+    rows = await session.execute(
+        select(CampaignBudget.campaign, CampaignBudget.left_g).where(
+            CampaignBudget.campaign.in_(names)
+        )
+    )
+    return {row.campaign: row.left_g for row in rows}
 
 
 _OPEN = """

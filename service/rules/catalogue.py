@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from service.rules.evaluate import Usage
+from service.rules.evaluate import Budgets, Usage
 from service.rules.languages import Reader
 from service.rules.rulebook import (
     REPORTERS,
+    ActionType,
     Attribute,
+    Campaign,
     CounterKey,
     Limit,
     Rule,
     Rulebook,
     period_names,
 )
+
+_NO_BUDGETS: Budgets = {}
 
 
 def list_action_types(rulebook: Rulebook, reader: Reader) -> list[dict[str, Any]]:
@@ -45,6 +49,33 @@ def list_action_types(rulebook: Rulebook, reader: Reader) -> list[dict[str, Any]
     ]
 
 
+def running_campaigns(rulebook: Rulebook, now: dt.datetime) -> list[Campaign]:
+    """The campaigns of today, whatever their regions; those with a budget may have ended."""
+    day = rulebook.program.local_date(now)
+    return [
+        campaign
+        for campaign in rulebook.campaigns.values()
+        if campaign.starts_on <= day < campaign.ends_before
+    ]
+
+
+def list_campaigns(
+    campaigns: Iterable[Campaign], left: Budgets, reader: Reader
+) -> list[dict[str, Any]]:
+    """Describe campaigns that have not ended, each with what is left of its budget."""
+    return [
+        {
+            **_campaign(campaign, left, reader),
+            "rules": list(campaign.rules),
+            "categories": list(campaign.categories),
+            "regions": sorted(campaign.regions),
+            "budget_g": campaign.budget_g,
+        }
+        for campaign in campaigns
+        if _has_something_left(campaign, left)
+    ]
+
+
 def suggestion_counters(rulebook: Rulebook, now: dt.datetime) -> tuple[CounterKey, ...]:
     """Name the counters that `list_suggestions` wants to know of a person."""
     names = period_names(rulebook.program.local_date(now))
@@ -58,12 +89,19 @@ def suggestion_counters(rulebook: Rulebook, now: dt.datetime) -> tuple[CounterKe
 
 
 def list_suggestions(
-    rulebook: Rulebook, usage: Usage, now: dt.datetime, reader: Reader
+    rulebook: Rulebook,
+    usage: Usage,
+    now: dt.datetime,
+    reader: Reader,
+    *,
+    region: str = "",
+    left: Budgets = _NO_BUDGETS,
 ) -> list[dict[str, Any]]:
-    """Tell what this person can still do today, with what is left of each limit.
+    """Tell what this person can still do today, with the campaign and what is left of each limit.
 
-    A type is left out when every rule that holds today is used up. Limits by an attribute's value
-    are told whole: what is left of them depends on the value.
+    `left` is what campaigns with a budget have left. A type is left out when every rule that holds
+    today is used up. Limits by an attribute's value are told whole: what is left of them depends on
+    the value.
     """
     day = rulebook.program.local_date(now)
     names = period_names(day)
@@ -74,7 +112,9 @@ def list_suggestions(
             if rule.is_on(day):
                 limits = [_left(limit, names, usage) for limit in rule.limits]
                 if all(limit["left"] > 0 for limit in limits):
-                    rules.append({**_rule(rule, reader), "limits": limits})
+                    campaign = _campaign_for(kind, rule, (day, region), left)
+                    told = _campaign(campaign, left, reader) if campaign else None
+                    rules.append({**_rule(rule, reader), "limits": limits, "campaign": told})
         if rules:
             suggestions.append(
                 {
@@ -87,6 +127,29 @@ def list_suggestions(
                 }
             )
     return suggestions
+
+
+def _campaign_for(
+    kind: ActionType, rule: Rule, here: tuple[dt.date, str], left: Budgets
+) -> Campaign | None:
+    """The campaign that would multiply an award of this rule on this day in this region."""
+    offers = (campaign for campaign in kind.campaigns.get(rule.id, ()) if campaign.holds(*here))
+    return next((campaign for campaign in offers if _has_something_left(campaign, left)), None)
+
+
+def _has_something_left(campaign: Campaign, left: Budgets) -> bool:
+    return campaign.budget_g is None or left.get(campaign.id, 0) > 0
+
+
+def _campaign(campaign: Campaign, left: Budgets, reader: Reader) -> dict[str, Any]:
+    return {
+        "id": campaign.id,
+        "title": reader.say(campaign.title),
+        "from": campaign.starts_on.isoformat(),
+        "until": campaign.ends_before.isoformat(),
+        "earns_times": float(campaign.times),
+        "left_g": None if campaign.budget_g is None else left[campaign.id],
+    }
 
 
 def _attribute(attribute: Attribute) -> dict[str, Any]:

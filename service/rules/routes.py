@@ -8,10 +8,13 @@ from litestar.handlers import HTTPRouteHandler
 
 from service.actions.queries import read_usage
 from service.auth import caller
+from service.participants.queries import find_region
 from service.parts import parts
+from service.rules.budgets import read_left
 from service.rules.catalogue import (
     list_action_types,
     list_suggestions,
+    running_campaigns,
     suggestion_counters,
 )
 from service.rules.languages import Reader, preferred_languages
@@ -45,11 +48,15 @@ async def suggest(request: Request) -> JsonAnswer:
     """What I can still do today."""
     shared = parts(request)
     rulebook, now, reader = shared.rulebooks.active, shared.clock.now(), reader_of(request)
+    participant_id, campaigns = caller(request).participant_id, running_campaigns(rulebook, now)
+    region: str | None = None
     async with shared.database.sessions() as session:
-        usage = await read_usage(
-            session, caller(request).participant_id, suggestion_counters(rulebook, now)
-        )
-    return read_by(reader, Suggestions(list_suggestions(rulebook, usage, now, reader)))
+        usage = await read_usage(session, participant_id, suggestion_counters(rulebook, now))
+        left = await read_left(session, campaigns)
+        if campaigns:
+            region = await find_region(session, participant_id)
+    items = list_suggestions(rulebook, usage, now, reader, region=region or "", left=left)
+    return read_by(reader, Suggestions(items))
 
 
 def reader_of(request: Request) -> Reader:
