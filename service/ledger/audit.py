@@ -16,13 +16,14 @@ from uuid import UUID
 from service.audit_log import entry_digest
 from service.database import Connection, Database
 from service.ledger.audit_checks import PAGE_CHECKS, ROWS_MAX, STRANGERS, Check
+from service.ledger.audit_sums import Sums, begin_sums
 from service.ledger.audit_whole import SLOWLY, walk_whole
 from service.ledger.books import lock_free_books
 
 BOOKS_MAX = 1_000
 ROWS_A_PAGE = 200_000
 DIFFERENCES_MAX = 100
-FULL_UP_TO_TRANSFERS = 3_000_000
+FULL_UP_TO_TRANSFERS = 2_000_000
 _MARK_MAX = 200
 _FIRST, _LAST = UUID(int=0), UUID(int=2**128 - 1)
 # Longer than any transaction lives: what carries an older time is committed.
@@ -118,11 +119,12 @@ async def audit(
     """
     report = AuditReport(mode, after=after)
     time = asyncio.get_running_loop().time
-    began, gifts_g = time(), 0
+    began, sums = time(), None
+    if participant_id is None and mode == "full" and after == _FIRST:
+        sums = await begin_sums(database, now - _CUT)
     while True:
         found_before = sum(report.found.values())
-        page, page_gifts_g = await _audit_page(database, report, participant_id, now, more)
-        gifts_g += page_gifts_g
+        page = await _audit_page(database, report, participant_id, now, more=more, sums=sums)
         if sum(report.found.values()) == found_before:
             await _mark(database, page)
         if on_page is not None:
@@ -132,9 +134,8 @@ async def audit(
         if seconds_max is not None and time() - began >= seconds_max:
             return report
     if participant_id is None:
-        if mode == "full" and after == _FIRST and gifts_g:
-            cut = f"all books up to {now - _CUT:%Y-%m-%dT%H:%M:%SZ}"
-            report.add("gifts", [(None, f"gifts over {cut}", "0 g", f"{gifts_g} g")])
+        if sums is not None:
+            await sums.finish(database, report.add)
         if mode == "full":
             await _audit_whole(database, report, whole)
         await _audit_log(database, report)
@@ -146,9 +147,11 @@ async def _audit_page(
     report: AuditReport,
     participant_id: UUID | None,
     now: datetime,
+    *,
     more: Mapping[str, Compare],
-) -> tuple[_Page, int]:
-    """Run every check over the next page; give it and the sum of its gifts before the cut."""
+    sums: Sums | None,
+) -> _Page:
+    """Run every check over the next page, and take it up into the sums."""
     async with (
         database.pool.acquire() as connection,
         connection.transaction(isolation="repeatable_read", readonly=True),
@@ -169,10 +172,11 @@ async def _audit_page(
             report.add(check.name, rows)
         for name, compare in more.items():
             report.add(name, await compare(connection, page.ids))
-        gifts_g = await connection.fetchval(_GIFTS, page.ids, now - _CUT)
+        if sums is not None:
+            await sums.add_page(connection, page.ids)
     report.after = page.last
     report.complete = page.last == _LAST
-    return page, int(gifts_g)
+    return page
 
 
 async def _audit_whole(
@@ -274,10 +278,6 @@ WHERE participant_id > $1 AND seq > audited_seq ORDER BY participant_id LIMIT $2
 
 _ONE_BOOK = """
 SELECT participant_id, seq, action_seq, audited_seq FROM books WHERE participant_id = $1"""
-
-_GIFTS = """
-SELECT coalesce(sum(CASE WHEN credit = 7 THEN amount_g ELSE -amount_g END), 0)
-FROM transfers WHERE participant_id = ANY($1::uuid[]) AND (debit = 7 OR credit = 7) AND at <= $2"""
 
 _MARK = """
 UPDATE books SET audited_seq = m.seq

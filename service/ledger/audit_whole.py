@@ -142,6 +142,22 @@ WHERE l.lane > $1 AND l.lane <= $2 AND l.positioned - l.applied <> (
         AND o.position > l.applied AND o.position <= l.positioned)"""
 
 
+_EVENTS = """
+SELECT e.participant_id, 'event ' || e.event_id || ' of ' || e.partner_id,
+    CASE e.state WHEN 'reversed' THEN 'an action of it that is reversed'
+        ELSE 'an action of it' END,
+    CASE WHEN a.id IS NULL THEN 'no action' WHEN r.id IS NULL THEN 'an action that stands'
+        ELSE 'another action' END
+FROM partner_events e
+LEFT JOIN actions a ON a.participant_id = e.participant_id AND a.id = e.action_id
+LEFT JOIN actions r ON r.participant_id = a.participant_id AND r.occurred_at = a.occurred_at
+    AND r.reverses = a.id
+WHERE e.event_key > $1 AND e.event_key <= $2 AND e.state IN ('bound', 'reversed')
+    AND (a.id IS NULL OR a.source <> 'partner:' || e.partner_id
+        OR (a.kind = 'action' AND a.fingerprint <> e.fingerprint)
+        OR (e.state = 'reversed' AND r.id IS NULL))"""
+
+
 def _end(table: str, key: str) -> str:
     return f"""
 SELECT {key} FROM (SELECT {key} FROM {table} WHERE {key} > $1 ORDER BY {key} LIMIT $2) AS part
@@ -164,6 +180,8 @@ WALKS = (
          _end("plots", "id"), _PLOTS),
     Walk("told", "what the operators' log tells was done", 0, _ROWS,
          _end("audit_log", "seq"), _LOG),
+    Walk("bound events", "each accepted event has its action", b"", _ROWS,
+         _end("partner_events", "event_key"), _EVENTS),
     Walk("outbox", "what the boards have not seen yet is there", -1, _ROWS,
          _end("relay_lanes", "lane"), _OUTBOX),
 )  # fmt: skip

@@ -27,7 +27,11 @@ from service.settings import load_settings
 
 _SHOWN_MAX = 20
 _LOG_ASKS = ("log", "the log of the operators' acts is whole")
-_GIFTS_ASKS = ("gifts", "all gifts sum to 0")
+_SUMS_ASK = (
+    ("gifts", "all gifts sum to 0"),
+    ("budgets", "budgets were drawn to the gram, draw by draw"),
+    ("events", "what partners were paid for are their accepted events"),
+)
 
 
 @click.group()
@@ -50,7 +54,7 @@ def ledger() -> None:
 def audit_ledger(mode: Mode | None, participant: UUID | None, form: str) -> None:
     """Recompute books, bubbles, limits and chains from what was written down.
 
-    Without an option everything is recomputed; in ledgers of more than 3 million transfers only
+    Without an option everything is recomputed; in ledgers of more than 2 million transfers only
     what moved since the last audit. The answer says which it was. Exit code 1 when anything is off.
     """
     report = asyncio.run(_audit(mode, participant, quiet=form == "json"))
@@ -121,7 +125,7 @@ def _print(report: AuditReport, participant: UUID | None) -> None:
     asked += [(name, ASKS[name]) for name in COMPARES]
     if participant is None:
         if report.mode == "full":
-            asked += [(STRANGERS.name, STRANGERS.asks), _GIFTS_ASKS]
+            asked += [(STRANGERS.name, STRANGERS.asks), *_SUMS_ASK]
             asked += [(walk.name, walk.asks) for walk in WALKS]
             asked += [(name, ASKS[name]) for name in WHOLE]
         asked.append(_LOG_ASKS)

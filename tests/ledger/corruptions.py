@@ -155,7 +155,7 @@ OF_BOOKS = {
     ),
     "the book is gone": (
         "DELETE FROM books",
-        {"strangers"},
+        {"budgets", "events", "strangers"},
         "transfers of a participant",
     ),
     "an operator's reason was rewritten": (

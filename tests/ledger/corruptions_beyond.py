@@ -179,4 +179,79 @@ BEYOND_BOOKS = {
         {"log", "told"},
         "what it tells",
     ),
+    "a budget holds more again": (
+        "UPDATE campaign_budgets SET left_g = left_g + 1",
+        {"budgets"},
+        "draws from the budget of double",
+    ),
+    "a budget was larger": (
+        "UPDATE campaign_budgets SET budget_g = budget_g + 1",
+        {"budgets"},
+        "draws from the budget of double",
+    ),
+    "a budget was drawn from less often": (
+        "UPDATE campaign_budgets SET seq = seq - 1",
+        {"budgets"},
+        "draws from the budget of double",
+    ),
+    "a budget is gone": (
+        "DELETE FROM campaign_budgets",
+        {"budgets"},
+        "draws from the budget of double",
+    ),
+    "two draws have one number": (
+        """
+        UPDATE actions SET awards = jsonb_set(awards, '{0,budget_seq}', '2') WHERE awards @>
+        '[{"budget_seq": 1}]'
+        """,
+        {"budgets", "facts"},
+        "draws from the budget of double",
+    ),
+    "a draw was moved to another campaign": (
+        """
+        UPDATE actions SET awards = jsonb_set(awards, '{0,campaign}', '"half"') WHERE awards
+        @> '[{"budget_seq": 3}]'
+        """,
+        {"budgets", "facts"},
+        "draws from the budget of half",
+    ),
+    "an accepted event was forgotten": (
+        """
+        DELETE FROM partner_events WHERE state = 'bound' AND event_key = (SELECT
+        max(event_key) FROM partner_events WHERE state = 'bound')
+        """,
+        {"events"},
+        "accepted events of partners",
+    ),
+    "an event was given to another action": (
+        """
+        UPDATE partner_events SET action_id = (SELECT id FROM actions WHERE seq = 1) WHERE
+        state = 'reversed'
+        """,
+        {"bound events", "events"},
+        "event ride 1 of metro",
+    ),
+    "an event was given to another person": (
+        "UPDATE partner_events SET participant_id = gen_random_uuid() WHERE state = 'reversed'",
+        {"bound events", "events"},
+        "event ride 1 of metro",
+    ),
+    "an event's reversal was invented": (
+        "UPDATE partner_events SET state = 'reversed'",
+        {"bound events"},
+        "event ride 1 of metro",
+    ),
+    "an accepted event was parked again": (
+        "UPDATE partner_events SET state = 'parked', action_id = NULL WHERE state = 'reversed'",
+        {"events"},
+        "accepted events of partners",
+    ),
+    "an event has other content": (
+        """
+        UPDATE partner_events SET fingerprint = decode(repeat('01', 16), 'hex') WHERE state
+        = 'bound'
+        """,
+        {"bound events"},
+        "event ride 1 of metro",
+    ),
 }

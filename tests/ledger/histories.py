@@ -76,8 +76,13 @@ async def award(
     counters=None,
     claim=None,
     attributes=None,
+    draw_g=0,
+    partner=None,
 ):
-    """Record an action as the main job writes it; gives its id, which is its bubble's too."""
+    """Record an action as the main job writes it; gives its id, which is its bubble's too.
+
+    `draw_g` of its grams come from the budget of the campaign "double"; `partner` sent its event.
+    """
     counters = counters or {("walk|day", now.date().isoformat(), ""): (1, energy_g)}
     async with database.transaction() as connection:
         book = await lock_book(connection, participant_id)
@@ -101,6 +106,10 @@ async def award(
             action.claim_key = hmac.digest(b"key", claim.encode(), "sha256")
             wanted = {action.claim_key: (participant_id, action.id)}
             assert not await hold_claims(connection, wanted, at)
+        if draw_g:
+            action.awards[0] |= await _draw(connection, draw_g)
+        if partner:
+            await _bind_event(connection, action, partner)
         canonical = canonical_facts(action.type, now, action.reporter, action.attributes)
         action.facts_digest = facts_digest(book.salt, canonical, sha256_of(RULES), action)
         writes = [actions_write([action])]
@@ -124,6 +133,30 @@ async def award(
         }
         await write_all(connection, [*writes, counters_write(totals), *book_writes([book])])
     return action.id
+
+
+async def _draw(connection, draw_g):
+    seq = await connection.fetchval(
+        "UPDATE campaign_budgets SET left_g = left_g - $1, seq = seq + 1"
+        " WHERE campaign = 'double' RETURNING seq",
+        draw_g,
+    )
+    return {"campaign": "double", "extra_g": draw_g, "budget_seq": seq}
+
+
+async def _bind_event(connection, action, partner):
+    action.source, action.reporter, action.verified = f"partner:{partner}", "partner", True
+    await connection.execute(
+        "INSERT INTO partner_events (event_key, partner_id, source, event_id, fingerprint,"
+        " participant_id, action_id, state, received_at)"
+        " VALUES ($1, $2, $2, 'ride 1', $3, $4, $5, 'bound', $6)",
+        secrets.token_bytes(16),
+        partner,
+        action.fingerprint,
+        action.participant_id,
+        action.id,
+        action.recorded_at,
+    )
 
 
 def _row(book, energy_g, saved_g, *, now, at, attributes):

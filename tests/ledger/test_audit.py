@@ -35,9 +35,10 @@ DAY = timedelta(days=1)
 
 
 TABLES = (
-    "actions", "active_rulebook", "audit_head", "audit_log", "books", "bubbles", "claims",
-    "counters", "erasures", "identities", "outbox", "participants", "pledges", "projects",
-    "relay_lanes", "rulebooks", "stock", "transfers", "tree_numbers", "tree_steps", "trees",
+    "actions", "active_rulebook", "audit_head", "audit_log", "books", "bubbles",
+    "campaign_budgets", "claims", "counters", "erasures", "identities", "outbox",
+    "participants", "partner_events", "pledges", "projects", "relay_lanes", "rulebooks",
+    "stock", "transfers", "tree_numbers", "tree_steps", "trees",
 )  # fmt: skip
 
 
@@ -58,6 +59,13 @@ async def person(database):
     await adjust_by(database, person, 25, START + 6 * DAY)
     await award(database, person, 60, claim="box 8", now=START + 6 * DAY)
     await award(database, person, 0, saved_g=7, now=START + 6 * DAY)
+    await database.pool.execute("INSERT INTO campaign_budgets VALUES ('double', 500, 500)")
+    for draw_g in (5, 7, 9):
+        await award(database, person, 20, draw_g=draw_g, partner="metro", now=START + 6 * DAY)
+    await database.pool.execute(
+        "UPDATE partner_events SET state = 'reversed' WHERE action_id = $1",
+        await _reverse_last(database, person),
+    )
     await _plant(database, person)
     await _suspend_and_resume(database, person)
     await _relay(database)
@@ -65,6 +73,12 @@ async def person(database):
     for table in TABLES:
         await database.pool.execute(f"CREATE TABLE kept.{table} AS TABLE public.{table}")
     return person
+
+
+async def _reverse_last(database, person):
+    last = await database.pool.fetchval("SELECT id FROM actions ORDER BY seq DESC LIMIT 1")
+    await reverse(database, person, last, START + 6 * DAY)
+    return last
 
 
 async def _plant(database, person):
