@@ -10,7 +10,6 @@ import click
 from service.actions.commands import commands as action_commands
 from service.rules.check import check_folder
 from service.rules.commands_explain import commands as explain_commands
-from service.rules.commands_explain import commands as explain_commands
 from service.rules.commands_report import FOLDER, FORMAT, STRICT, Format, exit_code, report
 from service.rules.commands_test import commands as test_commands
 from service.rules.commands_versions import commands as version_commands

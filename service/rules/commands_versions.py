@@ -23,7 +23,7 @@ from service.migrate import migrate
 from service.rules.check import try_folder
 from service.rules.commands_report import FOLDER, FORMAT, Format, exit_code, print_json, report
 from service.rules.compile import sha256_of
-from service.rules.diff import BrokenSetError, Difference, diff, difference_json
+from service.rules.diff import Difference, diff, difference_json
 from service.rules.load import RULE_SUFFIXES, read_folder
 from service.rules.publish import (
     RulebookChangedError,
@@ -33,6 +33,7 @@ from service.rules.publish import (
     publish,
 )
 from service.rules.queries import VersionView, get_version, list_versions
+from service.rules.rule_set import BrokenSetError
 from service.settings import load_settings, with_secret_key
 
 _LISTED_MAX = 200
@@ -228,16 +229,17 @@ async def opened(what: str) -> AsyncIterator[Database]:
 
 async def _both_sets(before: str, after: str) -> list[Mapping[str, str]]:
     """Read both sides; a database is opened only for versions. Raises BrokenSetError."""
-    if not any(_is_version(text) for text in (before, after)):
+    if not any(is_version(text) for text in (before, after)):
         return [_folder_files(text) for text in (before, after)]
     async with opened("saxaul rules diff") as database, database.pool.acquire() as connection:
         return [
-            await _version_files(connection, text) if _is_version(text) else _folder_files(text)
+            await version_files(connection, text) if is_version(text) else _folder_files(text)
             for text in (before, after)
         ]
 
 
-def _is_version(text: str) -> bool:
+def is_version(text: str) -> bool:
+    """Whether this names a published version, not a folder."""
     return text == "active" or (text.isascii() and text.isdigit())
 
 
@@ -250,7 +252,8 @@ def _folder_files(text: str) -> dict[str, str]:
     return files
 
 
-async def _version_files(connection: Connection, text: str) -> dict[str, str]:
+async def version_files(connection: Connection, text: str) -> dict[str, str]:
+    """The files of a version, or of the active one. Raises click.UsageError."""
     version = int(text) if text != "active" else await connection.fetchval(_ACTIVE)
     if version is None:
         raise click.UsageError("No version is active yet.")

@@ -30,6 +30,8 @@ class RuleDraft:
     path: tuple[Step, ...]
     shape: schema.Rule
     used_factors: set[str] = field(default_factory=set)
+    # Amounts that are constant but rest on factors, whose sources an explanation must name.
+    from_factors: dict[str, Expression] = field(default_factory=dict)
     limits: list[LimitDraft] = field(default_factory=list)
     # Between what the energy of one award lies, as far as it is known.
     award: Range | None = None
@@ -73,7 +75,12 @@ def compile_rule(
         saves=0 if saves is None else saves,
         earns=earns,
         limits=tuple(limit.limit for limit in draft.limits),
-        explain=explainer(saves or 0, earns, kind.attributes, factors),
+        explain=explainer(
+            draft.from_factors.get("saves", saves or 0),
+            draft.from_factors.get("earns", earns),
+            kind.attributes,
+            factors,
+        ),
     )
 
 
@@ -122,6 +129,8 @@ def _grams(
     constant = outcome.expression.constant
     if not isinstance(constant, float):
         return True, outcome.expression
+    if outcome.factors:
+        draft.from_factors[key] = outcome.expression
     grams = whole_grams(constant)
     if grams is None:
         draft.source.fault(

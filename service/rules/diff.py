@@ -5,7 +5,6 @@ Texts, comments, order of keys, files and rules do not matter here; what people 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -15,7 +14,6 @@ from msgspec import UNSET, Struct, UnsetType
 
 from service.rules import schema
 from service.rules.cel_tree import Node
-from service.rules.compile import Draft, compile_rulebook
 from service.rules.consequences import Consequence, compare_examples
 from service.rules.diff_words import (
     described,
@@ -36,23 +34,13 @@ from service.rules.diff_worries import (
     type_worry,
 )
 from service.rules.expressions import Scope
-from service.rules.load import Problem, load
-from service.rules.shape import shape_file
+from service.rules.rule_set import RuleSet
 
 Section = Literal["program", "factors", "action_types", "rules", "campaigns", "badges"]
 Kind = Literal["added", "removed", "changed"]
 
 _DEFAULTS = {"saves": "0", "earns": "what it saves"}
 _TITLES = ("title", "hint")
-
-
-class BrokenSetError(Exception):
-    """One of the two sets has errors, and so no meaning that could be compared."""
-
-    def __init__(self, problems: list[Problem]) -> None:
-        """Carry what is wrong."""
-        super().__init__(str(problems[0]))
-        self.problems = problems
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,50 +99,13 @@ def difference_json(difference: Difference) -> dict[str, Any]:
 
 def diff(before: Mapping[str, str], after: Mapping[str, str]) -> Difference:
     """Compare two sets of rule files (name to text). Raises BrokenSetError."""
-    old, new = _RuleSet(before), _RuleSet(after)
+    old, new = RuleSet(before), RuleSet(after)
     changes = tuple(_Comparison(old, new).run())
     if not changes:
         return Difference((), (), 0, 0)
     limited = {change.id for change in changes if change.field == "limits"}
     compared = compare_examples(old.draft, new.draft, limited)
     return Difference(changes, compared.consequences, compared.examples, compared.left)
-
-
-class _RuleSet:
-    """The sections of all files together, by id."""
-
-    def __init__(self, files: Mapping[str, str]) -> None:
-        self.draft: Draft = compile_rulebook(files)
-        errors = self.draft.errors
-        if self.draft.rulebook is None:
-            raise BrokenSetError(errors)
-        self.rulebook = self.draft.rulebook
-        nodes, problems = load(files)
-        shapes = [shape_file(name, root, problems) for name, root in sorted(nodes.items())]
-        self.program = next(
-            shape.program for shape in shapes if not isinstance(shape.program, UnsetType)
-        )
-        self.factors = {name: item for shape in shapes for name, item in shape.factors.items()}
-        self.types = {name: item for shape in shapes for name, item in shape.action_types.items()}
-        self.rules = {item.id: item for shape in shapes for item in shape.rules}
-        self.campaigns = {item.id: item for shape in shapes for item in shape.campaigns}
-        self.badges = {item.id: item for shape in shapes for item in shape.badges}
-
-    def users_of(self, factor: str) -> list[str]:
-        """The rules and types whose expressions name a factor."""
-        named = re.compile(rf"\bfactors\s*\.\s*{factor}\b")
-        users = [
-            rule.id
-            for rule in self.rules.values()
-            if any(named.search(str(text)) for text in (rule.when, rule.saves, rule.earns))
-        ]
-        users += [name for name, kind in self.types.items() if named.search(str(kind.plausible))]
-        return sorted(users)
-
-    def scope_of(self, action: str) -> tuple[Scope, frozenset[str]] | None:
-        """Where expressions of this type are understood, all its attributes being there."""
-        kind = self.rulebook.action_types.get(action)
-        return None if kind is None else (kind.scope, frozenset(kind.attributes))
 
 
 @dataclass(slots=True)
@@ -199,7 +150,7 @@ class _Words:
 class _Comparison:
     """Walks the sections of two sets side by side."""
 
-    def __init__(self, old: _RuleSet, new: _RuleSet) -> None:
+    def __init__(self, old: RuleSet, new: RuleSet) -> None:
         self._old, self._new = old, new
 
     def run(self) -> Iterator[Change]:
@@ -224,7 +175,7 @@ class _Comparison:
             if before != after:
                 yield from compare(name, before, after)
 
-    def _leaves(self, item: Struct, *, of: _RuleSet, but: tuple[str, ...]) -> dict[str, Any]:
+    def _leaves(self, item: Struct, *, of: RuleSet, but: tuple[str, ...]) -> dict[str, Any]:
         values = leaves(item, but=frozenset(("id", *but)))
         for name in _TITLES:
             if values.get(name):

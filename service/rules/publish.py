@@ -23,8 +23,9 @@ from service.ids import uuid7
 from service.rules.budgets import open_budgets
 from service.rules.check import failed_examples, problems_json
 from service.rules.compile import Draft, compile_rulebook, sha256_of
-from service.rules.diff import BrokenSetError, Difference, diff, difference_json
+from service.rules.diff import Difference, diff, difference_json
 from service.rules.load import Problem, read_folder
+from service.rules.rule_set import BrokenSetError
 from service.rules.rulebook import Rulebook
 
 POLL_S = 0.5

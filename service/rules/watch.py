@@ -16,9 +16,10 @@ import structlog
 
 from service.clock import Clock
 from service.database import speak_json
-from service.rules.diff import BrokenSetError, diff
+from service.rules.diff import diff
 from service.rules.load import RULE_SUFFIXES
 from service.rules.publish import RulebookInvalidError, files_of, publish_folder_if_changed
+from service.rules.rule_set import BrokenSetError
 
 LOOK_S = 0.2
 _AGAIN_S = 2.0

@@ -38,7 +38,7 @@ ERASED = "160 g of energy and 565 g CO2e saved; what was reported is erased"
         ),
         ("metro-trip", {"distance_km": 8.2}, (701, 52), f"52 g; {METRO_SAVED}"),
         ("utility-bill", {"meter_no": "W", "kind": "gas"}, (0, 262), "262 g"),
-        ("box", {"box_code": "B"}, (37, 37), "37 g"),
+        ("box", {"box_code": "B"}, (37, 37), "37 g/box = 37 g (Cainiao and ZTO)"),
         (
             "paperless",
             {"pages": 24},
@@ -115,3 +115,13 @@ def test_any_expression_shows_its_numbers(earns, attributes, text):
 def test_a_constant_saving_is_shown():
     rulebook = walk_rules("id: r, saves: 7, earns: 2")
     assert explained("r", {}, 7, 2, rulebook=rulebook) == "2 g; saves 7 g CO2e"
+
+
+def test_a_constant_that_rests_on_a_factor_names_its_source():
+    factor = 'factors: {box: {value: 37, unit: g/box, source: "A courier, 2026", year: 2026}}'
+    saving = "{id: r, action: mobility.walk, title: t, saves: factors.box, earns: 2}"
+    both = "{id: b, action: mobility.walk, title: t, saves: 2 * factors.box}"
+    rulebook = rulebook_of(PROGRAM, factor, WALK, f"rules: [{saving}, {both}]")
+    told = explained("r", {}, 37, 2, rulebook=rulebook)
+    assert told == "2 g; saves 37 g/box = 37 g CO2e (A courier)"
+    assert explained("b", {}, 74, 74, rulebook=rulebook) == "2 x 37 g/box = 74 g (A courier)"
