@@ -188,7 +188,11 @@ def _award(rule: Rule, activation: object) -> Award | None:
 
 def _extra_g(own_g: int, campaign: Campaign) -> int:
     """What a campaign adds to a rule's own grams: times them, rounded half to even, less them."""
-    return round(own_g * campaign.times) - own_g
+    divisor = campaign.times.denominator
+    grams, rest = divmod(own_g * campaign.times.numerator, divisor)
+    if 2 * rest > divisor or (2 * rest == divisor and grams % 2):
+        grams += 1
+    return grams - own_g
 
 
 def _campaign(

@@ -110,6 +110,18 @@ def test_whole_grams_are_multiplied_and_rounded_half_to_even(earns, times, energ
     assert award.campaign == ("c" if energy_g > earns else None)
 
 
+@given(
+    st.integers(min_value=1, max_value=1_000_000),
+    st.decimals(min_value=1, max_value=100, places=3, allow_nan=False),
+)
+@settings(deadline=None, max_examples=40)
+def test_rounding_is_exact_for_any_times(earns, times):
+    rulebook = book_of(
+        f"id: c, {DAY}, rules: [r], earns_times: {times}", rules=(f"id: r, earns: {earns}",)
+    )
+    assert decided(rulebook).energy_g == round(earns * Fraction(times))
+
+
 def test_limits_cut_what_was_multiplied_and_the_extra_part_goes_first():
     campaign = f"id: c, {DAY}, rules: [r], earns_times: 2, budget_g: 1000"
     rule = f"{RULE}, limits: [{{per: day, grams: 80}}]"
