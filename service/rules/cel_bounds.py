@@ -191,15 +191,10 @@ class Bounds:
         """Say why an attribute is never this member of a list, or nothing."""
         if isinstance(value, str) and name.one_of and value not in name.one_of:
             return f"this never is: {_listed(name)}{did_you_mean(value, name.one_of)}"
-        if (
-            isinstance(value, str)
-            and not name.one_of
-            and name.check
-            and (fault := name.check(value))
-        ):
-            return f"this never is: {name.name} {fault}"
+        if isinstance(value, str) and not name.one_of and (fault := _refused(name, value)):
+            return f"this never is: {fault}"
         if isinstance(value, float) and not _declared(name).holds(value):
-            return f"this never is: {_told(name, _declared(name))}"
+            return f"this never is: {_told(name.name, _declared(name), Range(value, value))}"
         return ""
 
     def _test(self, node: Node, facts: Mapping[str, Fact]) -> tuple[Facts, Facts]:
@@ -344,8 +339,8 @@ def _decided(operator: str, left: Range, right: Range) -> bool | None:
 def _narrowed(operator: str, known: Range, value: float) -> tuple[Range, Range]:
     """What a number lies between if its comparison with a constant is true, and if it is false."""
     if operator in {">=", ">"}:
-        below, above = _narrowed("<" if operator == ">=" else "<=", known, value)
-        return above, below
+        lower, upper = _narrowed("<" if operator == ">=" else "<=", known, value)
+        return upper, lower
     if operator == "==":
         return Range(value, value, known.is_whole), known
     if operator == "!=":
@@ -382,6 +377,13 @@ def _quotient(ranges: list[Range]) -> Range:
     return _corners(lambda one, other: one / other, ranges)
 
 
+def _extreme(choose: Callable[[list[float]], float]) -> Callable[[list[Range]], Range]:
+    def bound(ranges: list[Range]) -> Range:
+        return Range(choose([own.low for own in ranges]), choose([own.high for own in ranges]))
+
+    return bound
+
+
 def _whole(compute: Callable[[float], float]) -> Callable[[list[Range]], Range]:
     def bound(ranges: list[Range]) -> Range:
         low, high = (
@@ -397,8 +399,8 @@ _ARITHMETIC: Mapping[str, Callable[[list[Range]], Range]] = {
     "-": _difference,
     "*": lambda ranges: _corners(lambda one, other: one * other, ranges),
     "/": _quotient,
-    "min": lambda ranges: Range(min(r.low for r in ranges), min(r.high for r in ranges)),
-    "max": lambda ranges: Range(max(r.low for r in ranges), max(r.high for r in ranges)),
+    "min": _extreme(min),
+    "max": _extreme(max),
     "floor": _whole(math.floor),
     "ceil": _whole(math.ceil),
     "round": _whole(round),

@@ -132,13 +132,18 @@ def _counts_less(draft: LimitDraft, other: LimitDraft) -> bool:
     )
 
 
+def grams_text(grams: float) -> str:
+    """Write a computed amount as people do: with digits where they count."""
+    return f"{grams:,.0f}" if abs(grams) < 1e12 and abs(grams) >= 100 else f"{grams:,.4g}"
+
+
 def warn_of_awards(limits: Iterable[LimitDraft], award: Range | None) -> None:
     """Tell of limits that cut every award, or none because there is nothing to cut."""
     for draft in limits:
         if award is not None and award.low == award.high == 0:
             draft.fault("this limit never cuts: the rule earns 0 g")
         elif award is not None and draft.limit.count is None and award.low > draft.amount:
-            message = f"this cuts every award: the rule earns at least {award.low:,.6g} g"
+            message = f"this cuts every award: the rule earns at least {grams_text(award.low)} g"
             draft.fault(message)
 
 

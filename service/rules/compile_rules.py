@@ -12,7 +12,7 @@ from msgspec import UnsetType
 from service.rules import schema
 from service.rules.cel_bounds import Range
 from service.rules.compile_examples import check_examples
-from service.rules.compile_limits import LimitDraft, compile_limits, warn_of_awards
+from service.rules.compile_limits import LimitDraft, compile_limits, grams_text, warn_of_awards
 from service.rules.compile_types import TypeDraft, expression_findings, localized
 from service.rules.evaluate import whole_grams
 from service.rules.explain import explainer
@@ -45,10 +45,11 @@ def compile_rule(
     starts_on, ends_before = _dates(draft)
     title = localized(source, (*path, "title"), shape.title or shape.id, language)
     given = source.root.find(path).entries
+    name = f"rule {shape.id}" if shape.id else "this rule"
     if "examples" not in given or not (shape.examples or given["examples"][1].kind != "list"):
-        source.warn((*path, "id"), f"rule {shape.id} has no example")
+        source.warn((*path, "id"), f"{name} has no example")
     if not {"saves", "earns"} & given.keys():
-        source.warn((*path, "id"), f"rule {shape.id} gives nothing: it has neither saves nor earns")
+        source.warn((*path, "id"), f"{name} gives nothing: it has neither saves nor earns")
     kind = types.get(shape.action)
     check_examples(source, path, shape, kind)
     draft.limits = compile_limits(source, path, shape, kind)
@@ -143,7 +144,7 @@ def _check_grams(
     draft: RuleDraft, path: tuple[Step, ...], expression: Expression, grams: Range
 ) -> None:
     """Tell of amounts that are beyond what an award can be: such an action earns nothing."""
-    low, high = f"{grams.low:,.6g}", f"{grams.high:,.6g}"
+    low, high = grams_text(grams.low), grams_text(grams.high)
     if grams.high < 0 or grams.low > GRAMS_MAX:
         message = f"this lies between {low} and {high} g: no action can earn that"
         draft.source.warn(path, f"{message}; allowed is 0 to {GRAMS_MAX:,} g")

@@ -6,6 +6,7 @@ aliases, tags or second documents, and plain scalars as YAML 1.2 core has them (
 
 from __future__ import annotations
 
+import codecs
 import math
 import os
 import re
@@ -43,7 +44,9 @@ _NAME_SHOWN_MAX = 300
 _BANG = re.compile(r"[ \t]*(?:- +)*[\w.-]+:[ \t]+!")
 _TOO_LARGE = object()
 _SYNTAX = {
-    "mapping values are not allowed": "a text with ': ' in it must stand in quotes",
+    "mapping values are not allowed": (
+        "this ':' cannot stand here; a text that holds ': ' must stand in quotes"
+    ),
     "could not find expected ':'": "a key must be followed by ': '",
     "did not find expected key": "this does not continue what stands above; mind the indentation",
     "did not find expected '-'": "this does not continue the list above; mind the indentation",
@@ -144,14 +147,14 @@ def read_folder(folder: Path) -> tuple[dict[str, str], list[Problem]]:
             problems.append(Problem(shown_name(name), 1, 1, "", _unreadable(error)))
             continue
         try:
-            files[name] = data.decode("utf-8-sig")
+            files[name] = data.decode()
         except UnicodeDecodeError as error:
             if len(data) > FILE_BYTES_MAX:
                 files[name] = data.decode("utf-8", "replace")
                 continue
             line = data.count(b"\n", 0, error.start) + 1
             start = data.rfind(b"\n", 0, error.start) + 1
-            column = len(data[start : error.start].decode("utf-8-sig")) + 1
+            column = len(data[start : error.start].decode()) + 1
             message = f"byte 0x{data[error.start]:02x} is not UTF-8; save the file as UTF-8"
             problems.append(Problem(shown_name(name), line, column, "", message))
     return files, problems
@@ -163,7 +166,7 @@ def _bytes_of(path: Path) -> bytes:
         raise NotAFileError(path)
     # Whoever puts a pipe there in between is not waited for either.
     with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as stream:
-        return stream.read(FILE_BYTES_MAX + 1)
+        return stream.read(FILE_BYTES_MAX + 1).removeprefix(codecs.BOM_UTF8)
 
 
 class NotAFileError(OSError):
@@ -318,6 +321,7 @@ class _Reader:
         if self._level > LEVELS_MAX:
             raise _at(event, f"values are nested at most {LEVELS_MAX} levels deep")
         line, column = event.start_mark.line + 1, event.start_mark.column + 1
+        has_tag = event.tag is not None
         if isinstance(event, yaml.MappingStartEvent):
             node = Node("map", line, column, entries=self._entries(events))
         else:
@@ -326,7 +330,7 @@ class _Reader:
                 items.append(self._node(event, events))
             node = Node("list", line, column, items=items)
         self._level -= 1
-        return node
+        return Node("faulty", line, column) if has_tag else node
 
     def _entries(self, events: Iterator[Any]) -> dict[str, tuple[Node, Node]]:
         entries: dict[str, tuple[Node, Node]] = {}

@@ -1,18 +1,30 @@
 """Broken rule sets: each with the exact lines that an operator reads. None becomes a rulebook.
 
-The expected lines stand at the end of each file, as comments.
+The expected lines stand at the end of a file, as comments; those of a folder in its expected.txt.
 """
 
 from pathlib import Path
 
 import pytest
 
+from service.rules.check import check_folder
 from service.rules.compile import compile_rulebook
 
-BROKEN = sorted((Path(__file__).parent / "broken").glob("*.yaml"))
+BROKEN = Path(__file__).parent / "broken"
+FILES = sorted(BROKEN.glob("*.yaml"))
+FOLDERS = sorted(path.parent for path in BROKEN.glob("*/expected.txt"))
 
 
-@pytest.mark.parametrize("path", BROKEN, ids=lambda path: path.stem)
+def judged(draft, expected):
+    assert [str(problem) for problem in draft.problems] == expected
+    if any(": error: " in line for line in expected):
+        assert draft.rulebook is None
+        assert draft.examples == ()
+    else:
+        assert draft.rulebook is not None
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_every_fault_is_told_at_its_place(path):
     text = path.read_text()
     marker = "# expect "
@@ -22,14 +34,21 @@ def test_every_fault_is_told_at_its_place(path):
         for line in text.splitlines()
         if line.startswith(marker)
     ]
-    draft = compile_rulebook({path.name: body + "\n"})
-    assert [str(problem) for problem in draft.problems] == expected
-    if any(": error: " in line for line in expected):
-        assert draft.rulebook is None
-        assert draft.examples == ()
-    else:
-        assert draft.rulebook is not None
+    assert expected
+    judged(compile_rulebook({path.name: body + "\n"}), expected)
+
+
+@pytest.mark.parametrize("path", FOLDERS, ids=lambda path: path.name)
+def test_every_fault_of_all_files_is_told_in_one_go(path, monkeypatch):
+    monkeypatch.chdir(BROKEN)
+    expected = (path / "expected.txt").read_text().splitlines()
+    assert expected
+    judged(check_folder(Path(path.name)), expected)
 
 
 def test_there_are_many():
-    assert len(BROKEN) >= 30
+    broken = [path for path in FILES if ": error: " in path.read_text()]
+    broken += [path for path in FOLDERS if ": error: " in (path / "expected.txt").read_text()]
+    assert len(broken) >= 60
+    others = {path.name for path in BROKEN.iterdir()} - {path.name for path in (*FILES, *FOLDERS)}
+    assert others == set()
