@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,17 @@ def check_folder(folder: Path) -> Draft:
 def failed_examples(draft: Draft) -> list[Problem]:
     """Run all examples of a draft that has no errors."""
     return [] if draft.rulebook is None else run_examples(draft.rulebook, draft.examples)
+
+
+def failed_scenarios(draft: Draft, texts: Mapping[str, str]) -> list[Problem]:
+    """Run scenarios (name to text) with the rules of a draft that has no errors."""
+    if draft.rulebook is None:
+        return []
+    scenarios, problems = compile_scenarios(texts, draft.rulebook)
+    seen = Seen()
+    for scenario in scenarios:
+        problems += run_scenario(draft.rulebook, scenario, seen)
+    return problems
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from service.database import Connection, Database
 from service.errors import ConflictError, NotFoundError, SaxaulError, UnavailableError
 from service.ids import uuid7
 from service.rules.budgets import open_budgets
-from service.rules.check import failed_examples, problems_json
+from service.rules.check import failed_examples, failed_scenarios, problems_json
 from service.rules.compile import Draft, compile_rulebook, sha256_of
 from service.rules.diff import Difference, diff, difference_json
 from service.rules.load import Problem, read_folder
@@ -77,10 +77,11 @@ class NoRulebookError(UnavailableError):
         super().__init__("No rulebook is active yet; publish one with `saxaul rules publish`.")
 
 
-def checked_draft(files: Mapping[str, str]) -> Draft:
-    """Check files and run their examples. Raises RulebookInvalidError."""
+def checked_draft(files: Mapping[str, str], scenarios: Mapping[str, str] | None = None) -> Draft:
+    """Check files, run their examples and these scenarios. Raises RulebookInvalidError."""
     draft = compile_rulebook(files)
     problems = [*draft.problems, *failed_examples(draft)]
+    problems += failed_scenarios(draft, scenarios or {})
     if any(problem.severity == "error" for problem in problems):
         raise RulebookInvalidError(problems)
     return draft

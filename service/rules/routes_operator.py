@@ -47,6 +47,7 @@ from service.wire import (
 )
 
 _FILE_NAME = re.compile(r"(?:[^/\x00-\x1f\x7f]+/)*[^/\x00-\x1f\x7f]+\.ya?ml")
+_SCENARIO_FOLDERS = {("tests",), ("rules", "tests")}
 _NAME_RULE = "must be the name of a .yaml file, of which there is one"
 
 Files = Annotated[
@@ -54,7 +55,11 @@ Files = Annotated[
         Annotated[str, Meta(min_length=1, max_length=200)],
         Annotated[str, Meta(max_length=2_097_152)],
     ],
-    Meta(max_length=64, description="Name of a file to its text.", examples=[{"a.yaml": "..."}]),
+    Meta(
+        max_length=64,
+        description="Name of a file to its text; tests/NAME.yaml are scenarios, run but not kept.",
+        examples=[{"transit.yaml": "..."}],
+    ),
 ]
 Severity = Literal["error", "warning"]
 
@@ -157,11 +162,10 @@ class DifferenceAnswer(Struct, frozen=True):
     **opens("operator:rules:write", body=RuleFiles),
 )
 async def check_files(request: Request) -> CheckAnswer:
-    """Check rule files and run their examples: every problem in one go. Nothing is stored."""
-    order = await read_body(request, RuleFiles)
-    _require_names(order.files)
+    """Check rule files, run their examples and scenarios: every problem. Nothing is stored."""
+    files, scenarios = _parted((await read_body(request, RuleFiles)).files)
     try:
-        draft = await asyncio.to_thread(checked_draft, order.files)
+        draft = await asyncio.to_thread(checked_draft, files, scenarios)
     except RulebookInvalidError as error:
         return msgspec.convert(problems_json(error.problems), CheckAnswer)
     return msgspec.convert(problems_json(draft.problems), CheckAnswer)
@@ -184,15 +188,15 @@ async def publish_files(request: Request) -> JsonAnswer:
     With an Idempotency-Key it can be sent again safely.
     """
     order = await read_body(request, RulebookOrder)
-    _require_names(order.files)
+    files, scenarios = _parted(order.files)
     shared, operator = parts(request), caller(request)
     # Before the transaction, for a large set takes seconds, and beside the other requests.
-    draft = await asyncio.to_thread(checked_draft, order.files)
+    draft = await asyncio.to_thread(checked_draft, files, scenarios)
 
     async def effect(connection: Connection) -> Answer:
         version = await store(
             connection,
-            order.files,
+            files,
             draft,
             author=operator.subject,
             note=order.note,
@@ -200,7 +204,7 @@ async def publish_files(request: Request) -> JsonAnswer:
             based_on=order.based_on,
             request_id=operator.request_id,
         )
-        answer = PublishedAnswer(version, sha256_of(order.files))
+        answer = PublishedAnswer(version, sha256_of(files))
         return Answer(201, msgspec.json.encode(answer))
 
     key = _operator_key(request, await request.body())
@@ -297,16 +301,25 @@ def _version(text: str) -> int:
     return int(text)
 
 
-def _require_names(files: Mapping[str, str]) -> None:
-    """Files are kept by their last name, so each needs one of its own."""
+def _parted(files: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """Tell rule files from scenarios, which are tests/NAME.yaml and are run but not published.
+
+    Rule files are kept by their last name, so each needs one of its own.
+    """
+    rule_files: dict[str, str] = {}
+    scenarios: dict[str, str] = {}
     seen: set[str] = set()
-    for name in files:
-        last = PurePosixPath(name).name
+    for name, text in files.items():
+        path = PurePosixPath(name)
+        is_scenario = path.parent.parts in _SCENARIO_FOLDERS
+        last = name if is_scenario else path.name
         if not _FILE_NAME.fullmatch(name) or last in seen:
             pointer = name.replace("~", "~0").replace("/", "~1")
             fault = FieldError(f"#/files/{pointer}", _NAME_RULE)
             raise InvalidRequestError(f"/files/{pointer} {_NAME_RULE}.", errors=(fault,))
         seen.add(last)
+        (scenarios if is_scenario else rule_files)[name] = text
+    return rule_files, scenarios
 
 
 def _operator_key(request: Request, body: bytes) -> Key | None:

@@ -2,6 +2,8 @@
 
 import asyncio
 import hashlib
+import itertools
+from datetime import timedelta
 
 import pytest
 
@@ -12,6 +14,7 @@ from tests.people import client_of, eventually, running_app, settings_for, walk
 from tests.rules.sets import PROGRAM, WALK
 
 RULES = "/v1/operator/rulebooks"
+SWITCH = timedelta(seconds=2)
 EXAMPLE = "examples: [{name: nine steps, given: {steps: 9}, expect: {earns: %s}}]"
 
 
@@ -250,3 +253,71 @@ async def test_each_change_stands_in_the_audit_log(settings, olive, database):
         assert entry_digest(previous, (row["seq"], at, *rest)) == stored
         previous = stored
     assert len(previous) == hashlib.sha256().digest_size
+
+
+async def test_scenarios_are_run_and_not_published(olive):
+    step = (
+        "- {at: 2026-06-05T08:00, participant: ann, action: mobility.walk,"
+        " attributes: {steps: 9}, expect: {earns: %s}}\n"
+    )
+    files = {"walk.yaml": rules(5), "tests/ann.yaml": step % 6}
+    answer = await olive.post(RULES, {"files": files, "note": "x"})
+    assert (answer.status_code, answer.json()["code"]) == (422, "rulebook-invalid")
+    assert answer.json()["problems"][0]["file"] == "tests/ann.yaml"
+    checked = await olive.post(f"{RULES}/check", {"files": files})
+    assert checked.json()["problems"] == answer.json()["problems"]
+    files["tests/ann.yaml"] = step % 5
+    answer = await olive.post(RULES, {"files": files, "note": "x"})
+    assert answer.status_code == 201
+    assert list((await olive.get(f"{RULES}/1")).json()["files"]) == ["walk.yaml"]
+
+
+async def test_processes_switch_under_load_and_no_request_is_lost(settings, olive, database):
+    """Each award names a version that was active while its request was under way."""
+    await publish(olive, rules(1))
+    async with running_app(settings) as other, client_of(other) as client:
+        people = [
+            await sign_in(where, f"walker-{number}")
+            for number, where in enumerate((olive.client, client) * 3)
+        ]
+        answers, done = [], asyncio.Event()
+
+        async def walks(person):
+            while not done.is_set():
+                report = walk(attributes={"steps": 9})
+                answers.append(await person.post("/v1/me/actions", report))
+
+        walking = [asyncio.create_task(walks(person)) for person in people]
+        for version in (2, 3):
+            answer = await publish(olive, rules(version))
+            assert answer.json()["version"] == version
+            await eventually(lambda v=version: decide(v, olive.client, client))
+        await olive.post(f"{RULES}/1/activate")
+        await eventually(lambda: decide(1, olive.client, client))
+        done.set()
+        await asyncio.gather(*walking)
+    assert {answer.status_code for answer in answers} == {201}
+    told = [answer.json() for answer in answers]
+    seen = [action["awards"][0]["rulebook_version"] for action in told]
+    assert set(seen) == {1, 2, 3}
+    # A version's own grams: nobody was decided by half of one and half of another.
+    assert all(action["energy_g"] == version for action, version in zip(told, seen, strict=True))
+    acts = await database.pool.fetch(
+        "SELECT version, activated_at FROM rulebook_activations ORDER BY activated_at"
+    )
+    rows = await database.pool.fetch("SELECT rulebook_version, recorded_at FROM actions")
+    for row in rows:
+        at = row["recorded_at"]
+        since = [act["version"] for act in acts if act["activated_at"] <= at]
+        lately = [
+            act["version"]
+            for act, after in itertools.pairwise(acts)
+            if act["activated_at"] <= at <= after["activated_at"] + SWITCH
+        ]
+        assert row["rulebook_version"] in {since[-1], *lately}
+
+
+async def decide(version, *clients):
+    """Whether all of these processes decide by this version."""
+    answers = [await client.get("/v1/program") for client in clients]
+    return all(answer.json()["rulebook_version"] == version for answer in answers)
