@@ -33,6 +33,14 @@ from service.participants.identities import resolve_participant
 from service.participants.routes import routes as participant_routes
 from service.participants.routes_operator import routes as participant_operator_routes
 from service.participants.routes_privacy import routes as privacy_routes
+from service.partners.envelope import master_keys
+from service.partners.events import Identifier
+from service.partners.keys import PartnerKeys
+from service.partners.receive import Intake
+from service.partners.routes import routes as partner_routes
+from service.partners.routes_events import routes as partner_event_routes
+from service.partners.routes_operator import routes as partner_operator_routes
+from service.partners.routes_participant import routes as link_routes
 from service.parts import Parts
 from service.planting.routes import routes as planting_routes
 from service.planting.routes_operator import routes as planting_operator_routes
@@ -50,10 +58,14 @@ ROUTES: tuple[HTTPRouteHandler, ...] = (
     *action_operator_routes,
     *energy_routes,
     *leaderboard_routes,
+    *link_routes,
     *ledger_routes,
     *operation_routes,
     *participant_routes,
     *participant_operator_routes,
+    *partner_routes,
+    *partner_event_routes,
+    *partner_operator_routes,
     *privacy_routes,
     *planting_routes,
     *planting_operator_routes,
@@ -80,6 +92,7 @@ def create_app(settings: Settings) -> Litestar:
                 "body_limits": {
                     "public": settings.body_max_participant_bytes,
                     "participant": settings.body_max_participant_bytes,
+                    "partner": settings.body_max_partner_bytes,
                     "operator": settings.body_max_operator_bytes,
                 }
             }
@@ -102,7 +115,8 @@ async def _live(app: Litestar, settings: Settings) -> AsyncIterator[None]:
         clock = Clock()
         issuer = DevelopmentIssuer(settings) if settings.development_mode else None
         authenticator = await _authenticator(stack, settings, database, clock, issuer=issuer)
-        follows = (clock.follow, authenticator.follow)
+        partner_keys = PartnerKeys(database, clock, master_keys(settings))
+        follows = (clock.follow, authenticator.follow, partner_keys.follow)
         await stack.enter_async_context(listening(found.database_url, follows))
         rulebooks = Rulebooks(database)
         async with database.pool.acquire() as connection:
@@ -111,6 +125,8 @@ async def _live(app: Litestar, settings: Settings) -> AsyncIterator[None]:
         writer = Writer(database, clock, rulebooks, settings)
         writer.start()
         stack.push_async_callback(writer.stop)
+        await stack.enter_async_context(_running(partner_keys.run()))
+        identifier = Identifier(settings.secret_key)
         app.state.parts = Parts(
             settings=settings,
             database=database,
@@ -119,6 +135,8 @@ async def _live(app: Litestar, settings: Settings) -> AsyncIterator[None]:
             authenticator=authenticator,
             rulebooks=rulebooks,
             writer=writer,
+            partner_keys=partner_keys,
+            intake=Intake(database, clock, rulebooks, writer, settings, identifier),
             boards=Boards(redis, Layout(settings.redis_prefix, settings.leaderboard_shards)),
             limiter=RateLimiter(redis, settings) if settings.rate_limits_on else None,
             development_issuer=issuer,

@@ -142,6 +142,9 @@ async def authenticate(request: litestar.Request[Any, Any, State]) -> None:
         if shared.limiter is not None and not scope["path"].startswith(("/health/", "/metrics")):
             await _limit_address(shared.limiter, scope, shared.settings)
         return
+    if access.role == "partner":
+        # Its body is signed, and is read by the route.
+        return
     header = _authorization(scope["headers"])
     try:
         credentials = await shared.authenticator.credentials(header, shared.clock.real_now())
@@ -166,6 +169,23 @@ def _authorization(headers: Any) -> bytes:
                 return b""
             found = value
     return found
+
+
+async def limit_stranger(request: litestar.Request[Any, Any, State]) -> None:
+    """Count a request whose signature nobody knows. Raises RateLimitedError."""
+    shared: Parts = request.app.state.parts
+    if shared.limiter is not None:
+        await _limit_address(shared.limiter, request.scope, shared.settings)
+
+
+async def limit_partner(request: litestar.Request[Any, Any, State], partner_id: str) -> None:
+    """Count a signed request of this partner. Raises RateLimitedError."""
+    shared: Parts = request.app.state.parts
+    if shared.limiter is not None:
+        limiter, scope = shared.limiter, request.scope
+        is_write = scope["method"] != "GET"
+        rate = await limiter.take(limiter.partner, partner_id, is_write=is_write)
+        scope["rate"] = rate  # type: ignore[typeddict-unknown-key]
 
 
 async def _limit_address(limiter: RateLimiter, scope: Any, settings: Settings) -> None:

@@ -13,6 +13,8 @@ from service.clock import Clock
 from service.database import Database
 from service.development.issuer import DevelopmentIssuer
 from service.leaderboards.boards import Boards
+from service.partners.keys import PartnerKeys
+from service.partners.receive import Intake
 from service.rate_limit import RateLimiter
 from service.rules.publish import Rulebooks
 from service.settings import Settings
@@ -29,6 +31,8 @@ class Parts:
     authenticator: Authenticator
     rulebooks: Rulebooks
     writer: Writer
+    partner_keys: PartnerKeys
+    intake: Intake
     boards: Boards
     limiter: RateLimiter | None
     development_issuer: DevelopmentIssuer | None

@@ -86,6 +86,7 @@ class RateLimiter:
         self.participant = Limit(
             "participant", settings.rate_participant_per_s, settings.rate_participant_burst
         )
+        self.partner = Limit("partner", settings.rate_partner_per_s, settings.rate_partner_burst)
         self.address = Limit("address", settings.rate_address_per_s, settings.rate_address_burst)
         self._prefix = settings.redis_prefix
         self._script = redis.register_script(_SCRIPT)

@@ -7,8 +7,8 @@ offset; everything else becomes a problem that names the place and what is allow
 import hashlib
 import ipaddress
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache, lru_cache
 from types import UnionType
@@ -66,13 +66,13 @@ class BodyTooLargeError(SaxaulError):
 
 
 class UnsupportedMediaTypeError(SaxaulError):
-    """A body that is not JSON, by its headers."""
+    """A body that is not of the asked type, by its headers."""
 
     code = "unsupported-media-type"
 
-    def __init__(self) -> None:
+    def __init__(self, media: Iterable[str] = ("application/json",)) -> None:
         """Say what is accepted."""
-        super().__init__("Send the body as application/json, without a content encoding.")
+        super().__init__(f"Send the body as {' or '.join(media)}, without a content encoding.")
 
 
 class KeyRequiredError(SaxaulError):
@@ -106,6 +106,7 @@ class Access:
     answer: Any = None
     key_required: bool = False
     problems: tuple[str, ...] = ()
+    media: Mapping[str, Any] = field(default_factory=lambda: {"application/json": None})
 
 
 def opens(
@@ -116,21 +117,26 @@ def opens(
     answer: Any = None,
     key_required: bool = False,
     problems: tuple[str, ...] = (),
+    media: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Keyword arguments of a route's decorator: who may use it, and what OpenAPI tells of it.
 
-    `who` is "public", "participant" or "operator:<scope>". `answer` names the answer's type where
-    the handler returns a Response; `problems` are codes beyond those that every such route has.
+    `who` is "public", "participant", "operator:<scope>", or "partner": then the route itself checks
+    the signature. `media` are what its body may be, by media type, if that is not JSON of `body`.
+    `answer` names the answer's type where the handler returns a Response; `problems` are codes
+    beyond those that every such route has.
     """
     role, _, scope = who.partition(":")
-    if role not in {"public", "participant", "operator"} or (role == "operator") != bool(scope):
+    roles = {"public", "participant", "operator", "partner"}
+    if role not in roles or (role == "operator") != bool(scope):
         raise ValueError(f"no such access: {who}")
-    access = Access(role, scope, body, query, answer, key_required, problems)
+    accepted = media or {"application/json": body}
+    access = Access(role, scope, body, query, answer, key_required, problems, accepted)
     return {"opt": {"access": access}}
 
 
 class Request(litestar.Request[Any, Any, State]):
-    """A request whose body is bounded by the route's role and must be JSON by its headers."""
+    """A request whose body is bounded by the route's role and is of a type that the route takes."""
 
     __slots__ = ()
 
@@ -140,9 +146,9 @@ class Request(litestar.Request[Any, Any, State]):
             return self._body
         access: Access = self.route_handler.opt["access"]
         limit: int = self.app.state.body_limits[access.role]
-        is_json, length = _described(self.scope["headers"])
-        if length and not is_json:
-            raise UnsupportedMediaTypeError
+        is_accepted, length = _described(self.scope["headers"], access.media)
+        if length and not is_accepted:
+            raise UnsupportedMediaTypeError(access.media)
         if length and length > limit:
             raise BodyTooLargeError(limit)
         parts: list[bytes] = []
@@ -153,8 +159,8 @@ class Request(litestar.Request[Any, Any, State]):
                 raise MalformedRequestError("The body ended before it was complete.")
             part = message.get("body", b"")
             size += len(part)
-            if size and not is_json:
-                raise UnsupportedMediaTypeError
+            if size and not is_accepted:
+                raise UnsupportedMediaTypeError(access.media)
             if size > limit:
                 raise BodyTooLargeError(limit)
             parts.append(part)
@@ -163,22 +169,23 @@ class Request(litestar.Request[Any, Any, State]):
         return self._body
 
 
-def _described(headers: Any) -> tuple[bool, int | None]:
-    """Whether the headers promise plain JSON, and how many bytes they announce."""
-    is_json, length = False, None
+def _described(headers: Any, media: Mapping[str, Any]) -> tuple[bool, int | None]:
+    """Whether the headers promise a type of these, and how many bytes they announce."""
+    is_accepted, length = False, None
     for name, value in headers:
         if name == b"content-type":
-            is_json = is_json or _is_json(value)
+            is_accepted = is_accepted or media_type(value) in media
         elif name == b"content-length":
             length = int(value) if value.isdigit() else None
         elif name == b"content-encoding" and value.lower() != b"identity":
             return False, length
-    return is_json, length
+    return is_accepted, length
 
 
 @lru_cache(maxsize=256)
-def _is_json(content_type: bytes) -> bool:
-    return content_type.partition(b";")[0].strip().lower() == b"application/json"
+def media_type(content_type: bytes) -> str:
+    """The value of a header Content-Type without its parameters."""
+    return content_type.partition(b";")[0].strip().lower().decode("latin-1")
 
 
 async def read_body(request: litestar.Request[Any, Any, State], kind: type[S]) -> S:

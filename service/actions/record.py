@@ -251,7 +251,8 @@ def _settle(
             continue
         accepted = batch.accepted[report.row]
         if accepted.report is report:
-            settled[report] = Recorded(_award(batch, accepted), replayed=False)
+            is_undone = batch.events.reversal_reason(report) is not None
+            settled[report] = Recorded(_award(batch, accepted), replayed=False, reversed=is_undone)
         else:
             settled[report] = _twin(report, batch.actions[report.row], {})
     return settled

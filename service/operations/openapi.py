@@ -30,6 +30,16 @@ _WITH_BODY = (
 _WITH_KEY = ("idempotency-key-malformed", "idempotency-in-progress", "idempotency-key-reused")
 _PATH_PARAMETER = re.compile(r"\{(\w+)\}")
 
+_STAMP = {"webhook-id": "^[A-Za-z0-9_-]{1,64}$", "webhook-timestamp": "^[0-9]{1,12}$"}
+_SIGNATURE = {
+    "type": "apiKey",
+    "in": "header",
+    "name": "webhook-signature",
+    "description": "Standard Webhooks: `v1,` and the base64 of HMAC-SHA256, or `v1a,` and that of"
+    " an ed25519 signature, over webhook-id, webhook-timestamp and the body, joined by dots. Several"
+    " entries stand with a space between.",
+}
+
 _ABOUT = """\
 Backend for personal carbon points: recorded low-carbon actions become energy, energy becomes trees.
 
@@ -88,6 +98,8 @@ class Operation:
             return "Development"
         if not self.path.startswith("/v1/"):
             return "Operations"
+        if self.path.startswith("/v1/partners/"):
+            return "Partners"
         return "Operators" if self.path.startswith("/v1/operator/") else "Mobile apps"
 
 
@@ -115,7 +127,8 @@ def openapi_document(app: Litestar) -> dict[str, Any]:
     types: list[Any] = [Problem]
     for operation in offered:
         access = operation.access
-        types += [kind for kind in (access.body, access.query, operation.answer) if kind]
+        types += [kind for kind in (access.query, operation.answer) if kind]
+        types += [kind for kind in access.media.values() if kind]
     schemas, components = msgspec.json.schema_components(types, ref_template=_REF)
     schema_of = {_key(kind): schema for kind, schema in zip(types, schemas, strict=True)}
     queries = {operation.access.query for operation in offered} - {None}
@@ -148,7 +161,8 @@ def openapi_document(app: Litestar) -> dict[str, Any]:
                     "description": f"An access token of the {realm}s' issuer.",
                 }
                 for realm in ("participant", "operator")
-            },
+            }
+            | {"partnerSignature": _SIGNATURE},
         },
     }
 
@@ -170,7 +184,9 @@ def _described(
     }
     if description:
         described["description"] = description
-    if access.role != "public":
+    if access.role == "partner":
+        described["security"] = [{"partnerSignature": []}]
+    elif access.role != "public":
         scopes = [access.scope] if access.scope else []
         described["security"] = [{f"{access.role}Token": scopes}]
     else:
@@ -180,7 +196,9 @@ def _described(
     if access.body is not None:
         described["requestBody"] = {
             "required": bool(_required(access.body)),
-            "content": {"application/json": {"schema": schema_of[_key(access.body)]}},
+            "content": {
+                media: {"schema": schema_of[_key(kind)]} for media, kind in access.media.items()
+            },
         }
     described["responses"] = _responses(operation, schema_of)
     return described
@@ -195,7 +213,9 @@ def _parameters(
 ) -> Iterator[dict[str, Any]]:
     for name in _PATH_PARAMETER.findall(operation.path):
         schema = (
-            {"type": "string", "format": "uuid"} if name.endswith("_id") else {"type": "string"}
+            {"type": "string", "format": "uuid"}
+            if name.endswith("_id") and name != "partner_id"
+            else {"type": "string"}
         )
         yield {"name": name, "in": "path", "required": True, "schema": schema}
     query = operation.access.query
@@ -208,6 +228,10 @@ def _parameters(
                 "required": name in component.get("required", ()),
                 "schema": schema,
             }
+    if operation.access.role == "partner":
+        for name, pattern in _STAMP.items():
+            schema = {"type": "string", "pattern": pattern}
+            yield {"name": name, "in": "header", "required": True, "schema": schema}
     if _takes_key(operation):
         yield {
             "name": "Idempotency-Key",
@@ -244,7 +268,9 @@ def _responses(operation: Operation, schema_of: dict[str, Any]) -> dict[str, Any
 
 def _codes(operation: Operation) -> Iterable[str]:
     access = operation.access
-    if access.role != "public":
+    if access.role == "partner":
+        yield "unauthenticated"
+    elif access.role != "public":
         yield from _CLOSED
     if _PATH_PARAMETER.search(operation.path):
         yield "not-found"

@@ -5,8 +5,7 @@ import sys
 
 import click
 
-from service.database import open_database
-from service.embedded import servers
+from service.instance import open_instance
 from service.partners.administer import rewrap_keys
 from service.partners.envelope import master_keys
 from service.settings import Settings, load_settings, with_secret_key
@@ -32,13 +31,11 @@ def rewrap_all() -> None:
 
 
 async def _rewrap(settings: Settings) -> tuple[int, list[str]]:
-    async with servers(settings, "saxaul keys rewrap") as found:
-        database = await open_database(settings, found.database_url)
-        try:
-            async with database.transaction() as connection:
-                return await rewrap_keys(connection, master_keys(settings))
-        finally:
-            await database.close()
+    async with (
+        open_instance(settings, "saxaul keys rewrap") as instance,
+        instance.database.transaction() as connection,
+    ):
+        return await rewrap_keys(connection, master_keys(settings))
 
 
 commands: list[click.Command] = [keys]

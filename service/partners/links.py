@@ -92,25 +92,33 @@ async def link_subject(
     """
     code_key = identifier.code_key(link_code)
     subject_key = identifier.subject_key(partner_id, subject)
+    link = (partner_id, subject_key)
     for _ in range(_TRIES_MAX):
         try:
             async with database.transaction() as connection:
-                owner = await connection.fetchval(_FIND_CODE, code_key, partner_id, real_now)
-                if owner is None:
-                    raise LinkCodeError
-                before = await connection.fetchval(_FIND_LINK, partner_id, subject_key)
-                books = await lock_books(connection, {owner, before or owner})
-                if await connection.fetchval(_USE_CODE, code_key) is None or books[owner].closed:
-                    raise LinkCodeError
-                made = await connection.fetchval(
-                    _LINK, partner_id, subject_key, owner, now, before or owner
-                )
-                if made is None:
-                    raise _LinkMovedError
-                return
+                return await _link(connection, link, code_key, now=now, real_now=real_now)
         except _LinkMovedError:
             continue
     raise UnavailableError("The link is being changed by others; send it again.")
+
+
+async def _link(
+    connection: Connection,
+    link: tuple[str, bytes],
+    code_key: bytes,
+    *,
+    now: datetime,
+    real_now: datetime,
+) -> None:
+    owner = await connection.fetchval(_FIND_CODE, code_key, link[0], real_now)
+    if owner is None:
+        raise LinkCodeError
+    before = await connection.fetchval(_FIND_LINK, *link)
+    books = await lock_books(connection, {owner, before or owner})
+    if await connection.fetchval(_USE_CODE, code_key) is None or books[owner].closed:
+        raise LinkCodeError
+    if await connection.fetchval(_LINK, *link, owner, now, before or owner) is None:
+        raise _LinkMovedError
 
 
 async def unlink(connection: Connection, participant_id: UUID, partner_id: str) -> None:

@@ -25,11 +25,15 @@ _PURGED_MAX = 2_000
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of an event: accepted, duplicate, parked, or rejected with its error."""
+    """What became of an event: accepted, duplicate, parked, or rejected with its error.
+
+    `is_undone`: it was accepted and taken back at once, because its reversal had come before it.
+    """
 
     status: Literal["accepted", "duplicate", "parked", "rejected"]
     action: Action | None = None
     error: SaxaulError | None = None
+    is_undone: bool = False
 
 
 PARKED = Outcome("parked")

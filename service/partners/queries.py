@@ -1,0 +1,76 @@
+"""Reads of partners: they and their keys, links of a person, what is parked."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import select, tuple_
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from service.partners.models import Link, Partner, PartnerEvent, PartnerKey
+
+
+async def find_partner(session: AsyncSession, partner_id: str) -> Partner | None:
+    """A partner by its id."""
+    return await session.get(Partner, partner_id)
+
+
+async def list_partners(
+    session: AsyncSession, *, after: str | None, limit: int
+) -> Sequence[Partner]:
+    """Partners in the order of their ids, from behind this one on."""
+    query = select(Partner).order_by(Partner.id).limit(limit)
+    if after is not None:
+        query = query.where(Partner.id > after)
+    return (await session.scalars(query)).all()
+
+
+async def keys_of(session: AsyncSession, partner_ids: Sequence[str]) -> Sequence[PartnerKey]:
+    """All keys of these partners, the newest first."""
+    query = (
+        select(PartnerKey)
+        .where(PartnerKey.partner_id.in_(partner_ids))
+        .order_by(PartnerKey.created_at.desc(), PartnerKey.id)
+    )
+    return (await session.scalars(query)).all()
+
+
+async def list_links(
+    session: AsyncSession,
+    participant_id: UUID,
+    *,
+    after: tuple[str, bytes] | None,
+    limit: int,
+) -> list[tuple[Link, str]]:
+    """A person's links with the names of their partners."""
+    query = (
+        select(Link, Partner.name)
+        .join(Partner, Partner.id == Link.partner_id)
+        .where(Link.participant_id == participant_id)
+        .order_by(Link.partner_id, Link.subject_key)
+        .limit(limit)
+    )
+    if after is not None:
+        query = query.where(tuple_(Link.partner_id, Link.subject_key) > tuple_(*after))
+    return [(link, name) for link, name in await session.execute(query)]
+
+
+async def list_parked(
+    session: AsyncSession,
+    *,
+    partner_id: str | None,
+    after: tuple[datetime, bytes] | None,
+    limit: int,
+) -> Sequence[PartnerEvent]:
+    """Parked events of one partner or of all, the first to come first."""
+    query = (
+        select(PartnerEvent)
+        .where(PartnerEvent.state == "parked")
+        .order_by(PartnerEvent.received_at, PartnerEvent.event_key)
+        .limit(limit)
+    )
+    if partner_id is not None:
+        query = query.where(PartnerEvent.partner_id == partner_id)
+    if after is not None:
+        query = query.where(tuple_(PartnerEvent.received_at, PartnerEvent.event_key) > after)
+    return (await session.scalars(query)).all()

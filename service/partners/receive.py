@@ -1,0 +1,178 @@
+"""What becomes of a partner's events: awarded through the writer, parked, taken back, or refused.
+
+Each event is settled on its own, so a bad one never harms its neighbours. Reversals of a request
+come after its other events, whatever their order in it: both orders end the same.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from uuid import UUID
+
+from service.actions.events import LinkChangedError, StillParkedError
+from service.actions.record import Recorded
+from service.actions.refusals import UnknownActionTypeError
+from service.actions.report import Report, partner_report
+from service.actions.reverse import Undoing
+from service.actions.writer import Writer
+from service.clock import Clock
+from service.database import Database
+from service.errors import SaxaulError, UnavailableError
+from service.ledger.books import BookMissingError, SuspendedError
+from service.outbox import lane_of
+from service.partners.events import Event, Identifier
+from service.partners.parked import PARKED, Outcome, Reason, park_events
+from service.partners.reversals import reverse_events
+from service.rules.publish import Rulebooks
+from service.settings import Settings
+
+_LINKS_CHANGED_MAX = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """What events are settled with, in an API process and in a worker."""
+
+    database: Database
+    clock: Clock
+    rulebooks: Rulebooks
+    writer: Writer
+    settings: Settings
+    identifier: Identifier
+
+
+async def receive_events(intake: Intake, events: Sequence[Event]) -> dict[Event, Outcome]:
+    """Settle what a partner sent. Raises UnavailableError when a part may not be stored."""
+    outcomes = await award_events(intake, [e for e in events if e.target_key is None])
+    waiting: dict[Event, Reason] = {
+        event: reason for event, reason in outcomes.items() if not isinstance(reason, Outcome)
+    }
+    settled = {e: outcome for e, outcome in outcomes.items() if isinstance(outcome, Outcome)}
+    if waiting:
+        settled |= await park_events(intake.database, waiting, intake.clock.now())
+    reversals = [event for event in events if event.target_key is not None]
+    if reversals:
+        settled |= await take_back(intake, reversals)
+    return settled
+
+
+async def award_events(intake: Intake, events: Sequence[Event]) -> dict[Event, Outcome | Reason]:
+    """Settle events that are no reversals; those that must wait get their reason instead."""
+    outcomes: dict[Event, Outcome | Reason] = {}
+    open_ = list(events)
+    for _ in range(_LINKS_CHANGED_MAX):
+        if not open_:
+            break
+        links = await _read_links(intake.database, open_)
+        known = intake.rulebooks.active.action_types
+        reports: dict[Event, Report] = {}
+        for event in open_:
+            owner = links.get((event.ref.partner_id, event.ref.subject_key))
+            if owner is None:
+                outcomes[event] = "not-linked"
+            elif event.content.type not in known:
+                outcomes[event] = "unknown-type"
+            else:
+                reports[event] = _report(event, owner)
+        recorded = await _submit(intake.writer, [*reports.values()])
+        open_ = []
+        for event, outcome in zip(reports, recorded, strict=True):
+            if isinstance(outcome, LinkChangedError):
+                open_.append(event)
+            else:
+                outcomes[event] = _outcome(outcome)
+    if open_:
+        raise LinkChangedError
+    return outcomes
+
+
+async def take_back(intake: Intake, reversals: Sequence[Event]) -> dict[Event, Outcome]:
+    """Settle reversals of one partner."""
+    undoing = Undoing(
+        source=f"partner:{reversals[0].ref.partner_id}",
+        reporter="partner",
+        now=intake.clock.now(),
+        local_date=intake.rulebooks.active.program.local_date,
+        lane_of=partial(lane_of, lanes=intake.settings.lanes),
+    )
+    return await reverse_events(intake.database, reversals, undoing)
+
+
+def _report(event: Event, owner: UUID) -> Report:
+    content = event.content
+    assert content.time is not None
+    return partner_report(
+        owner,
+        event.ref,
+        type_=content.type,
+        occurred_at=content.time,
+        attributes=content.data,
+        fingerprint=event.fingerprint,
+        received_at=event.received_at,
+    )
+
+
+async def _submit(writer: Writer, reports: Sequence[Report]) -> list[Recorded | SaxaulError]:
+    """Let the writer record all of these. Raises what is no refusal, when all have ended."""
+    futures: list[asyncio.Future[Recorded]] = []
+    full: UnavailableError | None = None
+    for report in reports:
+        try:
+            futures.append(writer.submit(report))
+        except UnavailableError as error:
+            full = error
+            break
+    ended = await asyncio.gather(*futures, return_exceptions=True)
+    if full is not None:
+        raise full
+    outcomes: list[Recorded | SaxaulError] = []
+    for outcome in ended:
+        if isinstance(outcome, Recorded | LinkChangedError):
+            outcomes.append(outcome)
+        elif not isinstance(outcome, SaxaulError) or _is_our_fault(outcome):
+            raise _unavailable(outcome)
+        else:
+            outcomes.append(outcome)
+    return outcomes
+
+
+def _is_our_fault(error: SaxaulError) -> bool:
+    return isinstance(error, BookMissingError) or error.status >= 500
+
+
+def _unavailable(error: BaseException) -> BaseException:
+    """A fault of ours as what the sender repeats."""
+    if isinstance(error, UnavailableError) or not isinstance(error, SaxaulError):
+        return error
+    return UnavailableError("Not every event could be recorded; send them again.")
+
+
+def _outcome(outcome: Recorded | SaxaulError) -> Outcome | Reason:
+    if isinstance(outcome, Recorded):
+        if outcome.replayed:
+            return Outcome("duplicate", outcome.action)
+        return Outcome("accepted", outcome.action, is_undone=outcome.reversed)
+    if isinstance(outcome, UnknownActionTypeError):
+        return "unknown-type"
+    if isinstance(outcome, SuspendedError):
+        return "on-hold"
+    if isinstance(outcome, StillParkedError):
+        return PARKED
+    return Outcome("rejected", error=outcome)
+
+
+async def _read_links(
+    database: Database, events: Sequence[Event]
+) -> Mapping[tuple[str, bytes], UUID]:
+    """Who these subjects are; the writer looks again once their books are locked."""
+    subjects = list({(event.ref.partner_id, event.ref.subject_key) for event in events})
+    partners, keys = [partner for partner, _ in subjects], [key for _, key in subjects]
+    rows = await database.pool.fetch(_LINKS, partners, keys)
+    return {(row[0], row[1]): row[2] for row in rows}
+
+
+_LINKS = """
+SELECT l.partner_id, l.subject_key, l.participant_id
+FROM unnest($1::text[], $2::bytea[]) AS k (partner_id, subject_key)
+JOIN links l ON l.partner_id = k.partner_id AND l.subject_key = k.subject_key"""

@@ -1,0 +1,165 @@
+"""Parked events are settled as soon as they can be: on a link, on new rules, every minute, by hand.
+
+Whether one came too late is decided by when it came, not by when it is released. Events come
+before reversals, so that a reversal which is parked beside its event finds it.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+import structlog
+
+from service.errors import SaxaulError
+from service.partners.events import Event, content_of
+from service.partners.keys import Partner
+from service.partners.links import purge_codes
+from service.partners.parked import PARKED, Outcome, purge_parked
+from service.partners.receive import Intake, award_events, take_back
+
+PAGE = 200
+_SWEEP_S = 60.0
+_LOOK_S = 1.0
+_FIRST = b""
+
+_log = structlog.get_logger(__name__)
+
+
+async def release_subject(intake: Intake, partner_id: str, subject_key: bytes) -> int:
+    """Settle what waited for this link; how many events were accepted.
+
+    Reversals that wait for them follow within a minute.
+    """
+    return await _release_all(intake, _OF_SUBJECT, partner_id, subject_key)
+
+
+async def release_new_link(intake: Intake, partner_id: str, subject: str) -> None:
+    """Settle what waited for a link that was just made."""
+    try:
+        subject_key = intake.identifier.subject_key(partner_id, subject)
+        await release_subject(intake, partner_id, subject_key)
+    except Exception as error:  # noqa: BLE001 - the link stands, and the sweep releases the rest
+        _log.warning("release_put_off", partner_id=partner_id, error=repr(error))
+
+
+async def release_reversals(intake: Intake, outcomes: Mapping[Event, Outcome]) -> int:
+    """Settle reversals that came before these events; the events are taken back already."""
+    keys = [event.key for event, outcome in outcomes.items() if outcome.is_undone]
+    return await _release_all(intake, _OF_TARGETS, keys) if keys else 0
+
+
+async def release_due(intake: Intake) -> int:
+    """Settle whatever can be settled by now: events first, then reversals."""
+    known = list(intake.rulebooks.active.action_types)
+    released = await _release_all(intake, _DUE_EVENTS, known)
+    return released + await _release_all(intake, _DUE_REVERSALS)
+
+
+async def release_one(intake: Intake, key: bytes) -> Outcome | None:
+    """Try a parked event now; None when there is none."""
+    rows = await intake.database.pool.fetch(_ONE, key)
+    if not rows:
+        return None
+    outcomes = await _release(intake, rows)
+    return next(iter(outcomes.values()), PARKED)
+
+
+async def keep_releasing(intake: Intake, stop: asyncio.Event) -> None:
+    """Release what is due every minute, and at once under new rules; forget what is too old."""
+    loop = asyncio.get_running_loop()
+    version, due_s = 0, 0.0
+    while not stop.is_set():
+        active = intake.rulebooks.active.version
+        if active != version or loop.time() >= due_s:
+            version, due_s = active, loop.time() + _SWEEP_S
+            released = await release_due(intake)
+            if released:
+                _log.info("parked_events_released", events=released)
+            await _purge(intake)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), _LOOK_S)
+
+
+async def _purge(intake: Intake) -> None:
+    async with intake.database.transaction() as connection:
+        await purge_parked(connection, intake.clock.now())
+        await purge_codes(connection, intake.clock.real_now())
+
+
+async def _release_all(intake: Intake, statement: str, *values: Any) -> int:
+    """Settle page after page of what the statement finds, in the order of keys."""
+    released, after = 0, _FIRST
+    while True:
+        rows = await intake.database.pool.fetch(statement, after, PAGE, *values)
+        outcomes = await _release(intake, rows)
+        released += sum(outcome.status == "accepted" for outcome in outcomes.values())
+        if len(rows) < PAGE:
+            return released
+        after = rows[-1]["event_key"]
+
+
+async def _release(intake: Intake, rows: Sequence[Any]) -> dict[Event, Outcome]:
+    """Settle these rows; what still cannot be decided stays parked as it is."""
+    events = [event for row in rows if (event := _event(intake, row)) is not None]
+    awarded = await award_events(intake, [e for e in events if e.target_key is None])
+    outcomes = {
+        event: outcome if isinstance(outcome, Outcome) else PARKED
+        for event, outcome in awarded.items()
+    }
+    by_partner: dict[str, list[Event]] = {}
+    for event in events:
+        if event.target_key is not None:
+            by_partner.setdefault(event.ref.partner_id, []).append(event)
+    for reversals in by_partner.values():
+        outcomes |= await take_back(intake, reversals)
+    for event, outcome in outcomes.items():
+        if outcome.error is not None:
+            _log.warning(
+                "parked_event_refused",
+                partner_id=event.ref.partner_id,
+                event_id=event.ref.event_id,
+                code=outcome.error.code,
+            )
+    return outcomes
+
+
+def _event(intake: Intake, row: Any) -> Event | None:
+    """The event of a parked row; None when the partner may no longer send it: it stays parked."""
+    partner = Partner(row["partner_id"], row["source_prefix"], frozenset(row["action_types"]))
+    try:
+        event = intake.identifier.event(partner, content_of(row["body"]))
+    except SaxaulError:
+        return None
+    # What came back from the database may be written otherwise; it is the same content.
+    event.fingerprint, event.received_at = row["fingerprint"], row["received_at"]
+    return event
+
+
+_ROW = """
+SELECT e.event_key, e.partner_id, e.body, e.fingerprint, e.received_at, p.source_prefix,
+    p.action_types
+FROM partner_events e JOIN partners p ON p.id = e.partner_id
+WHERE e.state = 'parked' AND NOT p.disabled"""
+
+_ONE = _ROW + " AND e.event_key = $1"
+
+_PAGE = " AND e.event_key > $1 {condition} ORDER BY e.event_key LIMIT $2"
+
+_OF_SUBJECT = _ROW + _PAGE.format(
+    condition="AND e.partner_id = $3 AND e.subject_key = $4 AND e.target_key IS NULL"
+)
+
+_OF_TARGETS = _ROW + _PAGE.format(condition="AND e.target_key = ANY($3::bytea[])")
+
+_DUE_EVENTS = _ROW + _PAGE.format(
+    condition="""AND e.target_key IS NULL AND e.body ->> 'type' = ANY($3::text[])
+    AND e.body ->> 'type' = ANY(p.action_types)
+    AND EXISTS (SELECT FROM links l
+        WHERE l.partner_id = e.partner_id AND l.subject_key = e.subject_key)"""
+)
+
+_DUE_REVERSALS = _ROW + _PAGE.format(
+    condition="""AND e.target_key IS NOT NULL AND EXISTS (SELECT FROM partner_events t
+        WHERE t.event_key = e.target_key AND t.state IN ('bound', 'reversed'))"""
+)

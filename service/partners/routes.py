@@ -1,0 +1,116 @@
+"""What partners ask beside sending events: link a person, see what is parked. All is signed."""
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from litestar import get, post
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
+from msgspec import Meta, Struct
+
+from service.pages import Page, decode_cursor, encode_cursor
+from service.partners.links import link_subject
+from service.partners.parked import KEPT
+from service.partners.queries import list_parked
+from service.partners.release import release_new_link
+from service.partners.routes_signed import signed
+from service.parts import parts
+from service.wire import Listing, Request, opens, parse, read_query
+
+
+class LinkOrder(Struct, frozen=True, forbid_unknown_fields=True):
+    """The person's consent and the partner's own reference of the person."""
+
+    link_code: Annotated[str, Meta(min_length=1, max_length=64)]
+    subject: Annotated[str, Meta(min_length=1, max_length=256)]
+
+
+class LinkAnswer(Struct, frozen=True):
+    """From here on the partner's events with this subject are the person's."""
+
+    partner_id: str
+    subject: str
+    linked_at: datetime
+
+
+class ParkedAnswer(Struct, frozen=True):
+    """An event that waits; `id` is the event's own."""
+
+    id: str
+    source: str
+    type: str
+    subject: str | None
+    time: datetime | None
+    reason: str
+    received_at: datetime
+    expires_at: datetime
+
+
+@post(
+    "/v1/partners/{partner_id:str}/links",
+    status_code=201,
+    operation_id="linkSubject",
+    **opens("partner", body=LinkOrder, problems=("signature-malformed",)),
+)
+async def link_one(request: Request, partner_id: FromPath[str]) -> LinkAnswer:
+    """Link a reference to the person who gave the code; what waited for it is recorded."""
+    sent = await signed(request, partner_id)
+    order = parse(sent.body, LinkOrder)
+    shared = parts(request)
+    now = shared.clock.now()
+    await link_subject(
+        shared.database,
+        shared.intake.identifier,
+        sent.partner.id,
+        link_code=order.link_code,
+        subject=order.subject,
+        now=now,
+        real_now=shared.clock.real_now(),
+    )
+    await release_new_link(shared.intake, sent.partner.id, order.subject)
+    return LinkAnswer(sent.partner.id, order.subject, now)
+
+
+@get(
+    "/v1/partners/{partner_id:str}/parked",
+    operation_id="listMyParkedEvents",
+    **opens("partner", query=Page, problems=("signature-malformed",)),
+)
+async def list_own_parked(request: Request, partner_id: FromPath[str]) -> Listing[ParkedAnswer]:
+    """My events that wait, the first to come first. An empty body is signed."""
+    sent = await signed(request, partner_id)
+    page = read_query(request, Page)
+    shared = parts(request)
+    secret, kind = shared.settings.secret_key, f"parked:{sent.partner.id}"
+    after = decode_cursor(secret, kind, page.cursor, tuple[datetime, UUID]) if page.cursor else None
+    async with shared.database.sessions() as session:
+        rows = await list_parked(
+            session,
+            partner_id=sent.partner.id,
+            after=(after[0], after[1].bytes) if after else None,
+            limit=page.limit + 1,
+        )
+    items = []
+    for row in rows[: page.limit]:
+        body = row.body or {}
+        items.append(
+            ParkedAnswer(
+                row.event_id,
+                row.source,
+                body["type"],
+                body["subject"],
+                datetime.fromisoformat(body["time"]) if body["time"] else None,
+                row.reason or "",
+                row.received_at,
+                row.received_at + KEPT,
+            )
+        )
+    cursor = None
+    if len(rows) > page.limit:
+        last = rows[page.limit - 1]
+        cursor = encode_cursor(secret, kind, (last.received_at, UUID(bytes=last.event_key)))
+    return Listing(items, cursor)
+
+
+routes: list[HTTPRouteHandler] = [link_one, list_own_parked]

@@ -1,0 +1,304 @@
+"""Partners' events over HTTP: CloudEvents one by one or in a list, or plain Standard Webhooks."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+import msgspec
+from litestar import post
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from service.actions.refusals import InvalidAttributesError
+from service.errors import (
+    FieldError,
+    InvalidRequestError,
+    SaxaulError,
+    problem,
+)
+from service.faults import fault, malformed
+from service.partners.events import Content, Event, EventInvalidError, Identifier
+from service.partners.keys import Partner
+from service.partners.parked import Outcome
+from service.partners.receive import receive_events
+from service.partners.release import release_reversals
+from service.partners.routes_signed import Signed, signed
+from service.parts import parts
+from service.wire import JsonAnswer, Request, Time, opens, parse
+
+SINGLE, BATCH, PLAIN = (
+    "application/cloudevents+json",
+    "application/cloudevents-batch+json",
+    "application/json",
+)
+EVENTS_MAX = 500
+_YEARS = range(2000, 2200)
+
+Text = Annotated[str, Meta(min_length=1, max_length=256)]
+TypeName = Annotated[str, Meta(min_length=1, max_length=128)]
+Value = str | bool | int | float
+Data = Annotated[dict[Annotated[str, Meta(max_length=128)], Value], Meta(max_length=64)]
+
+
+class CloudEvent(Struct, frozen=True):
+    """A CloudEvents 1.0 event; attributes that are not named here are ignored.
+
+    `type` is the action's, `subject` the partner's own reference of the person, `time` when it
+    began, `data` its attributes.
+    """
+
+    specversion: Literal["1.0"]
+    id: Text
+    source: Text
+    type: TypeName
+    subject: Text | None = None
+    time: Time | None = None
+    data: Data = {}
+    datacontenttype: str | None = None
+    data_base64: Any | UnsetType = UNSET
+
+
+class WebhookEvent(Struct, frozen=True):
+    """A plain Standard Webhooks body: `data.subject` is the partner's reference of the person."""
+
+    type: TypeName
+    timestamp: Time
+    data: Data
+
+
+class EventResult(Struct, frozen=True, omit_defaults=True):
+    """What became of one event; `id` is its own."""
+
+    index: int
+    id: str | None
+    status: Literal["accepted", "duplicate", "parked", "rejected"]
+    action_id: str | UnsetType = UNSET
+    energy_g: int | UnsetType = UNSET
+    saved_g: int | UnsetType = UNSET
+    problem: dict[str, Any] | UnsetType = UNSET
+
+
+class EventsAnswer(Struct, frozen=True):
+    """What became of all, in the order of the request."""
+
+    received: int
+    accepted: int
+    duplicate: int
+    parked: int
+    rejected: int
+    results: list[EventResult]
+
+
+class _Item:
+    """One event of the request: what it says, or why it cannot be read."""
+
+    __slots__ = ("at", "content", "error", "event", "id")
+
+    def __init__(self, at: str, content: Content | None, error: SaxaulError | None = None) -> None:
+        self.at = at
+        self.content = content
+        self.error = error
+        self.event: Event | None = None
+        self.id = content.id if content else None
+
+
+@post(
+    "/v1/partners/{partner_id:str}/events",
+    status_code=200,
+    operation_id="sendEvents",
+    **opens(
+        "partner",
+        body=CloudEvent,
+        answer=EventsAnswer,
+        media={SINGLE: CloudEvent, BATCH: list[CloudEvent], PLAIN: WebhookEvent},
+        problems=("signature-malformed",),
+    ),
+)
+async def send_events(request: Request, partner_id: FromPath[str]) -> JsonAnswer:
+    """Record verified events, each on its own; sending them again is always safe.
+
+    The body is signed the Standard Webhooks way. 503 means that an unknown part may be stored:
+    sent again unchanged, it is completed and pays nothing twice.
+    """
+    sent = await signed(request, partner_id)
+    intake = parts(request).intake
+    items = _read(sent)
+    for item in items:
+        if item.content is not None:
+            _identify(item, intake.identifier, sent.partner)
+    outcomes = await receive_events(intake, [item.event for item in items if item.event])
+    await release_reversals(intake, outcomes)
+    return JsonAnswer(200, msgspec.json.encode(_answer(items, outcomes)))
+
+
+def _read(sent: Signed) -> list[_Item]:
+    """The events of a body. Raises MalformedRequestError, InvalidRequestError."""
+    try:
+        sent.body.decode()
+    except UnicodeDecodeError as error:
+        raise malformed(error) from error
+    if sent.media == BATCH:
+        return _read_batch(sent.body)
+    if sent.media == PLAIN:
+        return [_read_plain(sent)]
+    return [_read_one(sent.body, "#")]
+
+
+def _read_batch(body: bytes) -> list[_Item]:
+    if b"\\u0000" not in body:
+        try:
+            return [_Item(f"#/{i}", _content(e)) for i, e in enumerate(_counted(_decode(body)))]
+        except (msgspec.DecodeError, RecursionError, EventInvalidError):
+            pass  # Something is wrong: each is read on its own, to find out where.
+    try:
+        raws = _decode_raw(body)
+    except msgspec.ValidationError as error:
+        raise fault("#", "must be a list of events") from error
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise malformed(error) from error
+    return [_read_one(bytes(raw), f"#/{index}") for index, raw in enumerate(_counted(raws))]
+
+
+def _counted(events: Sequence[Any]) -> Sequence[Any]:
+    if not 0 < len(events) <= EVENTS_MAX:
+        raise fault("#", f"must hold 1 to {EVENTS_MAX} events, not {len(events)}")
+    return events
+
+
+def _read_one(data: bytes, at: str) -> _Item:
+    try:
+        return _Item(at, _content(parse(data, CloudEvent, at)))
+    except EventInvalidError as error:
+        return _refused(at, error, data)
+    except InvalidRequestError as error:
+        return _refused(at, _as_item(error, at), data)
+
+
+def _read_plain(sent: Signed) -> _Item:
+    try:
+        event = parse(sent.body, WebhookEvent)
+    except InvalidRequestError as error:
+        item = _refused("#", _as_item(error, "#"), sent.body)
+    else:
+        data = dict(event.data)
+        subject = data.pop("subject", None)
+        content = Content(
+            sent.stamp.message_id,
+            sent.partner.source_prefix,
+            event.type,
+            subject if isinstance(subject, str) and 0 < len(subject) <= _SUBJECT_MAX else None,
+            event.timestamp,
+            data,
+        )
+        item = _Item("#", content)
+    item.id = sent.stamp.message_id
+    return item
+
+
+_SUBJECT_MAX = 256
+
+
+def _content(event: CloudEvent) -> Content:
+    """What a well-formed event says. Raises EventInvalidError."""
+    if event.data_base64 is not UNSET:
+        raise _invalid("#/data_base64", "is not accepted; send data as JSON")
+    if event.time is not None and event.time.year not in _YEARS:
+        raise _invalid("#/time", "must be a time between 2000 and 2199")
+    media = event.datacontenttype
+    if media is not None and not media.partition(";")[0].strip().lower().endswith("json"):
+        raise _invalid("#/datacontenttype", "must be application/json")
+    return Content(event.id, event.source, event.type, event.subject, event.time, event.data)
+
+
+def _invalid(pointer: str, detail: str) -> EventInvalidError:
+    place = FieldError(pointer, detail)
+    return EventInvalidError(f"{pointer[2:]} {detail}.", errors=(place,))
+
+
+def _as_item(error: InvalidRequestError, at: str) -> SaxaulError:
+    """A fault of the shape, in the words of events: `data` are the action's attributes."""
+    is_data = bool(error.errors) and error.errors[0].pointer.startswith(f"{at}/data/")
+    kind = InvalidAttributesError if is_data else EventInvalidError
+    found = kind(error.detail)
+    found.errors = tuple(
+        FieldError("#" + place.pointer.removeprefix(at), place.detail) for place in error.errors
+    )
+    return found
+
+
+def _refused(at: str, error: SaxaulError, data: bytes) -> _Item:
+    """An item that cannot be read, with its id if that can."""
+    item = _Item(at, None, error)
+    try:
+        value = msgspec.json.decode(data)
+    except (msgspec.DecodeError, RecursionError):
+        return item
+    found = value.get("id") if isinstance(value, dict) else None
+    item.id = found if isinstance(found, str) else None
+    return item
+
+
+def _identify(item: _Item, identifier: Identifier, partner: Partner) -> None:
+    assert item.content is not None
+    try:
+        item.event = identifier.event(partner, item.content)
+    except SaxaulError as error:
+        item.error = error
+
+
+def _answer(items: Sequence[_Item], outcomes: dict[Event, Outcome]) -> EventsAnswer:
+    results = [
+        _result(index, item, outcomes[item.event] if item.event else None)
+        for index, item in enumerate(items)
+    ]
+    counts = [result.status for result in results]
+    return EventsAnswer(
+        len(results),
+        counts.count("accepted"),
+        counts.count("duplicate"),
+        counts.count("parked"),
+        counts.count("rejected"),
+        results,
+    )
+
+
+def _result(index: int, item: _Item, outcome: Outcome | None) -> EventResult:
+    error = item.error if outcome is None else outcome.error
+    if error is not None:
+        return EventResult(index, item.id, "rejected", problem=_problem(error, item.at))
+    assert outcome is not None
+    if outcome.action is None:
+        return EventResult(index, item.id, outcome.status)
+    action = outcome.action
+    return EventResult(
+        index,
+        item.id,
+        outcome.status,
+        action_id=str(action.id),
+        energy_g=action.energy_g,
+        saved_g=action.saved_g,
+    )
+
+
+def _problem(error: SaxaulError, at: str) -> dict[str, Any]:
+    """A refusal, with its pointers counted from the top of the body."""
+    members = problem(error)
+    shown: dict[str, Any] = {
+        name: members[name] for name in ("code", "title", "detail", "reason") if name in members
+    }
+    if error.errors:
+        shown["errors"] = [
+            FieldError(at + _in_event(place.pointer), place.detail) for place in error.errors
+        ]
+    return shown
+
+
+def _in_event(pointer: str) -> str:
+    """Where an action's attribute stands in its event."""
+    return pointer.removeprefix("#").replace("/attributes/", "/data/", 1)
+
+
+_decode = msgspec.json.Decoder(list[CloudEvent]).decode
+_decode_raw = msgspec.json.Decoder(list[msgspec.Raw]).decode
+
+routes: list[HTTPRouteHandler] = [send_events]

@@ -1,0 +1,108 @@
+"""A person's links with partners over HTTP: give a code, look, take it back."""
+
+from datetime import datetime
+from typing import Annotated
+
+import msgspec
+from litestar import delete, get, post
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
+from msgspec import Meta, Struct
+
+from service.auth import caller
+from service.database import Connection
+from service.idempotency import Answer, once
+from service.pages import Page, decode_cursor, encode_cursor
+from service.partners.links import make_link_code, unlink
+from service.partners.queries import list_links
+from service.parts import parts
+from service.wire import (
+    JsonAnswer,
+    Listing,
+    Request,
+    answered,
+    idempotency_key,
+    opens,
+    read_body,
+    read_query,
+)
+
+
+class CodeOrder(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which partner may link me."""
+
+    partner_id: Annotated[str, Meta(min_length=1, max_length=63, examples=["demo-metro"])]
+
+
+class CodeAnswer(Struct, frozen=True):
+    """To be given to the partner; good for one link until then."""
+
+    link_code: str
+    expires_at: datetime
+
+
+class MyLink(Struct, frozen=True):
+    """A partner whose events are mine."""
+
+    partner_id: str
+    partner_name: str
+    linked_at: datetime
+
+
+@post(
+    "/v1/me/links",
+    status_code=201,
+    operation_id="makeLinkCode",
+    **opens("participant", body=CodeOrder, answer=CodeAnswer, problems=("not-found",)),
+)
+async def make_code(request: Request) -> JsonAnswer:
+    """A code that lets a partner link its reference to me: single use, 10 minutes."""
+    order = await read_body(request, CodeOrder)
+    key = idempotency_key(request, await request.body())
+    shared = parts(request)
+    participant_id, real_now = caller(request).participant_id, shared.clock.real_now()
+
+    async def effect(connection: Connection) -> Answer:
+        code = await make_link_code(
+            connection,
+            shared.intake.identifier,
+            participant_id,
+            order.partner_id,
+            real_now=real_now,
+        )
+        return Answer(201, msgspec.json.encode(CodeAnswer(code.text, code.expires_at)))
+
+    return answered(await once(shared.database, key, real_now, effect))
+
+
+@get("/v1/me/links", operation_id="listMyLinks", **opens("participant", query=Page))
+async def list_my_links(request: Request) -> Listing[MyLink]:
+    """Who may tell of me; one entry for each of a partner's references."""
+    page = read_query(request, Page)
+    shared = parts(request)
+    participant_id = caller(request).participant_id
+    secret, kind = shared.settings.secret_key, f"links:{participant_id}"
+    after = decode_cursor(secret, kind, page.cursor, tuple[str, bytes]) if page.cursor else None
+    async with shared.database.sessions() as session:
+        rows = await list_links(session, participant_id, after=after, limit=page.limit + 1)
+    items = [MyLink(link.partner_id, name, link.linked_at) for link, name in rows[: page.limit]]
+    cursor = None
+    if len(rows) > page.limit:
+        last = rows[page.limit - 1][0]
+        cursor = encode_cursor(secret, kind, (last.partner_id, last.subject_key))
+    return Listing(items, cursor)
+
+
+@delete(
+    "/v1/me/links/{partner_id:str}",
+    status_code=204,
+    operation_id="unlinkMe",
+    **opens("participant"),
+)
+async def unlink_me(request: Request, partner_id: FromPath[str]) -> None:
+    """Take my consent back: what the partner sends from here on waits, and is forgotten."""
+    async with parts(request).database.transaction() as connection:
+        await unlink(connection, caller(request).participant_id, partner_id)
+
+
+routes: list[HTTPRouteHandler] = [make_code, list_my_links, unlink_me]
