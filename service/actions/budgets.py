@@ -60,6 +60,8 @@ async def lock_budgets(
 ) -> Budgets:
     """Lock what these appraised awards may draw from; no statement when that is nothing."""
     budgets = Budgets()
+    if not rulebook.campaigns:
+        return budgets
     names = ended.without(rulebook.version, budgets_wanted(awards))
     if not names:
         return budgets

@@ -126,7 +126,7 @@ async def record_actions(
         batch = _Batch(rulebook, secret, now, books, deciding, events)
         known = await _known(connection, ready, batch)
         outcomes = await _accept(connection, batch, ready, judged, known)
-        awards = [award for accepted in batch.accepted.values() for award in accepted.awards]
+        awards = (award for accepted in batch.accepted.values() for award in accepted.awards)
         batch.budgets = await lock_budgets(
             connection, rulebook, awards, EndedCampaigns() if ended is None else ended
         )
