@@ -19,7 +19,7 @@ from service.rules.cel_text import did_you_mean
 from service.rules.coverage import Seen
 from service.rules.evaluate import Award, Decision, evaluate, untouched_budgets
 from service.rules.judge import Candidate, Judged, Refusal, judge
-from service.rules.load import Node, Problem, load, read_folder, shown_name
+from service.rules.load import RULE_SUFFIXES, Node, Problem, load, read_folder, shown_name
 from service.rules.load import Step as PathStep
 from service.rules.rulebook import CounterKey, Rulebook
 from service.rules.scenario_schema import RuleExpect, Step, StepExpect
@@ -48,7 +48,7 @@ class Scenario:
 def read_scenarios(folder: Path) -> tuple[dict[str, str], list[Problem]]:
     """Read the scenario files of a rule folder as text; there need not be any."""
     tests = folder / FOLDER
-    if not tests.is_dir() or not any(tests.iterdir()):
+    if not tests.is_dir() or not any(path.suffix in RULE_SUFFIXES for path in tests.iterdir()):
         return {}, []
     return read_folder(tests)
 
@@ -60,21 +60,20 @@ def compile_scenarios(
     nodes, problems = load(files)
     scenarios = []
     for name, root in sorted(nodes.items()):
-        before = len(problems)
         shown = shown_name(name)
         steps = shape_list(shown, root, Step, problems)
         scenario = Scenario(shown, root, tuple(_timed(shown, root, steps, rulebook, problems)))
         for index, step in whole(steps):
             problems += _unknown(scenario, index, step, rulebook)
-        if len(problems) == before:
-            scenarios.append(scenario)
+        scenarios.append(scenario)
     problems.sort(key=lambda problem: problem[:3])
-    return scenarios, problems
+    faulty = {problem.file for problem in problems}
+    return [scenario for scenario in scenarios if scenario.name not in faulty], problems
 
 
 def run_scenario(rulebook: Rulebook, scenario: Scenario, seen: Seen) -> list[Problem]:
     """Run every step; each that comes out otherwise is a problem at what was expected."""
-    world = _World(rulebook, seen)
+    world = World(rulebook, seen)
     problems = []
     for index, step, at in scenario.steps:
         faults: list[tuple[tuple[PathStep, ...], str]] = []
@@ -102,7 +101,7 @@ class _Person:
     active_days: set[dt.date] = field(default_factory=set)
 
 
-class _World:
+class World:
     """What the steps so far have left behind."""
 
     def __init__(self, rulebook: Rulebook, seen: Seen) -> None:
@@ -117,7 +116,7 @@ class _World:
         person = self._people[step.participant]
         if not isinstance(step.context.region, UnsetType):
             person.region = step.context.region
-        judged = judge(self._rulebook, _candidate(step, at, time, self._rulebook), at)
+        judged = judge(self._rulebook, candidate(step, at, time, self._rulebook), at)
         refusal = judged if isinstance(judged, Refusal) else self._refusal(person, judged)
         if refusal is not None or isinstance(judged, Refusal):
             assert refusal is not None  # a refusal by the catalogue is one
@@ -126,7 +125,7 @@ class _World:
             self._rulebook,
             judged,
             region=person.region,
-            streak_days=_streak_days(person.active_days, judged.local_date),
+            streak_days=streak_before(person.active_days, judged.local_date),
             usage=person.usage,
             budgets=self._budgets,
         )
@@ -160,7 +159,8 @@ class _World:
                 self._seen.note(rule, awards.get(rule.id))
 
 
-def _candidate(step: Step, at: dt.datetime, time: int, rulebook: Rulebook) -> Candidate:
+def candidate(step: Step, at: dt.datetime, time: int, rulebook: Rulebook) -> Candidate:
+    """The action that a step tells of, this time of its times."""
     context = step.context
     occurred_at = at
     if not isinstance(context.occurred_at, UnsetType):
@@ -194,7 +194,7 @@ def _reporter(step: Step, rulebook: Rulebook) -> str:
     return "partner" if context.verified else person
 
 
-def _streak_days(active: set[dt.date], day: dt.date) -> int:
+def streak_before(active: set[dt.date], day: dt.date) -> int:
     """How many active days in a row end the day before."""
     run = 0
     while day - dt.timedelta(days=run + 1) in active:
