@@ -5,10 +5,14 @@ import os
 import signal
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from zoneinfo import ZoneInfo
 
+import asyncpg
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
+from service import worker as running
 from service.leaderboards.drift import find_drift
 from service.rules.publish import publish
 from service.worker import work
@@ -51,12 +55,12 @@ async def people(town):
 async def working(settings):
     """A worker in this process, which is told to stop in the end."""
     stop = asyncio.Event()
-    worker = asyncio.create_task(work(settings, stop))
+    task = asyncio.create_task(work(settings, stop))
     try:
-        yield worker
+        yield task
     finally:
         stop.set()
-        await asyncio.wait_for(worker, 10)
+        await asyncio.wait_for(task, 10)
 
 
 async def until(condition, *, within_s=5):
@@ -180,6 +184,127 @@ async def test_it_deletes_what_is_of_no_use_any_more(settings, town, people):
     assert await pool.fetchval("SELECT count(*) FROM idempotency_keys") == 1
     assert await pool.fetchval("SELECT count(*) FROM counters WHERE counter = 'c'") == 1
     assert await pool.fetchval("SELECT count(*) FROM bubbles") == 2
+
+
+async def test_what_the_boards_have_not_seen_is_kept_however_old(settings, town, people):
+    pool, now = town.database.pool, town.clock.now()
+    await town.walk(people[0])
+    await pool.execute("UPDATE outbox SET at = at - interval '2 hours'")
+    await pool.execute(
+        "INSERT INTO counters VALUES ($1, 'c', 'long ago', '', 1, 1, $2)",
+        people[0],
+        (now - timedelta(days=130)).date(),
+    )
+
+    async def has_purged():
+        """Counters are deleted after the outbox."""
+        return not await pool.fetchval("SELECT count(*) FROM counters WHERE counter = 'c'")
+
+    async with working(msgspec.structs.replace(settings, redis_url="redis://127.0.0.1:1")):
+        await until(has_purged)
+    assert await pool.fetchval("SELECT count(*) FROM outbox") == 1
+    async with working(settings):
+        await until(boards_are_right(town))
+
+
+async def test_what_holds_grams_is_never_deleted(settings, town, people):
+    """One of two ended bubbles is empty; both ended before any sweep looks."""
+    pool = town.database.pool
+    full, empty = await town.walk(people[0]), await town.walk(people[0])
+    await pool.execute(
+        "UPDATE bubbles SET ripens_at = '1999-01-01', expires_at = '1999-01-02',"
+        " remaining_g = CASE WHEN id = $1 THEN energy_g ELSE 0 END,"
+        " expired_g = CASE WHEN id = $1 THEN 0 ELSE energy_g END",
+        full.id,
+    )
+
+    async def is_deleted():
+        return not await pool.fetchval("SELECT count(*) FROM bubbles WHERE id = $1", empty.id)
+
+    async with working(settings):
+        await until(is_deleted)
+    assert await pool.fetchval("SELECT remaining_g FROM bubbles") == full.energy_g
+
+
+async def test_a_bubble_of_a_book_that_was_held_is_found_by_a_later_sweep(settings, town, people):
+    """It ended days ago; the sweep that met the held book expired only its neighbour's."""
+    held, free = people[:2]
+    for person in (held, free):
+        await town.walk(person)
+    await move_clock(town, days=7)
+    with capture_logs() as logs:
+        other = await asyncpg.connect(settings.database_url)
+        holding = other.transaction()
+        await holding.start()
+        await other.execute("SELECT FROM books WHERE participant_id = $1 FOR NO KEY UPDATE", held)
+        async with working(settings):
+            await until(swept(logs, 1))
+            assert not await expired(town, held)()
+            await holding.rollback()
+            await until(expired(town, held))
+        await other.close()
+    assert await expired(town, free)()
+
+
+async def test_what_a_clock_that_is_behind_books_is_swept_although_it_ended_before(
+    settings, town, people
+):
+    """The sweep before it was complete; the bubble ended half an hour earlier."""
+    await to_half_past_seven(town, days=6)
+    early, late = people[:2]
+    await walk_ago(town, early, days=5)
+    with capture_logs() as logs:
+        async with working(settings):
+            await until(swept(logs, 1))
+            await walk_ago(town, late, days=4)
+            await move_clock(town, seconds=1)
+            await until(expired(town, late))
+
+
+async def test_now_and_then_a_sweep_looks_at_everything(settings, town, people, monkeypatch):
+    """A process whose clock is far behind books what ended long before the sweep's mark."""
+    monkeypatch.setattr(running, "_ALL_S", 0.0)
+    await to_half_past_seven(town, days=9)
+    early, late = people[:2]
+    await walk_ago(town, early, days=5)
+    with capture_logs() as logs:
+        async with working(settings):
+            await until(swept(logs, 1))
+            await walk_ago(town, late, days=7)
+            await move_clock(town, seconds=1)
+            await until(expired(town, late))
+
+
+async def to_half_past_seven(town, *, days):
+    """Half an hour after bubbles end: they ripen at seven."""
+    today = town.clock.now().astimezone(ZoneInfo("Asia/Shanghai"))
+    then = (today + timedelta(days=days)).replace(hour=7, minute=30)
+    await move_clock(town, seconds=(then - today).total_seconds())
+
+
+async def walk_ago(town, person, *, days):
+    """A walk that is recorded by a process whose clock is so far behind."""
+    town.clock.offset -= timedelta(days=days)
+    await town.walk(person)
+    town.clock.offset += timedelta(days=days)
+
+
+def swept(logs, times):
+    """Whether so many sweeps that expired something are over: they tell at their end."""
+
+    async def check():
+        return sum(line["event"] == "bubbles_expired" for line in logs) >= times
+
+    return check
+
+
+def expired(town, person):
+    async def check():
+        return await town.database.pool.fetchval(
+            "SELECT expired > 0 FROM books WHERE participant_id = $1", person
+        )
+
+    return check
 
 
 @pytest.mark.real_processes

@@ -66,7 +66,8 @@ WITH page AS (
     SELECT * FROM unnest($1::uuid[], $2::bigint[]) AS p (participant_id, since)
 ), chained AS (
     SELECT t.participant_id, t.seq, t.hash, p.since,
-        coalesce(lag(t.seq) OVER book, p.since) + 1 AS next_seq,
+        coalesce(lag(t.seq) OVER book, p.since) + 1 AS next_seq, t.at,
+        lag(t.at) OVER book AS earlier_at,
         sha256(
             coalesce(lag(t.hash) OVER book,
                 sha256('saxaul book '::bytea || uuid_send(t.participant_id)))
@@ -88,7 +89,10 @@ FROM chained WHERE seq > since AND seq <> next_seq
 UNION ALL
 SELECT participant_id, 'transfer ' || seq || ', hash', encode(expected, 'hex'),
     encode(hash, 'hex')
-FROM chained WHERE seq > since AND seq = next_seq AND hash <> expected"""
+FROM chained WHERE seq > since AND seq = next_seq AND hash <> expected
+UNION ALL
+SELECT participant_id, 'transfer ' || seq || ', time', 'not before ' || earlier_at, at::text
+FROM chained WHERE seq > since AND at < earlier_at"""
 
 # Which accounts a transfer may move between, by its cause.
 _SIDES = """

@@ -1,8 +1,10 @@
 """The main job under the interleavings that once lost or doubled grams."""
 
 import asyncio
+from functools import partial
 
 import asyncpg
+import msgspec
 import pytest
 
 from service.actions.claims import claim_key
@@ -161,6 +163,28 @@ async def test_the_writer_answers_neighbours_while_a_book_is_held_and_it_afterwa
         await blocked_backends(writer.settings.database_url)
         assert not waiting.done()
     assert (await waiting).action.energy_g == 160
+
+
+async def test_who_was_held_goes_before_whoever_came_later(settings, database, person, rulebook):
+    """The book is free again when the first neighbour has its answer; forty still wait."""
+    small = msgspec.structs.replace(settings, batch_max=2)
+    writer = writer_of(database, rulebook, small)
+    held, *free = [await person() for _ in range(42)]
+    answered = []
+    other = await asyncpg.connect(settings.database_url)
+    holding = other.transaction()
+    await holding.start()
+    await other.execute("SELECT FROM books WHERE participant_id = $1 FOR NO KEY UPDATE", held)
+    futures = [writer.submit(walk(one)) for one in (held, *free)]
+    for one, future in zip((held, *free), futures, strict=True):
+        future.add_done_callback(partial(lambda one, _: answered.append(one), one))
+    writer.start()
+    await futures[1]
+    await holding.rollback()
+    await asyncio.gather(*futures)
+    await writer.stop()
+    await other.close()
+    assert answered.index(held) < answered.index(free[-2])
 
 
 async def test_a_book_held_for_too_long_answers_busy_and_stores_nothing(database, person, writer):
