@@ -1,7 +1,8 @@
 """`saxaul worker`: what goes on without anybody asking for it. Any number of them can run.
 
-Relays carry the outbox to the boards, a sweep expires what nobody collected, and what is of no use
-any more is deleted. Each is a task of its own that a fault stops only for a moment.
+Relays carry the outbox to the boards, sweeps expire what nobody collected and record what partners'
+events waited for, and what is of no use any more is deleted. Each is a task of its own that a fault
+stops only for a moment.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ from functools import partial
 import click
 import structlog
 
+from service.actions.writer import Writer
 from service.clock import CLOCK_CHANNEL, Clock
 from service.database import Connection, Database
 from service.energy.expire import expire_due
@@ -26,9 +28,12 @@ from service.ledger.books import lock_free_books
 from service.listen import listening
 from service.log import configure_logging
 from service.participants.erase import finish_erasures
+from service.partners.events import Identifier
+from service.partners.receive import Intake
+from service.partners.release import keep_releasing
 from service.redis_client import open_redis
 from service.rules.publish import Rulebooks
-from service.settings import Settings, load_settings
+from service.settings import Settings, load_settings, with_secret_key
 
 _SWEEP_S = 5.0
 _SWEEP_AGAIN_S = 0.5
@@ -80,6 +85,7 @@ async def work(
     async with AsyncExitStack() as stack:
         instance = await stack.enter_async_context(open_instance(settings, "saxaul worker"))
         database, found = instance.database, instance.servers
+        settings = with_secret_key(settings)
         redis = open_redis(found.redis_url)
         stack.push_async_callback(redis.aclose)
         clock, moved = Clock(), asyncio.Event()
@@ -90,6 +96,11 @@ async def work(
             await rulebooks.refresh(connection)
             await prepare_lanes(connection, settings.lanes, clock.real_now())
         await stack.enter_async_context(_beside(rulebooks.run()))
+        writer = Writer(database, clock, rulebooks, settings)
+        writer.start()
+        stack.push_async_callback(writer.stop)
+        identifier = Identifier(settings.secret_key)
+        intake = Intake(database, clock, rulebooks, writer, settings, identifier)
         shared = Shared(
             database,
             redis,
@@ -108,6 +119,8 @@ async def work(
             tasks.create_task(_keep("expiry", sweep, stop))
             purge = partial(_purge, database, clock, settings)
             tasks.create_task(_keep("purge", purge, stop))
+            release = partial(keep_releasing, intake)
+            tasks.create_task(_keep("parked events", release, stop))
             await stop.wait()
             moved.set()
         _log.info("worker_stopped")

@@ -36,8 +36,8 @@ _SIGNATURE = {
     "in": "header",
     "name": "webhook-signature",
     "description": "Standard Webhooks: `v1,` and the base64 of HMAC-SHA256, or `v1a,` and that of"
-    " an ed25519 signature, over webhook-id, webhook-timestamp and the body, joined by dots. Several"
-    " entries stand with a space between.",
+    " an ed25519 signature, over webhook-id, webhook-timestamp and the body, joined by dots."
+    " Several entries stand with a space between.",
 }
 
 _ABOUT = """\

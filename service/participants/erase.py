@@ -88,6 +88,13 @@ _FORGET = (
     # What a limit counted by may be an attribute's value.
     "DELETE FROM counters WHERE participant_id = $1",
     "UPDATE pledges SET dedication = NULL WHERE participant_id = $1 AND dedication IS NOT NULL",
+    # What partners sent of this person and what is not recorded yet.
+    """DELETE FROM partner_events WHERE event_key IN (
+        SELECT e.event_key FROM partner_events e JOIN links l
+            ON l.partner_id = e.partner_id AND l.subject_key = e.subject_key
+        WHERE l.participant_id = $1 AND e.state = 'parked' ORDER BY 1 FOR UPDATE OF e)""",
+    "DELETE FROM links WHERE participant_id = $1",
+    "DELETE FROM link_codes WHERE participant_id = $1",
 )
 
 _CLOSE = """

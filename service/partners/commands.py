@@ -23,7 +23,7 @@ def rewrap_all() -> None:
     SAXAUL_MASTER_KEY holds the new key, SAXAUL_MASTER_KEY_BEFORE the old one; afterwards the old
     one is needed no more. Exit code 1 when a secret could not be opened.
     """
-    done, failed = asyncio.run(_rewrap(with_secret_key(load_settings())))
+    done, failed = asyncio.run(_rewrap(load_settings()))
     click.echo(f"{done} secrets lie under the current master key now")
     for line in failed:
         click.echo(line, err=True)
@@ -35,7 +35,7 @@ async def _rewrap(settings: Settings) -> tuple[int, list[str]]:
         open_instance(settings, "saxaul keys rewrap") as instance,
         instance.database.transaction() as connection,
     ):
-        return await rewrap_keys(connection, master_keys(settings))
+        return await rewrap_keys(connection, master_keys(with_secret_key(settings)))
 
 
 commands: list[click.Command] = [keys]
