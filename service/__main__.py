@@ -18,6 +18,7 @@ from service.ledger.commands import commands as ledger_commands
 from service.operations.commands import commands as operation_commands
 from service.participants.commands import commands as participant_commands
 from service.partner_kit.commands import commands as partner_commands
+from service.partners.commands import commands as partner_key_commands
 from service.replay.commands import commands as replay_commands
 from service.rules.commands import commands as rule_commands
 from service.serve import commands as serve_commands
@@ -121,6 +122,7 @@ for _command in (
     *ledger_commands,
     *operation_commands,
     *participant_commands,
+    *partner_key_commands,
     *partner_commands,
     *replay_commands,
     *rule_commands,
