@@ -256,10 +256,10 @@ class _Comparison:
             return
         unit = "" if isinstance(after.unit, UnsetType) else f" {after.unit}"
         for name, old, new in fields_of(leaves(before), leaves(after)):
-            told_words = _Words("action_types", words.id, f"{words.label}: {key}")
+            told = _Words("action_types", words.id, words.label)
             if name in {"minimum", "maximum"}:
-                told_words.units = {name: unit}
-            yield told_words.change(name, old, new, name)
+                told.units = {name: unit}
+            yield told.change(name, old, new, f"{key} {name}")
 
     def _rule(
         self, name: str, before: schema.Rule | None, after: schema.Rule | None

@@ -1,0 +1,305 @@
+"""What a change of the rules means: said in an operator's words, and by what examples come to."""
+
+import shutil
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from service.rules.commands import rules as rules_group
+from service.rules.diff import diff, difference_json
+from service.rules.load import read_folder
+from service.rules.rule_set import BrokenSetError
+from tests.rules.sets import ROOT, content_of
+
+SAMPLE = """
+program:
+  name: Test city
+  timezone: Asia/Shanghai
+  energy: {ripens: {next_day_at: "07:00"}, expires_after: 72h}
+factors:
+  car: {value: 100, unit: g/pkm, source: "A source, row 1", year: 2026}
+action_types:
+  trip:
+    title: Trip
+    category: mobility
+    reported_by: [partner]
+    attributes:
+      km: {type: number, minimum: 0, maximum: 100, unit: km}
+      ticket: {type: string, required: false}
+    plausible: km <= 90
+    claim: {by: ticket, per: ever, within: all}
+rules:
+  - id: trip
+    action: trip
+    title: A trip
+    from: 2026-01-01
+    when: km >= 0.5
+    saves: km * factors.car
+    earns: 52
+    limits:
+      - {per: day, count: 5}
+      - {per: month, grams: 3000}
+    examples:
+      - {name: to work, given: {km: 8}, expect: {saves: 800, earns: 52}}
+campaigns:
+  - id: week
+    title: Week
+    rules: [trip]
+    from: 2027-06-05
+    until: 2027-06-12
+    earns_times: 2
+    budget_g: 5000
+badges:
+  - {id: rider, title: Rider, needs: {action: trip, count: 20}}
+"""
+
+
+def texts(*changes):
+    """The lines about the sample after these replacements, without what the examples come to."""
+    return [change.text for change in difference(*changes).changes]
+
+
+def difference(*changes):
+    after = SAMPLE
+    for old, new in changes:
+        assert old in after
+        after = after.replace(old, new)
+    return diff({"a.yaml": SAMPLE}, {"a.yaml": after})
+
+
+def warned(*changes):
+    return {change.text: change.warning for change in difference(*changes).changes}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "text"),
+    [
+        ("    earns: 52", "    earns: 60", "trip: earns 52 -> 60 g"),
+        ("    earns: 52\n", "", "trip: earns 52 -> what it saves"),
+        ("    earns: 52", "    earns: km * 10", "trip: earns 52 -> km * 10"),
+        ("km * factors.car", "km * 7", "trip: saves km * factors.car -> km * 7"),
+        ("    when: km >= 0.5\n", "", "trip: when km >= 0.5 removed"),
+        ("km >= 0.5", "km > 0.5", "trip: when km >= 0.5 -> km > 0.5"),
+        ("from: 2026-01-01", "from: 2026-02-01", "trip: from 2026-01-01 -> 2026-02-01"),
+        ("    from: 2026-01-01\n", "", "trip: from 2026-01-01 removed"),
+        (
+            "    when:",
+            "    until: 2026-07-01\n    when:",
+            "trip: until 2026-07-01 (new)",
+        ),
+        ("      - {per: day, count: 5}\n", "", "trip: limit 5 per day removed"),
+        ("count: 5}", "count: 6}", "trip: limit 5 per day -> 6 per day"),
+        ("grams: 3000", "grams: 300", "trip: limit 3000 g per month -> 300 g per month"),
+        (
+            "count: 5}\n",
+            "count: 5}\n      - {per: day, count: 9, by: ticket, group: g}\n",
+            "trip: limit 9 per day in the group g by ticket (new)",
+        ),
+        ("title: A trip", "title: {en: A ride}", "trip: title en 'A trip' -> en 'A ride'"),
+        (
+            "value: 100",
+            "value: 90",
+            "factors.car: value 100 -> 90 g/pkm, used by trip",
+        ),
+        ("unit: g/pkm", "unit: g/km", "factors.car: unit g/pkm -> g/km, used by trip"),
+        ("year: 2026", "year: 2027", "factors.car: year 2026 -> 2027"),
+        ("category: mobility", "category: home", "trip: category mobility -> home"),
+        (
+            "reported_by: [partner]",
+            "reported_by: [participant, partner]",
+            "trip: reported_by [partner] -> [participant, partner]",
+        ),
+        ("maximum: 100,", "maximum: 120,", "trip: km maximum 100 -> 120 km"),
+        ("plausible: km <= 90", "plausible: km <= 95", "trip: plausible km <= 90 -> km <= 95"),
+        ("    plausible: km <= 90\n", "", "trip: plausible km <= 90 removed"),
+        (
+            "within: all",
+            "within: partner",
+            "trip: claim by ticket, per ever, within all -> by ticket, per ever, within partner",
+        ),
+        ("earns_times: 2", "earns_times: 3", "campaign week: earns_times 2 -> 3"),
+        ("until: 2027-06-12", "until: 2027-06-13", "campaign week: until 2027-06-12 -> 2027-06-13"),
+        ("    budget_g: 5000\n", "", "campaign week: budget_g 5000 g removed"),
+        ("count: 20", "count: 30", "badge rider: needs count 20 -> 30"),
+        ("Asia/Shanghai", "Asia/Tokyo", "program: timezone Asia/Shanghai -> Asia/Tokyo"),
+        ("72h", "48h", "program: energy expires_after 72h -> 48h"),
+        (
+            '{next_day_at: "07:00"}',
+            "{after: 1h}",
+            "program: energy ripens next_day_at 07:00 removed",
+        ),
+        ("km: 8}", "km: 9}", "trip: example 'to work' km 8 -> km 9"),
+        (
+            "{saves: 800, earns: 52}",
+            "{earns: 52}",
+            "trip: example 'to work' expects saves 800, earns 52 -> earns 52",
+        ),
+    ],
+)
+def test_a_change_in_an_operators_words(old, new, text):
+    assert text in texts((old, new))
+
+
+def test_what_comes_and_goes():
+    rule = "  - id: second\n    action: trip\n    saves: 3\n    limits: [{per: day, count: 1}]\n"
+    added = texts(("campaigns:", f"{rule}campaigns:"))
+    assert added == ["second: added: for trip, saves 3, limit 1 per day"]
+    after = SAMPLE.replace("campaigns:", f"{rule}campaigns:")
+    removed = diff({"a.yaml": after}, {"a.yaml": SAMPLE}).changes
+    assert [change.text for change in removed] == [
+        "second: removed: for trip, saves 3, limit 1 per day"
+    ]
+    factor = "  bus: {value: 1, unit: g/km, source: S, year: 2026}\naction_types:"
+    assert texts(("action_types:", factor)) == [
+        "factors.bus: added: value 1, unit g/km, source S, year 2026"
+    ]
+    attribute = "      seat: {type: integer, minimum: 1}\n    plausible"
+    assert warned(("    plausible", attribute)) == {
+        "trip: attribute seat: added: type integer, required true, minimum 1": (
+            "reports without it are refused"
+        )
+    }
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "warning"),
+    [
+        ("      - {per: day, count: 5}\n", "", "left: 3000 g per month"),
+        ("    earns: 52", "    earns: 520", "10 times as much: a slipped unit?"),
+        ("value: 100,", "value: 0.1,", "0.001 times as much: a slipped unit?"),
+        ("value: 100,", "value: 160.9344,", "1.61 times as much: a kilometre or a mile?"),
+        ("value: 100,", "value: 27.78,", "0.278 times as much: a kilowatt-hour or a megajoule?"),
+        ("unit: g/pkm", "unit: g/vkm", "its value did not change with it"),
+        ("count: 5}", "count: 50}", "10 times as much: a slipped unit?"),
+        ("    budget_g: 5000\n", "", "nothing limits what it pays"),
+        ("    plausible: km <= 90\n", "", "nothing is implausible any more"),
+        (
+            "    claim: {by: ticket, per: ever, within: all}\n",
+            "",
+            "what was paid once can be paid again",
+        ),
+        (
+            "reported_by: [partner]",
+            "reported_by: [partner, participant]",
+            "reports of a participant are believed now",
+        ),
+        ("Shanghai", "Tokyo", "days, weeks and months are counted in another zone from now on"),
+    ],
+)
+def test_what_deserves_a_second_look(old, new, warning):
+    assert warning in warned((old, new)).values()
+
+
+def test_an_ordinary_change_has_no_warning():
+    for old, new in (("    earns: 52", "    earns: 60"), ("value: 100,", "value: 90,")):
+        assert set(warned((old, new)).values()) == {None}
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("    earns: 52", "    earns: 52.0   # as before"),
+        ("    earns: 52", '    earns: "50 + 2"'),
+        ("km * factors.car", "km*factors . car"),
+        ("km >= 0.5", "|\n      km\n        >= 0.5"),
+        ("expires_after: 72h", "expires_after: 3d"),
+        ("title: A trip", "title: {en: A trip}"),
+        ("      - {per: day, count: 5}\n      - {per: month, grams: 3000}\n",
+         "      - {grams: 3000, per: month}\n      - {count: 5, per: day}\n"),
+        ("category: mobility\n    reported_by: [partner]",
+         "reported_by: [partner]\n    category: mobility"),
+        ("    earns: 52", "    earns: 52\n\n\n"),
+    ],
+)  # fmt: skip
+def test_how_it_is_written_does_not_matter(old, new):
+    found = difference((old, new))
+    assert found.same, texts((old, new))
+    assert [line for line, _ in found.lines()] == ["no difference in meaning"]
+
+
+def test_files_and_order_of_rules_do_not_matter():
+    files, _ = read_folder(ROOT / "rules")
+    whole = {"rules": []}
+    for text in files.values():
+        for key, value in content_of(text).items():
+            if isinstance(value, list):
+                whole.setdefault(key, []).extend(reversed(value))
+            else:
+                whole.setdefault(key, {}).update(value)
+    assert whole["rules"]
+    assert diff(files, {"one.yaml": yaml.safe_dump(whole, allow_unicode=True)}).changes == ()
+
+
+def test_consequences_are_grams_of_examples():
+    found = difference(("value: 100,", "value: 0.1,"))
+    (saved,) = found.consequences
+    assert saved.text == "trip 'to work': saves 800 -> 1 g"
+    assert (saved.before["saves"], saved.after["saves"]) == (800, 1)
+    gone = difference(("      - {per: day, count: 5}\n", "")).consequences
+    assert [told.text for told in gone] == ["trip 'to work' 20 times a day: earns 260 -> 1040 g"]
+    refused = difference(("km <= 90", "km <= 5")).consequences
+    assert [told.text for told in refused] == [
+        "trip 'to work': earns 52 g -> refused as implausible"
+    ]
+    skipped = difference(("km >= 0.5", "km >= 50")).consequences
+    assert [told.text for told in skipped] == ["trip 'to work': earns 52 g -> skipped"]
+    nothing = difference(("    earns: 52", "    earns: 0")).consequences
+    assert nothing[0].warning == "nothing any more"
+
+
+def test_the_report_for_programs():
+    told = difference_json(difference(("    earns: 52", "    earns: 60")))
+    assert told["same"] is False
+    assert told["changes"][0] == {
+        "section": "rules",
+        "id": "trip",
+        "field": "earns",
+        "kind": "changed",
+        "before": "52",
+        "after": "60",
+        "text": "trip: earns 52 -> 60 g",
+        "warning": None,
+    }
+    assert told["examples"] == 1
+
+
+def test_a_set_with_errors_has_no_meaning():
+    with pytest.raises(BrokenSetError, match="nope is not known here"):
+        difference(("    earns: 52", "    earns: nope"))
+
+
+def typed(*arguments):
+    result = CliRunner().invoke(rules_group, ["diff", *map(str, arguments)])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result.exit_code, result.output
+
+
+def test_the_command(tmp_path):
+    before, after = tmp_path / "before", tmp_path / "after"
+    for folder in (before, after):
+        folder.mkdir()
+        (folder / "a.yaml").write_text(SAMPLE)
+    assert typed(before, after) == (0, "no difference in meaning\n")
+    changed = SAMPLE.replace("    earns: 52", "    earns: 60").replace(
+        "      - {per: day, count: 5}\n", ""
+    )
+    (after / "a.yaml").write_text(changed)
+    code, output = typed(before, after)
+    assert code == 0
+    assert output.splitlines() == [
+        "  trip: earns 52 -> 60 g",
+        "! trip: limit 5 per day removed (left: 3000 g per month)",
+        "the examples come to:",
+        "  trip 'to work': earns 52 -> 60 g",
+        "  trip 'to work' 20 times a day: earns 260 -> 1200 g",
+        "2 changes, 2 examples come out otherwise; 1 to look at twice (!)",
+    ]
+    code, output = typed(before, after, "--format", "json")
+    assert (code, '"same": false' in output) == (0, True)
+    (after / "a.yaml").write_text("program: 5")
+    code, output = typed(before, after)
+    assert (code, f"{after}/a.yaml:1:10: error:" in output) == (1, True)
+    shutil.rmtree(after)
+    assert typed(before, after)[0] == 2
+    assert typed(before)[0] == 2
