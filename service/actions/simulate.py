@@ -212,9 +212,10 @@ class _Passes:
             for name, budget_g in budgets.items():
                 mine = [run for run in runs if run.name == name]
                 left_g = await self._left(name, budget_g, wanted_g.get(name, 0), tally, shares)
-                cut = None if left_g is None else await self._cut(name, mine, left_g)
-                if cut is not None:
-                    cuts[name] = cut
+                if left_g is not None:
+                    found = await self._crew[0].ask(FindCut(mine, left_g))
+                    if found.cut is not None:
+                        cuts[name] = found.cut
             same_claims = await self._same_claims(number, [r for r in runs if r.name == CLAIMS])
             settled = cuts == self._known.cuts and same_claims
             ended, self._known.cuts = frozenset(self._known.cuts), cuts
@@ -290,19 +291,6 @@ class _Passes:
             return drawn_g
 
         return sum(await asyncio.gather(*(work(process) for process in self._crew)))
-
-    async def _cut(self, name: str, runs: list[Run], left_g: int) -> Cut | None:
-        """Where the budget ends, by what this pass noted."""
-        found = (await self._crew[0].ask(FindCut(runs, left_g))).cut
-        told = self._known.cuts.get(name)
-        if found is None or told is None:
-            return found
-        if told.is_at(found.stream, found.firsts[found.stream]) and told.left_g == found.left_g:
-            return told
-        # Behind the cut that this pass was told of nothing was noted.
-        firsts = [min(mine, theirs) for mine, theirs in zip(found.firsts, told.firsts, strict=True)]
-        firsts[found.stream] = found.firsts[found.stream]
-        return Cut(found.stream, (firsts[0], firsts[1], firsts[2]), found.left_g)
 
     async def _same_claims(self, number: int, runs: list[Run]) -> bool:
         """Resolve claims; whether it comes out as this pass was told."""

@@ -273,9 +273,9 @@ class Person:
                 wanted = appraise(rulebook, verdict, region=row.region, streak_days=row.streak_days)
                 more = {**budgets, name: _ENOUGH_G}
                 settle(rulebook, verdict, wanted, usage=self.usage, budgets=more)
+            # Also who draws nothing is noted, for the place in the order.
             grams = sum(award.drawn_g for award in wanted if award.campaign == name)
-            if grams:
-                self._note(name, stream, key, grams)
+            self._note(name, stream, key, grams)
 
     def _note(self, campaign: str, stream: int, key: bytes, grams: int) -> None:
         self._log.add(campaign, stream, draw_record(key, grams))

@@ -2,10 +2,13 @@
 
 import random
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from service.actions.record import record_actions
 from service.actions.report import participant_report
 from service.actions.reverse import reverse_action
+from service.leaderboards.forget import forget_write
+from service.participants.erase import erase_participant
 from service.rules.publish import Rulebooks, publish
 from tests.actions.reports import SECRET
 from tests.ledger.histories import make_person
@@ -126,22 +129,25 @@ def report_of(chance, person, now):
     )
 
 
-async def live(database, rulebook, people, *, days=DAYS, start=START, seed=7, batches=6):
-    """Let these people act, be reversed and be erased; gives what is recorded, in order."""
-    chance = random.Random(seed)
+async def live(database, rulebook, people, *, days=range(DAYS), seed=7, batches=6, size=9):
+    """Let these people act and be reversed.
+
+    People are chosen by their place in the list, so another town with the same seed does the same.
+    """
     actions = []
-    for day in range(days):
+    for day in days:
+        chance = random.Random(f"{seed} {day}")
         for batch in range(batches):
-            now = start + timedelta(days=day, hours=2 * batch, seconds=chance.randrange(99))
-            reports = [report_of(chance, chance.choice(people), now) for _ in range(9)]
+            hours, seconds = batch * 12 / batches, chance.randrange(99)
+            now = START + timedelta(days=day, hours=hours, seconds=seconds)
+            reports = [report_of(chance, chance.choice(people), now) for _ in range(size)]
             outcomes = await record_actions(
                 database, reports, rulebook=rulebook, now=now, secret=SECRET, lane=0
             )
             done = [outcomes[report] for report in reports]
-            actions += [outcome.action for outcome in done if hasattr(outcome, "action")]
-            if chance.random() < 0.4:
-                await reverse(database, rulebook, chance.choice(actions[-60:]), now)
-    return actions
+            actions += [getattr(outcome, "action", None) for outcome in done]
+            if chance.random() < 0.4 and (action := chance.choice(actions[-60:])):
+                await reverse(database, rulebook, action, now)
 
 
 async def reverse(database, rulebook, action, now):
@@ -164,3 +170,9 @@ async def town(database, size=12):
     return [
         await make_person(database, START, "CN-ZJ" if n % 3 == 0 else None) for n in range(size)
     ]
+
+
+async def erase(database, person, now):
+    forget = partial(forget_write, person, 0)
+    day = now.date()
+    assert await erase_participant(database, person, now=now, forget=lambda at: forget(at, day))
