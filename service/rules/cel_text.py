@@ -13,8 +13,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from heapq import nlargest
-from operator import eq
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 FUNCTIONS = ("ceil", "floor", "has", "max", "min", "round")
@@ -31,6 +30,8 @@ CEL_WORDS = frozenset(
 RESERVED_NAMES = CEL_WORDS | {"factors", *CONTEXT_NAMES, *FUNCTIONS, *METHODS}
 
 _COMPARED_MAX = 100
+# Whoever has more faults than that in one expression is helped by the first ones.
+_HINTS_MAX = 20
 
 _TOKEN = re.compile(
     r"""(?P<space>[ \t\r\n]+)
@@ -106,11 +107,25 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 def nearest(name: str, known: Iterable[str]) -> list[str]:
     """Find the one known name that is near enough to be meant, if there is one."""
     name, names = name[:80], list(known)
-    if len(names) > _COMPARED_MAX:
-        # Comparing takes long: of very many only those that a slip of a finger could have left.
-        near = [other for other in names if abs(len(other) - len(name)) <= 2]
-        names = nlargest(20, near, key=lambda other: sum(map(eq, other, name)))
-    return difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    if len(names) <= _COMPARED_MAX:
+        return difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    # Comparing takes long: of very many only one that a single slip of a finger could have left.
+    variants = _variants(frozenset(names))
+    return sorted({other for short in _shortened(name) for other in variants.get(short, ())})[:1]
+
+
+@lru_cache(maxsize=4)
+def _variants(names: frozenset[str]) -> dict[str, list[str]]:
+    """The names by themselves and by what is left of each without one of its characters."""
+    variants: dict[str, list[str]] = {}
+    for name in names:
+        for short in _shortened(name):
+            variants.setdefault(short, []).append(name)
+    return variants
+
+
+def _shortened(name: str) -> set[str]:
+    return {name, *(name[:at] + name[at + 1 :] for at in range(len(name)))}
 
 
 def rewrite(text: str, names: Collection[str], factors: Mapping[str, float]) -> Rewritten:
@@ -246,7 +261,9 @@ def _name(
     elif token.text in {"true", "false", "in"}:
         pass
     elif token.text not in names:
-        hint = did_you_mean(token.text, [*names, "factors", "true", "false"]) or _listed(names)
+        hint = ""
+        if len(findings) < _HINTS_MAX:
+            hint = did_you_mean(token.text, [*names, "factors", "true", "false"]) or _listed(names)
         wrong = "is not known here" + hint if token.text not in CEL_WORDS else "is a reserved word"
         findings.append(Finding(token.offset, f"{token.text} {wrong}"))
     return 1, token.text

@@ -225,6 +225,8 @@ class Analysis:
         pattern = literal(node.nodes[1])
         if not isinstance(pattern, str):
             self._add(node.nodes[1], "matches() takes a quoted pattern")
+        elif self.pattern_parts > PARTS_MAX:
+            pass  # which was told; each costs time to look at
         elif fault := self.regex_fault(pattern):
             self._add(node.nodes[1], f"the pattern is not valid: {fault}")
         else:

@@ -24,7 +24,7 @@ from service.rules.compile_types import (
     lasts_unit,
 )
 from service.rules.expressions import Expression
-from service.rules.load import Problem, Step, load, shown_name
+from service.rules.load import Node, Problem, Step, load, shown_name
 from service.rules.references import References, references_of
 from service.rules.rulebook import (
     ActionType,
@@ -79,6 +79,9 @@ def compile_rulebook(
     """
     nodes, problems = load(files)
     problems += unreadable
+    if beyond := _rule_beyond(nodes):
+        problems.append(beyond)
+        return Draft(None, tuple(sorted(problems, key=_place)), ())
     names = {name: shown_name(name) for name in sorted(nodes)}
     sources = [
         Source(shown, nodes[name], shape_file(shown, nodes[name], problems), problems)
@@ -89,7 +92,7 @@ def compile_rulebook(
     compiler.run(is_whole=is_whole)
     if not files:
         problems.append(Problem("rules", 1, 1, "", "a rule set needs at least one .yaml file"))
-    problems.sort(key=lambda problem: problem[:3])
+    problems.sort(key=_place)
     has_errors = any(problem.severity == "error" for problem in problems)
     rulebook = None
     if not has_errors and compiler.program is not None:
@@ -105,6 +108,23 @@ def compile_rulebook(
         )
     examples = () if rulebook is None else tuple(compiler.examples())
     return Draft(rulebook, tuple(problems), examples)
+
+
+def _place(problem: Problem) -> tuple[str, int, int]:
+    return problem[:3]
+
+
+def _rule_beyond(nodes: Mapping[str, Node]) -> Problem | None:
+    """Find the first rule that is one too many; such a set is not looked at any further."""
+    left = RULES_MAX
+    for name, root in sorted(nodes.items()):
+        rules = root.find(("rules",)).items if "rules" in root.entries else ()
+        if len(rules) > left:
+            rule, path = rules[left], f"rules[{left}]"
+            message = f"a rule set has at most {RULES_MAX:,} rules"
+            return Problem(shown_name(name), rule.line, rule.column, path, message)
+        left -= len(rules)
+    return None
 
 
 class _Compiler:
@@ -185,14 +205,7 @@ class _Compiler:
 
     def _compile_rules(self) -> None:
         type_names = self._type_names()
-        count = 0
         for source in self.sources:
-            number = len(source.shape.rules)
-            if count <= RULES_MAX < count + number:
-                path = ("rules", RULES_MAX - count)
-                source.fault(path, f"a rule set has at most {RULES_MAX:,} rules")
-            count += number
-        for source in self.sources if count <= RULES_MAX else ():
             for index, shape in whole(source.shape.rules):
                 draft = RuleDraft(source, ("rules", index), shape)
                 self._claim_id(source, draft.path, shape.id)

@@ -22,6 +22,7 @@ from service.rules.cel_tree import Analysis, Name, Node, ValueType, decode, lite
 from service.rules.pattern_size import PARTS_MAX, parts_of
 
 TEXT_MAX = 2_000
+_FINDINGS_MAX = 20
 _NOTHING: Mapping[str, Fact] = MappingProxyType({})
 
 Values = Mapping[str, object]
@@ -195,6 +196,8 @@ class Scope:
 
     def _checked(self, rewritten: Rewritten, findings: list[Finding]) -> Any | None:
         """Let the engine parse and check; its messages become ours, at the operator's places."""
+        if len(findings) > _FINDINGS_MAX:
+            return None
         try:
             checked = self._env.compile(rewritten.text)
         except RuntimeError as error:

@@ -19,7 +19,7 @@ from typing import Any, Literal, NamedTuple
 
 import yaml
 
-from service.rules.places import Place, place_in_scalar
+from service.rules.places import Place, places_in_scalar
 
 RULE_SUFFIXES = frozenset((".yaml", ".yml"))
 FILE_BYTES_MAX = 256 * 1024
@@ -41,6 +41,7 @@ _NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 _DIGITS_MAX = 18
 _FILE_NAME = re.compile(r"[\w][\w .-]{0,95}\.ya?ml")
 _NAME_SHOWN_MAX = 300
+_NOTED_MAX = 200
 _BANG = re.compile(r"[ \t]*(?:- +)*[\w.-]+:[ \t]+!")
 _TOO_LARGE = object()
 _SYNTAX = {
@@ -56,9 +57,10 @@ _SYNTAX = {
     "found unknown escape character": "this \\ begins no escape; write \\\\ or use single quotes",
 }
 _QUOTE_BANG = "a text that begins with ! must stand in quotes"
-# What YAML refuses, surrogates, and the line ends that only YAML knows.
+# What YAML refuses, surrogates, the line ends that only YAML knows, and what turns the order of
+# characters round, so that a reviewer reads something else than what stands there.
 _STRANGE = re.compile(
-    "[^\t\n\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
+    "[^\t\n\x20-\x7e\xa0-\u2027\u202f-\u2065\u206a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
 )
 
 
@@ -105,6 +107,7 @@ class Node:
     items: Sequence[Node] = ()
     # The file's lines and the parser's event, from which the place of each character follows.
     origin: tuple[list[str], Any] | None = None
+    _places: list[Place] = field(default_factory=list, compare=False, repr=False)
 
     def find(self, path: tuple[Step, ...]) -> Node:
         """Follow keys and indexes as far as they go."""
@@ -125,7 +128,10 @@ class Node:
     def place(self, offset: int) -> Place:
         """Tell line and column of this character of a scalar's text; else the scalar's start."""
         assert self.origin is not None  # only texts are asked
-        return place_in_scalar(*self.origin, offset) or (self.line, self.column)
+        if not self._places:
+            self._places.extend(places_in_scalar(*self.origin) or [(self.line, self.column)])
+        known = self._places
+        return known[offset] if offset < len(known) else (self.line, self.column)
 
 
 def read_folder(folder: Path) -> tuple[dict[str, str], list[Problem]]:
@@ -239,6 +245,7 @@ class _Reader:
         self._problems = problems
         self._nodes = 0
         self._level = 0
+        self._noted = 0
 
     def document(self) -> Node:
         """Read the file's one document. Raises LoadError."""
@@ -299,6 +306,9 @@ class _Reader:
 
     def _note(self, event: Any, message: str) -> Place:
         line, column = event.start_mark.line + 1, event.start_mark.column + 1
+        self._noted += 1
+        if self._noted > _NOTED_MAX:
+            raise LoadError(line, column, f"after {_NOTED_MAX} faults this file is read no further")
         self._problems.append(Problem(self._name, line, column, "", message))
         return line, column
 

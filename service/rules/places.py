@@ -12,6 +12,8 @@ from typing import Any
 
 Place = tuple[int, int]
 
+# No expression is as long; of what is longer only the beginning is told.
+_KNOWN_MAX = 4_000
 _BLANKS = frozenset(" \t\n")
 _ESCAPES = {
     "0": "\0", "a": "\a", "b": "\b", "t": "\t", "\t": "\t", "n": "\n", "v": "\v", "f": "\f",
@@ -23,55 +25,34 @@ _DIGITS = {"x": 2, "u": 4, "U": 8}
 _Piece = tuple[str, int, int]
 
 
-def place_in_scalar(lines: Sequence[str], event: Any, offset: int) -> Place | None:
-    """Tell line and column (from 1) of a character of a scalar's text, if it can be known.
+def places_in_scalar(lines: Sequence[str], event: Any) -> list[Place]:
+    """Tell line and column (from 1) of each character of a scalar's text, as far as they are known.
 
-    `event` is the parser's; an offset at the text's end is the place behind its last character.
+    `event` is the parser's. The last place is the one behind the last character.
     """
-    text: str = event.value
+    text: str = event.value[:_KNOWN_MAX]
     places: list[Place] = []
     pieces = _pieces(lines, event)
-    for character in text[: offset + 1]:
-        if character not in _BLANKS:
-            piece = next((piece for piece in pieces if piece[0] not in _BLANKS), None)
-            if piece is None or piece[0] != character:
-                return None
-            places.append((piece[1] + 1, piece[2] + 1))
-        elif places:
+    blanks = len(text) - len(text.lstrip(" \t\n"))
+    for character in text[blanks:]:
+        if character in _BLANKS:
             places.append(_next(lines, places[-1]))
-        else:
-            return _leading_blank(lines, event, offset)
-    if offset < len(places):
-        return places[offset]
-    return _next(lines, places[-1]) if places else None
+            continue
+        piece = next((piece for piece in pieces if piece[0] not in _BLANKS), None)
+        if piece is None or piece[0] != character:
+            return []
+        places.append((piece[1] + 1, piece[2] + 1))
+    if not places:
+        return []
+    # A text that begins with blanks: they stand before its first other character.
+    line, column = places[0]
+    before = [(line, max(column - count, 1)) for count in range(blanks, 0, -1)]
+    return [*before, *places, _next(lines, places[-1])]
 
 
 def _next(lines: Sequence[str], place: Place) -> Place:
     line, column = place
     return line, min(column + 1, len(lines[line - 1]) + 1)
-
-
-def _leading_blank(lines: Sequence[str], event: Any, offset: int) -> Place | None:
-    """A text that begins with blanks: count from its first other character, or back to it."""
-    text: str = event.value
-    blanks = len(text) - len(text.lstrip(" \t\n"))
-    if blanks == len(text):
-        return None
-    stripped = _Stripped(event, text[blanks:])
-    place = place_in_scalar(lines, stripped, max(offset - blanks, 0))
-    if place is None or offset >= blanks:
-        return place
-    return place[0], max(place[1] - (blanks - offset), 1)
-
-
-class _Stripped:
-    """The same scalar without the blanks that it begins with."""
-
-    def __init__(self, event: Any, value: str) -> None:
-        self.value = value
-        self.style = event.style
-        self.start_mark = event.start_mark
-        self.end_mark = event.end_mark
 
 
 def _pieces(lines: Sequence[str], event: Any) -> Iterator[_Piece]:

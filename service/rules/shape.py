@@ -26,6 +26,8 @@ Member = TypeVar("Member")
 
 _FILE = mi.type_info(RuleFile)
 _YEARS = (1970, 2199)
+# Guessing takes long; whoever has more unknown keys in one place is helped by the first ones.
+_HINTS_MAX = 20
 _TEXTS = {"map": "a mapping", "list": "a list"}
 
 
@@ -151,11 +153,13 @@ class _Shaper:
             return self._fault(node, path, message)
         fields = {field.encode_name: field for field in wanted.fields}
         made: dict[str, Any] = {}
+        unknown = 0
         for name, (key, value) in node.entries.items():
             field = fields.get(name)
             if field is None:
-                allowed = f"; allowed are {', '.join(fields)}"
-                hint = did_you_mean(name, fields) or allowed
+                unknown += 1
+                hint = did_you_mean(name, fields) if unknown <= _HINTS_MAX else ""
+                hint = hint or f"; allowed are {', '.join(fields)}"
                 self._fault(key, (*path, name), f"{name} is not known in {_label(path)}{hint}")
             else:
                 made[field.name] = self.convert(value, field.type, (*path, name))

@@ -1,0 +1,54 @@
+"""What it costs to refuse hostile rule sets, or to find that they are harmless.
+
+python -m benchmarks.hostile     CPU time of this process for each, milliseconds; slowest first
+"""
+
+import time
+
+from rich.console import Console
+from rich.table import Table
+
+from service.rules.compile import compile_rulebook
+from service.rules.judge import Judged, judge
+from service.rules.rulebook import Rulebook
+from tests.rules.hostile import SETS
+from tests.rules.sets import NOW, candidate, decide
+
+PROMISED_MS = 100
+
+
+def judging_ms(rulebook: Rulebook) -> float:
+    """CPU time to judge and award one action, the texts as long as they may be."""
+    kind = rulebook.action_types.get("mobility.walk")
+    if kind is None:
+        return 0.0
+    given = {"steps": 3, "shoe": "a" * 99 + "!"}
+    if "code" in kind.attributes:
+        given["code"] = "a" * 199 + "!"
+    began = time.process_time()
+    judged = judge(rulebook, candidate("mobility.walk", given), NOW)
+    if isinstance(judged, Judged):
+        decide(rulebook, judged)
+    return (time.process_time() - began) * 1e3
+
+
+def main() -> None:
+    """Print a line a set."""
+    rows = []
+    for name, (make, _) in SETS.items():
+        files = make()
+        began = time.process_time()
+        draft = compile_rulebook(files)
+        spent = (time.process_time() - began) * 1e3
+        judging = judging_ms(draft.rulebook) if draft.rulebook else 0.0
+        rows.append((spent, judging, name, draft))
+    table = Table("set", "check ms", "judge ms", "outcome", box=None)
+    for spent, judging, name, draft in sorted(rows, key=lambda row: -row[0]):
+        outcome = "harmless" if draft.rulebook else f"refused, {len(draft.errors)} errors"
+        table.add_row(name, f"{spent:.1f}", f"{judging:.1f}" if draft.rulebook else "", outcome)
+    Console().print(table)
+    late = [name for spent, judging, name, _ in rows if spent + judging > PROMISED_MS]
+    print(f"{len(rows)} sets, {len(rows) - len(late)} within {PROMISED_MS} ms; late: {late}")
+
+
+main()
