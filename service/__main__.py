@@ -10,7 +10,13 @@ import redis.exceptions
 from service.address import AddressError
 from service.database import DatabaseUnusableError
 from service.development.commands import commands as development_commands
-from service.embedded import needs_embedded, reset_home, servers
+from service.embedded import (
+    instance_name,
+    needs_embedded,
+    require_instance,
+    reset_home,
+    servers,
+)
 from service.embedded.children import EmbeddedError
 from service.errors import SaxaulError
 from service.leaderboards.commands import commands as leaderboard_commands
@@ -83,8 +89,11 @@ def migrate_database() -> None:
 
     async def migrate_found() -> None:
         settings = load_settings()
+        require_instance(settings)
         async with servers(settings, "saxaul migrate") as found:
             await prepare(settings, found, click.echo)
+
+        click.echo(f"{instance_name(settings)} is up to date")
 
     asyncio.run(migrate_found())
 
@@ -96,6 +105,9 @@ def reset() -> None:
     if not needs_embedded(settings):
         click.echo("SAXAUL_DATABASE_URL is set: only embedded servers are reset.", err=True)
         sys.exit(1)
+    if not settings.home.exists():
+        click.echo(f"there is nothing in {settings.home} (SAXAUL_HOME names another folder)")
+        return
     asyncio.run(reset_home(settings))
     click.echo(f"{settings.home} is empty")
 

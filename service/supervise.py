@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import NoReturn
 
 import asyncpg
 import httpx
@@ -31,6 +32,7 @@ _READY_S = 60.0
 # The worker comes back after 1 s, then 2, 4 ... 30; having lived a minute it begins again at 1.
 _BACKOFF_MAX_S = 30.0
 _BACKOFF_RESET_S = 60.0
+_SERVER_ENDED = "PostgreSQL or Redis ended by itself; what was answered is stored. Start again."
 
 
 class RunError(Exception):
@@ -73,7 +75,6 @@ async def _run(settings: Settings, say: Callable[[str], None]) -> None:
         settings = with_secret_key(settings)
         # They load while the database is looked at, and wait for the note that it is ready.
         children = _Children() if home else None
-        watching: asyncio.Task[None] | None = None
         try:
             watcher = await prepare(settings, found, say)
             if settings.embedded_database and settings.env == "development":
@@ -84,25 +85,36 @@ async def _run(settings: Settings, say: Callable[[str], None]) -> None:
             await _until_ready(settings, children.api)
             async for line in _where_to_look(settings):
                 say(line)
-            if settings.env == "development":
-                watching = asyncio.create_task(watcher.run())
-            while True:
-                await asyncio.sleep(0.2)
-                if watching is not None and watching.done():
-                    watching.result()
-                if children.api.poll() is not None:
-                    raise RunError(f"the API ended by itself with code {children.api.returncode}.")
-                if home and has_server_ended(home):
-                    raise RunError(
-                        "PostgreSQL or Redis ended by itself; what was answered is stored."
-                        " Start again."
-                    )
-                children.keep_worker(say)
+            watching = watcher.run() if settings.env == "development" else asyncio.Event().wait()
+            await _until_one_ends(asyncio.ensure_future(watching), children, home, say)
+        except RunError as error:
+            # Whatever was noticed first: without its servers nothing of it goes on.
+            told = _SERVER_ENDED if home and has_server_ended(home) else str(error)
+            raise RunError(told) from error
         finally:
-            if watching is not None:
-                watching.cancel()
             if children is not None:
                 await children.stop(settings.drain_s + 3)
+
+
+async def _until_one_ends(
+    watching: asyncio.Future[object],
+    children: "_Children",
+    home: Home | None,
+    say: Callable[[str], None],
+) -> NoReturn:
+    """Watch over all parts. Raises RunError when one ends that does not come back."""
+    try:
+        while True:
+            await asyncio.sleep(0.2)
+            if watching.done():
+                watching.result()
+            if children.api.poll() is not None:
+                raise RunError(f"the API ended by itself with code {children.api.returncode}.")
+            if home and has_server_ended(home):
+                raise RunError(_SERVER_ENDED)
+            children.keep_worker(say)
+    finally:
+        watching.cancel()
 
 
 @asynccontextmanager
@@ -203,14 +215,25 @@ def _own_client(settings: Settings) -> httpx.AsyncClient:
     return httpx.AsyncClient(base_url=url_of(settings), timeout=10, trust_env=False)
 
 
+async def _demo_token(settings: Settings) -> str:
+    order = {"subject": "demo-alice", "role": "participant"}
+    async with _own_client(settings) as client:
+        try:
+            answer = await client.post("/v1/dev/token", json=order)
+        except httpx.TransportError as error:
+            raise RunError(f"the API ended right after its start: {error}") from error
+    if not answer.is_success:
+        raise RunError(f"the API is not what it was a moment ago: status {answer.status_code}.")
+    token: str = answer.json()["access_token"]
+    return token
+
+
 async def _where_to_look(settings: Settings) -> AsyncIterator[str]:
     url = url_of(settings)
     yield f"Saxaul runs at {url}"
     yield f"  API page      {url}/schema"
     if settings.development_mode:
-        order = {"subject": "demo-alice", "role": "participant"}
-        async with _own_client(settings) as client:
-            token = (await client.post("/v1/dev/token", json=order)).json()["access_token"]
+        token = await _demo_token(settings)
         yield f'  try           curl -H "Authorization: Bearer {token}" {url}/v1/me'
     elif settings.env == "development":
         yield "  no development tokens and clock: SAXAUL_HOST is not a loopback address"

@@ -28,8 +28,9 @@ class Instance:
 
     def start(self):
         """Start, and wait until it is ready and has said where to look."""
+        before = len(self.said())
         self.process = self.command("run", wait=False)
-        wait_for(lambda: self.is_ready() and "Ctrl-C" in self.said(), self)
+        wait_for(lambda: self.is_ready() and "Ctrl-C" in self.said()[before:], self)
 
     def command(self, *words, wait=True):
         """A `saxaul` command with the same settings: its result, or its process unless waited."""

@@ -6,7 +6,8 @@ import click
 
 from service.auth import SCOPES, Realm
 from service.clock import Clock
-from service.development.issuer import DevelopmentIssuer, NotInDevelopmentError
+from service.development.issuer import DevelopmentIssuer, NotInDevelopmentError, key_file
+from service.embedded import NoInstanceError
 from service.settings import load_settings
 
 
@@ -23,9 +24,15 @@ def token(subject: str, *, operator: bool, scopes: tuple[str, ...]) -> None:
     """Print a token for SUBJECT that holds for 24 hours."""
     if unknown := set(scopes) - set(SCOPES):
         raise click.BadParameter(f"{min(unknown)} is none of {', '.join(SCOPES)}")
+    if not subject.strip():
+        raise click.UsageError("SUBJECT names somebody: it cannot be empty.")
+    settings = load_settings()
+    if settings.development_mode and not key_file(settings).exists():
+        # A key made here would sign tokens that no API believes.
+        raise NoInstanceError(settings.home)
     realm: Realm = "operator" if operator else "participant"
     try:
-        issuer = DevelopmentIssuer(load_settings())
+        issuer = DevelopmentIssuer(settings)
     except (NotInDevelopmentError, OSError) as error:
         click.echo(str(error), err=True)
         sys.exit(1)

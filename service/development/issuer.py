@@ -5,6 +5,7 @@ production or when others can reach the API.
 """
 
 from datetime import datetime, timedelta
+from pathlib import Path
 from uuid import uuid4
 
 import jwt
@@ -44,6 +45,11 @@ def audience_of(realm: Realm) -> str:
     return f"saxaul-{realm}"
 
 
+def key_file(settings: Settings) -> Path:
+    """Where the key lies once an instance has run with this state folder."""
+    return settings.home / "development-key.pem"
+
+
 class DevelopmentIssuer:
     """Signs tokens with the key of the state folder, which it makes at its first use."""
 
@@ -51,7 +57,7 @@ class DevelopmentIssuer:
         """Raises NotInDevelopmentError, and OSError when the key cannot be kept."""
         if not settings.development_mode:
             raise NotInDevelopmentError
-        text = kept_text(settings.home / "development-key.pem", _new_key)
+        text = kept_text(key_file(settings), _new_key)
         key = load_pem_private_key(text.encode(), password=None)
         assert isinstance(key, Ed25519PrivateKey)
         self._key = key

@@ -10,6 +10,7 @@ import signal
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from msgspec import Struct
 
@@ -28,18 +29,25 @@ _NOTE_S = 60.0
 
 
 class NoInstanceError(EmbeddedError):
-    """A command was typed where there is nothing for it; the message is one line for a person."""
+    """A command was typed where there is nothing for it."""
+
+    def __init__(self, home: Path) -> None:
+        """Name the folder that was looked at."""
+        super().__init__(
+            f"there is no instance in the state folder {home}: type this where yours was started,"
+            " let SAXAUL_HOME name its folder, or start one with `saxaul run`."
+        )
 
 
 class Servers(Struct, frozen=True):
     """Where PostgreSQL and Redis listen, embedded or not.
 
-    `is_own` tells that they were started for this block: nothing else runs on them.
+    `has_fresh_redis` tells that Redis was started for this block: it holds nothing yet.
     """
 
     database_url: str
     redis_url: str
-    is_own: bool = False
+    has_fresh_redis: bool = False
 
 
 @asynccontextmanager
@@ -86,10 +94,7 @@ def require_instance(settings: Settings) -> None:
         return
     if settings.home.is_dir() and data_folder(settings.home).exists():
         return
-    raise NoInstanceError(
-        f"there is no instance in the state folder {settings.home}: type this where yours was"
-        " started, let SAXAUL_HOME name its folder, or start one with `saxaul run`."
-    )
+    raise NoInstanceError(settings.home)
 
 
 def is_in_use(settings: Settings) -> bool:
@@ -141,7 +146,7 @@ async def started_servers(
         found = Servers(
             database_url=postgres.url if postgres else settings.database_url,
             redis_url=redis.url if redis else settings.redis_url,
-            is_own=True,
+            has_fresh_redis=redis is not None,
         )
         started = [server for server in (postgres, redis) if server is not None]
         home.note(

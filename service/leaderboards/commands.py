@@ -8,12 +8,9 @@ from typing import Any
 from uuid import UUID
 
 import click
-from redis.exceptions import RedisError
 
 from service.clock import Clock
-from service.database import open_database
-from service.embedded import servers
-from service.errors import SaxaulError
+from service.instance import Instance, open_instance
 from service.leaderboards.drift import DriftReport, RelayBehindError, find_drift
 from service.leaderboards.keys import Layout
 from service.leaderboards.rebuild import prepare_lanes, request_rebuild
@@ -35,15 +32,19 @@ def leaderboards() -> None:
 @leaderboards.command("rebuild")
 def rebuild() -> None:
     """Build all open boards anew from the ledger; readers keep the old ones meanwhile."""
-    _run(_rebuild())
-    click.echo("the leaderboards are built anew and in use")
+    name, is_fresh = _run(_rebuild())
+    click.echo(f"the leaderboards of {name} are built anew and in use")
+    if is_fresh:
+        click.echo("nothing runs there: `saxaul run` builds them anew when it starts, too")
 
 
 @leaderboards.command("check")
 def check() -> None:
     """Compare every open board with the ledger. Exit code 1 when a score differs."""
-    report = _run(_check())
-    _print(report)
+    name, is_fresh, report = _run(_check())
+    _print(report, name)
+    if is_fresh:
+        click.echo("nothing runs there: these boards were built from the ledger for the check")
     sys.exit(1 if report.wrong else 0)
 
 
@@ -51,27 +52,33 @@ def _run(command: Coroutine[Any, Any, Any]) -> Any:
     configure_logging("error")
     try:
         return asyncio.run(command)
-    except (RedisError, RelayBehindError, SaxaulError) as error:
-        click.echo(str(error) or repr(error), err=True)
+    except RelayBehindError as error:
+        click.echo(str(error), err=True)
         sys.exit(1)
 
 
-async def _rebuild() -> None:
-    async with _shared("saxaul leaderboards rebuild") as shared:
-        async with shared.database.transaction() as connection:
-            # A lane that is just being summed up is locked for as long as that takes.
-            await connection.execute("SELECT set_config('statement_timeout', '0', true)")
-            generation = await request_rebuild(connection, shared.clock.real_now())
-        # A running worker has the lanes and does it; without one these relays take them.
-        relays = [Relay(shared, lane) for lane in range(shared.lanes)]
-        try:
-            while not await _is_active(shared, generation):
-                for relay in relays:
-                    await relay.round()
-                await asyncio.sleep(_POLL_S)
-        finally:
+async def _rebuild() -> tuple[str, bool]:
+    """What was rebuilt, and whether it was started for that alone."""
+    async with _shared("saxaul leaderboards rebuild") as (shared, instance):
+        await _build(shared)
+        return instance.name, instance.servers.has_fresh_redis
+
+
+async def _build(shared: Shared) -> None:
+    async with shared.database.transaction() as connection:
+        # A lane that is just being summed up is locked for as long as that takes.
+        await connection.execute("SELECT set_config('statement_timeout', '0', true)")
+        generation = await request_rebuild(connection, shared.clock.real_now())
+    # A running worker has the lanes and does it; without one these relays take them.
+    relays = [Relay(shared, lane) for lane in range(shared.lanes)]
+    try:
+        while not await _is_active(shared, generation):
             for relay in relays:
-                await relay.release()
+                await relay.round()
+            await asyncio.sleep(_POLL_S)
+    finally:
+        for relay in relays:
+            await relay.release()
 
 
 async def _is_active(shared: Shared, generation: int) -> bool:
@@ -79,41 +86,45 @@ async def _is_active(shared: Shared, generation: int) -> bool:
     return all([int(await shared.redis.get(key) or 0) >= generation for key in keys])
 
 
-async def _check() -> DriftReport:
-    async with _shared("saxaul leaderboards check") as shared:
-        return await find_drift(shared)
+async def _check() -> tuple[str, bool, DriftReport]:
+    """What was checked, whether it was started for that alone, and what was found."""
+    async with _shared("saxaul leaderboards check") as (shared, instance):
+        if instance.servers.has_fresh_redis:
+            # The embedded Redis keeps nothing: without a run there are no boards to compare.
+            await _build(shared)
+        return instance.name, instance.servers.has_fresh_redis, await find_drift(shared)
 
 
-def _print(report: DriftReport) -> None:
+def _print(report: DriftReport, name: str) -> None:
     if report.moving:
         click.echo(f"{report.moving} scores changed too often to be compared")
     if not report.wrong:
-        click.echo(f"{report.compared} scores are what the ledger says")
+        click.echo(f"{report.compared} scores of {name} are what the ledger says")
         return
     for board, member, in_ledger, on_board in report.wrong[:_SHOWN_MAX]:
         where = f"{board.name} {board.period} {board.region or 'global'} {UUID(bytes=member)}"
         click.echo(f"{where}: {in_ledger} in the ledger, {on_board} on the board")
-    click.echo(f"{len(report.wrong)} of {report.compared} scores differ from the ledger")
+    click.echo(f"{len(report.wrong)} of {report.compared} scores of {name} differ from the ledger")
 
 
 @asynccontextmanager
-async def _shared(what: str) -> AsyncIterator[Shared]:
+async def _shared(what: str) -> AsyncIterator[tuple[Shared, Instance]]:
     settings = load_settings()
     async with AsyncExitStack() as stack:
-        found = await stack.enter_async_context(servers(settings, what))
-        database = await open_database(settings, found.database_url)
-        stack.push_async_callback(database.close)
-        redis = open_redis(found.redis_url)
+        instance = await stack.enter_async_context(open_instance(settings, what))
+        database, redis = instance.database, open_redis(instance.servers.redis_url)
         stack.push_async_callback(redis.aclose)
+        await redis.ping()
         clock, rulebooks = Clock(), Rulebooks(database)
         async with database.transaction() as connection:
             await clock.refresh(connection)
             await rulebooks.refresh(connection)
             await prepare_lanes(connection, settings.lanes, clock.real_now())
         layout = Layout(settings.redis_prefix, settings.leaderboard_shards)
-        yield Shared(
+        shared = Shared(
             database, redis, layout, settings.lanes, clock, lambda: rulebooks.active.program
         )
+        yield shared, instance
 
 
 commands: list[click.Command] = [leaderboards]

@@ -13,8 +13,8 @@ from rich.table import Table
 
 from service.actions.audit import ASKS, COMPARES, WHOLE
 from service.clock import Clock
-from service.database import Database, open_database
-from service.embedded import servers
+from service.database import Database
+from service.instance import open_instance
 from service.ledger.audit import (
     AuditReport,
     Mode,
@@ -40,39 +40,43 @@ def ledger() -> None:
 
 
 @ledger.command("audit")
-@click.option("--full", "mode", flag_value="full", help="Recompute everything.")
+@click.option("--full", "full", is_flag=True, help="Recompute everything.")
 @click.option(
     "--incremental",
-    "mode",
-    flag_value="incremental",
+    "incremental",
+    is_flag=True,
     help="Only books that moved since they were last found clean, their chains from there on.",
 )
 @click.option("--participant", type=click.UUID, help="Only this participant's book.")
 @click.option(
     "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True
 )
-def audit_ledger(mode: Mode | None, participant: UUID | None, form: str) -> None:
+def audit_ledger(*, full: bool, incremental: bool, participant: UUID | None, form: str) -> None:
     """Recompute books, bubbles, limits and chains from what was written down.
 
     Without an option everything is recomputed; in ledgers of more than 2 million transfers only
     what moved since the last audit. The answer says which it was. Exit code 1 when anything is off.
     """
-    report = asyncio.run(_audit(mode, participant, quiet=form == "json"))
+    if full and incremental:
+        raise click.UsageError("--full and --incremental are two ways: choose one.")
+    mode: Mode | None = "full" if full else "incremental" if incremental else None
+    name, report = asyncio.run(_audit(mode, participant, quiet=form == "json"))
     if form == "json":
-        click.echo(msgspec.json.format(msgspec.json.encode(_facts(report)), indent=2))
+        told = {"audited": name} | _facts(report)
+        click.echo(msgspec.json.format(msgspec.json.encode(told), indent=2))
     else:
         _print(report, participant)
+        click.echo(f"audited: {name}")
     sys.exit(0 if report.is_clean else 1)
 
 
-async def _audit(mode: Mode | None, participant: UUID | None, *, quiet: bool) -> AuditReport:
-    settings = load_settings()
-    async with servers(settings, "saxaul ledger audit") as found:
-        database = await open_database(settings, found.database_url)
-        try:
-            return await _audit_database(database, mode, participant, quiet=quiet)
-        finally:
-            await database.close()
+async def _audit(
+    mode: Mode | None, participant: UUID | None, *, quiet: bool
+) -> tuple[str, AuditReport]:
+    """What was audited, and what was found."""
+    async with open_instance(load_settings(), "saxaul ledger audit") as instance:
+        report = await _audit_database(instance.database, mode, participant, quiet=quiet)
+        return instance.name, report
 
 
 async def _audit_database(

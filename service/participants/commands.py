@@ -10,8 +10,8 @@ from uuid import UUID
 import click
 
 from service.clock import Clock
-from service.database import Database, Write, open_database
-from service.embedded import servers
+from service.database import Database, Write
+from service.instance import open_instance
 from service.leaderboards.forget import forget_write
 from service.ledger.books import BookMissingError
 from service.log import configure_logging
@@ -57,22 +57,14 @@ def _ids(path: Path) -> Iterator[UUID]:
 
 
 async def _list(settings: Settings) -> None:
-    async with servers(settings, "saxaul participants erased") as found:
-        database = await open_database(settings, found.database_url)
-        try:
-            async for participant_id, erased_at in list_erasures(database):
-                click.echo(f"{participant_id} {erased_at:%Y-%m-%dT%H:%M:%SZ}")
-        finally:
-            await database.close()
+    async with open_instance(settings, "saxaul participants erased") as instance:
+        async for participant_id, erased_at in list_erasures(instance.database):
+            click.echo(f"{participant_id} {erased_at:%Y-%m-%dT%H:%M:%SZ}")
 
 
 async def _erase_again(settings: Settings, ids: list[UUID]) -> None:
-    async with servers(settings, "saxaul participants erase-again") as found:
-        database = await open_database(settings, found.database_url)
-        try:
-            erased, before, unknown = await _erase_all(database, settings, ids)
-        finally:
-            await database.close()
+    async with open_instance(settings, "saxaul participants erase-again") as instance:
+        erased, before, unknown = await _erase_all(instance.database, settings, ids)
     click.echo(f"{erased} erased, {before} were erased already, {unknown} are not there")
 
 

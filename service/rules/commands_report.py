@@ -38,9 +38,13 @@ def report(problems: Sequence[Problem], form: Format, summary: str) -> None:
     errors = sum(problem.severity == "error" for problem in problems)
     warnings = len(problems) - errors
     if errors or warnings:
-        click.echo(f"{errors} errors, {warnings} warnings")
+        click.echo(f"{_counted(errors, 'error')}, {_counted(warnings, 'warning')}")
     if summary:
         click.echo(summary)
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def print_json(value: object) -> None:

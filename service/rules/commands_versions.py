@@ -16,10 +16,9 @@ from rich.console import Console
 from rich.table import Table
 
 from service.clock import Clock
-from service.database import Connection, Database, open_database
-from service.embedded import servers
+from service.database import Connection, Database
 from service.errors import SaxaulError
-from service.migrate import migrate
+from service.instance import open_instance
 from service.rules.check import try_folder
 from service.rules.commands_report import FOLDER, FORMAT, Format, exit_code, print_json, report
 from service.rules.compile import sha256_of
@@ -34,7 +33,7 @@ from service.rules.publish import (
 )
 from service.rules.queries import VersionView, get_version, list_versions
 from service.rules.rule_set import BrokenSetError
-from service.settings import load_settings, with_secret_key
+from service.settings import load_settings
 
 _LISTED_MAX = 200
 
@@ -72,6 +71,8 @@ def print_difference(difference: Difference, *, err: bool = False) -> None:
 @click.option("--based-on", type=int, help="Refuse unless this version is the active one.")
 def publish_folder(folder: Path, note: str, based_on: int | None) -> None:
     """Check and test the rule files of FOLDER, store them as a version and make it active."""
+    if not note.strip():
+        raise click.UsageError("--note is for those who come after: say what changed and why.")
     files, unreadable = read_folder(folder)
     if unreadable:
         report(unreadable, "text", "")
@@ -217,14 +218,8 @@ def _version_or_exit(version: int) -> tuple[VersionView, dict[str, str]]:
 @asynccontextmanager
 async def opened(what: str) -> AsyncIterator[Database]:
     """The instance's database, up to date."""
-    settings = with_secret_key(load_settings())
-    async with servers(settings, what) as found:
-        await migrate(found.database_url)
-        database = await open_database(settings, found.database_url)
-        try:
-            yield database
-        finally:
-            await database.close()
+    async with open_instance(load_settings(), what) as instance:
+        yield instance.database
 
 
 async def _both_sets(before: str, after: str) -> list[Mapping[str, str]]:

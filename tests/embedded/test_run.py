@@ -1,5 +1,6 @@
 """`saxaul run` as a user meets it: one start, one stop, plain lines when it cannot."""
 
+import json
 import os
 import re
 import signal
@@ -105,11 +106,48 @@ def test_the_end_of_the_api_is_the_end_of_the_run(live_server):
     assert not is_running(serving)
 
 
-def test_a_command_starts_what_it_needs_for_its_own_time(embedded_home):
-    audited = Instance(embedded_home).command("ledger", "audit")
+def test_the_end_of_a_server_is_the_end_of_the_run_and_the_next_one_recovers(instance):
+    for name in ("redis", "postgres"):
+        instance.start()
+        children = json.loads((instance.home / "running.json").read_text())["children"]
+        (server,) = [pid for mark, pid in children.items() if name in mark.partition("-")[2]]
+        os.kill(server, signal.SIGKILL)
+        assert instance.process.wait(timeout=60) == 1
+        assert instance.said().endswith(
+            "PostgreSQL or Redis ended by itself; what was answered is stored. Start again.\n"
+        )
+        assert not any(is_running(pid) for pid in children.values())
+    # A command starts what it needs for its own time, and says what it looked at.
+    audited = instance.command("ledger", "audit")
     assert audited.returncode == 0, audited.stderr
-    assert "0 books" in audited.stdout
-    assert not (embedded_home / "running.json").exists()
+    assert "8 books" in audited.stdout
+    assert f"the instance in {instance.home}" in audited.stdout
+    assert not (instance.home / "running.json").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["ledger", "audit"],
+        ["participants", "erased"],
+        ["leaderboards", "check"],
+        ["leaderboards", "rebuild"],
+        ["rules", "list"],
+        ["rules", "publish", "--note", "a note"],
+        ["dev", "token", "ada"],
+        ["migrate"],
+        ["api"],
+        ["worker"],
+    ],
+    ids=" ".join,
+)
+def test_in_a_folder_without_an_instance_a_command_makes_none(tmp_path, words):
+    refused = Instance(tmp_path / "home").command(*words)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr.count("\n") == 1
+    assert f"there is no instance in the state folder {tmp_path / 'home'}" in refused.stderr
+    assert "SAXAUL_HOME" in refused.stderr
+    assert not (tmp_path / "home").exists()
 
 
 def test_a_server_that_does_not_answer_is_one_line(tmp_path):

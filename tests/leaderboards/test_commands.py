@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from service.database import database_name
 from service.leaderboards.keys import Board, period_of
 from service.rules.publish import publish
 from tests.actions.conftest import RULES
@@ -41,7 +42,10 @@ async def saxaul(settings, town):
     return lambda word: instance.command("leaderboards", word)
 
 
-async def test_check_prints_what_is_wrong_and_rebuild_mends_it(saxaul, town, shared, relays):
+async def test_check_prints_what_is_wrong_and_rebuild_mends_it(
+    saxaul, town, shared, relays, settings
+):
+    named = f"the database {database_name(settings.database_url)}"
     person = await town.join(region="CN-ZJ")
     await town.walk(person)
     await settle(*relays)
@@ -52,14 +56,17 @@ async def test_check_prints_what_is_wrong_and_rebuild_mends_it(saxaul, town, sha
     assert drifted.returncode == 1
     assert drifted.stdout.splitlines() == [
         f"saved {board.period} CN-ZJ {person}: 101 in the ledger, 108 on the board",
-        "1 of 8 scores differ from the ledger",
+        f"1 of 8 scores of {named} differ from the ledger",
     ]
     for relay in relays:
         await relay.release()
     mended = saxaul("rebuild")
     assert (mended.returncode, mended.stderr) == (0, "")
     clean = saxaul("check")
-    assert (clean.returncode, clean.stdout) == (0, "8 scores are what the ledger says\n")
+    assert (clean.returncode, clean.stdout) == (
+        0,
+        f"8 scores of {named} are what the ledger says\n",
+    )
     assert await held(shared, town.today()) == town.boards()
 
 
@@ -71,3 +78,33 @@ async def test_what_nobody_relays_is_one_line(saxaul, town, relays):
     behind = saxaul("check")
     assert behind.returncode == 1
     assert behind.stderr == "the boards do not catch up with the outbox; is a worker running?\n"
+
+
+async def test_without_redis_it_is_one_line(saxaul, settings):
+    away = Instance(
+        settings.home, database_url=settings.database_url, redis_url="redis://u:secret@127.0.0.1:1"
+    )
+    refused = away.command("leaderboards", "check")
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("Redis does not answer: ")
+    assert refused.stderr.count("\n") == 1
+    assert "secret" not in refused.stderr
+
+
+def test_when_nothing_runs_the_boards_are_built_for_the_command(embedded_home):
+    """The embedded Redis keeps nothing: an empty one must not look like 112 lost scores."""
+    instance = Instance(embedded_home)
+    try:
+        instance.start()
+        assert instance.stop() == 0
+    finally:
+        instance.end()
+    checked = instance.command("leaderboards", "check")
+    assert (checked.returncode, checked.stderr) == (0, "")
+    first, second = checked.stdout.splitlines()
+    assert first.endswith(f"scores of the instance in {embedded_home} are what the ledger says")
+    assert first.split()[0] != "0"
+    assert second.startswith("nothing runs there: ")
+    rebuilt = instance.command("leaderboards", "rebuild")
+    assert (rebuilt.returncode, rebuilt.stderr) == (0, "")
+    assert "nothing runs there: " in rebuilt.stdout

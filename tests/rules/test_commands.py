@@ -42,8 +42,8 @@ def test_a_good_folder(folder):
 def test_a_bad_folder(folder):
     (folder / "walk.yaml").write_text(BAD)
     line = "rules/walk.yaml:20:12: error: stepps is not known here; did you mean steps?\n"
-    assert run("check") == (1, line + "1 errors, 0 warnings\n")
-    assert run("test") == (1, line + "1 errors, 0 warnings\n")
+    assert run("check") == (1, line + "1 error, 0 warnings\n")
+    assert run("test") == (1, line + "1 error, 0 warnings\n")
     code, output = run("check", "--format", "json")
     assert code == 1
     assert json.loads(output) == {
