@@ -76,7 +76,7 @@ async def items_of(caller, path, **query):
             return items
 
 
-async def saxaul(settings, *arguments):
+async def saxaul(settings, *arguments, environment=None):
     """Run a command as an operator would; gives its exit code, what it printed, what it logged."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -90,7 +90,8 @@ async def saxaul(settings, *arguments):
             "SAXAUL_REDIS_URL": settings.redis_url,
             "SAXAUL_REDIS_PREFIX": settings.redis_prefix,
             "SAXAUL_SECRET_KEY": settings.secret_key,
-        },
+        }
+        | (environment or {}),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )

@@ -16,7 +16,7 @@ from service.errors import (
     SaxaulError,
     problem,
 )
-from service.faults import fault, malformed
+from service.faults import fault, malformed, plain_json
 from service.partners.events import Content, Event, EventInvalidError, Identifier
 from service.partners.keys import Partner
 from service.partners.parked import Outcome
@@ -153,6 +153,7 @@ def _read_batch(body: bytes) -> list[_Item]:
     try:
         raws = _decode_raw(body)
     except msgspec.ValidationError as error:
+        plain_json(body)
         raise fault("#", "must be a list of events") from error
     except (msgspec.DecodeError, RecursionError) as error:
         raise malformed(error) from error

@@ -1,5 +1,6 @@
 """A served application for each module, its operator, and a partner for each test."""
 
+import itertools
 import re
 
 import pytest
@@ -10,7 +11,9 @@ from service.database import open_database
 from service.ledger.audit import audit
 from tests.callers import sign_in
 from tests.partners.sender import linked_person, make_sender
-from tests.people import served, settings_for
+from tests.people import client_of, publish_rules, running_app, settings_for
+
+_numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="module")
@@ -19,16 +22,36 @@ def settings(servers, database_url, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-async def client(settings):
-    async with served(settings) as made:
+async def database(settings):
+    opened = await open_database(settings, settings.database_url)
+    await publish_rules(opened)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture(scope="module")
+async def app(settings, database):
+    async with running_app(settings) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+async def client(app):
+    async with client_of(app) as made:
         yield made
 
 
 @pytest.fixture(scope="module")
-async def database(settings):
-    opened = await open_database(settings, settings.database_url)
-    yield opened
-    await opened.close()
+async def other_client(settings, database):
+    """A client of a second process on the same servers."""
+    async with running_app(settings) as running, client_of(running) as made:
+        yield made
+
+
+@pytest.fixture
+def intake(app):
+    """What the worker's sweep settles parked events with."""
+    return app.state.parts.intake
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +62,8 @@ async def operator(client):
 @pytest.fixture
 def name(request):
     """A partner's id that no other test has."""
-    return re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")[:60]
+    words = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")
+    return f"{words[:50]}-{next(_numbers)}"
 
 
 @pytest.fixture
