@@ -19,7 +19,7 @@ from service.rules.commands_report import (
     print_json,
     report,
 )
-from service.rules.schema import json_schema
+from service.rules.editor_schema import json_schema
 
 
 @click.command()

@@ -1,4 +1,4 @@
-"""The rule language's shape: one struct a section. The JSON Schema for editors is made of these."""
+"""The rule language's shape: one struct a section. The editors' JSON Schema is made of these."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
-
-SCHEMA_ID = "https://saxaul.example/schemas/rules-v1.json"
 
 Duration = Annotated[
     str,
@@ -438,13 +436,3 @@ class RuleFile(_Section, frozen=True):
     rules: Annotated[tuple[Rule, ...], _says("What actions save and earn.")] = ()
     campaigns: Annotated[tuple[Campaign, ...], _says("Times of extra energy.")] = ()
     badges: Annotated[tuple[Badge, ...], _says("Marks of honour.")] = ()
-
-
-def json_schema() -> dict[str, Any]:
-    """The JSON Schema that makes an editor complete and explain every key."""
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "$id": SCHEMA_ID,
-        "title": "Saxaul rules, v1",
-        **msgspec.json.schema(RuleFile),
-    }

@@ -1,16 +1,12 @@
 """Rule sets as a whole: several files, what a rulebook holds, and what editors are told."""
 
-import json
 from datetime import UTC, date, datetime, timedelta
 
-import jsonschema
 import pytest
 
-from service.rules.commands_test import schema_text
 from service.rules.compile import compile_rulebook, sha256_of
 from service.rules.rulebook import period_names
-from service.rules.schema import json_schema
-from tests.rules.sets import PROGRAM, ROOT, SAMPLE, WALK, content_of, rulebook_of, shipped
+from tests.rules.sets import PROGRAM, SAMPLE, WALK, rulebook_of
 
 SECONDS = "minutes: {type: number, unit: s, minimum: 0, maximum: 5}"
 
@@ -235,25 +231,3 @@ def test_a_hint_without_the_programmes_language_is_warned_of():
     text = PROGRAM + WALK + "    hint: {zh: 走}\n"
     warnings = [str(problem) for problem in compile_rulebook({"a.yaml": text}).problems]
     assert "a.yaml:16:11: warning: there is no text in en, the programme's language" in warnings
-
-
-def test_editors_get_the_schema_of_the_code():
-    assert (ROOT / "openapi" / "rules.schema.json").read_text() == schema_text()
-
-
-def test_the_schema_fits_the_shipped_rules_and_the_sample():
-    schema = json.loads(json.dumps(json_schema()))
-    jsonschema.Draft202012Validator.check_schema(schema)
-    validator = jsonschema.Draft202012Validator(schema)
-    for text in (SAMPLE, *shipped().values()):
-        content = content_of(text)
-        assert [error.message for error in validator.iter_errors(content)] == []
-    assert not validator.is_valid({"rules": [{"id": "a"}]})
-    assert not validator.is_valid({"programm": {}})
-
-
-def test_the_schema_explains_every_key():
-    for name, definition in json_schema()["$defs"].items():
-        assert definition["description"], name
-        for key, content in definition["properties"].items():
-            assert content.get("description"), f"{name}.{key}"
