@@ -1,7 +1,8 @@
 """Export: everything held about a person, as one JSON document, in pieces of bounded size.
 
 Whatever table has a participant_id is exported by its columns, those of later parts included; what
-is left out stands below with its reason. Each page is a read of its own: transfers and actions end
+is left out stands below with its reason. What operators did to them and why stands beside it; who
+of them did it is told to operators only. Each page is a read of its own: transfers and actions end
 where the book stood at the beginning, the rest is as it was when its page was read.
 """
 
@@ -11,10 +12,12 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import Column, RowMapping, Table, select, tuple_
+from sqlalchemy import Column, RowMapping, Table, Text, cast, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from service.audit_log import AuditEntry
 from service.database import Base, Database
+from service.ledger.accounts import Account
 from service.ledger.books import BookClosedError
 
 ROWS_MAX = 1_000
@@ -79,7 +82,31 @@ async def _pieces(
                 break
             after = tuple(rows[-1][column.name] for column in _order(table))
         yield b"]"
-    yield b"}"
+    yield b',"operators_acts":['
+    async for piece in _acts(database, participant_id):
+        yield piece
+    yield b"]}"
+
+
+async def _acts(database: Database, participant_id: UUID) -> AsyncIterator[bytes]:
+    """What operators did to this person or their actions, with the reasons that they gave."""
+    actions, after = Base.metadata.tables["actions"], 0
+    reversed_ids = select(cast(actions.c.reverses, Text)).where(
+        actions.c.participant_id == participant_id, actions.c.kind == "reversal"
+    )
+    entry = AuditEntry
+    theirs = or_(entry.object == str(participant_id), entry.object.in_(reversed_ids))
+    query = select(entry.seq, entry.at, entry.act, entry.object, entry.detail).where(theirs)
+    while True:
+        page = query.where(entry.seq > after).order_by(entry.seq).limit(ROWS_MAX)
+        async with database.sessions() as session:
+            rows = [dict(row._mapping) for row in await session.execute(page)]  # noqa: SLF001
+        if rows:
+            encoded = b",".join(map(msgspec.json.encode, rows))
+            yield encoded if not after else b"," + encoded
+        if len(rows) < ROWS_MAX:
+            return
+        after = rows[-1]["seq"]
 
 
 async def _page(
@@ -115,4 +142,6 @@ def _encoded(table: Table, row: RowMapping) -> bytes:
     }
     if table.name == "idempotency_keys":
         shown["body"] = msgspec.Raw(row["body"] or b"null")
+    if table.name == "transfers":
+        shown |= {side: Account(row[side]).column for side in ("debit", "credit")}
     return msgspec.json.encode(shown)
