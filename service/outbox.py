@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, DateTime, Identity, Index, SmallInteger
+from sqlalchemy import BigInteger, CheckConstraint, DateTime, Identity, Index, SmallInteger, Text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -37,7 +37,8 @@ class OutboxRow(Base):
 class RelayLane(Base):
     """How far a lane's rows are positioned and applied, and whose turn (`epoch`, `owner`) it is.
 
-    `generation` is the one of the boards that the lane has built, `wanted` the one it should have.
+    `generation` is the one of the boards that the lane has built, `wanted` the one it should have;
+    `timezone` is where the days of that generation begin.
     """
 
     __tablename__ = "relay_lanes"
@@ -50,6 +51,7 @@ class RelayLane(Base):
     applied: Mapped[int] = mapped_column(BigInteger, server_default="0")
     generation: Mapped[int] = mapped_column(BigInteger, server_default="0")
     wanted: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    timezone: Mapped[str | None] = mapped_column(Text)
 
     __table_args__ = (CheckConstraint("applied <= positioned", name="applied_is_positioned"),)
 

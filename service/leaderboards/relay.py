@@ -44,6 +44,8 @@ from service.rules.rulebook import Program
 LEASE = timedelta(seconds=3)
 # The rows of a fifth of a second are summed up a person: shorter pauses cost Redis more work.
 PAUSE_S = 0.2
+# Processes switch to a new rulebook within two seconds.
+SETTLED_S = 5.0
 _VERIFY_S = 1.0
 _ROWS_MAX = 500
 _DELTAS_MAX = 4_000
@@ -78,6 +80,7 @@ class LaneState(NamedTuple):
     applied: int
     generation: int
     wanted: int
+    timezone: str | None
     fresh: bool
 
 
@@ -95,6 +98,8 @@ class Relay:
         self._verified_at = 0.0
         self._renewed_at = 0.0
         self._active = 0
+        self._zone = ""
+        self._zone_since = 0.0
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until told to stop; then give the lane free for the next."""
@@ -133,6 +138,8 @@ class Relay:
         if state.wanted != state.generation:
             await self._rebuild(state)
             return False
+        if self._has_other_days(state):
+            await self._lost(state, "with days of another time zone")
         if self._known is None:
             await self._settle(state)
         elif max(self._known) > state.positioned:
@@ -144,6 +151,16 @@ class Relay:
         if self._active != state.generation:
             await self._activate(state)
         return state.fresh
+
+    def _has_other_days(self, state: LaneState) -> bool:
+        """Whether the programme's days begin elsewhere than those of the boards, for good.
+
+        Not at once: for a moment some processes still book by the rulebook before.
+        """
+        zone = self._shared.program().timezone.key
+        if zone != self._zone:
+            self._zone, self._zone_since = zone, self._seconds()
+        return zone != state.timezone and self._seconds_since(self._zone_since) >= SETTLED_S
 
     def _is_mine(self, state: LaneState) -> bool:
         return (state.owner, state.epoch) == (self._owner, self._epoch)
@@ -274,7 +291,8 @@ class Relay:
     async def _rebuild(self, state: LaneState) -> None:
         """Load the lane's part of the wanted generation."""
         shared, now = self._shared, self._shared.clock.now()
-        spans = open_spans(shared.program(), now)
+        program = shared.program()
+        spans = open_spans(program, now)
         turn = Turn(self._lane, self._epoch, state.wanted)
         async with shared.database.pool.acquire() as connection:
             position = await take_snapshot(
@@ -290,7 +308,9 @@ class Relay:
             await drop_sums(connection)
         for shard in range(shared.layout.shards):
             await self._load(turn, shard, [], complete_at=(position, now))
-        done = await shared.database.pool.execute(_BUILT, *self._turn_key(), position, state.wanted)
+        done = await shared.database.pool.execute(
+            _BUILT, *self._turn_key(), position, state.wanted, program.timezone.key
+        )
         if done == "UPDATE 0":
             raise StartOverError
         self._known = [position] * shared.layout.shards
@@ -340,7 +360,7 @@ class Relay:
 
 
 _LOOK = """
-SELECT epoch, owner, lease_until, positioned, applied, generation, wanted,
+SELECT epoch, owner, lease_until, positioned, applied, generation, wanted, timezone,
     EXISTS (SELECT FROM outbox WHERE outbox.lane = $1 AND position IS NULL)
 FROM relay_lanes WHERE lane = $1"""
 
@@ -348,7 +368,7 @@ _TAKE = """
 UPDATE relay_lanes SET epoch = epoch + 1, owner = $3, lease_until = $4
 WHERE lane = (
     SELECT lane FROM relay_lanes WHERE lane = $1 AND epoch = $2 FOR NO KEY UPDATE SKIP LOCKED)
-RETURNING positioned, applied, generation, wanted"""
+RETURNING positioned, applied, generation, wanted, timezone"""
 
 _LOCK = """
 SELECT positioned FROM relay_lanes WHERE lane = $1 AND epoch = $2 AND owner = $3
@@ -372,5 +392,5 @@ UPDATE relay_lanes SET applied = $4
 WHERE lane = $1 AND epoch = $2 AND owner = $3 AND applied < $4 AND positioned >= $4"""
 
 _BUILT = """
-UPDATE relay_lanes SET applied = $4, generation = $5
+UPDATE relay_lanes SET applied = $4, generation = $5, timezone = $6
 WHERE lane = $1 AND epoch = $2 AND owner = $3"""
