@@ -13,6 +13,8 @@ from litestar.handlers import HTTPRouteHandler
 
 from service.actions.routes import routes as action_routes
 from service.actions.routes_operator import routes as action_operator_routes
+from service.actions.routes_simulate import routes as simulation_routes
+from service.actions.simulator import Simulator
 from service.actions.writer import Writer
 from service.auth import Authenticator, Trust
 from service.clock import Clock
@@ -71,6 +73,7 @@ ROUTES: tuple[HTTPRouteHandler, ...] = (
     *planting_operator_routes,
     *program_routes,
     *rule_routes,
+    *simulation_routes,
     *rule_operator_routes,
 )
 
@@ -135,6 +138,7 @@ async def _live(app: Litestar, settings: Settings) -> AsyncIterator[None]:
             authenticator=authenticator,
             rulebooks=rulebooks,
             writer=writer,
+            simulator=Simulator(found.database_url, settings.secret_key.encode()),
             partner_keys=partner_keys,
             intake=Intake(database, clock, rulebooks, writer, settings, identifier),
             boards=Boards(redis, Layout(settings.redis_prefix, settings.leaderboard_shards)),

@@ -7,6 +7,7 @@ import litestar
 from litestar.datastructures import State
 from redis.asyncio import Redis
 
+from service.actions.simulator import Simulator
 from service.actions.writer import Writer
 from service.auth import Authenticator
 from service.clock import Clock
@@ -31,6 +32,7 @@ class Parts:
     authenticator: Authenticator
     rulebooks: Rulebooks
     writer: Writer
+    simulator: Simulator
     partner_keys: PartnerKeys
     intake: Intake
     boards: Boards

@@ -110,6 +110,7 @@ async def simulate(
     *,
     secret: bytes,
     processes: int | None = None,
+    nice: int = 0,
     on_progress: Callable[[Progress], None] = lambda _: None,
 ) -> Simulation:
     """Replay the period. Raises SimulationError; cancelling it ends its processes."""
@@ -127,6 +128,7 @@ async def simulate(
                 trial.as_recorded,
                 list(versions),
                 _contested(trial, versions),
+                nice,
             )
             async with _crew(setup, processes or os.cpu_count() or 1) as crew:
                 passes = _Passes(connection, trial, setup, crew, on_progress)
@@ -308,7 +310,8 @@ async def _deciding_versions(connection: asyncpg.Connection, period: Period) -> 
     rows = await connection.fetch(_DECIDING, period.starts_at, period.ends_at, _SWITCHED_WITHIN_S)
     versions: dict[int, Rulebook] = {}
     for row in rows:
-        rulebook = compile_rulebook(msgspec.json.decode(row["files"]), row["version"]).rulebook
+        files = msgspec.json.decode(row["files"])
+        rulebook = (await asyncio.to_thread(compile_rulebook, files, row["version"])).rulebook
         if rulebook is not None:
             versions[row["version"]] = rulebook
     return versions

@@ -6,6 +6,7 @@ whoever asks, and is ended by killing it. Its connection can read only.
 """
 
 import asyncio
+import os
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -36,7 +37,7 @@ from service.actions.simulate_history import (
 from service.actions.simulate_period import Period
 from service.actions.simulate_runs import Run, RunLog
 from service.actions.simulate_tally import Tally
-from service.rules.compile import compile_rulebook
+from service.rules.compile import compile_rulebook, sha256_of
 
 _LENGTH_BYTES = 4
 
@@ -56,6 +57,7 @@ class Setup(Struct, tag=True):
     as_recorded: bool
     versions: list[int]
     contested: frozenset[str]
+    nice: int
 
 
 class BeginPass(Struct, tag=True):
@@ -253,10 +255,14 @@ class Worker:
             self._needs = needs_of(self._rulebook, [*self._draft.versions.values()])
 
     async def _load(self, version: int) -> None:
-        files = await self._connection.fetchval(
+        text = await self._connection.fetchval(
             "SELECT files FROM rulebooks WHERE version = $1", version
         )
-        rulebook = compile_rulebook(msgspec.json.decode(files), version).rulebook
+        files = msgspec.json.decode(text)
+        if sha256_of(files) == self._rulebook.sha256:
+            self._draft.versions[version] = self._rulebook
+            return
+        rulebook = compile_rulebook(files, version).rulebook
         if rulebook is None:
             raise ValueError(f"version {version} of the rules cannot be compiled any more")
         self._draft.versions[version] = rulebook
@@ -300,6 +306,7 @@ async def _serve(orders: BinaryIO, answers: BinaryIO) -> None:
         answer: Answer = Done()
         try:
             if isinstance(order, Setup):
+                os.nice(order.nice)
                 connection = await connect_to_read(order.database_url)
                 worker = Worker(order, connection, await _partners(connection))
                 await worker.prepare()

@@ -163,7 +163,7 @@ class DifferenceAnswer(Struct, frozen=True):
 )
 async def check_files(request: Request) -> CheckAnswer:
     """Check rule files, run their examples and scenarios: every problem. Nothing is stored."""
-    files, scenarios = _parted((await read_body(request, RuleFiles)).files)
+    files, scenarios = parted((await read_body(request, RuleFiles)).files)
     try:
         draft = await asyncio.to_thread(checked_draft, files, scenarios)
     except RulebookInvalidError as error:
@@ -188,7 +188,7 @@ async def publish_files(request: Request) -> JsonAnswer:
     With an Idempotency-Key it can be sent again safely.
     """
     order = await read_body(request, RulebookOrder)
-    files, scenarios = _parted(order.files)
+    files, scenarios = parted(order.files)
     shared, operator = parts(request), caller(request)
     # Before the transaction, for a large set takes seconds, and beside the other requests.
     draft = await asyncio.to_thread(checked_draft, files, scenarios)
@@ -301,7 +301,7 @@ def _version(text: str) -> int:
     return int(text)
 
 
-def _parted(files: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+def parted(files: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
     """Tell rule files from scenarios, which are tests/NAME.yaml and are run but not published.
 
     Rule files are kept by their last name, so each needs one of its own.

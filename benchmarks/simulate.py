@@ -1,0 +1,254 @@
+"""How fast is a simulation, and does its memory grow with the history?
+
+    python -m benchmarks.simulate [--actions 200000] [--people 5000] [--processes 1,2] [--profile]
+
+Records a history by the main job itself (several types, limits, claims, overlaps, reversals, a
+campaign whose budget runs out) in a temporary PostgreSQL, then simulates the active version over a
+quarter of it and over all of it. The result must be what was paid, to the gram. The figure is
+actions a second and core: by the clock, and by the processor time of the simulation's processes.
+"""
+
+import argparse
+import asyncio
+import cProfile
+import os
+import pstats
+import random
+import resource
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import UUID
+
+from rich.console import Console
+from rich.table import Table
+
+from service.actions.record import record_actions
+from service.actions.report import participant_report
+from service.actions.reverse import reverse_action
+from service.actions.simulate import Progress, Simulation, Trial, simulate
+from service.actions.simulate_period import Period
+from service.actions.simulate_worker import BeginPass, Setup, Share, Worker, connect_to_read
+from service.database import Database, open_database
+from service.embedded import started_servers
+from service.embedded.home import Home
+from service.ids import uuid4
+from service.ledger.books import first_head
+from service.migrate import migrate
+from service.rules.load import read_folder
+from service.rules.publish import Rulebooks, publish
+from service.rules.rulebook import Rulebook
+from service.settings import Settings
+
+ROOT = Path(__file__).parent.parent
+SECRET = b"a key of the benchmark"
+START = datetime(2026, 10, 20, 1, 0, tzinfo=UTC)
+DAYS = 30
+BATCH = 500
+CAMPAIGN = """
+campaigns:
+  - {id: benchmark, title: Benchmark, from: 2026-10-25, until: 2026-11-05,
+     categories: [mobility, recycling], earns_times: 2, budget_g: %d}
+"""
+_console = Console()
+
+
+def rule_files(actions: int) -> dict[str, str]:
+    """The shipped rules, and a campaign whose budget runs out about in its middle."""
+    files, unreadable = read_folder(ROOT / "rules")
+    assert not unreadable
+    return {**files, "benchmark.yaml": CAMPAIGN % (actions * 6)}
+
+
+async def settle_people(database: Database, count: int) -> list[UUID]:
+    """So many people with books, in two statements."""
+    people = [uuid4() for _ in range(count)]
+    async with database.transaction() as connection:
+        await connection.copy_records_to_table(
+            "participants",
+            records=[(each, "somebody", "CN-ZJ", START) for each in people],
+            columns=["participant_id", "display_name", "region", "created_at"],
+        )
+        await connection.execute(
+            "INSERT INTO books (participant_id, head, salt, last_at)"
+            " SELECT p, h, $3, $4 FROM unnest($1::uuid[], $2::bytea[]) AS b (p, h)",
+            people,
+            [first_head(each) for each in people],
+            b"salt of 16 bytes",
+            START,
+        )
+    return people
+
+
+def attributes_of(chance: random.Random, number: int) -> tuple[str, dict[str, object]]:
+    """Something that people do: mostly walks and rides."""
+    kind = chance.choices(("walk", "bike", "meeting", "invoice", "box"), (6, 2, 2, 1, 1))[0]
+    if kind == "walk":
+        return "mobility.walk", {"steps": chance.randrange(200, 9_000), "distance_km": 1.5}
+    if kind == "bike":
+        return "mobility.bike", {"distance_km": chance.randrange(5, 90) / 10, "duration_min": 30}
+    if kind == "meeting":
+        return "office.remote_meeting", {"minutes": chance.randrange(10, 90), "people": 3}
+    if kind == "invoice":
+        return "payment.e_invoice", {"invoice_no": f"I-{number}"}
+    return "recycling.box", {"box_code": f"B-{number}"}
+
+
+async def record_history(
+    database: Database, rulebook: Rulebook, people: list[UUID], count: int
+) -> None:
+    """Batch after batch by the main job, late ones among them; one in a hundred goes back."""
+    chance = random.Random(5)
+    step = timedelta(days=DAYS) * BATCH / count
+    now = START
+    for first in range(0, count, BATCH):
+        now += step
+        reports = []
+        for number in range(first, first + BATCH):
+            type_, attributes = attributes_of(chance, number)
+            late = timedelta(minutes=chance.choice((1, 3, 10, 60, 900, 5_000)))
+            reports.append(
+                participant_report(
+                    chance.choice(people),
+                    type_=type_,
+                    occurred_at=now - late,
+                    attributes=attributes,
+                    reporter="participant",
+                    key=None,
+                    now=now,
+                )
+            )
+        outcomes = await record_actions(
+            database, reports, rulebook=rulebook, now=now, secret=SECRET, lane=0
+        )
+        done = [outcome.action for outcome in outcomes.values() if hasattr(outcome, "action")]
+        for action in chance.sample(done, min(len(done), 5)):
+            async with database.transaction() as connection:
+                await reverse_action(
+                    connection,
+                    action.participant_id,
+                    action.id,
+                    reason="a benchmark",
+                    source="operator",
+                    reporter="operator",
+                    now=now,
+                    local_date=rulebook.program.local_date,
+                    lane=0,
+                )
+    await database.pool.execute("ANALYZE")
+
+
+def processor_s() -> float:
+    """Processor time of the children that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+async def measure(table: Table, url: str, trial: Trial, processes: int) -> Simulation:
+    """One simulation: a row of the table."""
+    done = 0
+    first = last = time.perf_counter()
+
+    def on_progress(progress: Progress) -> None:
+        nonlocal done, last
+        done, last = progress.actions, time.perf_counter()
+
+    before_s, first = processor_s(), time.perf_counter()
+    found = await simulate(url, trial, secret=SECRET, processes=processes, on_progress=on_progress)
+    used_s = processor_s() - before_s
+    tally = found.tally
+    if tally.differing or tally.total.before_g != tally.total.after_g or not found.settled:
+        raise SystemExit(f"not what was paid: {tally.total}, settled: {found.settled}")
+    table.add_row(
+        f"{tally.actions:,}",
+        str(processes),
+        str(found.passes),
+        f"{last - first:.1f}",
+        f"{done / (last - first):,.0f}",
+        f"{done / (last - first) / processes:,.0f}",
+        f"{done / used_s:,.0f}",
+        f"{resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024:.0f}",
+    )
+    return found
+
+
+async def profile(url: str, trial: Trial) -> None:
+    """Where the time of a process goes."""
+    with tempfile.TemporaryDirectory() as folder:
+        connection = await connect_to_read(url)
+        setup = Setup(
+            url, SECRET, folder, "0", trial.period, dict(trial.files), False, [], frozenset(), 0
+        )
+        worker = Worker(setup, connection, lambda _: None)
+        await worker.do(BeginPass(1, {}, ""))
+        profiler = cProfile.Profile()
+        profiler.enable()
+        await worker.do(Share(UUID(int=0), UUID(int=2**126)))
+        profiler.disable()
+        await connection.close()
+    pstats.Stats(profiler, stream=sys.stdout).sort_stats("tottime").print_stats(30)
+
+
+async def run(args: argparse.Namespace) -> None:
+    with tempfile.TemporaryDirectory(prefix="saxaul-bench-") as folder:
+        Path(folder).chmod(0o755)  # noqa: ASYNC240 - PostgreSQL's own user must reach its data
+        home = Home(Path(folder) / "home")
+        assert home.take_lock()
+        settings = Settings(home=home.path, secret_key=SECRET.decode() * 2)
+        async with started_servers(settings, home, what="a benchmark", durable=False) as found:
+            await migrate(found.database_url)
+            database = await open_database(settings, found.database_url)
+            try:
+                files = rule_files(args.actions)
+                async with database.transaction() as connection:
+                    version = await publish(
+                        connection, files, author="benchmark", note="benchmark", now=START
+                    )
+                rulebook = await Rulebooks(database).get(version)
+                people = await settle_people(database, args.people)
+                _console.log("recording")
+                await record_history(database, rulebook, people, args.actions)
+                await report(args, found.database_url, rulebook, files)
+            finally:
+                await database.close()
+
+
+async def report(
+    args: argparse.Namespace, url: str, rulebook: Rulebook, files: dict[str, str]
+) -> None:
+    _console.log("simulating")
+    quarter = Period(START, START + timedelta(days=DAYS / 4, minutes=1))
+    whole = Period(START, START + timedelta(days=DAYS + 1))
+    if args.profile:
+        await profile(url, Trial(rulebook, files, whole))
+        return
+    table = Table(title="saxaul rules simulate, the active version over its own history")
+    for heading in (
+        "actions", "processes", "passes", "s", "actions/s", "a process", "a processor s",
+        "max RSS MiB",
+    ):  # fmt: skip
+        table.add_column(heading, justify="right")
+    for period in (quarter, whole):
+        for processes in args.processes:
+            await measure(table, url, Trial(rulebook, files, period), processes)
+    _console.print(table)
+    _console.print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores; each pass counts")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--actions", type=int, default=200_000)
+    parser.add_argument("--people", type=int, default=5_000)
+    parser.add_argument(
+        "--processes",
+        type=lambda text: [int(part) for part in text.split(",")],
+        default=[1, os.cpu_count() or 1],
+    )
+    parser.add_argument("--profile", action="store_true")
+    asyncio.run(run(parser.parse_args()))
+
+
+if __name__ == "__main__":
+    main()
