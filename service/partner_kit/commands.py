@@ -130,7 +130,7 @@ def send(**options: Any) -> None:
         errors.print(f"interrupted after {journal.state.records:,} records; run it again to go on")
         sys.exit(1)
     _print_state(Console(highlight=False, soft_wrap=True), journal)
-    sys.exit(1 if journal.state.statuses["rejected"] else 0)
+    sys.exit(1 if journal.state.statuses.get("rejected") else 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,12 +198,12 @@ def _print_state(console: Console, journal: Journal) -> None:
     table.add_column("records")
     table.add_column("number", justify="right")
     for status in ("accepted", "duplicate", "parked", "rejected"):
-        table.add_row(status, f"{state.statuses[status]:,}")
+        table.add_row(status, f"{state.statuses.get(status, 0):,}")
     for reason, number in sorted(state.reasons.items(), key=lambda item: -item[1]):
         table.add_row(f"  {reason}", f"{number:,}")
     console.print(table)
     console.print(f"{state.records:,} records answered, {state.energy_g:,} g")
-    if state.statuses["rejected"]:
+    if state.statuses.get("rejected"):
         console.print(f"rejected items with their problems: {journal.rejected_path}", markup=False)
 
 

@@ -7,7 +7,6 @@ cut back to what the journal knows when a run goes on.
 
 import hashlib
 import os
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +22,8 @@ class State(msgspec.Struct):
     digest: str = ""
     rejected_bytes: int = 0
     energy_g: int = 0
-    statuses: Counter[str] = msgspec.field(default_factory=Counter)
-    reasons: Counter[str] = msgspec.field(default_factory=Counter)
+    statuses: dict[str, int] = msgspec.field(default_factory=dict)
+    reasons: dict[str, int] = msgspec.field(default_factory=dict)
 
 
 class JournalFaultError(Exception):

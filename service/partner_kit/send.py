@@ -176,11 +176,11 @@ async def _settle(
     rejected = []
     state = journal.state
     for record, result in zip(batch.records, await task, strict=True):
-        state.statuses[result["status"]] += 1
+        _count(state.statuses, result["status"])
         state.energy_g += result.get("energy_g") or 0
         if result["status"] == "rejected":
             problem = result["problem"]
-            state.reasons[reason_of(problem)] += 1
+            _count(state.reasons, _reason_of(problem))
             event = msgspec.Raw(record.body)
             rejected.append({"record": record.number, "event": event, "problem": problem})
     journal.add_rejected(rejected)
@@ -190,7 +190,11 @@ async def _settle(
     progress(len(batch.records))
 
 
-def reason_of(problem: dict[str, Any]) -> str:
+def _count(numbers: dict[str, int], name: str) -> None:
+    numbers[name] = numbers.get(name, 0) + 1
+
+
+def _reason_of(problem: dict[str, Any]) -> str:
     """The code of a problem, with its reason where there is one."""
     reason = problem.get("reason")
     return f"{problem['code']} ({reason})" if reason else str(problem["code"])

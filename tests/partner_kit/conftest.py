@@ -16,4 +16,6 @@ def instance(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def city(instance):
-    return found(instance.url)
+    partner = found(instance.url)
+    yield partner
+    partner.client.close()
