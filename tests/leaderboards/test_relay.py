@@ -5,11 +5,13 @@ import random
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from redis.exceptions import RedisError
 
 from service.energy.collect import collect_ripe_bubbles
+from service.leaderboards import relay as relay_module
 from service.leaderboards.boards import BoardsAwayError
 from service.leaderboards.fold import Changes, Group, Row, fold
 from service.leaderboards.keys import Board, period_of
@@ -53,6 +55,33 @@ async def round_without_redis(relay):
     with pytest.raises(RedisError):
         await relay.round()
     relay._shared = shared
+
+
+async def test_another_time_zone_has_the_boards_built_anew(town, shared, relays, monkeypatch):
+    """What was booked on a Saturday in Shanghai counts on Friday, where it was Friday then."""
+    person = await town.join()
+    await town.walk(person)
+    await settle(*relays)
+    first = await lane_state(shared)
+    assert first["timezone"] == "Asia/Shanghai"
+    program = replace(shared.program(), timezone=ZoneInfo("America/Los_Angeles"))
+    moved = replace(shared, program=lambda: program)
+    for relay in relays:
+        relay._shared = moved
+    await settle(*relays)
+    assert (await lane_state(shared))["generation"] == first["generation"], "not at once"
+    monkeypatch.setattr(relay_module, "SETTLED_S", 0)
+    await relays[0].round()
+    await settle(*relays)
+    day = program.local_date(town.clock.now())
+    assert day.isoformat() == "2026-11-20" != town.today().isoformat()
+    boards = await held(moved, day)
+    assert boards[Board("saved", "2026-11-20", "")].keys() == {person.bytes}
+    lanes = await lane_state(shared, every=True)
+    assert {lane["timezone"] for lane in lanes} == {"America/Los_Angeles"}
+    generations = {lane["generation"] for lane in lanes}
+    await settle(*relays)
+    assert {lane["generation"] for lane in await lane_state(shared, every=True)} == generations
 
 
 @pytest.mark.parametrize("shards", [1, 4])
