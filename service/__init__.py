@@ -1,1 +1,3 @@
 """Saxaul: recorded low-carbon actions become energy, energy becomes trees."""
+
+VERSION = "0.1.0"

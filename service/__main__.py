@@ -7,6 +7,7 @@ import asyncpg
 import click
 import redis.exceptions
 
+from service import VERSION
 from service.address import AddressError
 from service.database import DatabaseUnusableError
 from service.development.commands import commands as development_commands
@@ -73,8 +74,11 @@ class _Commands(click.Group):
 
 
 @click.group(cls=_Commands)
+@click.version_option(VERSION, prog_name="saxaul")
 def main() -> None:
     """Saxaul, a backend for personal carbon points."""
+    for line in unknown_variables().values():
+        click.echo(line, err=True)
 
 
 @main.command("run")
@@ -120,12 +124,16 @@ def config() -> None:
 @config.command("show")
 def show_config() -> None:
     """Print every setting: variable, value (secrets masked), default, meaning."""
-    for setting in explain_settings(load_settings()):
+    explained = list(explain_settings())
+    for setting in explained:
         click.echo(f"{setting.variable} = {setting.value}")
+        if setting.fault:
+            click.echo(f"    FAULT: {setting.fault}")
         click.echo(f"    default: {setting.default or 'empty'}")
         click.echo(f"    {setting.meaning}")
-    for variable in unknown_variables():
-        click.echo(f"{variable} is set and means nothing here.", err=True)
+    faults = [f"{setting.variable}: {setting.fault}" for setting in explained if setting.fault]
+    if faults:
+        raise SettingsError(faults)
 
 
 for _command in (

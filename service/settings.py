@@ -7,23 +7,32 @@ whatever opens the database wants settings that went through it.
 import base64
 import ipaddress
 import os
-import re
 import secrets
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
-from urllib.parse import urlsplit, urlunsplit
+from typing import Annotated, Any, Literal, get_type_hints
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta, Struct
 
+from service.setting_texts import (
+    DATABASE_SCHEMES,
+    REDIS_SCHEMES,
+    is_address,
+    is_secret,
+    meaningless,
+    meta_of,
+    one_line,
+    parsed,
+    shown,
+)
+
 PREFIX = "SAXAUL_"
 _SECRET = {"secret": True}
 _MASTER_KEY_BYTES = 32
-_DATABASE_SCHEMES = {"postgresql", "postgres"}
-_REDIS_SCHEMES = {"redis", "rediss", "unix"}
 
 
 class Issuer(Struct, frozen=True, forbid_unknown_fields=True):
@@ -48,13 +57,16 @@ class Settings(Struct, frozen=True, kw_only=True):
     ] = "development"
     home: Annotated[
         Path,
-        Meta(description="State folder of the embedded servers, of keys and of the lock."),
+        Meta(
+            description="State folder of the embedded servers, of keys and of the lock; another"
+            " folder is another instance."
+        ),
     ] = Path(".saxaul")
     host: Annotated[
         str, Meta(description="Address to listen on. Off loopback the development API is off.")
     ] = "127.0.0.1"
     port: Annotated[
-        int, Meta(ge=1, le=65535, description="TCP port of the API, the console and the metrics.")
+        int, Meta(ge=1, le=65535, description="TCP port of the API and of its metrics.")
     ] = 8000
     workers: Annotated[int, Meta(ge=1, le=64, description="Number of API processes.")] = 1
 
@@ -261,12 +273,16 @@ class SettingsError(Exception):
 
 
 class Explained(Struct, frozen=True):
-    """A setting as `saxaul config show` prints it; a secret's value is masked."""
+    """A setting as `saxaul config show` prints it; a secret's value is masked.
+
+    `fault` says what is wrong with the value, "" when nothing is.
+    """
 
     variable: str
     value: str
     default: str
     meaning: str
+    fault: str
 
 
 def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
@@ -274,24 +290,26 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
 
     A secret may come from a file instead: SAXAUL_SECRET_KEY_FILE=/run/secrets/key.
     """
-    environ = os.environ if environ is None else environ
-    values: dict[str, Any] = {}
-    problems: list[str] = []
-    for field, hint in get_type_hints(Settings, include_extras=True).items():
-        variable = PREFIX + field.upper()
-        try:
-            text = _text(environ, variable, is_secret=_is_secret(hint))
-            if text is not None:
-                values[field] = _parsed(text, hint)
-        except (OSError, ValueError) as error:
-            problems.append(f"{variable}: {_one_line(error)}")
-    if problems:
-        raise SettingsError(problems)
+    values, faults = _read(os.environ if environ is None else environ)
     settings = Settings(**values)
-    problems.extend(_contradictions(settings))
-    if problems:
-        raise SettingsError(problems)
+    faults = faults or list(_contradictions(settings))
+    if faults:
+        raise SettingsError([f"{PREFIX}{field.upper()}: {fault}" for field, fault in faults])
     return msgspec.structs.replace(settings, home=settings.home.absolute())
+
+
+def _read(environ: Mapping[str, str]) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+    """The values of the fields that are set, and what is wrong with the others, in order."""
+    values: dict[str, Any] = {}
+    faults: list[tuple[str, str]] = []
+    for field, hint in get_type_hints(Settings, include_extras=True).items():
+        try:
+            text = _text(environ, PREFIX + field.upper(), is_secret=is_secret(hint))
+            if text is not None:
+                values[field] = parsed(text, hint)
+        except (OSError, ValueError) as error:
+            faults.append((field, one_line(error)))
+    return values, faults
 
 
 def with_secret_key(settings: Settings) -> Settings:
@@ -314,35 +332,48 @@ def _own_key(path: Path, make: Callable[[], str]) -> str:
     try:
         return kept_text(path, make)
     except OSError as error:
-        raise SettingsError([f"{PREFIX}HOME: {path}: {error.strerror}"]) from error
+        fault = (
+            f"{PREFIX}HOME: cannot keep {path.name} in the state folder {path.parent}:"
+            f" {error.strerror}; name another folder, or run as its owner"
+        )
+        raise SettingsError([fault]) from error
 
 
-def explain_settings(settings: Settings) -> Iterator[Explained]:
-    """Every setting with its variable, value, default and meaning."""
-    defaults = Settings()
+def explain_settings(environ: Mapping[str, str] | None = None) -> Iterator[Explained]:
+    """Every setting with its variable, value, default and meaning, and what is wrong with it."""
+    environ = os.environ if environ is None else environ
+    values, faults = _read(environ)
+    settings, defaults = Settings(**values), Settings()
+    told = dict([*faults, *_contradictions(settings)])
+    settings = msgspec.structs.replace(settings, home=settings.home.absolute())
+    unread = {field for field, _ in faults}
     for field, hint in get_type_hints(Settings, include_extras=True).items():
+        variable, secret = PREFIX + field.upper(), is_secret(hint)
+        value = environ.get(variable, "") if field in unread else getattr(settings, field)
         yield Explained(
-            variable=PREFIX + field.upper(),
-            value=_shown(getattr(settings, field), is_secret=_is_secret(hint)),
-            default=_shown(getattr(defaults, field), is_secret=False),
-            meaning=_meta(hint).description or "",
+            variable=variable,
+            value=shown(value, is_secret=secret),
+            default=shown(getattr(defaults, field), is_secret=False),
+            meaning=meta_of(hint).description or "",
+            fault=told.get(field, ""),
         )
 
 
-def unknown_variables(environ: Mapping[str, str] | None = None) -> list[str]:
-    """Variables that begin like ours and mean nothing: misspelt ones, most likely."""
+def unknown_variables(environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Variables that begin like ours and mean nothing, misspelt most likely, with a line each."""
     environ = os.environ if environ is None else environ
     known = set()
     for field, hint in get_type_hints(Settings, include_extras=True).items():
         known.add(PREFIX + field.upper())
-        if _is_secret(hint):
+        if is_secret(hint):
             known.add(f"{PREFIX}{field.upper()}_FILE")
-    return sorted(name for name in environ if name.startswith(PREFIX) and name not in known)
+    unknown = sorted(name for name in environ if name.startswith(PREFIX) and name not in known)
+    return {name: meaningless(name, known) for name in unknown}
 
 
 def without_unknown() -> dict[str, str]:
     """The environment for a child of ours, without what was told to mean nothing."""
-    unknown = set(unknown_variables())
+    unknown = unknown_variables()
     return {name: text for name, text in os.environ.items() if name not in unknown}
 
 
@@ -376,38 +407,35 @@ def _text(environ: Mapping[str, str], variable: str, *, is_secret: bool) -> str 
     return text.strip() if text and text.strip() else None
 
 
-def _parsed(text: str, hint: Any) -> Any:
-    kind = get_args(hint)[0]
-    if kind is Path:
-        return Path(text)
-    if kind is int and not re.fullmatch(r"-?[0-9]+", text):
-        raise ValueError(f"must be a whole number, not {text!r}")
-    if get_origin(kind) is tuple:
-        return msgspec.json.decode(text, type=hint)
-    return msgspec.convert(text, hint, strict=False)
-
-
-def _contradictions(settings: Settings) -> Iterator[str]:
-    if settings.database_url and urlsplit(settings.database_url).scheme not in _DATABASE_SCHEMES:
-        yield f"{PREFIX}DATABASE_URL: must begin with postgresql://"
-    if settings.redis_url and urlsplit(settings.redis_url).scheme not in _REDIS_SCHEMES:
-        yield f"{PREFIX}REDIS_URL: must begin with redis://, rediss:// or unix://"
+def _contradictions(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Fields whose values cannot work, by themselves or beside the others, and why."""
+    for field, schemes in (("database_url", DATABASE_SCHEMES), ("redis_url", REDIS_SCHEMES)):
+        if url := getattr(settings, field):
+            yield from ((field, fault) for fault in _faults_of_url(url, schemes))
     if settings.secret_key and len(settings.secret_key) < 32:
-        yield f"{PREFIX}SECRET_KEY: must have at least 32 characters"
+        yield "secret_key", "must have at least 32 characters"
     for field in ("master_key", "master_key_before"):
         if (text := getattr(settings, field)) and not _is_master_key(text):
-            yield f"{PREFIX}{field.upper()}: must be the base64 of 32 bytes"
+            yield field, "must be the base64 of 32 bytes"
     for network in settings.trusted_proxies:
         try:
             ipaddress.ip_network(network)
         except ValueError as error:
-            yield f"{PREFIX}TRUSTED_PROXIES: {error}"
-    yield from _contradictory_issuers(settings)
+            yield "trusted_proxies", str(error)
+    yield from (("auth_issuers", fault) for fault in _faults_of_issuers(settings))
     if settings.env == "development":
         return
     for field in ("database_url", "redis_url", "secret_key", "master_key", "auth_issuers"):
         if not getattr(settings, field):
-            yield f"{PREFIX}{field.upper()}: must be set when {PREFIX}ENV=production"
+            yield field, f"must be set when {PREFIX}ENV=production"
+
+
+def _faults_of_url(url: str, schemes: frozenset[str]) -> Iterator[str]:
+    if not is_address(url):
+        # Never with the text: what looks like a port may be a password.
+        yield "its port is no number; / # and @ in a password are written %2F %23 %40"
+    elif urlsplit(url).scheme not in schemes:
+        yield f"must begin with {', '.join(f'{name}://' for name in sorted(schemes))}"
 
 
 def _is_master_key(text: str) -> bool:
@@ -417,14 +445,13 @@ def _is_master_key(text: str) -> bool:
         return False
 
 
-def _contradictory_issuers(settings: Settings) -> Iterator[str]:
-    variable = f"{PREFIX}AUTH_ISSUERS"
+def _faults_of_issuers(settings: Settings) -> Iterator[str]:
     realms: dict[tuple[str, str], str] = {}
     for issuer in settings.auth_issuers:
         if realms.setdefault((issuer.issuer, issuer.audience), issuer.realm) != issuer.realm:
-            yield f"{variable}: {issuer.issuer} needs another audience for each realm"
+            yield f"{issuer.issuer} needs another audience for each realm"
         if settings.env == "production" and urlsplit(issuer.jwks_url).scheme != "https":
-            yield f"{variable}: {issuer.jwks_url} must begin with https://"
+            yield f"{issuer.jwks_url} must begin with https://"
 
 
 def kept_text(path: Path, make: Callable[[], str]) -> str:
@@ -443,37 +470,3 @@ def kept_text(path: Path, make: Callable[[], str]) -> str:
             path.hardlink_to(draft)
         draft.unlink()
     return path.read_text(encoding="ascii").strip()
-
-
-def _meta(hint: Any) -> Meta:
-    meta = get_args(hint)[1]
-    assert isinstance(meta, Meta)
-    return meta
-
-
-def _is_secret(hint: Any) -> bool:
-    return bool((_meta(hint).extra or {}).get("secret"))
-
-
-def _shown(value: Any, *, is_secret: bool) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, tuple):
-        return msgspec.json.encode(value).decode()
-    text = str(value)
-    if not is_secret or not text:
-        return text
-    parts = urlsplit(text)
-    if parts.scheme not in _DATABASE_SCHEMES | _REDIS_SCHEMES:
-        return "***"
-    # An address is worth seeing; its password and its parameters are not.
-    host = parts.netloc.rpartition("@")
-    user = host[0].partition(":")[0]
-    netloc = f"{user}:***@{host[2]}" if host[1] else host[2]
-    return urlunsplit((parts.scheme, netloc, parts.path, "", ""))
-
-
-def _one_line(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}"
-    return " ".join(str(error).split())

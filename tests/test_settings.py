@@ -1,6 +1,7 @@
 """Settings: each documented, all faults at once, secrets never shown."""
 
 import stat
+import tomllib
 
 import pytest
 from click.testing import CliRunner
@@ -14,6 +15,7 @@ from service.settings import (
     unknown_variables,
     with_secret_key,
 )
+from tests.instance import ROOT
 
 KEY = "0123456789abcdef0123456789abcdef"
 ISSUERS = (
@@ -23,7 +25,7 @@ ISSUERS = (
 
 
 def test_every_setting_is_explained():
-    explained = {setting.variable: setting for setting in explain_settings(Settings())}
+    explained = {setting.variable: setting for setting in explain_settings({})}
     assert set(explained) == {f"SAXAUL_{field.upper()}" for field in Settings.__struct_fields__}
     for setting in explained.values():
         assert len(setting.meaning.split()) >= 3, setting.variable
@@ -36,7 +38,7 @@ def test_config_show_prints_variables_values_defaults_and_meanings():
     assert shown.exit_code == 0
     assert "SAXAUL_PORT = 8080\n    default: 8000\n    TCP port" in shown.stdout
     assert "SAXAUL_SECRET_KEY = ***\n" in shown.stdout
-    assert "SAXAUL_PROT is set and means nothing here." in shown.stderr
+    assert "SAXAUL_PROT is set and means nothing here; did you mean SAXAUL_PORT?" in shown.stderr
     assert KEY not in shown.output
 
 
@@ -54,7 +56,60 @@ def test_all_faults_are_told_at_once_with_their_variables():
 def test_a_command_with_wrong_settings_says_so_in_plain_lines():
     shown = CliRunner().invoke(main, ["config", "show"], env={"SAXAUL_PORT": "eighty"})
     assert shown.exit_code == 1
-    assert shown.stderr == "SAXAUL_PORT: must be a whole number, not 'eighty'\n"
+    fault = "must be a whole number from 1 to 65535, not 'eighty'"
+    assert shown.stderr == f"SAXAUL_PORT: {fault}\n"
+    # All settings are shown all the same, the faulty one with its fault.
+    assert f"SAXAUL_PORT = eighty\n    FAULT: {fault}\n" in shown.stdout
+    assert shown.stdout.count("    default: ") == len(Settings.__struct_fields__)
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "allowed"),
+    [
+        ("ENV", "prod", "development or production"),
+        ("LOG_LEVEL", "loud", "debug, info, warning or error"),
+        ("ACCESS_LOG", "yes", "true or false"),
+        ("WORKERS", "0", "a whole number from 1 to 64"),
+        ("RATE_PARTNER_PER_S", "-1", "a whole number of at least 1"),
+        ("REDIS_PREFIX", "x" * 65, "a text of 1 to 64 characters"),
+    ],
+)
+def test_a_fault_says_what_is_allowed(variable, text, allowed):
+    with pytest.raises(SettingsError) as refused:
+        load_settings({f"SAXAUL_{variable}": text})
+    assert str(refused.value) == f"SAXAUL_{variable}: must be {allowed}, not {text!r}"
+
+
+@pytest.mark.parametrize(
+    ("variable", "url"),
+    [
+        ("DATABASE_URL", "mysql://u:hunter2@db/x"),
+        ("DATABASE_URL", "postgresql://u:hunter2@db:port/x"),
+        ("DATABASE_URL", "postgresql://u:hunter2/hunter@db/x"),
+        ("REDIS_URL", "http://u:hunter2@cache"),
+        ("REDIS_URL", "redis://u:hunter2@cache:99999"),
+        ("SECRET_KEY", "hunter2"),
+    ],
+)
+def test_a_faulty_address_is_told_without_its_password(variable, url):
+    shown = CliRunner().invoke(main, ["config", "show"], env={f"SAXAUL_{variable}": url})
+    assert shown.exit_code == 1
+    assert shown.stderr.startswith(f"SAXAUL_{variable}: ")
+    assert "hunter" not in shown.output
+
+
+def test_a_folder_may_be_named_from_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    settings = load_settings({"SAXAUL_HOME": "~/state", "SAXAUL_RULES_DIR": "~/rules"})
+    assert (settings.home, settings.rules_dir) == (tmp_path / "state", tmp_path / "rules")
+    with pytest.raises(SettingsError, match="SAXAUL_HOME"):
+        load_settings({"SAXAUL_HOME": "~nobody-of-this-name/state"})
+
+
+def test_the_version_is_that_of_the_package():
+    shown = CliRunner().invoke(main, ["--version"])
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert shown.output == f"saxaul, version {project['version']}\n"
 
 
 def test_production_asks_for_servers_a_key_and_issuers():
@@ -103,14 +158,14 @@ def test_a_secret_may_come_from_a_file(tmp_path):
         load_settings({"SAXAUL_SECRET_KEY_FILE": str(path), "SAXAUL_SECRET_KEY": KEY})
     with pytest.raises(SettingsError, match="No such file"):
         load_settings({"SAXAUL_SECRET_KEY_FILE": str(tmp_path / "none")})
-    assert unknown_variables({"SAXAUL_SECRET_KEY_FILE": "x", "SAXAUL_PORT_FILE": "x"}) == [
+    assert list(unknown_variables({"SAXAUL_SECRET_KEY_FILE": "x", "SAXAUL_PORT_FILE": "x"})) == [
         "SAXAUL_PORT_FILE"
     ]
 
 
 def test_the_password_of_an_address_is_masked():
-    settings = load_settings({"SAXAUL_DATABASE_URL": "postgresql://u:pass@db:5432/x?password=pass"})
-    shown = {setting.variable: setting.value for setting in explain_settings(settings)}
+    environment = {"SAXAUL_DATABASE_URL": "postgresql://u:pass@db:5432/x?password=pass"}
+    shown = {setting.variable: setting.value for setting in explain_settings(environment)}
     assert shown["SAXAUL_DATABASE_URL"] == "postgresql://u:***@db:5432/x"
 
 
