@@ -153,7 +153,8 @@ LEFT JOIN actions a ON a.participant_id = e.participant_id AND a.id = e.action_i
 LEFT JOIN actions r ON r.participant_id = a.participant_id AND r.occurred_at = a.occurred_at
     AND r.reverses = a.id
 WHERE e.event_key > $1 AND e.event_key <= $2 AND e.state IN ('bound', 'reversed')
-    AND (a.id IS NULL OR a.source <> 'partner:' || e.partner_id
+    AND (a.id IS NULL
+        OR (a.kind = 'action' AND a.source <> 'partner:' || e.partner_id)
         OR (a.kind = 'action' AND a.fingerprint <> e.fingerprint)
         OR (e.state = 'reversed' AND r.id IS NULL))"""
 

@@ -26,7 +26,6 @@ from tests.callers import items_of, saxaul, sign_in
 from tests.partners.sender import BATCH, Sender, make_key
 from tests.people import eventually
 
-
 _SECRETS = "SELECT sealed_key, sealed_secret FROM partner_keys WHERE kind = 'hmac'"
 
 

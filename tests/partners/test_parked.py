@@ -1,0 +1,330 @@
+"""What cannot be decided yet waits, and is recorded as soon as it can be; links come and go."""
+
+import asyncio
+import uuid
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from service.clock import Clock
+from service.partners.links import purge_codes
+from service.partners.parked import purge_parked
+from service.partners.release import release_due
+from service.rules.publish import publish
+from tests.callers import items_of, sign_in
+from tests.partners.sender import PLAIN, Sender, linked_person
+from tests.people import RULES, eventually
+
+
+async def code_of(person, partner_id):
+    answer = await person.post("/v1/me/links", {"partner_id": partner_id})
+    assert answer.status_code == 201, answer.text
+    return answer.json()["link_code"]
+
+
+async def link(sender, code, subject):
+    order = {"link_code": code, "subject": subject}
+    return await sender.call("POST", "/links", order, PLAIN)
+
+
+async def test_an_event_waits_for_its_link(metro, operator):
+    event = metro.event("card-9")
+    first = await metro.send_one(event)
+    assert first == {"index": 0, "id": event["id"], "status": "parked"}
+    assert await metro.send_one(event) == first
+    (parked,) = await metro.parked()
+    assert (parked["id"], parked["reason"]) == (event["id"], "not-linked")
+    assert parked["subject"] == "card-9"
+    path = "/v1/operator/parked-events"
+    (shown,) = await items_of(operator, path, partner_id=metro.id)
+    assert shown["event"]["data"] == event["data"]
+    person = await linked_person(metro, "card-9")
+    assert await metro.parked() == []
+    assert (await person.balances())["ripening_g"] == 52
+    assert (await metro.send_one(event))["status"] == "duplicate"
+
+
+async def test_mended_content_replaces_what_is_parked(metro):
+    event = metro.event("card-9", data={"ticket_no": "one"})
+    other = event | {"data": {"ticket_no": uuid.uuid4().hex, "distance_km": 4}}
+    assert [r["status"] for r in await metro.send(event, other)] == ["parked", "parked"]
+    person = await linked_person(metro, "card-9")
+    (action,) = await items_of(person, "/v1/me/actions")
+    assert (await metro.send_one(other))["status"] == "duplicate"
+    assert (await metro.send_one(event))["problem"]["code"] == "event-id-reused"
+    assert action["type"] == "transit.metro_trip"
+
+
+async def test_whether_it_came_too_late_is_decided_by_its_arrival(metro, intake):
+    now = datetime.now(UTC)
+    event = metro.event("card-9", time=(now - timedelta(days=6)).isoformat())
+    assert (await metro.send_one(event))["status"] == "parked"
+    await intake.database.pool.execute(
+        "UPDATE partner_events SET received_at = received_at - interval '5 days'"
+        " WHERE partner_id = $1",
+        metro.id,
+    )
+    late = metro.event("card-9", time=(now - timedelta(days=12)).isoformat())
+    assert (await metro.send_one(late))["status"] == "parked"
+    person = await linked_person(metro, "card-9")
+    assert (await person.balances())["ripening_g"] == 52
+    # Refused when it was released: its id is free again.
+    assert await metro.parked() == []
+    mended = late | {"time": (now - timedelta(hours=3)).isoformat()}
+    assert (await metro.send_one(mended))["status"] == "accepted"
+
+
+async def test_a_type_that_no_rules_know_waits_for_them(metro, operator, intake, database):
+    path = f"/v1/operator/partners/{metro.id}"
+    types = ["transit.metro_trip", "transit.airship_trip"]
+    assert (await operator.patch(path, {"action_types": types})).status_code == 200
+    person = await linked_person(metro, "card-1")
+    event = metro.event("card-1", "transit.airship_trip", data={"ticket_no": uuid.uuid4().hex})
+    assert (await metro.send_one(event))["status"] == "parked"
+    (parked,) = await metro.parked()
+    assert parked["reason"] == "unknown-type"
+    assert await release_due(intake) == 0
+    files = {path.name: path.read_text() for path in RULES.glob("*.yaml")}
+    files["airship.yaml"] = AIRSHIP
+    async with database.transaction() as connection:
+        version = await publish(
+            connection, files, author="test", note="airships", now=datetime.now(UTC)
+        )
+
+    async def is_active():
+        return intake.rulebooks.active.version == version
+
+    await eventually(is_active)
+    assert await release_due(intake) == 1
+    assert (await person.balances())["ripening_g"] == 7
+    assert await metro.parked() == []
+
+
+AIRSHIP = """
+action_types:
+  transit.airship_trip:
+    title: Airship
+    category: mobility
+    reported_by: [partner]
+    attributes:
+      ticket_no: {type: string, required: false}
+rules:
+  - id: airship
+    action: transit.airship_trip
+    earns: 7
+"""
+
+
+async def test_an_operator_retries_and_discards(metro, operator):
+    kept, dropped = metro.event("card-9"), metro.event("card-9")
+    await metro.send(kept, dropped)
+    path = "/v1/operator/parked-events"
+    ids = {i["event_id"]: i["id"] for i in await items_of(operator, path, partner_id=metro.id)}
+    retried = await operator.post(f"{path}/{ids[kept['id']]}/retry")
+    assert (retried.status_code, retried.json()["status"]) == (200, "parked")
+    gone = await operator.post(f"{path}/{ids[dropped['id']]}/discard")
+    assert gone.json() == {"id": ids[dropped["id"]], "status": "discarded"}
+    assert (await operator.post(f"{path}/{ids[dropped['id']]}/discard")).status_code == 404
+    assert (await operator.post(f"{path}/{uuid.uuid4()}/retry")).status_code == 404
+    assert (await operator.post(f"{path}/x/retry")).status_code == 404
+    person = await linked_person(metro, "card-9")
+    assert (await person.balances())["ripening_g"] == 52
+    assert (await operator.post(f"{path}/{ids[kept['id']]}/retry")).status_code == 404
+    assert (await metro.send_one(dropped))["status"] == "accepted"
+    acts = [act["act"] for act in await items_of(operator, "/v1/operator/audit-log")]
+    assert {"parked-event.retry", "parked-event.discard"} <= set(acts)
+
+
+async def test_what_the_sweep_finds(metro, intake, database):
+    """A link that was made beside the release, as by a process that died then."""
+    person = await linked_person(metro, "card-1")
+    event = metro.event("card-9")
+    await metro.send(event)
+    await database.pool.execute(
+        "INSERT INTO links (partner_id, subject_key, participant_id, linked_at)"
+        " VALUES ($1, $2, $3, $4)",
+        metro.id,
+        intake.identifier.subject_key(metro.id, "card-9"),
+        person.participant_id,
+        datetime.now(UTC),
+    )
+    assert await release_due(intake) == 1
+    assert await release_due(intake) == 0
+    assert (await person.balances())["ripening_g"] == 52
+
+
+async def test_a_disabled_partners_events_stay_parked(metro, operator, intake):
+    await metro.send(metro.event("card-9"))
+    code = await code_of(await sign_in(metro.client, uuid.uuid4().hex), metro.id)
+    assert (await link(metro, code, "card-9")).status_code == 201
+    await metro.send(metro.event("card-8"))
+    path = f"/v1/operator/partners/{metro.id}"
+    await operator.patch(path, {"disabled": True})
+    assert await release_due(intake) == 0
+    await operator.patch(path, {"disabled": False})
+    assert len(await metro.parked()) == 1
+
+
+async def test_parked_events_are_forgotten_after_a_month(metro, intake, database):
+    event = metro.event("card-9")
+    await metro.send(event, metro.reversal(metro.event("card-8")))
+    await database.pool.execute(
+        "UPDATE partner_events SET received_at = received_at - interval '29 days'"
+        " WHERE partner_id = $1",
+        metro.id,
+    )
+    async with database.transaction() as connection:
+        await purge_parked(connection, datetime.now(UTC))
+    assert len(await metro.parked()) == 2
+    async with database.transaction() as connection:
+        await purge_parked(connection, datetime.now(UTC) + timedelta(days=2))
+    assert await metro.parked() == []
+
+
+async def test_a_partner_sees_its_own_only(metro, alice, operator, name):
+    await metro.send(*[metro.event("card-9") for _ in range(5)])
+    assert len(await metro.parked()) == 5
+    page = await metro.call("GET", "/parked?limit=2")
+    assert page.status_code == 200
+    first = page.json()
+    assert len(first["items"]) == 2
+    assert first["next_cursor"]
+
+
+# --- links
+
+
+async def test_a_code_is_good_for_one_link(metro):
+    person = await sign_in(metro.client, uuid.uuid4().hex)
+    code = await code_of(person, metro.id)
+    assert (await link(metro, code, "card-5")).status_code == 201
+    assert (await link(metro, code, "card-5")).status_code == 404
+    assert (await link(metro, code, "card-6")).status_code == 404
+    (shown,) = (await person.get("/v1/me/links")).json()["items"]
+    assert shown["partner_id"] == metro.id
+    assert "card-5" not in str(shown)
+
+
+async def test_a_code_ends_after_ten_minutes_of_real_time(metro, database, intake):
+    person = await sign_in(metro.client, uuid.uuid4().hex)
+    answer = await person.post("/v1/me/links", {"partner_id": metro.id})
+    lasts = datetime.fromisoformat(answer.json()["expires_at"]) - datetime.now(UTC)
+    assert timedelta(minutes=9) < lasts <= timedelta(minutes=10)
+    await database.pool.execute(
+        "UPDATE link_codes SET expires_at = $1 WHERE participant_id = $2",
+        Clock().real_now() - timedelta(seconds=1),
+        person.participant_id,
+    )
+    assert (await link(metro, answer.json()["link_code"], "card-5")).status_code == 404
+    async with database.transaction() as connection:
+        assert await purge_codes(connection, Clock().real_now()) == 1
+
+
+async def test_a_code_is_for_the_partner_it_was_given_for(metro, operator, name):
+    other = await operator_partner(operator, f"o-{name}"[:60])
+    person = await sign_in(metro.client, uuid.uuid4().hex)
+    code = await code_of(person, metro.id)
+    assert (await link(other, code, "card-5")).status_code == 404
+    assert (await link(metro, code, "card-5")).status_code == 201
+
+
+async def operator_partner(operator, partner_id):
+    body = {"id": partner_id, "name": "n", "action_types": [], "source_prefix": "urn:o"}
+    assert (await operator.post("/v1/operator/partners", body)).status_code == 201
+    path = f"/v1/operator/partners/{partner_id}/keys"
+    key = (await operator.post(path, {"kind": "hmac"})).json()
+    return Sender(operator.client, partner_id, key["secret"], "urn:o")
+
+
+async def test_a_new_code_ends_the_one_before(metro):
+    person = await sign_in(metro.client, uuid.uuid4().hex)
+    first, second = await code_of(person, metro.id), await code_of(person, metro.id)
+    assert (await link(metro, first, "card-5")).status_code == 404
+    assert (await link(metro, second, "card-5")).status_code == 201
+
+
+async def test_a_code_can_be_asked_for_again_with_its_key(metro):
+    person = await sign_in(metro.client, uuid.uuid4().hex)
+    key = uuid.uuid4().hex
+    first = await person.post("/v1/me/links", {"partner_id": metro.id}, key=key)
+    again = await person.post("/v1/me/links", {"partner_id": metro.id}, key=key)
+    assert again.json() == first.json()
+    assert again.headers["idempotency-replayed"] == "true"
+
+
+@pytest.mark.parametrize("partner_id", ["nobody", "NO", "a"])
+async def test_nobody_links_with_an_unknown_partner(client, partner_id):
+    person = await sign_in(client, uuid.uuid4().hex)
+    answer = await person.post("/v1/me/links", {"partner_id": partner_id})
+    assert answer.status_code == 404
+    assert (await person.delete(f"/v1/me/links/{partner_id}")).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "order",
+    [{}, {"link_code": "x"}, {"subject": "s"}, {"link_code": "x", "subject": ""}, []],
+)
+async def test_a_link_must_be_well_formed(metro, order):
+    answer = await metro.call("POST", "/links", order, PLAIN)
+    assert answer.status_code == 422
+
+
+async def test_after_unlinking_events_wait_again(metro, alice):
+    assert (await alice.delete(f"/v1/me/links/{metro.id}")).status_code == 204
+    assert (await alice.delete(f"/v1/me/links/{metro.id}")).status_code == 404
+    assert (await alice.get("/v1/me/links")).json()["items"] == []
+    assert (await metro.send_one(metro.event("card-1")))["status"] == "parked"
+
+
+async def test_two_references_of_one_person(metro, alice):
+    await metro.link(alice, "card-2")
+    results = await metro.send(metro.event("card-1"), metro.event("card-2"))
+    assert {result["status"] for result in results} == {"accepted"}
+    assert len((await alice.get("/v1/me/links")).json()["items"]) == 2
+    assert (await alice.delete(f"/v1/me/links/{metro.id}")).status_code == 204
+    results = await metro.send(metro.event("card-1"), metro.event("card-2"))
+    assert {result["status"] for result in results} == {"parked"}
+
+
+async def test_many_link_the_same_reference_at_once(metro):
+    people = [await sign_in(metro.client, uuid.uuid4().hex) for _ in range(6)]
+    codes = [await code_of(person, metro.id) for person in people]
+    answers = await asyncio.gather(*[link(metro, code, "card-7") for code in codes])
+    assert {answer.status_code for answer in answers} <= {201, 503}
+    lists = [(await person.get("/v1/me/links")).json()["items"] for person in people]
+    assert sum(len(items) for items in lists) == 1
+
+
+# --- erasure and export
+
+
+async def test_erasure_forgets_links_codes_and_what_waits(metro, operator, database):
+    person = await linked_person(metro, "card-1")
+    await operator.post(f"/v1/operator/participants/{person.participant_id}/suspend", {})
+    event = metro.event("card-1")
+    assert (await metro.send_one(event))["status"] == "parked"
+    await code_of(person, metro.id)
+    export = (await person.get("/v1/me/export")).json()
+    assert len(export["links"]) == len(export["link_codes"]) == 1
+    assert export["links"][0]["partner_id"] == metro.id
+    assert (await person.delete("/v1/me")).status_code == 204
+    for table in ("links", "link_codes"):
+        query = f"SELECT count(*) FROM {table} WHERE participant_id = $1"
+        assert await database.pool.fetchval(query, person.participant_id) == 0
+    assert await metro.parked() == []
+    # Nobody is linked under this reference any more.
+    assert (await metro.send_one(event))["status"] == "parked"
+
+
+async def test_what_was_recorded_stays_recorded_after_erasure(metro):
+    person = await linked_person(metro, "card-1")
+    event = metro.event("card-1")
+    first = await metro.send_one(event)
+    assert (await person.delete("/v1/me")).status_code == 204
+    again = await metro.send_one(event)
+    assert again == first | {"status": "duplicate"}
+    newcomer = await linked_person(metro, "card-1")
+    assert await metro.send_one(event) == again
+    assert (await newcomer.balances())["ripening_g"] == 0
+    (gone,) = await metro.send(metro.reversal(event))
+    assert gone["status"] == "rejected"

@@ -1,0 +1,221 @@
+"""A partner takes an event back: whatever the order, both ways end the same, and only once."""
+
+import uuid
+
+import pytest
+
+from service.partners.release import release_due
+from tests.callers import advance, items_of
+from tests.partners.sender import PLAIN, linked_person, make_sender
+
+
+async def counters(database, person):
+    rows = await database.pool.fetch(
+        "SELECT counter, period, n, grams FROM counters WHERE participant_id = $1"
+        " ORDER BY counter, period",
+        person.participant_id,
+    )
+    return [tuple(row) for row in rows]
+
+
+async def totals(person):
+    told = (await person.get("/v1/me")).json()
+    return told["balances"], told["totals"]
+
+
+async def test_an_event_is_taken_back_once(metro, alice, database):
+    event = metro.event("card-1")
+    await metro.send_one(event)
+    undo = metro.reversal(event)
+    result = await metro.send_one(undo)
+    assert (result["status"], result["energy_g"]) == ("accepted", -52)
+    balances, earned = await totals(alice)
+    assert set(balances.values()) == {0}
+    assert earned["earned_g"] == 0
+    assert {n for _, _, n, _ in await counters(database, alice)} == {0}
+    again = await metro.send_one(undo)
+    assert again == result | {"status": "duplicate"}
+    other = await metro.send_one(metro.reversal(event))
+    assert (other["status"], other["action_id"]) == ("duplicate", result["action_id"])
+    assert (await totals(alice))[0] == balances
+    (action,) = await items_of(alice, "/v1/me/actions")
+    assert action["status"] == "reversed"
+    # The event itself is known for ever.
+    assert (await metro.send_one(event))["status"] == "duplicate"
+
+
+async def test_limit_and_claim_are_given_back(metro, alice):
+    events = [metro.event("card-1") for _ in range(6)]
+    assert [r["energy_g"] for r in await metro.send(*events)] == [52] * 5 + [0]
+    await metro.send(metro.reversal(events[0]))
+    bob = await linked_person(metro, "card-2")
+    again = metro.event("card-2", data=events[0]["data"])
+    assert (await metro.send_one(again))["status"] == "accepted"
+    assert (await bob.balances())["ripening_g"] == 52
+    assert (await metro.send_one(metro.event("card-1")))["energy_g"] == 52
+    assert (await alice.balances())["ripening_g"] == 260
+
+
+async def test_the_reversal_comes_before_its_event(metro, alice, database):
+    event = metro.event("card-1")
+    undo = metro.reversal(event)
+    assert (await metro.send_one(undo))["status"] == "parked"
+    assert (await metro.send_one(undo))["status"] == "parked"
+    (parked,) = await metro.parked()
+    assert (parked["reason"], parked["type"]) == ("event-not-known", "action.reversed")
+    result = await metro.send_one(event)
+    assert result["status"] == "accepted"
+    balances, earned = await totals(alice)
+    assert set(balances.values()) == {0}
+    assert (earned["earned_g"], earned["saved_g"]) == (0, 0)
+    assert {n for _, _, n, _ in await counters(database, alice)} == {0}
+    assert await metro.parked() == []
+    assert (await metro.send_one(undo))["status"] == "duplicate"
+    assert (await metro.send_one(event))["status"] == "duplicate"
+    # Its ticket is free again.
+    bob = await linked_person(metro, "card-2")
+    again = metro.event("card-2", data=event["data"])
+    assert (await metro.send_one(again))["status"] == "accepted"
+    assert (await bob.balances())["ripening_g"] == 52
+
+
+@pytest.mark.parametrize("reversal_first", [False, True])
+async def test_both_in_one_request(metro, alice, reversal_first):
+    event = metro.event("card-1")
+    pair = [event, metro.reversal(event)]
+    results = await metro.send(*(reversed(pair) if reversal_first else pair))
+    assert {result["status"] for result in results} == {"accepted"}
+    assert sorted(result["energy_g"] for result in results) == [-52, 52]
+    assert set((await alice.balances()).values()) == {0}
+
+
+async def test_an_unlinked_event_is_reversed_before_it_is_linked(metro, intake):
+    """Event parked, reversal parked, link: both orders of the first two end the same."""
+    first, second = metro.event("card-9"), metro.event("card-9")
+    assert (await metro.send_one(first))["status"] == "parked"
+    assert (await metro.send_one(metro.reversal(first)))["status"] == "parked"
+    assert (await metro.send_one(metro.reversal(second)))["status"] == "parked"
+    assert (await metro.send_one(second))["status"] == "parked"
+    person = await linked_person(metro, "card-9")
+    await release_due(intake)
+    assert set((await person.balances()).values()) == {0}
+    assert await metro.parked() == []
+
+
+async def test_energy_that_was_collected_and_spent_stands_in_arrears(metro, alice, operator):
+    events = [metro.event("card-1") for _ in range(3)]
+    await metro.send(*events)
+    await advance(metro.client, days=1, hours=12)
+    assert (await alice.post("/v1/me/bubbles/collect")).json()["collected_g"] == 156
+    spend = {"amount_g": -130, "reason": "spent elsewhere"}
+    path = f"/v1/operator/participants/{alice.participant_id}/adjustments"
+    assert (await operator.post(path, spend)).status_code == 201
+    result = await metro.send_one(metro.reversal(events[0]))
+    assert result["energy_g"] == -52
+    balances = await alice.balances()
+    assert (balances["available_g"], balances["arrears_g"]) == (0, -26)
+    now = (await metro.client.get("/v1/dev/clock")).json()["now"]
+    await metro.send(metro.event("card-1", time=now))
+    await advance(metro.client, days=1, hours=12)
+    await alice.post("/v1/me/bubbles/collect")
+    balances = await alice.balances()
+    assert (balances["available_g"], balances["arrears_g"]) == (26, 0)
+
+
+async def test_a_suspended_person_is_reversed_all_the_same(metro, alice, operator):
+    now = (await metro.client.get("/v1/dev/clock")).json()["now"]
+    event = metro.event("card-1", time=now)
+    await metro.send(event)
+    await operator.post(f"/v1/operator/participants/{alice.participant_id}/suspend", {})
+    assert (await metro.send_one(metro.reversal(event)))["energy_g"] == -52
+
+
+async def test_what_an_operator_took_back_is_not_taken_twice(metro, alice, operator):
+    now = (await metro.client.get("/v1/dev/clock")).json()["now"]
+    event = metro.event("card-1", time=now)
+    action_id = (await metro.send_one(event))["action_id"]
+    order = {"reason": "a mistake"}
+    undone = await operator.post(f"/v1/operator/actions/{action_id}/reverse", order)
+    assert undone.status_code == 200
+    assert (await metro.send_one(metro.reversal(event)))["status"] == "duplicate"
+    assert set((await alice.balances()).values()) == {0}
+
+
+@pytest.mark.parametrize(
+    ("data", "pointer"),
+    [
+        ({}, "#/0/data/event_id"),
+        ({"event_id": "e"}, "#/0/data/reason"),
+        ({"reason": "r"}, "#/0/data/event_id"),
+        ({"event_id": 7, "reason": "r"}, "#/0/data/event_id"),
+        ({"event_id": "e", "reason": ""}, "#/0/data/reason"),
+        ({"event_id": "e", "reason": "r", "more": 1}, "#/0/data/more"),
+        ({"event_id": "self", "reason": "r"}, "#/0/data/event_id"),
+    ],
+)
+async def test_a_reversal_must_be_well_formed(metro, data, pointer):
+    result = await metro.send_one(metro.reversal(metro.event("x"), id="self", data=data))
+    assert result["problem"]["code"] == "invalid-attributes"
+    assert result["problem"]["errors"][0]["pointer"] == pointer
+
+
+async def test_a_reversal_is_not_reversed(metro, alice):
+    now = (await metro.client.get("/v1/dev/clock")).json()["now"]
+    event = metro.event("card-1", time=now)
+    undo = metro.reversal(event)
+    await metro.send(event, undo)
+    result = await metro.send_one(metro.reversal(undo))
+    assert result["problem"]["code"] == "event-invalid"
+    assert result["problem"]["errors"][0]["pointer"] == "#/0/data/event_id"
+    assert await metro.parked() == []
+
+
+async def test_a_reversals_id_is_used_once(metro, alice):
+    now = (await metro.client.get("/v1/dev/clock")).json()["now"]
+    one, two = metro.event("card-1", time=now), metro.event("card-1", time=now)
+    await metro.send(one, two)
+    undo = metro.reversal(one)
+    await metro.send(undo)
+    reused = metro.reversal(two, id=undo["id"])
+    assert (await metro.send_one(reused))["problem"]["code"] == "event-id-reused"
+    as_event = metro.event("card-1", id=undo["id"], time=now)
+    assert (await metro.send_one(as_event))["problem"]["code"] == "event-id-reused"
+    assert (await metro.send_one(metro.reversal(two, id=one["id"])))["status"] == "rejected"
+    assert (await alice.balances())["ripening_g"] == 52
+
+
+async def test_another_sources_event_is_another_event(metro, alice):
+    now = (await metro.client.get("/v1/dev/clock")).json()["now"]
+    event = metro.event("card-1", time=now)
+    await metro.send(event)
+    elsewhere = metro.reversal(event, source=f"{event['source']}/2")
+    assert (await metro.send_one(elsewhere))["status"] == "parked"
+    assert (await alice.balances())["ripening_g"] == 52
+
+
+async def test_a_plain_webhook_takes_back_a_plain_webhook(operator, name):
+    plain = await make_sender(operator, f"p-{name}"[:60])
+    person = await linked_person(plain, "card-1")
+    now = (await plain.client.get("/v1/dev/clock")).json()["now"]
+    data = {"subject": "card-1", "ticket_no": uuid.uuid4().hex}
+    trip = {"type": "transit.metro_trip", "timestamp": now, "data": data}
+    undo = {"event_id": "msg_trip", "reason": "refunded", "subject": "card-1"}
+    back = {"type": "action.reversed", "timestamp": now, "data": undo}
+    first = await plain.post(trip, PLAIN, message_id="msg_trip")
+    assert first.json()["accepted"] == 1
+    second = await plain.post(back, PLAIN, message_id="msg_back")
+    assert second.json()["results"][0]["energy_g"] == -52
+    assert set((await person.balances()).values()) == {0}
+
+
+async def test_many_reversals_at_once(metro, operator, name):
+    people = [await linked_person(metro, f"card-{n}") for n in range(4)]
+    now = (await metro.client.get("/v1/dev/clock")).json()["now"]
+    events = [metro.event(f"card-{n % 4}", time=now) for n in range(300)]
+    await metro.send(*events)
+    results = await metro.send(*[metro.reversal(event) for event in events])
+    assert {result["status"] for result in results} == {"accepted"}
+    for person in people:
+        assert set((await person.balances()).values()) == {0}
+    results = await metro.send(*[metro.reversal(event) for event in events])
+    assert {result["status"] for result in results} == {"duplicate"}
