@@ -41,6 +41,7 @@ _NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 _DIGITS_MAX = 18
 _FILE_NAME = re.compile(r"[\w][\w .-]{0,95}\.ya?ml")
 _NAME_SHOWN_MAX = 300
+_MESSAGE_MAX = 2_000
 _NOTED_MAX = 200
 _BANG = re.compile(r"[ \t]*(?:- +)*[\w.-]+:[ \t]+!")
 _TOO_LARGE = object()
@@ -75,8 +76,9 @@ class Problem(NamedTuple):
     severity: Literal["error", "warning"] = "error"
 
     def __str__(self) -> str:
-        """Say it in one line, as compilers do."""
-        return f"{self.file}:{self.line}:{self.column}: {self.severity}: {self.message}"
+        """Say it in one line, as compilers do, whatever a key or name consists of."""
+        place = f"{self.file}:{self.line}:{self.column}"
+        return f"{place}: {self.severity}: {_on_one_line(self.message, _MESSAGE_MAX)}"
 
 
 class LoadError(Exception):
@@ -190,9 +192,17 @@ def _unreadable(error: OSError) -> str:
 
 def shown_name(name: str) -> str:
     """Write a file's name so that it stays on its line, whatever somebody called the file."""
-    if not name.isprintable():
-        name = name.encode("unicode_escape").decode()
-    return name if len(name) <= _NAME_SHOWN_MAX else f"{name[: _NAME_SHOWN_MAX - 3]}..."
+    return _on_one_line(name, _NAME_SHOWN_MAX)
+
+
+def _on_one_line(text: str, length: int) -> str:
+    text = text if len(text) <= length else f"{text[: length - 3]}..."
+    if text.isprintable():
+        return text
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in text
+    )
 
 
 def load(files: Mapping[str, str]) -> tuple[dict[str, Node], list[Problem]]:

@@ -2,8 +2,12 @@
 
 import copy
 import json
+import os
 import random
+import re
+from pathlib import PurePath
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -11,7 +15,10 @@ from service.rules.cel_text import rewrite
 from service.rules.check import failed_examples, problems_json
 from service.rules.compile import compile_rulebook
 from service.rules.expressions import Name, Scope
-from tests.rules.sets import SAMPLE, content_of
+from tests.rules.sets import SAMPLE, content_of, shipped
+
+# More on request: each set takes some milliseconds.
+DAMAGES = int(os.environ.get("SAXAUL_TEST_DAMAGES", "25"))
 
 ODD = [
     None, True, 0, -1, 5.5, 1e308, 10**17, "", "x", "~", "0s", "999999999d", "72h\n",
@@ -58,9 +65,59 @@ def test_no_mutation_of_a_good_set_is_a_traceback():
         assert (draft.rulebook is None) == bool(draft.errors)
         problems = [*draft.problems, *failed_examples(draft)]
         assert json.dumps(problems_json(problems))
-        for problem in problems:
-            line = text.split("\n")[problem.line - 1]
-            assert 1 <= problem.column <= len(line) + 1
+        stands_in({"a.yaml": text}, problems)
+
+
+def stands_in(files, problems):
+    """Every problem stands at a place that is there, in one line of its own."""
+    for problem in problems:
+        line = files[problem.file].replace("\r\n", "\n").split("\n")[problem.line - 1]
+        assert 1 <= problem.column <= len(line) + 1, problem
+        assert problem.message
+        assert str(problem).isprintable(), problem
+
+
+TOKEN = re.compile(r"\w+|[ \t]+|\n|.", re.DOTALL)
+STRAY = [
+    "\t", "\n", "\r\n", " ", "- ", ": ", "{", "}", "[", "]", "'", '"', "&a ", "*a", "!!str ", "|\n",
+    ">\n", "# ", "? ", "%", "---\n", "\\", "0", "-1", "1e999", "9" * 30, "\ufeff", "é", "😀", "\0",
+    "\ud83d", "\u202e", "has(", "factors.", "in [", " / 0", "=="
+]  # fmt: skip
+SHIPPED = {PurePath(name).name: text for name, text in shipped().items()}
+BASE = ("program.yaml", "factors.yaml")
+
+
+def damaged(text, dice):
+    """A file with a few of its tokens left out, doubled, swapped, replaced or made strange."""
+    tokens = TOKEN.findall(text)
+    for _ in range(dice.choice([1, 1, 2, 5])):
+        at, other = dice.randrange(len(tokens)), dice.randrange(len(tokens))
+        way = dice.randrange(6)
+        if way == 0:
+            tokens[at] = ""
+        elif way == 1:
+            tokens[at] *= 2
+        elif way == 2:
+            tokens[at], tokens[other] = tokens[other], tokens[at]
+        elif way == 3:
+            tokens[at] = tokens[other]
+        elif way == 4:
+            tokens[at] += dice.choice(STRAY)
+        else:
+            tokens = tokens[:at] + tokens[max(at, other) :]
+    return "".join(tokens)
+
+
+@pytest.mark.parametrize("name", sorted(SHIPPED))
+def test_no_damage_to_a_shipped_file_is_a_traceback(name):
+    dice = random.Random(name)
+    for _ in range(DAMAGES):
+        files = {base: SHIPPED[base] for base in BASE} | {name: damaged(SHIPPED[name], dice)}
+        draft = compile_rulebook(files)
+        assert (draft.rulebook is None) == bool(draft.errors)
+        problems = [*draft.problems, *failed_examples(draft)]
+        stands_in(files, problems)
+        assert json.dumps(problems_json(problems))
 
 
 PIECES = [
