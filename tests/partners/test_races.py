@@ -1,0 +1,172 @@
+"""Two processes and one event: whatever meets, it is paid once, to one person; both orders agree."""
+
+import asyncio
+import copy
+import random
+import uuid
+
+import pytest
+
+from service.partners.release import release_due
+from tests.callers import sign_in
+from tests.partners.sender import PLAIN, linked_person, make_sender
+
+
+@pytest.fixture
+def there(metro, other_client):
+    """The same partner, who calls the other process."""
+    twin = copy.copy(metro)
+    twin.client = other_client
+    return twin
+
+
+async def test_the_same_events_at_two_processes(metro, there, alice):
+    await linked_person(metro, "card-2")
+    events = [metro.event(f"card-{1 + n % 2}") for n in range(60)]
+    shuffled = random.Random(7).sample(events, len(events))
+    answers = await asyncio.gather(
+        metro.send(*events), there.send(*shuffled), metro.send(*shuffled), there.send(*events)
+    )
+    by_id = {}
+    for results in answers:
+        for result in results:
+            by_id.setdefault(result["id"], []).append(result)
+    for results in by_id.values():
+        assert sorted(result["status"] for result in results) == ["accepted", *["duplicate"] * 3]
+        assert len({result["action_id"] for result in results}) == 1
+
+
+async def test_event_and_reversal_cross(metro, there, alice, intake):
+    pairs = [(e, metro.reversal(e)) for e in [metro.event("card-1") for _ in range(40)]]
+    sends = []
+    for number, (event, undo) in enumerate(pairs):
+        sender, other = (metro, there) if number % 2 else (there, metro)
+        sends += [sender.send_one(event), other.send_one(undo)]
+    results = await asyncio.gather(*sends)
+    assert {result["status"] for result in results[::2]} == {"accepted"}
+    assert {result["status"] for result in results[1::2]} <= {"accepted", "parked"}
+    await release_due(intake)
+    assert await metro.parked() == []
+    assert set((await alice.balances()).values()) == {0}
+    again = await metro.send(*[undo for _, undo in pairs])
+    assert {result["status"] for result in again} == {"duplicate"}
+
+
+async def test_a_batch_of_both_in_both_orders(metro, there, alice, intake):
+    events = [metro.event("card-1") for _ in range(80)]
+    undos = [metro.reversal(event) for event in events]
+    await asyncio.gather(
+        metro.send(*events), there.send(*undos), there.send(*events), metro.send(*reversed(undos))
+    )
+    await release_due(intake)
+    assert await metro.parked() == []
+    assert set((await alice.balances()).values()) == {0}
+
+
+async def test_one_ticket_over_two_people_at_two_processes(metro, there, alice):
+    bob = await linked_person(metro, "card-2")
+    tickets = [uuid.uuid4().hex for _ in range(5)]
+    mine = [metro.event("card-1", data={"ticket_no": ticket}) for ticket in tickets]
+    hers = [metro.event("card-2", data={"ticket_no": ticket}) for ticket in reversed(tickets)]
+    first, second = await asyncio.gather(metro.send(*mine), there.send(*hers))
+    assert sum(result["status"] == "accepted" for result in first + second) == 5
+    refused = [result for result in first + second if result["status"] == "rejected"]
+    assert {result["problem"]["reason"] for result in refused} == {"already-claimed"}
+    paid = (await alice.balances())["ripening_g"] + (await bob.balances())["ripening_g"]
+    assert paid == 260
+
+
+async def test_one_box_over_two_partners_at_two_processes(operator, other_client, name):
+    type_ = "recycling.reusable_box"
+    here = await make_sender(operator, f"a-{name}"[:60], [type_])
+    there = await make_sender(operator, f"b-{name}"[:60], [type_])
+    await linked_person(here, "s-1")
+    await linked_person(there, "s-1")
+    there.client = other_client
+    boxes = [{"box_code": uuid.uuid4().hex} for _ in range(20)]
+    first, second = await asyncio.gather(
+        here.send(*[here.event("s-1", type_, data=box) for box in boxes]),
+        there.send(*[there.event("s-1", type_, data=box) for box in reversed(boxes)]),
+    )
+    assert sum(result["status"] == "accepted" for result in first + second) == 20
+
+
+async def test_events_while_their_subject_changes_hands(metro, there, alice):
+    """Each is paid once, to whoever was linked then; none is lost, none is left waiting."""
+    bob = await sign_in(metro.client, uuid.uuid4().hex)
+    events = [metro.event("card-1") for _ in range(30)]
+
+    async def relink():
+        for person in (bob, alice, bob):
+            await metro.link(person, "card-1")
+
+    async def send(sender, order):
+        return [await sender.send_one(event) for event in order]
+
+    (first, second, _) = await asyncio.gather(
+        send(metro, events), send(there, list(reversed(events))), relink()
+    )
+    statuses = {}
+    for result in first + second:
+        statuses.setdefault(result["id"], []).append(result)
+    for results in statuses.values():
+        assert sorted(result["status"] for result in results) == ["accepted", "duplicate"]
+        assert len({result["action_id"] for result in results}) == 1
+    paid = (await alice.balances())["ripening_g"], (await bob.balances())["ripening_g"]
+    accepted = [r for results in statuses.values() for r in results if r["status"] == "accepted"]
+    assert sum(paid) == sum(result["energy_g"] for result in accepted)
+
+
+async def test_events_while_the_person_leaves(metro, there):
+    person = await linked_person(metro, "card-1")
+    events = [metro.event("card-1") for _ in range(20)]
+
+    async def send():
+        return [await there.send_one(event) for event in events]
+
+    results, left = await asyncio.gather(send(), person.delete("/v1/me"))
+    assert left.status_code == 204
+    assert {result["status"] for result in results} <= {"accepted", "parked"}
+    again = await metro.send(*events)
+    assert [r["status"] for r in again] == [
+        "duplicate" if r["status"] == "accepted" else "parked" for r in results
+    ]
+
+
+async def test_parked_events_are_released_once(metro, there, app, intake):
+    events = [metro.event("card-9") for _ in range(50)]
+    await metro.send(*events)
+    person = await sign_in(metro.client, uuid.uuid4().hex)
+    code = (await person.post("/v1/me/links", {"partner_id": metro.id})).json()["link_code"]
+    order = {"link_code": code, "subject": "card-9"}
+    linked, _, _, again = await asyncio.gather(
+        metro.call("POST", "/links", order, PLAIN),
+        release_due(intake),
+        release_due(intake),
+        there.send(*events),
+    )
+    assert linked.status_code == 201
+    await release_due(intake)
+    assert {result["status"] for result in again} <= {"accepted", "parked", "duplicate"}
+    assert await metro.parked() == []
+    assert (await person.balances())["ripening_g"] == 260
+    assert {r["status"] for r in await metro.send(*events)} == {"duplicate"}
+
+
+async def test_links_are_cut_and_made_while_events_come(metro, there, alice, intake):
+    events = [metro.event("card-1") for _ in range(20)]
+
+    async def change():
+        for _ in range(5):
+            await alice.delete(f"/v1/me/links/{metro.id}")
+            await metro.link(alice, "card-1")
+
+    async def send():
+        return [await there.send_one(event) for event in events]
+
+    results, _ = await asyncio.gather(send(), change())
+    assert {result["status"] for result in results} <= {"accepted", "parked"}
+    await release_due(intake)
+    assert await metro.parked() == []
+    assert {r["status"] for r in await metro.send(*events)} == {"duplicate"}
+    assert (await alice.balances())["ripening_g"] == 260
