@@ -16,7 +16,7 @@ from service.rules.commands import rules
 from service.rules.commands_test import scenario_schema_text
 from service.rules.scenario_schema import json_schema
 from service.rules.scenarios import streak_before
-from tests.rules.sets import PROGRAM, ROOT, content_of
+from tests.rules.sets import PROGRAM, ROOT, content_of, shipped
 
 RULES = (
     PROGRAM
@@ -353,6 +353,18 @@ def test_the_command(tmp_path):
     refused = CliRunner().invoke(rules, ["publish", str(tmp_path), "--note", "x"])
     assert refused.exit_code == 1
     assert refused.output.endswith("nothing was published\n")
+
+
+def test_the_guides_story_comes_out_as_told(tmp_path):
+    guide = (ROOT / "rules" / "README.md").read_text()
+    story = guide.split("## Tell a story")[1].split("```yaml\n")[1].split("```")[0]
+    for name, text in shipped().items():
+        (tmp_path / name.rpartition("/")[2]).write_text(text)
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "guide.yaml").write_text(story)
+    trial = try_folder(tmp_path)
+    assert trial.problems == ()
+    assert trial.summary[1] == "1 of 1 scenarios as expected, 3 steps"
 
 
 def test_the_schema_knows_the_shipped_scenarios():
