@@ -1,4 +1,4 @@
-"""Two processes and one event: whatever meets, it is paid once, to one person; both orders agree."""
+"""Two processes, one event: whatever meets, it is paid once, to one person, and both orders agree."""
 
 import asyncio
 import copy
