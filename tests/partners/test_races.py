@@ -1,4 +1,4 @@
-"""Two processes, one event: whatever meets, it is paid once, to one person, and both orders agree."""
+"""Two processes and one event: it is paid once, to one person, and both orders end the same."""
 
 import asyncio
 import copy
