@@ -9,6 +9,12 @@ STAMP := $(VENV)/.installed
 PYTHON ?= $(shell for p in python3.12 python3.11 python3 python; do \
 	$$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' \
 	>/dev/null 2>&1 && { echo $$p; break; }; done)
+# The folder is in the scripts of .venv and in its link to the project: a clone that was moved or
+# copied would run the programs and the code of the old one. The same for a Python that is gone.
+FITS := $(shell test "$$(cat $(STAMP) 2>/dev/null)" = "$(CURDIR)" && $(BIN)/python -c '' 2>/dev/null && echo yes)
+ifneq ($(FITS),yes)
+.PHONY: $(STAMP)
+endif
 # Byte code is made afterwards, on all cores.
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq --no-deps --no-compile
 
@@ -22,17 +28,18 @@ setup: $(STAMP) ## make .venv with the locked dependencies
 $(STAMP): requirements-dev.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "saxaul needs Python 3.11 or 3.12 with the venv module; none was found (set PYTHON=...)." >&2; exit 1; }
 	@echo "making $(VENV) with $(PYTHON) (the first time takes a minute)"
+	@test "$(FITS)" = yes || rm -rf $(VENV)
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(PIP) --require-hashes -r requirements-dev.txt
 	@$(PIP) --no-build-isolation --config-settings editable_mode=compat --editable .
 	@$(BIN)/python -W ignore -m compileall -qq -j 0 $(VENV)/lib || true
-	@touch $(STAMP)
+	@printf '%s' "$(CURDIR)" > $(STAMP)
 
 run: setup ## start everything on http://127.0.0.1:8000 (SAXAUL_PORT, SAXAUL_HOME)
-	@exec $(BIN)/saxaul run
+	@exec $(BIN)/python -m service run
 
 demo: setup ## tell the whole story in a fresh instance, then exit
-	@exec $(BIN)/saxaul demo
+	@exec $(BIN)/python -m service demo
 
 # Partners' Node clients, for the tests; where npm is missing those tests say that they are left out.
 NODE := tests/partner_kit/node
@@ -43,23 +50,23 @@ test: setup $(NODE)/node_modules ## all tests, against their own PostgreSQL and 
 	@$(BIN)/python -m pytest -n 2 -rs $(ARGS)
 
 check: setup ## format, lint, types
-	@$(BIN)/ruff format --check .
-	@$(BIN)/ruff check .
-	@$(BIN)/mypy
+	@$(BIN)/python -m ruff format --check .
+	@$(BIN)/python -m ruff check .
+	@$(BIN)/python -m mypy
 	@$(BIN)/python -m pytest -q tests/test_tidy.py
 
 format: setup ## rewrite the files in the house format
-	@$(BIN)/ruff format .
-	@$(BIN)/ruff check --fix .
+	@$(BIN)/python -m ruff format .
+	@$(BIN)/python -m ruff check --fix .
 
 reset: setup ## empty the state folder
-	@$(BIN)/saxaul reset
+	@$(BIN)/python -m service reset
 
 bench: setup ## the figures of benchmarks/, each with its ratio
 	@$(BIN)/python -m benchmarks.record $(ARGS)
 
 openapi: setup ## write openapi/openapi.json and openapi/rules.schema.json from the code
-	@$(BIN)/saxaul openapi
+	@$(BIN)/python -m service openapi
 
 # No address of a registry gets into the lock files: they hold names, versions and hashes.
 LOCK := .venv-lock/bin/pip-compile --quiet --strip-extras --allow-unsafe --generate-hashes --no-header \
