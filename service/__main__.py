@@ -1,5 +1,8 @@
 """The `saxaul` command: one group, to which every part of the program adds its commands."""
 
+import service.interrupt
+
+# isort: split
 import asyncio
 import sys
 
@@ -66,6 +69,8 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except _PLAIN as error:
             click.echo(str(error), err=True)
+        except PermissionError as error:
+            click.echo(f"{error.filename}: {error.strerror}", err=True)
         except _POSTGRES_GONE as error:
             click.echo(f"PostgreSQL does not answer any more: {error}", err=True)
         except _REDIS_GONE as error:
@@ -79,6 +84,9 @@ def main() -> None:
     """Saxaul, a backend for personal carbon points."""
     for line in unknown_variables().values():
         click.echo(line, err=True)
+
+
+service.interrupt.be_heard()
 
 
 @main.command("run")

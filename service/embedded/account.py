@@ -14,7 +14,7 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from service.embedded.children import EmbeddedError, Owner
+from service.embedded.children import EmbeddedError, Owner, user_name
 
 _USER = "saxaul"
 _ELSEWHERE = Path("/var/lib/saxaul")
@@ -30,12 +30,12 @@ def find_owner(data: Path) -> Owner | None:
     if uid != 0:
         if found and found.st_uid != uid:
             raise EmbeddedError(
-                f"the state in {data.parent} was made by another user ({_name(found.st_uid)}):"
+                f"the state in {data.parent} was made by another user ({user_name(found.st_uid)}):"
                 " run as that user or as root, or set SAXAUL_HOME to another folder."
             )
         return None
     if found and found.st_uid != 0:
-        return Owner(uid=found.st_uid, gid=found.st_gid, name=_name(found.st_uid))
+        return Owner(uid=found.st_uid, gid=found.st_gid, name=user_name(found.st_uid))
     entry = _entry(_USER) or _made_user() or _entry("nobody")
     if entry is None:
         raise EmbeddedError(
@@ -157,10 +157,3 @@ def _made_user() -> pwd.struct_passwd | None:
     # It may fail because another process of ours makes the same user at this moment.
     subprocess.run([program, *arguments, _USER], capture_output=True, check=False)
     return _entry(_USER)
-
-
-def _name(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import pwd
 import signal
 import subprocess
 import sys
@@ -26,6 +27,14 @@ class Owner(Struct, frozen=True):
     uid: int
     gid: int
     name: str
+
+
+def user_name(uid: int) -> str:
+    """The name of a system user, its number when it has none."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
 
 
 def start_child(

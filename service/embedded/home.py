@@ -13,7 +13,7 @@ from typing import IO
 import msgspec
 from msgspec import Struct, structs
 
-from service.embedded.children import EmbeddedError, Owner
+from service.embedded.children import EmbeddedError, Owner, user_name
 
 # Everything that the program keeps in its state folder; `saxaul reset` removes these and no more.
 _KEPT = (
@@ -27,6 +27,7 @@ _KEPT = (
     "running.json",
     "elsewhere",
     "secret-key",
+    "master-key",
     "development-key.json",
     "development-key.pem",
 )
@@ -173,6 +174,13 @@ def _socket_path(base: Path, home: Path, server: str) -> Path:
 
 
 def _unusable(path: Path, error: OSError) -> EmbeddedError:
+    for place in (path / "lock", path):
+        with suppress(OSError):
+            if isinstance(error, PermissionError) and place.stat().st_uid != os.getuid():
+                return EmbeddedError(
+                    f"the state folder {path} belongs to user {user_name(place.stat().st_uid)}, who"
+                    " started it: run as that user, or set SAXAUL_HOME to another folder."
+                )
     return EmbeddedError(
         f"cannot write to the state folder {path}: {error.strerror}"
         " (SAXAUL_HOME names another folder)."
