@@ -139,12 +139,16 @@ def _record_all(url: str, load: Load, people: list[UUID], now: datetime) -> floa
         processes.append(context.Process(target=_work, args=arguments, daemon=True))
     for process in processes:
         process.start()
+    while ready.n_waiting < load.processes:
+        if any(process.exitcode is not None for process in processes):
+            raise RuntimeError("a process ended before it began to record")
+        time.sleep(0.02)
     ready.wait(120)
     began = time.perf_counter()
     for process in processes:
         process.join(600)
-    if any(process.exitcode != 0 for process in processes):
-        raise SystemExit("a process ended badly")
+    if any(codes := [process.exitcode for process in processes]):
+        raise RuntimeError(f"processes ended with {codes}")
     return time.perf_counter() - began
 
 
@@ -193,7 +197,7 @@ async def _send(writer: Writer, report: Report) -> None:
         except UnavailableError:
             continue
         return
-    raise SystemExit("an action was never recorded")
+    raise RuntimeError(f"action {report.id} was never recorded")
 
 
 async def _add_up(database: Database, load: Load, seconds: float) -> Outcome:
