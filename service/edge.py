@@ -9,7 +9,7 @@ import asyncpg
 import litestar
 import structlog
 from litestar.datastructures import State
-from litestar.enums import ScopeType
+from litestar.enums import HttpMethod, ScopeType
 from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from prometheus_client import Histogram
@@ -34,7 +34,7 @@ from service.metrics import REQUEST_SECONDS
 from service.parts import Parts
 from service.rate_limit import RateLimitedError, RateLimiter, client_address
 from service.settings import Settings
-from service.wire import Access
+from service.wire import Access, NoFields, read_query
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9_-]{8,64}")
 _UUID_TEXT = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
@@ -77,6 +77,13 @@ class Edge:
         if scope["type"] != ScopeType.HTTP:
             await self._app(scope, receive, send)
             return
+        path = scope["path"]
+        if "//" in path or (path.endswith("/") and path != "/"):
+            # The router would not mind; but each thing has one address.
+            scope["loose_path"] = True  # type: ignore[typeddict-unknown-key]
+        if scope["method"] == "HEAD":
+            # What GET would answer, without the body: no route has to think of it.
+            scope["method"], send = HttpMethod.GET, _without_body(send)
         began_s = perf_counter()
         request_id = _request_id(scope["headers"])
         scope["request_id"] = request_id  # type: ignore[typeddict-unknown-key]
@@ -121,6 +128,15 @@ class Edge:
             )
 
 
+def _without_body(send: Send) -> Send:
+    async def send_head(message: Message) -> None:
+        if message["type"] == "http.response.body":
+            message["body"] = b""
+        await send(message)
+
+    return send_head
+
+
 def _request_id(headers: Any) -> str:
     """The caller's X-Request-Id when it is a plain one, else a new UUID."""
     for name, value in headers:
@@ -134,6 +150,8 @@ def _request_id(headers: Any) -> str:
 async def authenticate(request: litestar.Request[Any, Any, State]) -> None:
     """Let pass who may use this route. Raises UnauthenticatedError, ForbiddenError."""
     scope: Any = request.scope
+    if "loose_path" in scope:
+        raise NotFoundError
     access: Access | None = scope["route_handler"].opt.get("access")
     shared: Parts = request.app.state.parts
     if access is None or access.role == "public":
@@ -141,6 +159,7 @@ async def authenticate(request: litestar.Request[Any, Any, State]) -> None:
         # Whoever watches over this process must not be told that it is busy.
         if shared.limiter is not None and not scope["path"].startswith(("/health/", "/metrics")):
             await _limit_address(shared.limiter, scope, shared.settings)
+        _refuse_query(request, access)
         return
     if access.role == "partner":
         # Its body is signed, and is read by the route.
@@ -157,7 +176,16 @@ async def authenticate(request: litestar.Request[Any, Any, State]) -> None:
         limiter = shared.limiter
         scope["rate"] = await limiter.take(limiter.participant, who, is_write=is_write)
     require_access(credentials, role=access.role, scope=access.scope)
+    _refuse_query(request, access)
     scope["auth"] = credentials
+
+
+def _refuse_query(request: litestar.Request[Any, Any, State], access: Access | None) -> None:
+    """Raise InvalidRequestError for a query where the route reads none; pages for people may."""
+    scope = request.scope
+    is_read = access is None or access.query is not None or not scope["path"].startswith("/v1/")
+    if scope["query_string"] and not is_read:
+        read_query(request, NoFields)
 
 
 def _authorization(headers: Any) -> bytes:

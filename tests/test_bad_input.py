@@ -278,6 +278,39 @@ async def test_a_bad_query_is_invalid(client, alice, query, pointer):
     assert problem["errors"][0]["pointer"] == pointer
 
 
+@pytest.mark.parametrize("path", ["/v1/me", "/v1/program", f"{ACTIONS}/{UUID}", "/v1/me/export"])
+async def test_a_query_where_none_is_read_is_invalid(client, alice, path):
+    problem = assert_problem(
+        await client.get(f"{path}?limt=5", headers=alice), 422, "invalid-request"
+    )
+    assert [error["pointer"] for error in problem["errors"]] == ["#/query/limt"]
+    if path != "/v1/program":
+        assert_problem(await client.get(f"{path}?limt=5"), 401, "unauthenticated")
+
+
+async def test_a_post_reads_no_query(client, alice):
+    answer = await client.post(f"{ACTIONS}?dry_run=1", headers=alice, json=walk())
+    assert_problem(answer, 422, "invalid-request")
+
+
+@pytest.mark.parametrize("path", ["/v1/me/", "/v1/program/", "/v1/nonsense/", "/v1/me//actions"])
+async def test_each_thing_has_one_address(client, alice, path):
+    for headers in (alice, {}):
+        assert_problem(await client.get(path, headers=headers), 404, "not-found")
+
+
+async def test_head_answers_as_get_without_the_body(client, alice):
+    asked = await client.head("/v1/me", headers=alice)
+    got = await client.get("/v1/me", headers=alice)
+    assert (asked.status_code, asked.content) == (200, b"")
+    for name in ("content-type", "content-length", "cache-control"):
+        assert asked.headers[name] == got.headers[name]
+    assert (await client.head("/v1/me")).status_code == 401
+    assert (await client.head("/v1/nonsense")).status_code == 404
+    only_post = await client.head("/v1/me/bubbles/collect", headers=alice)
+    assert (only_post.status_code, only_post.headers["allow"]) == (405, "POST, OPTIONS")
+
+
 async def test_a_query_that_is_no_utf_8_is_malformed(client, alice):
     answer = await client.get("/v1/me/bubbles?cursor=%ff", headers=alice)
     assert_problem(answer, 400, "malformed-request")
