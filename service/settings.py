@@ -298,6 +298,15 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     return msgspec.structs.replace(settings, home=settings.home.absolute())
 
 
+def load_only(*fields: str) -> Settings:
+    """These settings as they are set, all others as if they were not. Raises SettingsError."""
+    names = {PREFIX + field.upper() for field in fields}
+    values, faults = _read({name: text for name, text in os.environ.items() if name in names})
+    if faults:
+        raise SettingsError([f"{PREFIX}{field.upper()}: {fault}" for field, fault in faults])
+    return Settings(**values)
+
+
 def _read(environ: Mapping[str, str]) -> tuple[dict[str, Any], list[tuple[str, str]]]:
     """The values of the fields that are set, and what is wrong with the others, in order."""
     values: dict[str, Any] = {}

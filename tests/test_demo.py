@@ -5,9 +5,11 @@ import subprocess
 import sys
 
 import pytest
+from click.testing import CliRunner
 
+from service.__main__ import main
 from service.demo import seed_demo
-from tests.instance import ROOT
+from tests.instance import ROOT, wait_for
 from tests.people import publish_rules
 
 
@@ -52,9 +54,23 @@ async def test_demo_data_that_were_broken_off_are_completed(settings, database):
     assert await state_of(database) == made
 
 
+async def test_the_demos_partner_can_send_at_once(settings, database):
+    await publish_rules(database)
+    await seed_demo(settings, settings.database_url)
+    path = demo_secret_path(settings)
+    assert path.stat().st_mode & 0o077 == 0
+    async with running_app(settings) as app, client_of(app) as client:
+        sender = Sender(client, DEMO_PARTNER, path.read_text().strip(), "urn:demo-metro")
+        assert (await sender.send_one(sender.event(DEMO_SUBJECT)))["status"] == "accepted"
+
+
 @pytest.mark.real_processes
 def test_the_story_is_told_to_its_end_and_leaves_nothing_behind(embedded_home):
     folder = embedded_home.parent
+    # What a demo left that was killed; nobody has this process id any more.
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    (folder / f"saxaul-demo-{gone.pid}-x" / "postgres").mkdir(parents=True)
     told = subprocess.run(
         [sys.executable, "-m", "service", "demo"],
         env={"PATH": os.environ["PATH"], "TMPDIR": str(folder)},
@@ -65,6 +81,37 @@ def test_the_story_is_told_to_its_end_and_leaves_nothing_behind(embedded_home):
         check=False,
     )
     assert told.returncode == 0, told.stdout + told.stderr
-    assert "9. The audit recomputes everything" in told.stdout
+    assert ". The audit recomputes everything" in told.stdout
     assert "verified" in told.stdout
     assert list(folder.iterdir()) == []
+
+
+@pytest.mark.real_processes
+def test_a_demo_that_is_told_to_stop_leaves_nothing_behind(embedded_home):
+    folder = embedded_home.parent
+    with (folder / "said").open("wb") as said:
+        telling = subprocess.Popen(
+            [sys.executable, "-m", "service", "demo"],
+            env={"PATH": os.environ["PATH"], "TMPDIR": str(folder)},
+            cwd=ROOT,
+            stdout=said,
+            stderr=said,
+        )
+    try:
+        wait_for(
+            lambda: [*folder.glob("saxaul-demo-*/postgres.new"), *folder.glob("*/running.json")]
+        )
+        telling.terminate()
+        assert telling.wait(timeout=60) == 1
+    finally:
+        telling.kill()
+        telling.wait()
+    assert (folder / "said").read_text().endswith("\nstopped\n")
+    assert [path.name for path in folder.iterdir()] == ["said"]
+
+
+def test_the_demo_says_that_it_is_not_for_production():
+    refused = CliRunner().invoke(main, ["demo"], env={"SAXAUL_ENV": "production"})
+    assert refused.exit_code == 1
+    assert refused.stderr.count("\n") == 1
+    assert "SAXAUL_ENV" in refused.stderr

@@ -1,6 +1,7 @@
 """`saxaul demo`: starts a fresh instance, lets it tell the story, and removes every trace of it."""
 
 import asyncio
+import os
 import shutil
 import signal
 import socket
@@ -19,27 +20,34 @@ from rich.console import Console
 from service.embedded import reset_home
 from service.embedded.children import EmbeddedError, start_child, stop_child
 from service.replay.api import ApiError, open_api
-from service.settings import Settings, child_environment, load_settings
+from service.settings import Settings, child_environment, load_only
 from service.story.tell import tell_story
 
 _READY_S = 45.0
 _STOP_S = 20.0
+_PREFIX = "saxaul-demo-"
 
 
 @click.command()
 def demo() -> None:
     """Tell the whole story in a fresh instance of its own, then exit. Leaves nothing behind."""
+    settings = load_only("env", "rules_dir")
+    if settings.env == "production":
+        raise click.ClickException(
+            "the demo makes a development instance of its own, and SAXAUL_ENV=production is set:"
+            " unset it for this command."
+        )
     console = Console(highlight=False)
     try:
-        asyncio.run(_demo(console))
+        asyncio.run(_demo(console, settings.rules_dir.absolute()))
     except ApiError as error:
         click.echo(str(error), err=True)
         sys.exit(1)
 
 
-async def _demo(console: Console) -> None:
+async def _demo(console: Console, rules: Path) -> None:
     """Run until the end of the story, or until somebody asks to stop; clean up either way."""
-    telling = asyncio.create_task(_tell(console))
+    telling = asyncio.create_task(_tell(console, rules))
     loop = asyncio.get_running_loop()
 
     def stop() -> None:
@@ -56,17 +64,18 @@ async def _demo(console: Console) -> None:
         sys.exit(1)
 
 
-async def _tell(console: Console) -> None:
+async def _tell(console: Console, rules: Path) -> None:
     began = time.monotonic()
-    async with _instance(console) as url, open_api(url) as api:
+    async with _instance(console, rules) as url, open_api(url) as api:
         await tell_story(api, console)
     console.print(f"Told in {time.monotonic() - began:.0f} s; the instance is gone again.")
 
 
 @asynccontextmanager
-async def _instance(console: Console) -> AsyncIterator[str]:
+async def _instance(console: Console, rules: Path) -> AsyncIterator[str]:
     """The address of a fresh instance in a temporary folder, which is removed at the end."""
-    home = Path(tempfile.mkdtemp(prefix="saxaul-demo-"))
+    await _remove_left_over()
+    home = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
     try:
         port = _free_port()
         console.print("Starting a fresh instance with its own PostgreSQL and Redis ...")
@@ -79,7 +88,7 @@ async def _instance(console: Console) -> AsyncIterator[str]:
                 environment=child_environment(
                     home=str(home),
                     port=str(port),
-                    rules_dir=str(load_settings().rules_dir.absolute()),
+                    rules_dir=str(rules),
                 ),
                 own_group=True,
             )
@@ -90,9 +99,42 @@ async def _instance(console: Console) -> AsyncIterator[str]:
         finally:
             await stop_child(process, signal.SIGTERM, patience_s=_STOP_S)
     finally:
+        await _remove(home)
+
+
+async def _remove(home: Path) -> None:
+    try:
         # As root the data may lie elsewhere; only the program knows where.
         await reset_home(msgspec.structs.replace(Settings(), home=home))
+    finally:
         shutil.rmtree(home, ignore_errors=True)
+
+
+async def _remove_left_over() -> None:
+    """Remove the folders of demos that were killed: nobody else comes back to them."""
+    for home in _left_over():
+        await _remove(home)
+
+
+def _left_over() -> list[Path]:
+    return [
+        home
+        for home in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*-*")
+        if home.stat().st_uid == os.getuid() and not _lives(home.name.split("-")[2])
+    ]
+
+
+def _lives(owner: str) -> bool:
+    """Whether a process lives. What has no number for a name is none of ours, and left alone."""
+    if not owner.isdecimal():
+        return True
+    try:
+        os.kill(int(owner), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _free_port() -> int:
