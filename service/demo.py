@@ -1,10 +1,14 @@
 """Demo data: a few people, a partner and two projects, so that a fresh instance is no empty page.
 
+The partner's secret lies in the state folder, and knows Alice as demo-card-1.
+
 Made once, through the same workflows as everything else. The projects come last and are the mark
 that all is there: what was broken off before them is taken up again at the next start.
 """
 
+import secrets
 from datetime import datetime, timedelta
+from pathlib import Path
 from uuid import UUID
 
 from sqlalchemy.dialects.postgresql import insert
@@ -18,14 +22,21 @@ from service.energy.collect import collect_ripe_bubbles
 from service.outbox import lane_of
 from service.participants.edit_profile import edit_profile
 from service.participants.identities import resolve_participant
+from service.partners.administer import keep_demo_key
+from service.partners.envelope import master_keys
+from service.partners.events import Identifier
+from service.partners.links import link_subject, make_link_code
 from service.partners.models import Partner
+from service.partners.signature import read_secret, secret_text
 from service.planting.projects import seed_projects
 from service.rules.publish import Rulebooks
 from service.rules.rulebook import Rulebook
-from service.settings import Settings
+from service.settings import Settings, kept_text, with_secret_key
 
 # What everybody walked two days ago: long enough ago to be ripe, not so long as to be lost.
 WALKED_AGO = timedelta(days=2)
+
+DEMO_PARTNER, DEMO_SUBJECT = "demo-metro", "demo-card-1"
 
 _PEOPLE = (
     ("demo-alice", "CN-ZJ", 8_000, 5.6),
@@ -43,6 +54,7 @@ _IS_MADE = "SELECT EXISTS (SELECT FROM projects WHERE name LIKE 'demo-%')"
 
 async def seed_demo(settings: Settings, database_url: str) -> None:
     """Make the demo data unless they are there. Rules must have been published."""
+    settings = with_secret_key(settings)
     database = await open_database(settings, database_url)
     try:
         if await database.pool.fetchval(_IS_MADE):
@@ -61,6 +73,7 @@ async def seed_demo(settings: Settings, database_url: str) -> None:
             walk = {"steps": steps, "distance_km": distance_km}
             await _walk(database, settings, rulebook, participant_id, walk=walk, now=now)
         await _make_partner(database, now)
+        await _link_partner(database, settings, clock)
         await seed_projects(database, now)
     finally:
         await database.close()
@@ -109,7 +122,7 @@ async def _make_partner(database: Database, now: datetime) -> None:
         await session.execute(
             insert(Partner)
             .values(
-                id="demo-metro",
+                id=DEMO_PARTNER,
                 name="Demo metro",
                 source_prefix="urn:demo-metro",
                 action_types=["transit.metro_trip"],
@@ -117,3 +130,38 @@ async def _make_partner(database: Database, now: datetime) -> None:
             )
             .on_conflict_do_nothing()
         )
+
+
+async def _link_partner(database: Database, settings: Settings, clock: Clock) -> None:
+    """The partner's key, and the link by which it tells of the first of the people."""
+    secret = read_secret(demo_secret(settings))
+    real_now = clock.real_now()
+    async with database.transaction() as connection:
+        await keep_demo_key(connection, DEMO_PARTNER, secret, master_keys(settings), real_now)
+    identifier = Identifier(settings.secret_key)
+    participant_id = await resolve_participant(
+        database, settings.secret_key, issuer_of("participant"), _PEOPLE[0][0], clock.now()
+    )
+    async with database.transaction() as connection:
+        code = await make_link_code(
+            connection, identifier, participant_id, DEMO_PARTNER, real_now=real_now
+        )
+    await link_subject(
+        database,
+        identifier,
+        DEMO_PARTNER,
+        link_code=code.text,
+        subject=DEMO_SUBJECT,
+        now=clock.now(),
+        real_now=real_now,
+    )
+
+
+def demo_secret(settings: Settings) -> str:
+    """The secret of the demo's partner, as partners get it; made at the first call."""
+    return kept_text(demo_secret_path(settings), lambda: secret_text(secrets.token_bytes(32)))
+
+
+def demo_secret_path(settings: Settings) -> Path:
+    """Where that secret lies."""
+    return settings.home / f"{DEMO_PARTNER}-secret"

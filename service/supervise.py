@@ -13,7 +13,7 @@ import asyncpg
 import httpx
 
 from service.address import find_port_free, url_of
-from service.demo import seed_demo
+from service.demo import DEMO_PARTNER, demo_secret_path, seed_demo
 from service.embedded import (
     Servers,
     has_server_ended,
@@ -235,6 +235,8 @@ async def _where_to_look(settings: Settings) -> AsyncIterator[str]:
     if settings.development_mode:
         token = await _demo_token(settings)
         yield f'  try           curl -H "Authorization: Bearer {token}" {url}/v1/me'
+        secret = demo_secret_path(settings)
+        yield f"  as a partner  saxaul partner send FILE --partner {DEMO_PARTNER} --key @{secret}"
     elif settings.env == "development":
         yield "  no development tokens and clock: SAXAUL_HOST is not a loopback address"
     yield f"  rules folder  {settings.rules_dir.absolute()}"

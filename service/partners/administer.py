@@ -123,27 +123,37 @@ async def add_key(
     if await connection.fetchval(_COUNT_KEYS, partner_id, act.real_now) >= KEYS_MAX:
         raise TooManyKeysError
     key_id, from_ = uuid7(act.real_now), not_before or act.real_now
-    secret = sealed = None
+    secret = None
+    kind: Kind = "ed25519"
+    stored: tuple[Any, ...] = (kind, public_key, None, None, None)
     if public_key is None:
-        secret = secrets.token_bytes(_SECRET_BYTES)
-        sealed = seal(masters, secret, key_context(partner_id, key_id))
-    kind: Kind = "hmac" if secret else "ed25519"
-    await connection.execute(
-        _ADD_KEY,
-        partner_id,
-        key_id,
-        kind,
-        public_key,
-        sealed.secret if sealed else None,
-        sealed.key if sealed else None,
-        sealed.master_key_id if sealed else None,
-        act.real_now,
-        from_,
-    )
+        secret, kind = secrets.token_bytes(_SECRET_BYTES), "hmac"
+        stored = _sealed(masters, secret, partner_id, key_id)
+    await connection.execute(_ADD_KEY, partner_id, key_id, *stored, act.real_now, from_)
     await tell_keys_changed(connection, partner_id)
     detail = {"key_id": str(key_id), "kind": kind, "not_before": from_.isoformat()}
     await _log(connection, act, "partner.key.create", partner_id, detail)
     return NewKey(key_id, kind, secret, from_)
+
+
+async def keep_demo_key(
+    connection: Connection, partner_id: str, secret: bytes, masters: MasterKeys, real_now: datetime
+) -> None:
+    """Give the demo's partner the shared secret that lies in the state folder, if it has no key."""
+    if await connection.fetchval(_COUNT_KEYS, partner_id, real_now):
+        return
+    key_id = uuid7(real_now)
+    stored = _sealed(masters, secret, partner_id, key_id)
+    await connection.execute(_ADD_KEY, partner_id, key_id, *stored, real_now, real_now)
+    await tell_keys_changed(connection, partner_id)
+
+
+def _sealed(
+    masters: MasterKeys, secret: bytes, partner_id: str, key_id: UUID
+) -> tuple[str, None, bytes, bytes, str]:
+    """A shared secret as the columns of its row, from `kind` on."""
+    sealed = seal(masters, secret, key_context(partner_id, key_id))
+    return "hmac", None, sealed.secret, sealed.key, sealed.master_key_id
 
 
 async def retire_key(

@@ -1,18 +1,13 @@
 """The story in scenes, each a few requests and a table of what they answered."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import datetime, timedelta
 from hashlib import sha256
-from typing import Any
-from zoneinfo import ZoneInfo
 
 import msgspec
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
-from service.replay.api import Api, ApiError, read_board
+from service.replay.api import Api, read_board
+from service.story.partner import ride
+from service.story.stage import Person, Story, require
 
 _PEOPLE = (
     ("demo-mei", "Mei", "CN-ZJ", 9_200, 6.4),
@@ -21,69 +16,13 @@ _PEOPLE = (
 )
 
 
-@dataclass(slots=True)
-class Person:
-    """Somebody of the story."""
-
-    name: str
-    token: str
-
-
-class Story:
-    """Who is in it and where it is told."""
-
-    def __init__(self, api: Api, console: Console, program: dict[str, Any]) -> None:
-        """`program` is what GET /v1/program answered."""
-        self.api = api
-        self.program = program
-        self._console = console
-        self._zone = ZoneInfo(program["timezone"])
-        self._scene = 0
-
-    def scene(self, title: str) -> None:
-        """Begin the next scene."""
-        self._scene += 1
-        self._console.print(f"\n[bold]{self._scene}. {escape(title)}[/bold]")
-
-    def say(self, text: str) -> None:
-        """One line."""
-        self._console.print(text, markup=False)
-
-    def table(self, columns: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
-        """A table; numbers stand at the right."""
-        kept = [list(row) for row in rows]
-        table = Table()
-        for place, column in enumerate(columns):
-            is_number = bool(kept) and isinstance(kept[0][place], int)
-            table.add_column(column, justify="right" if is_number else "left")
-        for row in kept:
-            table.add_row(
-                *(escape(f"{cell:,}" if isinstance(cell, int) else str(cell)) for cell in row)
-            )
-        self._console.print(table)
-
-    def local(self, time: str) -> str:
-        """A time of the API in the programme's time zone."""
-        return f"{datetime.fromisoformat(time).astimezone(self._zone):%a %d %b %H:%M}"
-
-    async def now(self) -> datetime:
-        """The programme's time."""
-        return datetime.fromisoformat((await self.api.get("/v1/dev/clock"))["now"])
-
-    async def move_clock_to_next_morning(self) -> None:
-        """To eight o'clock of the next day, when what was recorded today is ripe."""
-        tomorrow = (await self.now()).astimezone(self._zone) + timedelta(days=1)
-        morning = tomorrow.replace(hour=8, minute=0, second=0, microsecond=0)
-        moved = await self.api.post("/v1/dev/clock", {"now": morning})
-        self.say(f"The clock of the programme says {self.local(moved['now'])} now.")
-
-
 async def tell_story(api: Api, console: Console) -> None:
     """Tell all of it. Raises ApiError when the program does not do what the story says."""
     story = Story(api, console, await api.get("/v1/program"))
     people = await _meet(story)
     await _walk(story, people)
     await _refuse(story, people[0])
+    await ride(story, people[0])
     await _wait(story, people[0])
     await _collect(story, people)
     await _rank(story, people[0])
@@ -100,7 +39,7 @@ async def _meet(story: Story) -> list[Person]:
         person = Person(name, (await story.api.post("/v1/dev/token", order))["access_token"])
         edit = msgspec.json.encode({"display_name": name, "region": region})
         response = await story.api.send("PATCH", "/v1/me", token=person.token, content=edit)
-        _require(response.status_code == 200, "a profile can be changed")
+        require(response.status_code == 200, "a profile can be changed")
         me = await story.api.get("/v1/me", person.token)
         people.append(person)
         rows.append((name, region, me["participant_id"]))
@@ -137,7 +76,7 @@ async def _refuse(story: Story, person: Person) -> None:
         "POST", "/v1/me/actions", token=person.token, content=msgspec.json.encode(body)
     )
     problem = response.json()
-    _require(problem.get("reason") == "implausible", "two steps are not sixteen kilometres")
+    require(problem.get("reason") == "implausible", "two steps are not sixteen kilometres")
     story.table(
         ("status", "code", "reason", "detail"),
         [(response.status_code, problem["code"], problem["reason"], problem["detail"])],
@@ -168,7 +107,7 @@ async def _collect(story: Story, people: list[Person]) -> None:
     rows = []
     for person in people:
         answer = await story.api.post("/v1/me/bubbles/collect", token=person.token)
-        _require(answer["collected_g"] > 0, "yesterday's energy is ripe")
+        require(answer["collected_g"] > 0, "yesterday's energy is ripe")
         rows.append((person.name, answer["collected_g"], answer["balances"]["available_g"]))
     story.table(("who", "collected g", "available g"), rows)
 
@@ -194,7 +133,7 @@ async def _plant(story: Story, person: Person) -> None:
         content=body,
         headers={"Idempotency-Key": "demo-story-first-tree"},
     )
-    _require(response.status_code == 201, "a tree can be pledged")
+    require(response.status_code == 201, "a tree can be pledged")
     pledge = response.json()
     number = pledge["certificates"][0]["number"]
     story.say(
@@ -203,7 +142,7 @@ async def _plant(story: Story, person: Person) -> None:
     )
     await _see_planted(story, project["id"])
     tree = await story.api.get(f"/v1/trees/{number}")
-    _require(tree["status"] == "verified", "the tree is verified")
+    require(tree["status"] == "verified", "the tree is verified")
     rows = []
     for step in tree["timeline"]:
         plot = step["plot"]["name"] if step["plot"] else "-"
@@ -266,10 +205,4 @@ async def _audit(story: Story) -> None:
         (*names, "differences"),
         [(*(report[name] for name in names), sum(report["found"].values()))],
     )
-    _require(report["clean"] and report["complete"], "the ledger is clean")
-
-
-def _require(holds: object, what: str) -> None:
-    """Stop the story where the program does something else than it tells. Raises ApiError."""
-    if not holds:
-        raise ApiError(f"The demo stopped: it should be that {what}.")
+    require(report["clean"] and report["complete"], "the ledger is clean")
