@@ -240,7 +240,8 @@ async def publish_folder_if_changed(
     """
     files, unreadable = read_folder(folder)
     if unreadable:
-        raise RulebookInvalidError(unreadable)
+        problems = compile_rulebook(files, unreadable=unreadable).problems
+        raise RulebookInvalidError(list(problems))
     sha256 = bytes.fromhex(sha256_of(files))
     if await _is_known(connection, sha256):
         return None
