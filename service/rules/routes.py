@@ -8,6 +8,7 @@ from litestar.handlers import HTTPRouteHandler
 
 from service.actions.queries import read_usage
 from service.auth import caller
+from service.pages import Page, decode_cursor, encode_cursor
 from service.participants.queries import find_region
 from service.parts import parts
 from service.rules.budgets import read_left
@@ -18,7 +19,7 @@ from service.rules.catalogue import (
     suggestion_counters,
 )
 from service.rules.languages import Reader, preferred_languages
-from service.wire import JsonAnswer, Request, opens
+from service.wire import JsonAnswer, Request, opens, read_query
 
 
 class Catalogue(msgspec.Struct, frozen=True):
@@ -26,23 +27,32 @@ class Catalogue(msgspec.Struct, frozen=True):
 
     rulebook_version: int
     items: list[dict[str, Any]]
+    next_cursor: str | None
 
 
 class Suggestions(msgspec.Struct, frozen=True):
     """What a person can still do today, with what is left of each limit."""
 
     items: list[dict[str, Any]]
-
-
-@get("/v1/action-types", operation_id="listActionTypes", **opens("public", answer=Catalogue))
-async def list_types(request: Request) -> JsonAnswer:
-    """The catalogue: attributes with their bounds, who may report, rules and limits."""
-    rulebook, reader = parts(request).rulebooks.active, reader_of(request)
-    return read_by(reader, Catalogue(rulebook.version, list_action_types(rulebook, reader)))
+    next_cursor: str | None
 
 
 @get(
-    "/v1/me/suggestions", operation_id="listSuggestions", **opens("participant", answer=Suggestions)
+    "/v1/action-types",
+    operation_id="listActionTypes",
+    **opens("public", query=Page, answer=Catalogue),
+)
+async def list_types(request: Request) -> JsonAnswer:
+    """The catalogue: attributes with their bounds, who may report, rules and limits."""
+    rulebook, reader = parts(request).rulebooks.active, reader_of(request)
+    items, more = _page_of(request, "action-types", list_action_types(rulebook, reader))
+    return read_by(reader, Catalogue(rulebook.version, items, more))
+
+
+@get(
+    "/v1/me/suggestions",
+    operation_id="listSuggestions",
+    **opens("participant", query=Page, answer=Suggestions),
 )
 async def suggest(request: Request) -> JsonAnswer:
     """What I can still do today."""
@@ -56,7 +66,20 @@ async def suggest(request: Request) -> JsonAnswer:
         if campaigns:
             region = await find_region(session, participant_id)
     items = list_suggestions(rulebook, usage, now, reader, region=region or "", left=left)
-    return read_by(reader, Suggestions(items))
+    return read_by(reader, Suggestions(*_page_of(request, "suggestions", items)))
+
+
+def _page_of(
+    request: Request, kind: str, items: list[dict[str, Any]]
+) -> tuple[list[dict[str, Any]], str | None]:
+    """The page that is asked for of a list that runs by type, and the cursor of the next one."""
+    page, secret = read_query(request, Page), parts(request).settings.secret_key
+    if page.cursor:
+        (after,) = decode_cursor(secret, kind, page.cursor, tuple[str])
+        items = [item for item in items if item["type"] > after]
+    shown = items[: page.limit]
+    is_last = len(shown) == len(items)
+    return shown, None if is_last else encode_cursor(secret, kind, (shown[-1]["type"],))
 
 
 def reader_of(request: Request) -> Reader:

@@ -286,7 +286,7 @@ CREATE TRIGGER fail_once BEFORE INSERT ON actions FOR EACH ROW EXECUTE FUNCTION 
 
 async def test_a_writer_that_stops_records_what_waits(database, person, rulebook, settings):
     people = [await person() for _ in range(30)]
-    stopping = writer_of(database, rulebook, settings)
+    stopping = writer_of(database, rulebook, msgspec.structs.replace(settings, batch_max=4))
     stopping.start()
     async with database.transaction() as other:
         await other.execute(
@@ -297,7 +297,8 @@ async def test_a_writer_that_stops_records_what_waits(database, person, rulebook
         await blocked_backends(settings.database_url)
         futures += [stopping.submit(walk(one)) for one in people[1:]]
         stopped = asyncio.create_task(stopping.stop())
-        await asyncio.gather(*futures[30:])
+        async with asyncio.timeout(30):
+            await asyncio.gather(*futures[30:])
     await stopped
     assert futures[0].done()
     assert (await futures[0]).action.energy_g == 160

@@ -274,6 +274,19 @@ async def test_the_catalogue_is_public(client):
     assert len(types) == 29
 
 
+@pytest.mark.parametrize("path", ["/v1/action-types", "/v1/me/suggestions"])
+async def test_catalogue_and_suggestions_come_in_pages_by_type(alice, path):
+    whole = (await alice.get(path)).json()
+    assert whole["next_cursor"] is None
+    types = [item["type"] for item in whole["items"]]
+    assert types == sorted(types)
+    assert len(types) > 7
+    assert [item["type"] for item in await items_of(alice, path, limit=7)] == types
+    assert len((await alice.get(path, limit=7)).json()["items"]) == 7
+    wrong = await alice.get(path, limit=0)
+    assert [error["pointer"] for error in wrong.json()["errors"]] == ["#/query/limit"]
+
+
 async def test_suggestions_tell_what_is_left_today(alice, now):
     def walking(answer):
         return [item for item in answer.json()["items"] if item["type"] == "mobility.walk"]
