@@ -81,6 +81,25 @@ async def test_collecting_again_with_the_same_key_answers_the_same(client, alice
     assert again.headers["idempotency-replayed"] == "true"
 
 
+async def test_while_the_first_request_runs_its_copy_is_told_to_come_back(client, alice, sweep):
+    """The copy waits for two seconds at the key; the first one has not ended."""
+    action = await alice.walks()
+    await advance(client, hours=32)
+    key, path = str(uuid.uuid4()), f"/v1/me/bubbles/{action['id']}/collect"
+    async with sweep.database.transaction() as first:
+        await first.execute(
+            "INSERT INTO idempotency_keys VALUES ($1, $2, $3, '', 0, '', now())",
+            alice.participant_id,
+            "POST /v1/me/bubbles/{bubble_id}/collect",
+            key,
+        )
+        copy = await alice.post(path, key=key)
+        await first.execute("DELETE FROM idempotency_keys")
+    assert (copy.status_code, copy.json()["code"]) == (409, "idempotency-in-progress")
+    assert copy.headers["retry-after"] == "1"
+    assert (await alice.post(path, key=key)).json()["collected_g"] == 160
+
+
 async def test_a_refusal_is_the_keys_answer_too(client, alice):
     action = await alice.walks()
     key, path = str(uuid.uuid4()), f"/v1/me/bubbles/{action['id']}/collect"
