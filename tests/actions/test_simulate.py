@@ -1,45 +1,74 @@
 """Simulations: exactly what was paid under the rules that paid it, and what others would pay."""
 
+import io
 import re
 from datetime import timedelta
 
+import asyncpg
+import msgspec
 import pytest
+from rich.console import Console
 
 from service.actions.simulate import Trial, simulate
 from service.actions.simulate_period import Period
-from service.actions.simulate_report import simulation_json
+from service.actions.simulate_report import print_simulation, simulation_json
+from service.actions.simulate_worker import connect_to_read
 from service.database import open_database
 from service.rules.publish import compile_rulebook_or_raise
 from tests.actions.histories import DAYS, RULES, START, erase, live, publish_text, town
-from tests.actions.reports import SECRET
+from tests.callers import saxaul
 from tests.conftest import _cloned
 
 END = START + timedelta(days=DAYS + 1)
 
 
 @pytest.fixture
-def database_url(fresh_database_url):
-    return fresh_database_url
+async def lived(database):
+    """What happened in the town of this module: recorded once, only read by the tests."""
+    if not await database.pool.fetchval("SELECT count(*) FROM actions"):
+        rulebook = await publish_text(database, RULES, START)
+        people = await town(database)
+        await live(database, rulebook, people, days=range(9))
+        for person in people[:2]:
+            await erase(database, person, START + timedelta(days=9))
+        await live(database, rulebook, people[2:], days=range(9, DAYS))
+    return database
 
 
 @pytest.fixture
-async def other_database(servers, template_database, settings):
-    """A town of its own."""
+async def here(servers, template_database, settings):
+    """A town of the test's own, and its address."""
     async with _cloned(servers, template_database) as url:
         opened = await open_database(settings, url)
-        yield opened
+        yield opened, url
         await opened.close()
 
 
-@pytest.fixture
-def tried(database, settings):
-    """Simulate a text over a part of the history; gives the report for programs."""
+elsewhere = here
 
-    async def run(text, *, start=START, end=END, as_recorded=False, processes=2):
+
+@pytest.fixture
+def simulated(settings):
+    """Simulate a text over a part of a history."""
+
+    async def run(text, *, start=START, end=END, as_recorded=False, processes=2, url=None):
         draft = compile_rulebook_or_raise({"rules.yaml": text})
-        trial = Trial(draft, {"rules.yaml": text}, Period(start, end), as_recorded)
-        found = await simulate(settings.database_url, trial, secret=SECRET, processes=processes)
-        return simulation_json(found)
+        return await simulate(
+            url or settings.database_url,
+            Trial(draft, {"rules.yaml": text}, Period(start, end), as_recorded),
+            secret=settings.secret_key.encode(),
+            processes=processes,
+        )
+
+    return run
+
+
+@pytest.fixture
+def tried(simulated):
+    """Simulate; gives the report for programs."""
+
+    async def run(text, **more):
+        return simulation_json(await simulated(text, **more))
 
     return run
 
@@ -74,16 +103,10 @@ async def paid(database, start=START, end=END):
     )
 
 
-async def test_the_active_version_gives_what_was_paid(database, tried):
-    rulebook = await publish_text(database, RULES, START)
-    people = await town(database)
-    await live(database, rulebook, people, days=range(9))
-    for person in people[:2]:
-        await erase(database, person, START + timedelta(days=9))
-    await live(database, rulebook, people[2:], days=range(9, DAYS))
+async def test_the_active_version_gives_what_was_paid(lived, tried):
     report = await tried(RULES)
     assert_same(report)
-    assert report["totals"]["energy_before_g"] == await paid(database)
+    assert report["totals"]["energy_before_g"] == await paid(lived)
     # What the history must hold, or the sameness would say little.
     assert report["actions"] > 500
     assert report["reversals"] > 20
@@ -101,23 +124,153 @@ async def test_the_active_version_gives_what_was_paid(database, tried):
 
 
 @pytest.mark.parametrize("first", [1.5, 4, 7.25, 12])
-async def test_any_part_of_a_history_begins_as_it_stood_then(database, tried, first):
+async def test_any_part_of_a_history_begins_as_it_stood_then(lived, tried, first):
     """Limits, trips, budgets and reversals reach into the period from before it."""
-    rulebook = await publish_text(database, RULES, START)
-    await live(database, rulebook, await town(database))
     start, end = START + timedelta(days=first), START + timedelta(days=first + 3)
     report = await tried(RULES, start=start, end=end)
     assert_same(report)
-    assert report["totals"]["energy_before_g"] == await paid(database, start, end)
+    assert report["totals"]["energy_before_g"] == await paid(lived, start, end)
 
 
-async def test_how_many_processes_share_the_work_changes_nothing(database, tried):
-    rulebook = await publish_text(database, RULES, START)
-    await live(database, rulebook, await town(database), days=range(6))
+async def test_how_many_processes_share_the_work_changes_nothing(lived, tried):
     draft = RULES.replace("budget_g: 900", "budget_g: 700").replace("296", "250")
-    assert await tried(draft, processes=1) == await tried(draft, processes=3)
+    alone, shared = await tried(draft, processes=1), await tried(draft, processes=3)
+    assert alone == shared
+    assert alone["changed_actions"]
 
 
+async def test_versions_one_after_the_other_are_checked_by_their_own_rules(here, tried):
+    database, url = here
+    people = await town(database)
+    rulebook = await publish_text(database, RULES, START)
+    await live(database, rulebook, people, days=range(4))
+    later = RULES.replace("grams: 296", "grams: 150").replace("earns: 37\n", "earns: 40\n")
+    later = later.replace("expect: {earns: 37}", "expect: {earns: 40}")
+    later = later.replace("expect: {earns: 160}", "expect: {earns: 150}")
+    rulebook = await publish_text(database, later, START + timedelta(days=4))
+    await live(database, rulebook, people, days=range(4, 8))
+    report = await tried(RULES, url=url, as_recorded=True)
+    assert_same(report)
+    assert [each["version"] for each in report["versions"]] == [1, 2]
+    assert report["as_recorded"]
+    under_one = await tried(RULES, url=url)
+    assert under_one["changed_actions"]
+    assert under_one["totals"]["energy_before_g"] == await paid(database)
+
+
+async def contents(database):
+    """A digest of every table."""
+    tables = await database.pool.fetch(
+        "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
+    )
+    return {
+        name: await database.pool.fetchval(
+            f"SELECT md5(string_agg(t::text || xmin, ',' ORDER BY t::text)) FROM {name} t"
+        )
+        for (name,) in tables
+    }
+
+
+async def test_nothing_is_written(lived, tried, settings):
+    before = await contents(lived)
+    assert before["actions"]
+    draft = RULES.replace("budget_g: 900", "budget_g: 700")
+    await tried(draft.replace("per: month, w", "per: ever, w"))
+    assert await contents(lived) == before
+    connection = await connect_to_read(settings.database_url)
+    with pytest.raises(asyncpg.ReadOnlySQLTransactionError):
+        await connection.execute("DELETE FROM counters")
+    await connection.close()
+
+
+def printed(simulation):
+    output = io.StringIO()
+    print_simulation(Console(file=output, width=160), simulation, "The draft")
+    return output.getvalue()
+
+
+async def test_a_lost_limit_is_seen(lived, simulated):
+    draft = RULES.replace("limits: [{per: day, grams: 296}, {per: month, grams: 2000}]", "")
+    found = await simulated(draft)
+    text = printed(found)
+    report = simulation_json(found)
+    (walk,) = [each for each in report["rules"] if each["rule"] == "walk"]
+    assert walk["energy_after_g"] > walk["energy_before_g"] * 1.05
+    assert walk["saved_after_g"] == walk["saved_before_g"]
+    (lost,) = [each for each in report["limits"] if each["limited_by"] == "296 g per day"]
+    cut, still = lost["cut_before"], lost["cut_after"]
+    # What was erased is carried over with its cuts.
+    assert cut > 50
+    assert still < cut / 5
+    assert re.search(rf"walk +296 g per day +{cut:,} +{still:,} +-{cut - still:,}", text)
+    assert report["people"]["gain"] >= 5
+    assert f"{report['people']['gain']:,} gain, " in text
+    changes = report["largest_changes"]
+    assert 5 <= len(changes) <= 10
+    sizes = [abs(each["energy_after_g"] - each["energy_before_g"]) for each in changes]
+    assert sizes == sorted(sizes, reverse=True)
+    assert str(changes[0]["participant_id"]) in text
+    for day in report["days"]:
+        assert f"{day['day']} " in text
+    assert "were refused then are not stored" in text
+
+
+async def test_a_factor_whose_unit_slipped_is_seen(lived, simulated):
+    """Kilograms instead of grams: what people earn is the same, what is saved almost vanishes."""
+    draft = RULES.replace("value: 100.95", "value: 0.10095")
+    found = await simulated(draft)
+    totals = simulation_json(found)["totals"]
+    assert totals["energy_before_g"] == totals["energy_after_g"]
+    assert 0 < totals["saved_after_g"] < totals["saved_before_g"] / 20
+    assert re.search(r"saved CO2e .* -9\d\.\d%", printed(found))
+
+
+async def test_what_the_draft_refuses_is_told(lived, tried):
+    draft = RULES.replace("duration_min / 60) <= 45", "duration_min / 60) <= 10").replace(
+        "reported_by: [participant, device]", "reported_by: [device]", 1
+    )
+    report = await tried(draft)
+    refused = {each["reason"]: each for each in report["refused"]}
+    assert set(refused) == {"implausible", "reporter-not-allowed"}
+    assert refused["implausible"]["actions"] > 10
+    assert refused["implausible"]["energy_before_g"] > 100
+    assert report["people"]["lose"] > 0
+
+
+async def test_the_command_reports_for_people_and_for_programs(lived, settings, tmp_path):
+    folder = tmp_path / "draft"
+    folder.mkdir()
+    (folder / "rules.yaml").write_text(RULES)
+    period = ("--from", "2026-11-04", "--to", "2026-11-07T00:00:00+08:00")
+    command = ("rules", "simulate", str(folder), *period)
+    code, text, errors = await saxaul(settings, *command)
+    assert (code, errors) == (0, "")
+    assert "from 2026-11-04 until 2026-11-07" in text
+    code, text, errors = await saxaul(settings, *command, "--format", "json")
+    assert (code, errors) == (0, "")
+    report = msgspec.json.decode(text)
+    assert report["changed_actions"] == 0
+    assert report["actions"] > 50
+    assert [day["day"] for day in report["days"]] == ["2026-11-04", "2026-11-05", "2026-11-06"]
+    active = ("rules", "simulate", "active", *period, "--format", "json")
+    _, text, _ = await saxaul(settings, *active)
+    assert msgspec.json.decode(text) == report
+    (folder / "rules.yaml").write_text(RULES.replace("earns: steps", "earns: stepps"))
+    code, text, _ = await saxaul(settings, *command)
+    assert code == 1
+    assert re.search(r"rules\.yaml:\d+:12: error: .*steps", text)
+
+
+async def test_the_command_says_what_it_cannot_do(lived, settings):
+    wrong = ("--from", "2026-11-07", "--to", "2026-11-07")
+    code, _, errors = await saxaul(settings, "rules", "simulate", "active", *wrong)
+    assert code == 2
+    assert "--to must be after from" in errors
+    code, _, errors = await saxaul(settings, "rules", "simulate", "nowhere")
+    assert (code, "neither a folder nor a version" in errors) == (2, True)
+
+
+# Another draft each.
 DRAFTS = {
     "other limits": (("grams: 296", "grams: 100"), ("count: 2, by: shoe", "count: 1, by: shoe")),
     "other awards": (("steps * 0.02", "steps * 0.05"), ("count * 3", "count * 9")),
@@ -130,7 +283,7 @@ DRAFTS = {
 
 
 @pytest.mark.parametrize("name", DRAFTS)
-async def test_a_draft_gives_what_it_would_have_paid(database, other_database, tried, name):
+async def test_a_draft_gives_what_it_would_have_paid(here, elsewhere, tried, name):
     """The same people do the same in two towns, under the rules of then and under the draft."""
     # What rules refused is not there to be replayed, so claims last for ever, or in another zone
     # another day would begin for them. Streaks are as they were.
@@ -141,12 +294,12 @@ async def test_a_draft_gives_what_it_would_have_paid(database, other_database, t
     for old, new in DRAFTS[name]:
         assert old in text
         text = text.replace(old, new)
-    for here, rules in ((database, before), (other_database, text)):
-        rulebook = await publish_text(here, rules, START)
-        people = await town(here)
-        await live(here, rulebook, people, batches=30, size=1, days=range(2, 8))
-    report = await tried(text)
+    for (database, _), rules in ((here, before), (elsewhere, text)):
+        rulebook = await publish_text(database, rules, START)
+        people = await town(database)
+        await live(database, rulebook, people, batches=30, size=1, days=range(2, 8))
+    report = await tried(text, url=here[1])
     assert report["settled"]
-    assert report["totals"]["energy_before_g"] == await paid(database)
-    assert report["totals"]["energy_after_g"] == await paid(other_database)
+    assert report["totals"]["energy_before_g"] == await paid(here[0])
+    assert report["totals"]["energy_after_g"] == await paid(elsewhere[0])
     assert report["totals"]["energy_before_g"] != report["totals"]["energy_after_g"]
