@@ -8,9 +8,10 @@ import pytest
 from click.testing import CliRunner
 
 from service.__main__ import main
-from service.demo import seed_demo
+from service.demo import DEMO_PARTNER, DEMO_SUBJECT, demo_secret_path, seed_demo
 from tests.instance import ROOT, wait_for
-from tests.people import publish_rules
+from tests.partners.sender import Sender
+from tests.people import client_of, publish_rules, running_app
 
 
 @pytest.fixture

@@ -133,6 +133,27 @@ async def test_events_while_the_person_leaves(metro, there):
     ]
 
 
+async def test_a_parked_id_is_claimed_by_two_people_at_once(metro, there, alice):
+    await linked_person(metro, "card-2")
+    parked = [metro.event("card-9") for _ in range(40)]
+    assert {result["status"] for result in await metro.send(*parked)} == {"parked"}
+
+    def mended(subject):
+        return [
+            event | {"subject": subject, "data": {"ticket_no": uuid.uuid4().hex}}
+            for event in parked
+        ]
+
+    first, second = await asyncio.gather(
+        asyncio.gather(*[metro.send_one(event) for event in mended("card-1")]),
+        asyncio.gather(*[there.send_one(event) for event in mended("card-2")]),
+    )
+    for one, two in zip(first, second, strict=True):
+        assert {one["status"], two["status"]} == {"accepted", "rejected"}
+        refused = one if one["status"] == "rejected" else two
+        assert refused["problem"]["code"] == "event-id-reused"
+
+
 async def test_parked_events_are_released_once(metro, there, app, intake):
     events = [metro.event("card-9") for _ in range(50)]
     await metro.send(*events)
