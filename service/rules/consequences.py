@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -19,6 +19,7 @@ from service.rules.schema import Example
 _TRIED_MAX = 100_000
 _TIMES_A_DAY = 20
 _ROUGH_G = 10
+_MANY = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,10 @@ class _Sides:
         old, new = (_day_g(*side, self.example) for side in (self.before, self.after))
         if old != new:
             times = f"{_TIMES_A_DAY} times a day"
-            yield self._told(f"{self.example.name!r} {times}", {"earns": old}, {"earns": new})
+            told = self._told(f"{self.example.name!r} {times}", {"earns": old}, {"earns": new})
+            # Many times as much a day is hardly a slipped unit: a limit is gone.
+            warning = told.warning and told.warning.partition(":")[0]
+            yield replace(told, warning=warning)
 
     def _told(self, case: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Consequence:
         rule_id = self.before[1].id
@@ -156,8 +160,12 @@ def _use(usage: dict[CounterKey, tuple[int, int]], counters: Any) -> None:
 def _worry(before_g: int, after_g: int) -> str | None:
     if before_g and not after_g:
         return "nothing any more"
+    if min(before_g, after_g) > _ROUGH_G:
+        return jump(before_g, after_g)
     # Rounding makes ratios of a few grams say nothing.
-    return jump(before_g, after_g) if min(before_g, after_g) > _ROUGH_G else None
+    if max(before_g, after_g) < _MANY * _ROUGH_G:
+        return None
+    return "almost nothing any more" if after_g < before_g else "many times as much"
 
 
 def _words(outcome: Mapping[str, Any]) -> str:

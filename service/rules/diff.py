@@ -86,10 +86,18 @@ class Difference:
             yield f"{'!' if why else ' '} {consequence.text}{why}", bool(why)
         loud = sum(change.warning is not None for change in self.changes)
         loud += sum(consequence.warning is not None for consequence in self.consequences)
-        told = f"{len(self.changes)} changes, {len(self.consequences)} examples come out otherwise"
+        told = f"{_counted(len(self.changes), 'change')}, "
+        if self.consequences:
+            told += f"{_counted(len(self.consequences), 'example')} otherwise"
+        else:
+            told += "every example comes out as before"
         yield f"{told}; {loud} to look at twice (!)" if loud else told, False
         if self.left:
             yield f"{self.left} examples were not compared: there are too many", False
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def difference_json(difference: Difference) -> dict[str, Any]:

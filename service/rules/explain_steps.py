@@ -114,7 +114,9 @@ def _after(rulebook: Rulebook, rule_id: str, award: Award) -> Iterator[Step]:
         yield Step("campaign", text, (), f"{award.extra_g} g more{drawn}")
     for limit in rulebook.rules[rule_id].limits:
         cut = award.limited_by == limit.text
-        yield Step("limit", limit.text, (), f"cuts to {award.energy_g} g" if cut else "not reached")
+        yield Step(
+            "limit", limit.text, (), f"cuts to {award.energy_g} g" if cut else "cuts nothing"
+        )
     result = f"{award.energy_g} g of energy, {award.saved_g} g CO2e saved"
     yield Step("result", result)
 

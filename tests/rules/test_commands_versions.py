@@ -152,7 +152,7 @@ async def test_a_rule_is_explained_without_a_database(settings):
         "8.2 km x 85.46 = 700.772",
         "= 701 g CO2e (700.772 rounded)",
         "earns      52: 52 g",
-        "limit      5 per day: not reached",
+        "limit      5 per day: cuts nothing",
         "result     52 g of energy, 701 g CO2e saved",
     ]
     code, printed, _ = await typed(

@@ -246,6 +246,10 @@ def test_consequences_are_grams_of_examples():
     assert [told.text for told in skipped] == ["trip 'to work': earns 52 g -> skipped"]
     nothing = difference(("    earns: 52", "    earns: 0")).consequences
     assert nothing[0].warning == "nothing any more"
+    assert saved.warning == "almost nothing any more"
+    assert gone[0].warning is None
+    more = difference(("    earns: 52", "    earns: 520")).consequences[0]
+    assert more.warning == "10 times as much: a slipped unit?"
 
 
 def test_the_report_for_programs():
@@ -293,7 +297,7 @@ def test_the_command(tmp_path):
         "the examples come to:",
         "  trip 'to work': earns 52 -> 60 g",
         "  trip 'to work' 20 times a day: earns 260 -> 1200 g",
-        "2 changes, 2 examples come out otherwise; 1 to look at twice (!)",
+        "2 changes, 2 examples otherwise; 1 to look at twice (!)",
     ]
     code, output = typed(before, after, "--format", "json")
     assert (code, '"same": false' in output) == (0, True)

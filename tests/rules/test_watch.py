@@ -63,7 +63,7 @@ async def test_what_is_saved_is_active_and_its_meaning_told(watcher, folder, dat
     assert told[-3:] == [
         f"rules: {folder} is published as version 2",
         "  r: earns 1 -> 2 g",
-        "1 changes, 0 examples come out otherwise",
+        "1 change, every example comes out as before",
     ]
     await looks(watcher)
     assert await database.pool.fetchval("SELECT count(*) FROM rulebooks") == 2
