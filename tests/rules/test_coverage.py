@@ -83,6 +83,18 @@ def test_a_limit_is_reached_when_it_cuts(folder):
     assert ("7:9" in lines, "8:9" in lines) == (True, False)
 
 
+def test_two_limits_may_cut_one_award(folder):
+    limits = "      - {per: day, grams: 7}\n      - {per: month, grams: 4}\n"
+    whole = limits + "      - {per: year, grams: 4}\n"
+    (folder / "a.yaml").write_text(TEXT.replace("      - {per: day, count: 1}\n", whole))
+    (folder / "tests" / "a.yaml").write_text(STEP.format(day=1, steps=2000))
+    trial = try_folder(folder)
+    reached = {point.what for point in trial.coverage.points if point.is_seen}
+    assert "never reaches its limit of 7 g per day" in reached
+    assert "never reaches its limit of 4 g per month" in reached
+    assert "never reaches its limit of 4 g per year" not in reached
+
+
 def test_what_is_refused_or_fails_reaches_nothing(folder):
     (folder / "a.yaml").write_text(TEXT.replace("earns: 9\n", "earns: 1500 - steps\n"))
     coverage = try_folder(folder).coverage
