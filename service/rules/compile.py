@@ -90,7 +90,7 @@ def compile_rulebook(
     is_whole = len(nodes) == len(files) and not unreadable
     compiler = _Compiler(sources, problems, references_of(sources, is_whole=is_whole))
     compiler.run(is_whole=is_whole)
-    if not files:
+    if not files and not unreadable:
         problems.append(Problem("rules", 1, 1, "", "a rule set needs at least one .yaml file"))
     problems.sort(key=_place)
     has_errors = any(problem.severity == "error" for problem in problems)
