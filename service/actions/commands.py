@@ -29,6 +29,8 @@ from service.rules.publish import (
 )
 from service.settings import load_settings, with_secret_key
 
+_PIPE_WIDTH = 200
+
 
 @click.command("simulate")
 @click.argument("draft", default="rules")
@@ -67,7 +69,10 @@ def simulate_draft(
     if form == "json":
         print_json(simulation_json(simulation))
     else:
-        print_simulation(Console(), simulation, name)
+        console = Console()
+        # Into a file or pipe nothing is cut to the width of a screen.
+        wide = console if console.is_terminal else Console(width=_PIPE_WIDTH)
+        print_simulation(wide, simulation, name)
 
 
 async def _simulate(

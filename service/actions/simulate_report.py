@@ -148,6 +148,7 @@ def print_simulation(console: Console, simulation: Simulation, name: str) -> Non
         highlight=False,
     )
     _print_totals(console, report)
+    _print_failed(console, report["failed"])
     _print_days(console, report["days"])
     _print_rules(console, report["rules"])
     _print_limits(console, report["limits"])
@@ -181,6 +182,14 @@ def _print_totals(console: Console, report: dict[str, Any]) -> None:
         " amount\n",
         highlight=False,
     )
+
+
+def _print_failed(console: Console, failed: dict[str, int]) -> None:
+    before, after = failed["awards_before"], failed["awards_after"]
+    if before or after:
+        style = "red" if after > before else ""
+        text = f"awards whose rule fails and pays nothing: {before:,} before, {after:,} after\n"
+        console.print(Text(text, style))
 
 
 def _print_days(console: Console, days: list[dict[str, Any]]) -> None:

@@ -225,6 +225,16 @@ async def test_a_factor_whose_unit_slipped_is_seen(lived, simulated):
     assert re.search(r"saved CO2e .* -9\d\.\d%", printed(found))
 
 
+async def test_a_rule_that_begins_to_fail_is_seen(lived, simulated):
+    """Milligrams instead of grams: more than an action can save, so nothing is paid."""
+    found = await simulated(RULES.replace("value: 100.95", "value: 10095000"))
+    failed = simulation_json(found)["failed"]
+    assert failed["awards_before"] == 0
+    assert failed["awards_after"] > 50
+    told = f"fails and pays nothing: 0 before, {failed['awards_after']:,} after"
+    assert told in printed(found)
+
+
 async def test_what_the_draft_refuses_is_told(lived, tried):
     draft = RULES.replace("duration_min / 60) <= 45", "duration_min / 60) <= 10").replace(
         "reported_by: [participant, device]", "reported_by: [device]", 1
