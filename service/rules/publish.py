@@ -30,6 +30,8 @@ from service.rules.rulebook import Rulebook
 
 POLL_S = 0.5
 _KEPT_VERSIONS = 16
+# A thousand rules of one type with an example each; they take some ten seconds.
+_TRIED_MAX = 1_000_000
 _VERSION_MAX = 2**31 - 1
 _log = structlog.get_logger()
 
@@ -80,11 +82,25 @@ class NoRulebookError(UnavailableError):
 def checked_draft(files: Mapping[str, str], scenarios: Mapping[str, str] | None = None) -> Draft:
     """Check files, run their examples and these scenarios. Raises RulebookInvalidError."""
     draft = compile_rulebook(files)
-    problems = [*draft.problems, *failed_examples(draft)]
-    problems += failed_scenarios(draft, scenarios or {})
+    problems = list(draft.problems)
+    tried = _rules_tried(draft)
+    if tried > _TRIED_MAX:
+        told = f"the examples would try {tried:,} rules; {_TRIED_MAX:,} are allowed"
+        problems.append(Problem("rules", 1, 1, "", told))
+    else:
+        problems += failed_examples(draft)
+        problems += failed_scenarios(draft, scenarios or {})
     if any(problem.severity == "error" for problem in problems):
         raise RulebookInvalidError(problems)
     return draft
+
+
+def _rules_tried(draft: Draft) -> int:
+    """How many rules its examples try: each tries all of its type, which multiplies."""
+    if draft.rulebook is None:
+        return 0
+    types = draft.rulebook.action_types
+    return sum(len(types[case.rule.action].rules) for case in draft.examples)
 
 
 async def publish(

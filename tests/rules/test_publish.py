@@ -205,3 +205,18 @@ async def test_the_known_version_goes_on_deciding_without_a_database(database):
     await switched_to(rulebooks, 2)
     assert not following.done()
     following.cancel()
+
+
+async def test_examples_that_would_take_for_ever_are_refused_at_once(database):
+    example = "{given: {steps: 1}, expect: {earns: 1}}"
+    rule = "  - {{id: r{0}, action: mobility.walk, title: t, earns: 1, examples: [{1}]}}\n"
+    some = ", ".join([example] * 10)
+    files = {
+        f"{part}.yaml": "rules:\n" + "".join(rule.format(f"{part}-{n}", some) for n in range(90))
+        for part in range(4)
+    }
+    async with database.transaction() as connection:
+        with pytest.raises(RulebookInvalidError, match="would try 1,296,000 rules; 1,000,000 are"):
+            await publish(
+                connection, files | {"a.yaml": PROGRAM + WALK}, author="a", note="", now=NOW
+            )
