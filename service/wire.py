@@ -31,6 +31,7 @@ from service.errors import (
 )
 from service.faults import TIME_RULE, escaped, fault, invalid, malformed, plain_json, refuse_nul
 from service.idempotency import Answer, Key
+from service.ids import derived_uuid
 
 S = TypeVar("S", bound=Struct)
 T = TypeVar("T")
@@ -264,13 +265,31 @@ def idempotency_key(
         if required:
             raise KeyRequiredError
         return None
+    return _key(request, text, caller(request).participant_id, body_bytes)
+
+
+def operator_key(request: litestar.Request[Any, Any, State], body_bytes: bytes) -> Key | None:
+    """The same for an operator, whose keys stand under an id that is nobody's.
+
+    Raises KeyMalformedError.
+    """
+    text = key_text(request)
+    if text is None:
+        return None
+    owner = derived_uuid(b"keys of an operator", caller(request).subject.encode())
+    return _key(request, text, owner, body_bytes)
+
+
+def _key(
+    request: litestar.Request[Any, Any, State], text: str, owner: UUID, body_bytes: bytes
+) -> Key:
     scope = request.scope
     digest = hashlib.sha256()
     for part in (scope["method"].encode(), scope["path"].encode(), scope["query_string"]):
         digest.update(len(part).to_bytes(4) + part)
     digest.update(body_bytes)
     route = f"{scope['method']} {scope['path_template']}"
-    return Key(caller(request).participant_id, route, text, digest.digest())
+    return Key(owner, route, text, digest.digest())
 
 
 def key_text(request: litestar.Request[Any, Any, State]) -> str | None:

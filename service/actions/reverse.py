@@ -196,9 +196,9 @@ def _writes(
 
 
 async def reverse_by_operator(
-    database: Database,
+    connection: Connection,
+    owner: UUID,
     action_id: UUID,
-    participant_id: UUID | None,
     *,
     reason: str,
     operator: Caller,
@@ -206,45 +206,43 @@ async def reverse_by_operator(
     local_date: Callable[[datetime], date],
     lanes: int,
 ) -> Reversal:
-    """Reverse an action and say so in the log of acts; whose it is, is looked up when not given.
+    """Reverse an action of this person and say so in the log of acts.
 
     Raises ActionMissingError, AlreadyReversedError, ParticipantErasedError, BookMissingError.
     """
-    owner = participant_id or await _find_owner(database, action_id)
-    async with database.transaction() as connection:
-        reversal = await reverse_action(
-            connection,
-            owner,
-            action_id,
-            reason=reason,
-            source="operator",
-            reporter="operator",
-            now=now,
-            local_date=local_date,
-            lane=lane_of(owner, lanes),
-        )
-        if reversal.is_repeated:
-            raise AlreadyReversedError(reversal)
-        await log_act(
-            connection,
-            now=now,
-            actor=operator.subject,
-            act="action.reverse",
-            object_id=str(action_id),
-            detail={
-                "participant_id": str(owner),
-                "reversal": str(reversal.id),
-                "reason": reason,
-                "energy_g": reversal.energy_g,
-                "saved_g": reversal.saved_g,
-                "taken": {f"{account.column}_g": g for account, g in reversal.taken.items()},
-            },
-            request_id=operator.request_id,
-        )
+    reversal = await reverse_action(
+        connection,
+        owner,
+        action_id,
+        reason=reason,
+        source="operator",
+        reporter="operator",
+        now=now,
+        local_date=local_date,
+        lane=lane_of(owner, lanes),
+    )
+    if reversal.is_repeated:
+        raise AlreadyReversedError(reversal)
+    await log_act(
+        connection,
+        now=now,
+        actor=operator.subject,
+        act="action.reverse",
+        object_id=str(action_id),
+        detail={
+            "participant_id": str(owner),
+            "reversal": str(reversal.id),
+            "reason": reason,
+            "energy_g": reversal.energy_g,
+            "saved_g": reversal.saved_g,
+            "taken": {f"{account.column}_g": g for account, g in reversal.taken.items()},
+        },
+        request_id=operator.request_id,
+    )
     return reversal
 
 
-async def _find_owner(database: Database, action_id: UUID) -> UUID:
+async def find_owner(database: Database, action_id: UUID) -> UUID:
     """Whose action this is. Raises ActionMissingError, SearchTooLongError.
 
     Ids alone have no index, so the index of the primary key is read from end to end: 23 ms at 1 M

@@ -4,16 +4,27 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
+import msgspec
 from litestar import post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from msgspec import Meta, Struct
 
-from service.actions.reverse import Reversal, reverse_by_operator
+from service.actions.reverse import Reversal, find_owner, reverse_by_operator
 from service.auth import caller
+from service.database import Connection
+from service.idempotency import Answer, once
 from service.ledger.accounts import Account
 from service.parts import parts
-from service.wire import Request, opens, path_uuid, read_body
+from service.wire import (
+    JsonAnswer,
+    Request,
+    answered,
+    opens,
+    operator_key,
+    path_uuid,
+    read_body,
+)
 
 
 class ReversalOrder(Struct, frozen=True, forbid_unknown_fields=True):
@@ -52,25 +63,32 @@ class ReversalAnswer(Struct, frozen=True):
     **opens(
         "operator:ledger:adjust",
         body=ReversalOrder,
+        answer=ReversalAnswer,
         problems=("already-reversed", "conflict"),
     ),
 )
-async def reverse_one(request: Request, action_id: FromPath[str]) -> ReversalAnswer:
+async def reverse_one(request: Request, action_id: FromPath[str]) -> JsonAnswer:
     """Take an action's award back by opposite transfers, and free its limits and its claim."""
     wanted = path_uuid(action_id)
     order = await read_body(request, ReversalOrder)
     shared = parts(request)
-    reversal = await reverse_by_operator(
-        shared.database,
-        wanted,
-        order.participant_id,
-        reason=order.reason,
-        operator=caller(request),
-        now=shared.clock.now(),
-        local_date=shared.rulebooks.active.program.local_date,
-        lanes=shared.settings.lanes,
-    )
-    return _answer(reversal, order.reason)
+    owner = order.participant_id or await find_owner(shared.database, wanted)
+
+    async def effect(connection: Connection) -> Answer:
+        reversal = await reverse_by_operator(
+            connection,
+            owner,
+            wanted,
+            reason=order.reason,
+            operator=caller(request),
+            now=shared.clock.now(),
+            local_date=shared.rulebooks.active.program.local_date,
+            lanes=shared.settings.lanes,
+        )
+        return Answer(200, msgspec.json.encode(_answer(reversal, order.reason)))
+
+    key = operator_key(request, await request.body())
+    return answered(await once(shared.database, key, shared.clock.real_now(), effect))
 
 
 def _answer(reversal: Reversal, reason: str) -> ReversalAnswer:

@@ -17,13 +17,16 @@ from service.planting.trees import Status, Tree, moved_trees_writes, read_pledge
 
 
 class PledgeNotCancellableError(ConflictError):
-    """A tree of it has got its plot, or is planted already."""
+    """A tree of it has got its plot, is planted already, or was cancelled."""
 
     code = "pledge-not-cancellable"
 
-    def __init__(self, pledge_id: UUID) -> None:
-        """Name the pledge."""
-        super().__init__(f"A tree of pledge {pledge_id} is on its way; it cannot be cancelled.")
+    def __init__(self, pledge_id: UUID, cancelled_at: datetime | None) -> None:
+        """Name the pledge, and when it was cancelled if it was."""
+        why = f"A tree of pledge {pledge_id} is on its way; it cannot be cancelled."
+        if cancelled_at is not None:
+            why = f"Pledge {pledge_id} was cancelled at {cancelled_at:%Y-%m-%dT%H:%M:%SZ}."
+        super().__init__(why)
 
 
 async def cancel_pledge(
@@ -35,7 +38,7 @@ async def cancel_pledge(
     local_date: Callable[[datetime], date],
     lane: int,
 ) -> Pledge:
-    """Give the energy back to the person and the trees to the project; cancelled twice is once.
+    """Give the energy back to the person and the trees to the project, once.
 
     Raises NotFoundError, PledgeNotCancellableError, BookClosedError or SuspendedError.
     """
@@ -45,10 +48,8 @@ async def cancel_pledge(
     if row is None:
         raise NotFoundError("You have no such pledge.")
     trees = await read_pledge_trees(connection, participant_id, pledge_id)
-    if row["cancelled_at"] is not None:
-        return _pledge(row, trees, row["cancelled_at"])
     if any(tree.status is not Status.PLEDGED for tree in trees):
-        raise PledgeNotCancellableError(pledge_id)
+        raise PledgeNotCancellableError(pledge_id, row["cancelled_at"])
     at = book.tick(now)
     _take_back(book, trees, row["amount_g"], at)
     delta = (participant_id, "trees", -len(trees), row["region"])

@@ -21,6 +21,7 @@ from service.parts import parts
 from service.planting import models
 from service.planting.cancel import cancel_pledge
 from service.planting.pledge import PledgeOrder, pledge_trees
+from service.planting.projects import ProjectFacts
 from service.planting.queries import (
     PledgeStep,
     PledgeView,
@@ -321,6 +322,29 @@ def project_answer(project: models.Project, stock: models.Stock) -> ProjectAnswe
 def funded_project_answer(project: models.Project, stock: models.Stock) -> FundedProjectAnswer:
     """A project as it is shown alone."""
     return FundedProjectAnswer(**_project_fields(project, stock), funded=stock.for_sale)
+
+
+def new_project_answer(project_id: UUID, facts: ProjectFacts) -> FundedProjectAnswer:
+    """A project that was just opened; nobody has pledged to it."""
+    season = None
+    if facts.season_from and facts.season_until:
+        season = Season(facts.season_from, facts.season_until)
+    return FundedProjectAnswer(
+        id=project_id,
+        name=facts.name,
+        species=facts.species,
+        place=facts.place,
+        country=facts.country,
+        price_g=facts.price_g,
+        capacity=facts.capacity,
+        pledged=0,
+        planted=0,
+        verified=0,
+        season=season,
+        partner=facts.partner,
+        image_url=facts.image_url,
+        funded=facts.for_sale,
+    )
 
 
 def _project_fields(project: models.Project, stock: models.Stock) -> dict[str, Any]:

@@ -13,7 +13,9 @@ from litestar.params import FromPath
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from service.auth import caller
+from service.database import Connection
 from service.errors import FieldError, InvalidRequestError
+from service.idempotency import Answer, once
 from service.parts import parts
 from service.planting.advance import StepOrder, advance_trees
 from service.planting.allocate import allocate_trees
@@ -26,9 +28,23 @@ from service.planting.projects import (
     make_project,
 )
 from service.planting.queries import get_project
-from service.planting.routes import FundedProjectAnswer, Season, funded_project_answer
+from service.planting.routes import (
+    FundedProjectAnswer,
+    Season,
+    funded_project_answer,
+    new_project_answer,
+)
 from service.planting.trees import Status
-from service.wire import Request, Time, opens, path_uuid, read_body
+from service.wire import (
+    JsonAnswer,
+    Request,
+    Time,
+    answered,
+    opens,
+    operator_key,
+    path_uuid,
+    read_body,
+)
 
 POSITIONS_MAX = 1_000
 _HEIGHT_MAX_M = 10_000
@@ -144,19 +160,21 @@ class PlotStepAnswer(Struct, frozen=True):
     "/v1/operator/projects",
     status_code=201,
     operation_id="makeProject",
-    **opens("operator:planting:write", body=ProjectBody),
+    **opens("operator:planting:write", body=ProjectBody, answer=FundedProjectAnswer),
 )
-async def make_one_project(request: Request) -> FundedProjectAnswer:
+async def make_one_project(request: Request) -> JsonAnswer:
     """Open a project."""
     body = await read_body(request, ProjectBody)
-    fields = _project_fields(body)
-    database, now = parts(request).database, parts(request).clock.now()
-    async with database.transaction() as connection:
+    facts, shared = ProjectFacts(**_project_fields(body)), parts(request)
+
+    async def effect(connection: Connection) -> Answer:
         project_id = await make_project(
-            connection, ProjectFacts(**fields), now=now, operator=caller(request)
+            connection, facts, now=shared.clock.now(), operator=caller(request)
         )
-    async with database.sessions() as session:
-        return funded_project_answer(*await get_project(session, project_id))
+        return _made(new_project_answer(project_id, facts))
+
+    key = operator_key(request, await request.body())
+    return answered(await once(shared.database, key, shared.clock.real_now(), effect))
 
 
 @patch(
@@ -179,23 +197,28 @@ async def change_one_project(request: Request, project_id: FromPath[str]) -> Fun
     "/v1/operator/projects/{project_id:str}/plots",
     status_code=201,
     operation_id="makePlot",
-    **opens("operator:planting:write", body=PlotBody),
+    **opens("operator:planting:write", body=PlotBody, answer=PlotAnswer),
 )
-async def make_one_plot(request: Request, project_id: FromPath[str]) -> PlotAnswer:
+async def make_one_plot(request: Request, project_id: FromPath[str]) -> JsonAnswer:
     """Add a plot to a project."""
     wanted = path_uuid(project_id)
     body = await read_body(request, PlotBody)
     _refuse([*_position_faults(body.position, "#/position")])
     facts = PlotFacts(body.name, msgspec.to_builtins(body.position), body.area_m2)
-    async with parts(request).database.transaction() as connection:
+    shared = parts(request)
+
+    async def effect(connection: Connection) -> Answer:
         plot_id = await make_plot(
-            connection,
-            wanted,
-            facts,
-            now=parts(request).clock.now(),
-            operator=caller(request),
+            connection, wanted, facts, now=shared.clock.now(), operator=caller(request)
         )
-    return PlotAnswer(plot_id, wanted, body.name, body.position, body.area_m2)
+        return _made(PlotAnswer(plot_id, wanted, body.name, body.position, body.area_m2))
+
+    key = operator_key(request, await request.body())
+    return answered(await once(shared.database, key, shared.clock.real_now(), effect))
+
+
+def _made(answer: Struct) -> Answer:
+    return Answer(201, msgspec.json.encode(answer))
 
 
 @post(

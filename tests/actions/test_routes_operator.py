@@ -53,6 +53,20 @@ async def test_an_action_is_found_by_its_id_and_taken_back(operator, alice):
     assert entry["detail"]["participant_id"] == str(alice.participant_id)
 
 
+async def test_the_same_key_answers_the_same_reversal(operator, alice):
+    walk = await alice.walks()
+    path, order = f"/v1/operator/actions/{walk['id']}/reverse", {"reason": "a tram"}
+    first = await operator.post(path, order, key="reversal-of-a-walk-1")
+    again = await operator.post(path, order, key="reversal-of-a-walk-1")
+    assert first.status_code == again.status_code == 200
+    assert first.json() == again.json()
+    assert again.headers["idempotency-replayed"] == "true"
+    other = await operator.post(path, {"reason": "a bus"}, key="reversal-of-a-walk-1")
+    assert (other.status_code, other.json()["code"]) == (422, "idempotency-key-reused")
+    without = await operator.post(path, order)
+    assert (without.status_code, without.json()["code"]) == (409, "already-reversed")
+
+
 async def test_the_limit_is_free_again(operator, alice):
     walk = await alice.walks(14_800)
     full = await alice.walks(5_000)

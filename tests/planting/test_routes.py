@@ -224,10 +224,13 @@ async def test_a_pledge_is_cancelled_once_and_only_before_a_tree_has_a_plot(
     order = {"project_id": project, "trees": 2}
     pledge = (await alice.post("/v1/me/pledges", order, KEY(1))).json()
     path = f"/v1/me/pledges/{pledge['id']}/cancel"
-    cancelled = await alice.post(path)
+    cancelled = await alice.post(path, key=KEY(7))
     assert (cancelled.status_code, cancelled.json()["status"]) == (200, "cancelled")
     assert [e["status"] for e in cancelled.json()["timeline"]] == ["pledged", "cancelled"]
-    assert (await alice.post(path, {})).json() == cancelled.json()
+    assert (await alice.post(path, key=KEY(7))).json() == cancelled.json()
+    again = await alice.post(path, {})
+    assert (again.status_code, again.json()["code"]) == (409, "pledge-not-cancellable")
+    assert "was cancelled at" in again.json()["detail"]
     assert (await alice.get(f"/v1/me/pledges/{pledge['id']}")).json() == cancelled.json()
     balances = await balances_of(alice)
     assert (balances["available_g"], balances["pledged_g"], balances["trees"]) == (1000, 0, 0)

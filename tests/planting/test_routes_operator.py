@@ -56,6 +56,30 @@ async def test_a_project_is_opened_changed_and_logged(operator, database):
     assert len({row["request_id"] for row in entries}) == 3
 
 
+async def test_projects_and_plots_are_made_once_a_key(operator, database):
+    body = {
+        "name": "Alxa twice",
+        "species": "Haloxylon ammodendron",
+        "place": "Alxa",
+        "country": "CN",
+        "price_g": 100,
+        "capacity": 10,
+        "partner": "Green Desert",
+    }
+    first = await operator.post("/v1/operator/projects", body, "a-project-that-is-made-once")
+    again = await operator.post("/v1/operator/projects", body, "a-project-that-is-made-once")
+    assert (first.status_code, again.status_code) == (201, 201)
+    assert first.json() == again.json()
+    assert again.headers["idempotency-replayed"] == "true"
+    path = f"/v1/operator/projects/{first.json()['id']}/plots"
+    plot = {"name": "North 4", "position": {"type": "Point", "coordinates": [1, 2]}, "area_m2": 3}
+    plots = [await operator.post(path, plot, "a-plot-that-is-made-once") for _ in range(2)]
+    assert [answer.status_code for answer in plots] == [201, 201]
+    assert plots[0].json() == plots[1].json()
+    made = "SELECT (SELECT count(*) FROM projects WHERE name = 'Alxa twice'), count(*) FROM plots"
+    assert tuple(await database.pool.fetchrow(made)) == (1, 1)
+
+
 async def test_a_new_price_holds_for_new_pledges(operator, alice, project):
     order = {"project_id": project, "trees": 1}
     first = (await alice.post("/v1/me/pledges", order, KEY(1))).json()
