@@ -220,7 +220,8 @@ def test_every_factor_can_be_looked_up():
 def test_titles_and_hints_speak_two_languages():
     for kind in RULEBOOK.action_types.values():
         assert set(kind.title.by_language) == set(kind.hint.by_language) == {"en", "zh"}
-    assert all(set(rule.title.by_language) == {"en", "zh"} for rule in RULEBOOK.rules.values())
+    named = [*RULEBOOK.rules.values(), *RULEBOOK.campaigns.values(), *RULEBOOK.badges.values()]
+    assert all(set(each.title.by_language) == {"en", "zh"} for each in named)
 
 
 def test_the_folder_holds_nothing_else():
