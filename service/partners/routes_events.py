@@ -54,8 +54,11 @@ class CloudEvent(Struct, frozen=True):
     subject: Text | None = None
     time: Time | None = None
     data: Data = {}
-    datacontenttype: str | None = None
+    datacontenttype: Annotated[str, Meta(max_length=256)] | None = None
     data_base64: Any | UnsetType = UNSET
+
+
+CloudEvents = Annotated[list[CloudEvent], Meta(min_length=1, max_length=EVENTS_MAX)]
 
 
 class WebhookEvent(Struct, frozen=True):
@@ -110,7 +113,7 @@ class _Item:
         "partner",
         body=CloudEvent,
         answer=EventsAnswer,
-        media={SINGLE: CloudEvent, BATCH: list[CloudEvent], PLAIN: WebhookEvent},
+        media={SINGLE: CloudEvent, BATCH: CloudEvents, PLAIN: WebhookEvent},
         problems=("signature-malformed",),
     ),
 )
