@@ -1,5 +1,6 @@
 """The program as a user starts it: `saxaul run` with all its processes, in a group of its own."""
 
+import json
 import os
 import signal
 import socket
@@ -12,6 +13,15 @@ import httpx
 
 ROOT = Path(__file__).parent.parent
 _PATIENCE_S = 60
+_SEVERAL = """
+import json, sys
+from click.testing import CliRunner
+from service.__main__ import main
+
+for words in json.loads(sys.argv[1]):
+    told = CliRunner().invoke(main, words)
+    print(json.dumps([words, told.exit_code, told.stdout, told.stderr]))
+"""
 
 
 class Instance:
@@ -34,11 +44,7 @@ class Instance:
 
     def command(self, *words, wait=True):
         """A `saxaul` command with the same settings: its result, or its process unless waited."""
-        environment = {
-            "PATH": os.environ["PATH"],
-            "HOME": str(self.home.parent),
-            **{f"SAXAUL_{name.upper()}": str(value) for name, value in self.settings.items()},
-        }
+        environment = self._environment()
         command = [sys.executable, "-m", "service", *words]
         if wait:
             return subprocess.run(
@@ -59,6 +65,26 @@ class Instance:
                 stderr=output,
                 start_new_session=True,
             )
+
+    def commands(self, *commands):
+        """Several commands in one process, one after the other: words, code and what they said."""
+        told = subprocess.run(
+            [sys.executable, "-c", _SEVERAL, json.dumps(commands)],
+            env=self._environment(),
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=_PATIENCE_S,
+            check=True,
+        )
+        return [json.loads(line) for line in told.stdout.splitlines()]
+
+    def _environment(self):
+        return {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.home.parent),
+            **{f"SAXAUL_{name.upper()}": str(value) for name, value in self.settings.items()},
+        }
 
     def stop(self, number=signal.SIGTERM):
         """Ask it to stop; the exit code."""

@@ -266,7 +266,8 @@ class Relay:
     async def _learn(self, state: LaneState, part: Slice, reply: Reply) -> None:
         assert self._known is not None
         if reply.what == "missing":
-            await self._lost(state, "without this lane")
+            # A start that finds none is no fault: the embedded Redis keeps nothing between runs.
+            await self._lost(state, "without this lane", is_fault=self._verified_at > 0)
         if reply.what == "stale":
             if self._is_mine(await self._look()):
                 await self._lost(state, "of a later turn than the database")
@@ -277,9 +278,11 @@ class Relay:
         if reply.active != state.generation:
             self._active = 0
 
-    async def _lost(self, state: LaneState, how: str) -> None:
+    async def _lost(self, state: LaneState, how: str, *, is_fault: bool = True) -> None:
         """Have all boards built anew: a shard does not hold what it should, nor can be mended."""
-        _log.warning("boards_lost", lane=self._lane, generation=state.generation, shard=how)
+        say = _log.warning if is_fault else _log.info
+        event = "boards_lost" if is_fault else "boards_missing"
+        say(event, lane=self._lane, generation=state.generation, shard=how)
         async with self._shared.database.transaction() as connection:
             now = self._shared.clock.real_now()
             await request_rebuild(connection, now, seen=state.wanted)

@@ -7,10 +7,26 @@ import signal
 
 import httpx
 import pytest
+from alembic.script import ScriptDirectory
 
-from tests.instance import Instance, is_running, wait_for
+from service.embedded.children import EmbeddedError
+from service.embedded.home import Home
+from service.migrate import migrate
+from tests.instance import ROOT, Instance, is_running, wait_for
 
 pytestmark = pytest.mark.real_processes
+
+_COMMANDS = [
+    ["ledger", "audit"],
+    ["participants", "erased"],
+    ["leaderboards", "check"],
+    ["leaderboards", "rebuild"],
+    ["rules", "list"],
+    ["rules", "publish", "--note", "a note"],
+    ["migrate"],
+    ["api"],
+    ["worker"],
+]
 
 
 @pytest.fixture
@@ -44,6 +60,8 @@ def test_it_says_where_to_look_stops_whole_and_comes_back_after_kill_9(instance)
     instance.start()
     again = httpx.get(url, headers={"Authorization": f"Bearer {token}"}, trust_env=False)
     assert again.json()["participant_id"] == profile["participant_id"]
+    # A start that is as it should be warns of nothing.
+    assert '"level":"warning"' not in instance.said()
     processes = [*instance.children("api"), *instance.children("worker")]
     assert instance.stop(signal.SIGINT) == 0
     assert not any(is_running(pid) for pid in processes)
@@ -125,35 +143,88 @@ def test_the_end_of_a_server_is_the_end_of_the_run_and_the_next_one_recovers(ins
     assert not (instance.home / "running.json").exists()
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        ["ledger", "audit"],
-        ["participants", "erased"],
-        ["leaderboards", "check"],
-        ["leaderboards", "rebuild"],
-        ["rules", "list"],
-        ["rules", "publish", "--note", "a note"],
-        ["dev", "token", "ada"],
-        ["migrate"],
-        ["api"],
-        ["worker"],
-    ],
-    ids=" ".join,
-)
-def test_in_a_folder_without_an_instance_a_command_makes_none(tmp_path, words):
-    refused = Instance(tmp_path / "home").command(*words)
-    assert (refused.returncode, refused.stdout) == (1, "")
-    assert refused.stderr.count("\n") == 1
-    assert f"there is no instance in the state folder {tmp_path / 'home'}" in refused.stderr
-    assert "SAXAUL_HOME" in refused.stderr
-    assert not (tmp_path / "home").exists()
+def test_in_a_folder_without_an_instance_a_command_makes_none(tmp_path):
+    commands = [*_COMMANDS, ["dev", "token", "ada"]]
+    for words, code, stdout, stderr in Instance(tmp_path / "home").commands(*commands):
+        assert (code, stdout) == (1, ""), words
+        assert stderr.count("\n") == 1, words
+        assert f"there is no instance in the state folder {tmp_path / 'home'}" in stderr, words
+        assert "SAXAUL_HOME" in stderr, words
+        assert not (tmp_path / "home").exists(), words
 
 
 def test_a_server_that_does_not_answer_is_one_line(tmp_path):
-    nobody = {"database_url": "postgresql://u@127.0.0.1:1/x", "redis_url": "redis://127.0.0.1:1"}
-    for words in (["run"], ["ledger", "audit"]):
-        refused = Instance(tmp_path / "home", **nobody).command(*words)
-        assert refused.returncode == 1
-        assert refused.stderr.count("\n") == 1
-        assert "PostgreSQL" in refused.stderr
+    nobody = {"database_url": "postgresql://u:hunter2@127.0.0.1:1/x", "redis_url": "redis://c:1"}
+    instance = Instance(tmp_path / "home", **nobody)
+    for words, code, stdout, stderr in instance.commands(*_COMMANDS, ["run"]):
+        assert (code, stdout) == (1, ""), words
+        assert stderr.count("\n") == 1, words
+        assert "PostgreSQL" in stderr, words
+        assert "hunter2" not in stderr, words
+
+
+def test_a_database_without_tables_is_one_line(tmp_path, servers, empty_database_url):
+    instance = Instance(
+        tmp_path / "home", database_url=empty_database_url, redis_url=servers.redis_url
+    )
+    commands = [words for words in _COMMANDS if words != ["migrate"]]
+    for words, code, stdout, stderr in instance.commands(*commands):
+        assert (code, stdout) == (1, ""), words
+        assert stderr.count("\n") == 1, words
+        assert "has no tables of Saxaul yet: `saxaul migrate` makes them." in stderr, words
+
+
+async def test_a_database_of_an_older_version_is_one_line(tmp_path, servers, empty_database_url):
+    scripts = list(ScriptDirectory(str(ROOT / "migrations")).walk_revisions())
+    await migrate(empty_database_url, scripts[-1].revision)
+    refused = Instance(
+        tmp_path / "home", database_url=empty_database_url, redis_url=servers.redis_url
+    ).command("ledger", "audit")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr.count("\n") == 1
+    assert "`saxaul migrate` brings it up to date" in refused.stderr
+
+
+@pytest.mark.parametrize("name", ["nothing", "file"])
+def test_rules_that_are_not_there_are_a_plain_line(tmp_path, settings, name):
+    (tmp_path / "file").touch()
+    refused = Instance(
+        tmp_path / "home",
+        database_url=settings.database_url,
+        redis_url=settings.redis_url,
+        rules_dir=tmp_path / name,
+    ).command("migrate")
+    assert refused.returncode == 1
+    assert "Traceback" not in refused.stderr
+    assert str(tmp_path / name) in refused.stderr
+
+
+def test_a_lock_of_another_user_is_one_line(tmp_path):
+    """As left by an earlier run as root."""
+    home = Home(tmp_path / "home")
+    assert home.take_lock()
+    home.free_lock()
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        if os.getuid() == 0:
+            (tmp_path / "home").chmod(0o777)
+            for folder in (tmp_path, *tmp_path.parents):
+                folder.chmod(folder.stat().st_mode | 0o011)
+            os.setuid(65_534)
+        else:
+            (tmp_path / "home" / "lock").chmod(0)
+        try:
+            Home(tmp_path / "home").take_lock()
+        except EmbeddedError as error:
+            os.write(writing, str(error).encode())
+        os._exit(0)
+    os.close(writing)
+    os.waitpid(child, 0)
+    with os.fdopen(reading) as told:
+        said = told.read()
+    assert said.startswith(f"the state folder {tmp_path / 'home'} belongs to user root") or (
+        os.getuid() != 0 and said.startswith("cannot write to the state folder")
+    )
+    assert "SAXAUL_HOME" in said
+    assert "\n" not in said
