@@ -80,6 +80,14 @@ def shown(value: Any, *, is_secret: bool) -> str:
     return urlunsplit((parts.scheme, netloc, parts.path, "", ""))
 
 
+def is_link_start(url: str) -> bool:
+    """Whether links can begin with this: http or https, a host, perhaps a path."""
+    parts = urlsplit(url) if is_address(url) else None
+    if parts is None or parts.scheme not in {"http", "https"} or not parts.hostname:
+        return False
+    return not (parts.query or parts.fragment or parts.username)
+
+
 def is_address(url: str) -> bool:
     """Whether an address is whole: a / or # in its password ends the host too early."""
     try:

@@ -22,6 +22,7 @@ from service.setting_texts import (
     DATABASE_SCHEMES,
     REDIS_SCHEMES,
     is_address,
+    is_link_start,
     is_secret,
     meaningless,
     meta_of,
@@ -33,6 +34,10 @@ from service.setting_texts import (
 PREFIX = "SAXAUL_"
 _SECRET = {"secret": True}
 _MASTER_KEY_BYTES = 32
+_PRODUCTION = (
+    *("public_url", "database_url", "redis_url"),
+    *("secret_key", "master_key", "auth_issuers"),
+)
 
 
 class Issuer(Struct, frozen=True, forbid_unknown_fields=True):
@@ -68,6 +73,13 @@ class Settings(Struct, frozen=True, kw_only=True):
     port: Annotated[
         int, Meta(ge=1, le=65535, description="TCP port of the API and of its metrics.")
     ] = 8000
+    public_url: Annotated[
+        str,
+        Meta(
+            description="Address under which people reach the API, for links in answers, such as"
+            " https://saxaul.example; empty, in development: that of the request."
+        ),
+    ] = ""
     workers: Annotated[int, Meta(ge=1, le=64, description="Number of API processes.")] = 1
 
     database_url: Annotated[
@@ -421,6 +433,8 @@ def _contradictions(settings: Settings) -> Iterator[tuple[str, str]]:
     for field, schemes in (("database_url", DATABASE_SCHEMES), ("redis_url", REDIS_SCHEMES)):
         if url := getattr(settings, field):
             yield from ((field, fault) for fault in _faults_of_url(url, schemes))
+    if settings.public_url and not is_link_start(settings.public_url):
+        yield "public_url", "must be http:// or https:// and a host, perhaps a path, no query"
     if settings.secret_key and len(settings.secret_key) < 32:
         yield "secret_key", "must have at least 32 characters"
     for field in ("master_key", "master_key_before"):
@@ -434,7 +448,7 @@ def _contradictions(settings: Settings) -> Iterator[tuple[str, str]]:
     yield from (("auth_issuers", fault) for fault in _faults_of_issuers(settings))
     if settings.env == "development":
         return
-    for field in ("database_url", "redis_url", "secret_key", "master_key", "auth_issuers"):
+    for field in _PRODUCTION:
         if not getattr(settings, field):
             yield field, f"must be set when {PREFIX}ENV=production"
 

@@ -116,6 +116,7 @@ def test_production_asks_for_servers_a_key_and_issuers():
     with pytest.raises(SettingsError) as refused:
         load_settings({"SAXAUL_ENV": "production"})
     assert [problem.partition(":")[0] for problem in refused.value.problems] == [
+        "SAXAUL_PUBLIC_URL",
         "SAXAUL_DATABASE_URL",
         "SAXAUL_REDIS_URL",
         "SAXAUL_SECRET_KEY",
@@ -128,6 +129,7 @@ def test_production_with_all_of_them_offers_nothing_of_development():
     settings = load_settings(
         {
             "SAXAUL_ENV": "production",
+            "SAXAUL_PUBLIC_URL": "https://saxaul.example",
             "SAXAUL_DATABASE_URL": "postgresql://db/saxaul",
             "SAXAUL_REDIS_URL": "redis://cache",
             "SAXAUL_SECRET_KEY": KEY,
@@ -138,6 +140,14 @@ def test_production_with_all_of_them_offers_nothing_of_development():
     assert not settings.development_mode
     assert settings.rate_limits_on
     assert settings.auth_issuers[0].accept_typ == ("at+jwt",)
+
+
+@pytest.mark.parametrize(
+    "url", ["saxaul.example", "ftp://saxaul.example", "https://", "https://a/?b=c", "https://a:b:c"]
+)
+def test_a_public_address_is_one_that_links_can_begin_with(url):
+    with pytest.raises(SettingsError, match="SAXAUL_PUBLIC_URL"):
+        load_settings({"SAXAUL_PUBLIC_URL": url})
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "::", "example.org"])

@@ -395,7 +395,8 @@ def _note(view: PledgeView, step: PledgeStep) -> str | None:
 
 
 def _tree_url(request: Request, number: str) -> str:
-    return f"{str(request.base_url).rstrip('/')}/v1/trees/{number}"
+    base = parts(request).settings.public_url or str(request.base_url)
+    return f"{base.rstrip('/')}/v1/trees/{number}"
 
 
 def _tree_entry(step: TreeStepView) -> TreeTimelineEntry:

@@ -3,9 +3,11 @@
 import asyncio
 from datetime import timedelta
 
+import msgspec
 import pytest
 
 from service.ids import uuid7
+from tests.people import client_of, running_app
 from tests.planting.forestry import PHOTO, START, assert_all_balances, give
 
 KEY = "a-key-of-a-pledge-{}".format
@@ -216,6 +218,18 @@ async def test_conflicts_have_their_codes(operator, alice, project):
     closed = await alice.post("/v1/me/pledges", {"project_id": project, "trees": 1}, KEY(3))
     assert (closed.status_code, closed.json()["code"]) == (409, "season-closed")
     assert closed.json()["season"] == past["season"]
+
+
+async def test_links_begin_with_the_address_that_is_set_whatever_host_is_named(
+    settings, alice, project
+):
+    made = await alice.post("/v1/me/pledges", {"project_id": project, "trees": 1}, KEY(1))
+    number = made.json()["certificates"][0]["number"]
+    public = msgspec.structs.replace(settings, public_url="https://saxaul.example/api/")
+    async with running_app(public) as app, client_of(app) as other:
+        headers = alice.headers | {"Host": "evil.example"}
+        shown = await other.get(f"/v1/trees/{number}", headers=headers)
+    assert shown.json()["tree_url"] == f"https://saxaul.example/api/v1/trees/{number}"
 
 
 async def test_a_pledge_is_cancelled_once_and_only_before_a_tree_has_a_plot(
