@@ -153,6 +153,29 @@ async def test_what_the_sweep_finds(metro, intake, database):
     assert (await person.balances())["ripening_g"] == 52
 
 
+async def test_what_is_parked_is_decided_by_its_release_alone(metro, intake, database):
+    """Sent again too late, but parked in time: it waits for its release, which accepts it."""
+    person = await linked_person(metro, "card-1")
+    event = metro.event("card-9", time=(datetime.now(UTC) - timedelta(days=11)).isoformat())
+    assert (await metro.send_one(event))["status"] == "parked"
+    await database.pool.execute(
+        "UPDATE partner_events SET received_at = received_at - interval '10 days'"
+        " WHERE partner_id = $1",
+        metro.id,
+    )
+    await database.pool.execute(
+        "INSERT INTO links (partner_id, subject_key, participant_id, linked_at)"
+        " VALUES ($1, $2, $3, $4)",
+        metro.id,
+        intake.identifier.subject_key(metro.id, "card-9"),
+        person.participant_id,
+        datetime.now(UTC),
+    )
+    assert (await metro.send_one(event))["status"] == "parked"
+    assert await release_due(intake) == 1
+    assert (await person.balances())["ripening_g"] == 52
+
+
 async def test_a_disabled_partners_events_stay_parked(metro, operator, intake):
     await metro.send(metro.event("card-9"))
     code = await code_of(await sign_in(metro.client, uuid.uuid4().hex), metro.id)
