@@ -37,7 +37,7 @@ from service.rules.rulebook import (
 )
 from service.rules.shape import Source, shape_file, whole
 
-RULES_MAX = 1_000
+SECTIONS_MAX = {"rules": 1_000, "action_types": 1_000, "factors": 1_000}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ def compile_rulebook(
     """
     nodes, problems = load(files)
     problems += unreadable
-    if beyond := _rule_beyond(nodes):
+    if beyond := _one_too_many(nodes):
         problems.append(beyond)
         return Draft(None, tuple(sorted(problems, key=_place)), ())
     names = {name: shown_name(name) for name in sorted(nodes)}
@@ -114,16 +114,23 @@ def _place(problem: Problem) -> tuple[str, int, int]:
     return problem[:3]
 
 
-def _rule_beyond(nodes: Mapping[str, Node]) -> Problem | None:
-    """Find the first rule that is one too many; such a set is not looked at any further."""
-    left = RULES_MAX
-    for name, root in sorted(nodes.items()):
-        rules = root.find(("rules",)).items if "rules" in root.entries else ()
-        if len(rules) > left:
-            rule, path = rules[left], f"rules[{left}]"
-            message = f"a rule set has at most {RULES_MAX:,} rules"
-            return Problem(shown_name(name), rule.line, rule.column, path, message)
-        left -= len(rules)
+def _one_too_many(nodes: Mapping[str, Node]) -> Problem | None:
+    """Find the first member of a section beyond its limit; such a set is not looked at further.
+
+    Each action type declares each factor to the engine, so these are limited as rules are.
+    """
+    for section, limit in SECTIONS_MAX.items():
+        left = limit
+        for name, root in sorted(nodes.items()):
+            node = root.entries[section][1] if section in root.entries else root
+            members = [(str(key), held[0]) for key, held in node.entries.items()]
+            members += [(f"[{index}]", item) for index, item in enumerate(node.items)]
+            if node is not root and len(members) > left:
+                key, member = members[left]
+                message = f"a rule set has at most {limit:,} {section.replace('_', ' ')}"
+                path = section + (key if key.startswith("[") else f".{key}")
+                return Problem(shown_name(name), member.line, member.column, path, message)
+            left -= len(members) if node is not root else 0
     return None
 
 

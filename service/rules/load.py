@@ -27,6 +27,7 @@ FILES_MAX = 64
 FILES_BYTES_MAX = 2 * 1024 * 1024
 LEVELS_MAX = 20
 NODES_MAX = 10_000
+SET_NODES_MAX = 100_000
 
 Step = str | int
 
@@ -217,15 +218,20 @@ def load(files: Mapping[str, str]) -> tuple[dict[str, Node], list[Problem]]:
         message = f"all files together have at most {FILES_BYTES_MAX // 1024} KiB"
         return {}, [Problem(shown_name(min(files)), 1, 1, "", message)]
     problems += _name_problems(files)
+    left = SET_NODES_MAX
     for name in sorted(files):
         if sizes[name] > FILE_BYTES_MAX:
             message = f"a file has at most {FILE_BYTES_MAX // 1024} KiB"
             problems.append(Problem(shown_name(name), 1, 1, "", message))
             continue
+        reader = _Reader(shown_name(name), files[name], problems, left)
         try:
-            nodes[name] = _Reader(shown_name(name), files[name], problems).document()
+            nodes[name] = reader.document()
         except LoadError as error:
             problems.append(Problem(shown_name(name), error.line, error.column, "", error.message))
+        left -= reader.nodes
+        if left < 0:
+            break  # the others are not even looked at
     return nodes, problems
 
 
@@ -248,12 +254,13 @@ def _name_problems(files: Mapping[str, str]) -> list[Problem]:
 class _Reader:
     """Builds the nodes of one file from the parser's events."""
 
-    def __init__(self, name: str, text: str, problems: list[Problem]) -> None:
+    def __init__(self, name: str, text: str, problems: list[Problem], left: int) -> None:
         self._name = name
+        self._left = left
         self._text = text.removeprefix("\ufeff").replace("\r\n", "\n")
         self._lines = self._text.split("\n")
         self._problems = problems
-        self._nodes = 0
+        self.nodes = 0
         self._level = 0
         self._noted = 0
 
@@ -323,9 +330,11 @@ class _Reader:
         return line, column
 
     def _node(self, event: Any, events: Iterator[Any]) -> Node:
-        self._nodes += 1
-        if self._nodes > NODES_MAX:
+        self.nodes += 1
+        if self.nodes > NODES_MAX:
             raise _at(event, f"a file has at most {NODES_MAX:,} values")
+        if self.nodes > self._left:
+            raise _at(event, f"all files together have at most {SET_NODES_MAX:,} values")
         if isinstance(event, yaml.AliasEvent):
             return self._faulty(
                 event, f"aliases (*{str(event.anchor)[:60]}) are not allowed; write the value out"

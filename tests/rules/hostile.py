@@ -102,6 +102,28 @@ FILES = {
         lambda: {f"{number}.yaml": "#" * 250 * KIB for number in range(9)},
         "0.yaml:1:1: error: all files together have at most 2048 KiB",
     ),
+    "500,000 nodes": (
+        lambda: {f"{number:02}.yaml": "- a\n" * 9_990 for number in range(50)},
+        "10.yaml:90:3: error: all files together have at most 100,000 values",
+    ),
+    "1,001 factors": (
+        lambda: {
+            f"{at}.yaml": "factors:\n" + "".join(
+                f"  f{at}_{n}: {{value: 1, unit: g, source: s, year: 2026}}\n" for n in range(501)
+            )
+            for at in (0, 1)
+        },
+        "1.yaml:501:3: error: a rule set has at most 1,000 factors",
+    ),
+    "1,001 action types": (
+        lambda: {
+            f"{at}.yaml": "action_types:\n" + "".join(
+                f"  a{at}.b{n}: {{category: home, reported_by: [device]}}\n" for n in range(501)
+            )
+            for at in (0, 1)
+        },
+        "1.yaml:501:3: error: a rule set has at most 1,000 action types",
+    ),
     "10,001 nodes": (
         one("- a\n" * 10_000),
         "a.yaml:10000:3: error: a file has at most 10,000 values",
