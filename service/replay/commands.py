@@ -127,8 +127,8 @@ async def _replay(
         days = plan(found.actions, Order(form, start, zone, people))
         console.print(
             f"{title}: {len(found.actions):,} actions of {len(days)} days, {start} to"
-            f" {days[-1].date} in {zone}\nrun it again with --start {start} to complete it, or to"
-            " see that nothing is paid twice"
+            f" {days[-1].date} in {zone}\nsent to {url}; run it again with --start {start} to"
+            " complete it, or to see that nothing is paid twice"
         )
         if found.unreadable:
             console.print(
