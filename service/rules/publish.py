@@ -119,6 +119,7 @@ async def publish(
     `folder_sha256` remembers what the watched folder held. Raises RulebookInvalidError and
     RulebookChangedError.
     """
+    await connection.execute(_PATIENCE)
     return await store(
         connection,
         files,
@@ -149,6 +150,7 @@ async def store(
     Apart from `publish` because a check may take long, and belongs before the transaction then.
     Raises RulebookChangedError.
     """
+    await connection.execute(_PATIENCE)
     active = await _lock_active(connection)
     if based_on is not None and based_on != active:
         difference = await _difference(connection, based_on, active)
@@ -191,6 +193,7 @@ async def activate(
     start. Call it in a transaction. Raises NotFoundError, and RulebookInvalidError for a version
     that this program cannot read.
     """
+    await connection.execute(_PATIENCE)
     rulebook = compile_rulebook_or_raise(await files_of(connection, version), version)
     active = await _lock_active(connection)
     if version == active:
@@ -368,6 +371,8 @@ class Rulebooks:
         return rulebook
 
 
+# A large set takes seconds to be checked; a transaction that is idle for so long is ended else.
+_PATIENCE = "SELECT set_config('idle_in_transaction_session_timeout', '120s', true)"
 _STORE = """
 INSERT INTO rulebooks (version, sha256, files, author, note, based_on, created_at)
 VALUES ($1, $2, $3, $4, $5, $6, $7)"""
