@@ -182,10 +182,7 @@ class Person:
         return past, given
 
     def _carried(self, row: Row, past: Sequence[PastAward]) -> Given:
-        """Keep what was erased as it was, with all that it used up."""
-        self._use(past)
-        if row.exclusive and row.ends_at is not None:
-            self._remember(row.occurred_at, row.ends_at, row.id)
+        """Keep what was erased as it was: all of a person is, so only budgets go on from it."""
         for award in past:
             if award.campaign is not None and award.budget_seq is not None:
                 key = draw_key(award.budget_seq, row.recorded_us, self.id, row.seq)

@@ -9,13 +9,15 @@ import msgspec
 import pytest
 from rich.console import Console
 
+from service.actions.record import record_actions
+from service.actions.report import participant_report
 from service.actions.simulate import Trial, simulate
 from service.actions.simulate_period import Period
 from service.actions.simulate_report import print_simulation, simulation_json
 from service.actions.simulate_worker import connect_to_read
 from service.database import open_database
 from service.rules.publish import compile_rulebook_or_raise
-from tests.actions.histories import DAYS, RULES, START, erase, live, publish_text, town
+from tests.actions.histories import DAYS, RULES, SECRET, START, erase, live, publish_text, town
 from tests.callers import saxaul
 from tests.conftest import _cloned
 
@@ -137,6 +139,61 @@ async def test_how_many_processes_share_the_work_changes_nothing(lived, tried):
     alone, shared = await tried(draft, processes=1), await tried(draft, processes=3)
     assert alone == shared
     assert alone["changed_actions"]
+
+
+async def test_a_trip_of_before_is_in_the_way_of_what_lasts_longer_under_the_draft(here, tried):
+    """A minute becomes an hour: the second ride, told the next day, runs into the first."""
+    database, url = here
+    rulebook = await publish_text(database, RULES, START)
+    (person,) = await town(database, 1)
+    for days, hours in ((0, -1), (1, -25.5)):
+        now = START + timedelta(days=days)
+        ride = participant_report(
+            person,
+            type_="mobility.bike",
+            occurred_at=now + timedelta(hours=hours),
+            attributes={"distance_km": 0.2, "duration_min": 1},
+            reporter="device",
+            key=None,
+            now=now,
+        )
+        outcomes = await record_actions(
+            database, [ride], rulebook=rulebook, now=now, secret=SECRET, lane=0
+        )
+        assert outcomes[ride].action.energy_g
+    draft = RULES.replace("maximum: 1440, unit: min", "maximum: 24, unit: h")
+    report = await tried(draft, url=url, start=START + timedelta(hours=1))
+    assert report["refused"] == [{"reason": "overlap", "actions": 1, "energy_before_g": 30}]
+    assert report["totals"]["energy_after_g"] == 0
+    assert_same(await tried(RULES, url=url, start=START + timedelta(hours=1)))
+
+
+async def test_clocks_that_differ_do_not_change_who_came_in_time(here, tried):
+    """The budget ended by a process whose clock is ahead; who came later looks earlier."""
+    database, url = here
+    rulebook = await publish_text(database, RULES.replace("budget_g: 900", "budget_g: 100"), START)
+    now = START + timedelta(days=4)
+    for person, late in zip(await town(database, 3), (0, 20, 10), strict=True):
+        bottles = participant_report(
+            person,
+            type_="recycling.bottle",
+            occurred_at=now - timedelta(minutes=5),
+            attributes={"count": 10},
+            reporter="participant",
+            key=None,
+            now=now,
+        )
+        await record_actions(
+            database,
+            [bottles],
+            rulebook=rulebook,
+            now=now + timedelta(seconds=late),
+            secret=SECRET,
+            lane=0,
+        )
+    assert await paid(database) == 30 + 60 + 30 + 40 + 30
+    report = await tried(RULES.replace("budget_g: 900", "budget_g: 100"), url=url)
+    assert_same(report)
 
 
 async def test_versions_one_after_the_other_are_checked_by_their_own_rules(here, tried):
