@@ -27,11 +27,11 @@ _log = structlog.get_logger(__name__)
 
 
 async def release_subject(intake: Intake, partner_id: str, subject_key: bytes) -> int:
-    """Settle what waited for this link; how many events were accepted.
-
-    Reversals that wait for them follow within a minute.
-    """
-    return await _release_all(intake, _OF_SUBJECT, partner_id, subject_key)
+    """Settle what waited for this link, then reversals of it; how many events were accepted."""
+    released = await _release_all(intake, _OF_SUBJECT, partner_id, subject_key)
+    if released:
+        await _release_all(intake, _DUE_REVERSALS)
+    return released
 
 
 async def release_new_link(intake: Intake, partner_id: str, subject: str) -> None:

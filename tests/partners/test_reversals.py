@@ -4,7 +4,6 @@ import uuid
 
 import pytest
 
-from service.partners.release import release_due
 from tests.callers import advance, items_of
 from tests.partners.sender import PLAIN, linked_person, make_sender
 
@@ -89,7 +88,7 @@ async def test_both_in_one_request(metro, alice, reversal_first):
     assert set((await alice.balances()).values()) == {0}
 
 
-async def test_an_unlinked_event_is_reversed_before_it_is_linked(metro, intake):
+async def test_an_unlinked_event_is_reversed_before_it_is_linked(metro):
     """Event parked, reversal parked, link: both orders of the first two end the same."""
     first, second = metro.event("card-9"), metro.event("card-9")
     assert (await metro.send_one(first))["status"] == "parked"
@@ -97,7 +96,6 @@ async def test_an_unlinked_event_is_reversed_before_it_is_linked(metro, intake):
     assert (await metro.send_one(metro.reversal(second)))["status"] == "parked"
     assert (await metro.send_one(second))["status"] == "parked"
     person = await linked_person(metro, "card-9")
-    await release_due(intake)
     assert set((await person.balances()).values()) == {0}
     assert await metro.parked() == []
 
