@@ -1,12 +1,17 @@
 """Streaks beside a plain set of days: in order, late, with gaps, and longer than the window."""
 
 from datetime import date, timedelta
+from functools import partial
 from types import SimpleNamespace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.actions.audit import COMPARES
 from service.actions.streak import mark_active, streak_days
+from service.ledger.audit import audit
+from tests.actions.conftest import RULES
 from tests.actions.reports import NOW, walk
 
 START = date(2026, 1, 1)
@@ -54,6 +59,36 @@ def test_a_streak_outlives_the_window_and_a_late_day_joins_two(length, gap):
     assert streak_days(book, following) == gap
     mark_active(book, missing)
     assert streak_days(book, following) == length
+
+
+@pytest.mark.parametrize(
+    "corruption",
+    [
+        ("UPDATE books SET active_days = -1, active_before = 500 WHERE", "active days"),
+        ("UPDATE books SET active_anchor = active_anchor + 1 WHERE", "active days"),
+        ("UPDATE actions SET streak_days = 9 WHERE seq = 3 AND", "streak of action"),
+    ],
+)
+async def test_the_audit_counts_streaks_anew(database, person, record, rulebook, corruption):
+    change, what = corruption
+    await database.pool.execute(
+        "INSERT INTO rulebooks (version, sha256, files, author, note, created_at)"
+        " VALUES (1, $1, $2, '', '', $3) ON CONFLICT DO NOTHING",
+        bytes.fromhex(rulebook.sha256),
+        {"test.yaml": RULES},
+        NOW,
+    )
+    somebody = await person()
+    for late in (3, 2, 1, 5, 0):
+        await record([walk(somebody, 10, at=NOW - timedelta(days=late))])
+    run = partial(audit, database, mode="full", now=NOW, participant_id=somebody, more=COMPARES)
+    assert set((await run()).found) == {"people"}
+    async with database.pool.acquire() as connection, connection.transaction():
+        await connection.execute("SET LOCAL session_replication_role = replica")
+        await connection.execute(f"{change} participant_id = $1", somebody)
+    report = await run()
+    assert "streaks" in report.found
+    assert any(what in difference.what for difference in report.differences)
 
 
 async def test_each_action_keeps_the_streak_that_decided_it(database, person, record):

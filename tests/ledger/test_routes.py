@@ -148,7 +148,7 @@ async def test_a_reason_that_was_rewritten_is_told(database, operator, alice):
         ("attributes", "attributes || '{\"steps\": 8001}'", "attributes || '{\"steps\": 8000}'"),
         ("type", "'mobility.bike'", "'mobility.walk'"),
         ("reporter", "'device'", "'participant'"),
-        ("occurred_at", "occurred_at - interval '1 day'", "occurred_at + interval '1 day'"),
+        ("occurred_at", "occurred_at - interval '1 us'", "occurred_at + interval '1 us'"),
     ):
         for new, found in ((value, {"facts": 1}), (back, {})):
             async with database.pool.acquire() as connection, connection.transaction():
