@@ -29,7 +29,7 @@ from service.rules.publish import (
 )
 from service.settings import load_settings, with_secret_key
 
-_PIPE_WIDTH = 200
+_WIDTH_MIN = 150
 
 
 @click.command("simulate")
@@ -69,9 +69,8 @@ def simulate_draft(
     if form == "json":
         print_json(simulation_json(simulation))
     else:
-        console = Console()
-        # Into a file or pipe nothing is cut to the width of a screen.
-        wide = console if console.is_terminal else Console(width=_PIPE_WIDTH)
+        # A narrow screen or a pipe breaks long lines, which is better than columns left out.
+        wide = Console(width=max(Console().width, _WIDTH_MIN))
         print_simulation(wide, simulation, name)
 
 

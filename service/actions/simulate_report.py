@@ -200,9 +200,11 @@ def _print_days(console: Console, days: list[dict[str, Any]]) -> None:
     most = max(max(abs(before), abs(after)) for _, before, after in steps) or 1
     console.print("energy by day, before and after", highlight=False)
     for label, before, after in steps:
-        console.print(f"{label:22} ", _bar(before, most, "dim"), f" {before:,}", sep="")
+        console.print(
+            f"{label:22} ", _bar(before, most, "dim"), f" {before:,}", sep="", highlight=False
+        )
         style = "green" if after > before else "red" if after < before else "dim"
-        console.print(f"{'':22} ", _bar(after, most, style), f" {after:,}", sep="")
+        console.print(f"{'':22} ", _bar(after, most, style), f" {after:,}", sep="", highlight=False)
     console.print()
 
 
