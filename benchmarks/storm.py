@@ -269,7 +269,9 @@ async def _run(
         _console.log(f"{total:,} events in {seconds:.1f} s = {total / seconds:,.0f}/s")
         audit = await asyncio.to_thread(instance.command, "ledger", "audit")
         said = (
-            "\n".join(outputs) + audit.stdout.splitlines()[-1] + f" (exit code {audit.returncode})"
+            "\n".join(outputs)
+            + "\n".join(audit.stdout.splitlines()[-2:])
+            + f" (exit code {audit.returncode})"
         )
         if audit.returncode:
             raise SystemExit(audit.stdout + audit.stderr)
