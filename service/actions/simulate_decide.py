@@ -8,7 +8,7 @@ next pass.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from service.actions.claims import claim_key
 from service.actions.hidden import hide_values
+from service.actions.report import partner_of
 from service.actions.simulate_claims import CLAIMS, Refused, free_record, want_record
 from service.actions.simulate_draws import DENIED, DREW, NEW, Cut, draw_key, draw_record
 from service.actions.simulate_runs import RunLog
@@ -124,7 +125,6 @@ class Draft:
     rulebook: Rulebook | None
     versions: dict[int, Rulebook]
     secret: bytes
-    partner_of: Callable[[str], str | None]
     cuts: Mapping[str, Cut]
     refused: Refused
     # Types whose claim under the draft is another one than then.
@@ -222,11 +222,15 @@ class Person:
 
         Was it accepted later than its own version allows, it had come in time and waited for us.
         """
-        partner = None if row.source == "participant" else self._draft.partner_of(row.source)
         assert row.attributes is not None
         attributes = msgspec.json.decode(row.attributes)
         candidate = Candidate(
-            row.type, attributes, row.occurred_at, row.reporter, row.verified, partner
+            row.type,
+            attributes,
+            row.occurred_at,
+            row.reporter,
+            row.verified,
+            partner_of(row.source),
         )
         verdict = judge(rulebook, candidate, row.recorded_at)
         if isinstance(verdict, Refusal) and verdict.reason == TOO_LATE:

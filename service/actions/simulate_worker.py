@@ -9,8 +9,8 @@ import asyncio
 import os
 import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache, partial
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 from uuid import UUID
@@ -162,7 +162,6 @@ class Worker:
         self,
         setup: Setup,
         connection: asyncpg.Connection,
-        partner_of: Callable[[str], str | None],
     ) -> None:
         """Compile the draft, once."""
         self._setup = setup
@@ -175,7 +174,6 @@ class Worker:
             rulebook=None if setup.as_recorded else compiled,
             versions={},
             secret=setup.secret,
-            partner_of=partner_of,
             cuts={},
             refused=Refused(""),
             contested=setup.contested,
@@ -284,20 +282,6 @@ async def _bound_before(
     return {row["claim_key"] for row in rows}
 
 
-async def _partners(connection: asyncpg.Connection) -> Callable[[str], str | None]:
-    """Whose source it is: equal to a partner's prefix, or continuing it with `:` or `/`."""
-    rows = await connection.fetch("SELECT source_prefix, id FROM partners")
-    prefixes: Mapping[str, str] = {row["source_prefix"]: row["id"] for row in rows}
-
-    @lru_cache(maxsize=4096)
-    def partner_of(source: str) -> str | None:
-        ends = [at for at, letter in enumerate(source) if letter in ":/"]
-        candidates = [source, *(source[:end] for end in reversed(ends))]
-        return next((prefixes[part] for part in candidates if part in prefixes), None)
-
-    return partner_of
-
-
 async def _serve(orders: BinaryIO, answers: BinaryIO) -> None:
     """Do what is ordered, until the orders end."""
     worker: Worker | None = None
@@ -308,7 +292,7 @@ async def _serve(orders: BinaryIO, answers: BinaryIO) -> None:
             if isinstance(order, Setup):
                 os.nice(order.nice)
                 connection = await connect_to_read(order.database_url)
-                worker = Worker(order, connection, await _partners(connection))
+                worker = Worker(order, connection)
                 await worker.prepare()
             elif worker is not None:
                 answer = await worker.do(order)

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from service.actions.record import record_actions
-from service.actions.report import participant_report
+from service.actions.report import EventRef, participant_report, partner_report
 from service.actions.simulate import Trial, simulate
 from service.actions.simulate_period import Period
 from service.actions.simulate_report import print_simulation, simulation_json
@@ -370,3 +370,64 @@ async def test_a_draft_gives_what_it_would_have_paid(here, elsewhere, tried, nam
     assert report["totals"]["energy_before_g"] == await paid(here[0])
     assert report["totals"]["energy_after_g"] == await paid(elsewhere[0])
     assert report["totals"]["energy_before_g"] != report["totals"]["energy_after_g"]
+
+
+TICKETS = """
+program:
+  name: Test city
+  timezone: Asia/Shanghai
+  energy: {ripens: {next_day_at: "07:00"}, expires_after: 72h}
+action_types:
+  transit.metro_trip:
+    category: mobility
+    reported_by: [partner]
+    attributes:
+      ticket_no: {type: string, max_length: 64}
+    claim: {by: ticket_no, per: day, within: partner}
+rules:
+  - id: metro
+    action: transit.metro_trip
+    earns: 52
+    examples: [{given: {ticket_no: A}, context: {verified: true}, expect: {earns: 52}}]
+"""
+
+
+async def test_a_ticket_is_told_apart_by_who_sold_it(here, simulated):
+    database, url = here
+    rulebook = await publish_text(database, TICKETS, START)
+    (person,) = await town(database, 1)
+    for n, (partner, ticket, day) in enumerate(
+        [("one", "A", 0), ("two", "A", 0), ("one", "B", 0), ("one", "A", 2)]
+    ):
+        now = START + timedelta(days=day, hours=n)
+        report = await ticket_report(database, person, partner, ticket, now)
+        outcomes = await record_actions(
+            database, [report], rulebook=rulebook, now=now, secret=SECRET, lane=0
+        )
+        assert outcomes[report].action.energy_g == 52
+    for_ever = simulation_json(await simulated(TICKETS.replace("per: day", "per: ever"), url=url))
+    # The second partner's ticket A is another one; only the first's is sold twice.
+    assert for_ever["totals"]["energy_before_g"] == 4 * 52
+    assert for_ever["totals"]["energy_after_g"] == 3 * 52
+
+
+async def ticket_report(database, person, partner, ticket, now):
+    """What a partner tells of a ticket, of somebody who is linked to it."""
+    subject_key = f"{partner:-<32}".encode()
+    await database.pool.execute(
+        "INSERT INTO links VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+        partner,
+        subject_key,
+        person,
+        now,
+    )
+    event_id = f"{ticket}-{now:%d%H}"
+    key = f"{partner}{event_id:->16}"[-16:].encode()
+    return partner_report(
+        person,
+        EventRef(key, partner, f"urn:{partner}", event_id, subject_key),
+        type_="transit.metro_trip",
+        occurred_at=now - timedelta(minutes=30),
+        attributes={"ticket_no": ticket},
+        fingerprint=bytes(16),
+    )
