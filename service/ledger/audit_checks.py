@@ -289,6 +289,8 @@ CROSS JOIN LATERAL (VALUES
     ('salt', 1 - b.closed::integer, (b.salt IS NOT NULL)::integer),
     ('note of the erasure', b.closed::integer,
         (SELECT count(*) FROM erasures e WHERE e.participant_id = b.participant_id)),
+    ('active days', 0, (b.closed AND (b.active_anchor IS NOT NULL OR b.active_days <> 0
+        OR b.active_before <> 0))::integer),
     ('counters of limits', 0, CASE WHEN b.closed THEN
         (SELECT count(*) FROM counters c WHERE c.participant_id = b.participant_id) ELSE 0 END),
     ('dedication of a pledge', 0, CASE WHEN b.closed THEN
