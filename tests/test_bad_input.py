@@ -353,7 +353,6 @@ async def test_a_malformed_or_unknown_id_is_not_found(client, alice, text):
         # Parts that are not built yet are not there.
         ("GET", "/v1/me/friends"),
         ("POST", "/v1/me/shield"),
-        ("POST", "/v1/operator/rulebooks"),
     ],
 )
 async def test_an_unknown_path_is_not_found_with_and_without_a_token(client, alice, method, path):
