@@ -186,11 +186,11 @@ async def test_a_database_of_an_older_version_is_one_line(tmp_path, servers, emp
 
 
 @pytest.mark.parametrize("name", ["nothing", "file"])
-def test_rules_that_are_not_there_are_a_plain_line(tmp_path, settings, name):
+def test_rules_that_are_not_there_are_a_plain_line(tmp_path, settings, fresh_database_url, name):
     (tmp_path / "file").touch()
     refused = Instance(
         tmp_path / "home",
-        database_url=settings.database_url,
+        database_url=fresh_database_url,
         redis_url=settings.redis_url,
         rules_dir=tmp_path / name,
     ).command("migrate")

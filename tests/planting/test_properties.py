@@ -133,7 +133,7 @@ class _World:
             return
         owner, pledge_id = self.model.pledges[which]
         trees = self.model.of(pledge=which)
-        may = all(tree.status in {"pledged", "cancelled"} for tree in trees)
+        may = all(tree.status == "pledged" for tree in trees)
         try:
             await cancel(self.database, self.people[owner], pledge_id, self.now)
             assert may
