@@ -99,6 +99,14 @@ async def park_events(
     return outcomes
 
 
+async def standing_events(database: Database, events: Sequence[Event]) -> set[Event]:
+    """Those of these events that were accepted before, or are parked with this very content."""
+    rows = await database.pool.fetch(_STANDING, [event.key for event in events])
+    parked = {row[0]: row[1] for row in rows if row[2] == "parked"}
+    accepted = {row[0] for row in rows if row[2] != "parked"}
+    return {e for e in events if e.key in accepted or parked.get(e.key) == e.fingerprint}
+
+
 def known_outcome(event: Event, row: Row, action: Action) -> Outcome:
     """The answer for an event that was accepted before."""
     if row.fingerprint != event.fingerprint:
@@ -190,6 +198,10 @@ RETURNING event_key"""
 _LOCK = """
 SELECT event_key, state, fingerprint, participant_id, action_id, target_key FROM partner_events
 WHERE event_key = ANY($1::bytea[]) ORDER BY event_key FOR NO KEY UPDATE"""
+
+_STANDING = """
+SELECT event_key, fingerprint, state FROM partner_events
+WHERE event_key = ANY($1::bytea[]) AND state IN ('parked', 'bound', 'reversed')"""
 
 _PARK_AGAIN = """
 UPDATE partner_events SET state = 'parked', fingerprint = k.fingerprint, reason = k.reason,

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from service.actions.events import LinkChangedError, StillParkedError
 from service.actions.record import Recorded
-from service.actions.refusals import UnknownActionTypeError
+from service.actions.refusals import UnknownActionTypeError, refusal_error
 from service.actions.report import Report, partner_report
 from service.actions.reverse import Undoing
 from service.actions.writer import Writer
@@ -22,12 +22,14 @@ from service.errors import SaxaulError, UnavailableError
 from service.ledger.books import BookMissingError, SuspendedError
 from service.outbox import lane_of
 from service.partners.events import Event, Identifier
-from service.partners.parked import PARKED, Outcome, Reason, park_events
+from service.partners.parked import PARKED, Outcome, Reason, park_events, standing_events
 from service.partners.reversals import reverse_events
+from service.rules.judge import Refusal, judge
 from service.rules.publish import Rulebooks
 from service.settings import Settings
 
 _LINKS_CHANGED_MAX = 3
+_NOBODY = UUID(int=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,9 @@ async def receive_events(intake: Intake, events: Sequence[Event]) -> dict[Event,
         event: reason for event, reason in outcomes.items() if not isinstance(reason, Outcome)
     }
     settled = {e: outcome for e, outcome in outcomes.items() if isinstance(outcome, Outcome)}
+    for event, error in (await _refused(intake, waiting)).items():
+        settled[event] = Outcome("rejected", error=error)
+        del waiting[event]
     if waiting:
         settled |= await park_events(intake.database, waiting, intake.clock.now())
     reversals = [event for event in events if event.target_key is not None]
@@ -111,6 +116,24 @@ def _report(event: Event, owner: UUID) -> Report:
         fingerprint=event.fingerprint,
         received_at=event.received_at,
     )
+
+
+async def _refused(intake: Intake, waiting: Mapping[Event, Reason]) -> dict[Event, SaxaulError]:
+    """What the catalogue refuses whoever it was: only valid events wait for a link.
+
+    An event that is known with this content stays what it is, whatever the rules say by now.
+    """
+    rulebook, now = intake.rulebooks.active, intake.clock.now()
+    refused: dict[Event, SaxaulError] = {}
+    for event, reason in waiting.items():
+        if reason == "not-linked" and event.content.type in rulebook.action_types:
+            verdict = judge(rulebook, _report(event, _NOBODY).candidate, now)
+            if isinstance(verdict, Refusal):
+                refused[event] = refusal_error(verdict)
+    if not refused:
+        return {}
+    standing = await standing_events(intake.database, list(refused))
+    return {event: error for event, error in refused.items() if event not in standing}
 
 
 async def _submit(writer: Writer, reports: Sequence[Report]) -> list[Recorded | SaxaulError]:

@@ -22,6 +22,21 @@ async def code_of(person, partner_id):
     return answer.json()["link_code"]
 
 
+async def publish_airships(database, intake, text):
+    """Publish the shipped rules with this file, and wait until they decide."""
+    files = {path.name: path.read_text() for path in RULES.glob("*.yaml")}
+    files["airship.yaml"] = text
+    async with database.transaction() as connection:
+        version = await publish(
+            connection, files, author="test", note="airships", now=datetime.now(UTC)
+        )
+
+    async def is_active():
+        return intake.rulebooks.active.version == version
+
+    await eventually(is_active)
+
+
 async def link(sender, code, subject):
     order = {"link_code": code, "subject": subject}
     return await sender.call("POST", "/links", order, PLAIN)
@@ -65,13 +80,44 @@ async def test_whether_it_came_too_late_is_decided_by_its_arrival(metro, intake)
         metro.id,
     )
     late = metro.event("card-9", time=(now - timedelta(days=12)).isoformat())
-    assert (await metro.send_one(late))["status"] == "parked"
+    assert (await metro.send_one(late))["problem"]["reason"] == "too-late"
     person = await linked_person(metro, "card-9")
     assert (await person.balances())["ripening_g"] == 52
-    # Refused when it was released: its id is free again.
     assert await metro.parked() == []
     mended = late | {"time": (now - timedelta(hours=3)).isoformat()}
     assert (await metro.send_one(mended))["status"] == "accepted"
+
+
+async def test_only_what_is_valid_waits_for_a_link(metro):
+    """Whoever it was: what the catalogue refuses is refused now, not in 30 days."""
+    now = datetime.now(UTC)
+    bad = [
+        (metro.event("card-9", data={"distance_km": -3}), "invalid-attributes"),
+        (metro.event("card-9", data={"distance_km": 90, "duration_min": 2}), "implausible"),
+        (metro.event("card-9", time=(now + timedelta(hours=1)).isoformat()), "in-future"),
+    ]
+    good = metro.event("card-9", data={"distance_km": 3})
+    results = await metro.send(*[event for event, _ in bad], good)
+    problems = [result["problem"] for result in results[:-1]]
+    assert [p.get("reason", p["code"]) for p in problems] == [why for _, why in bad]
+    assert problems[0]["errors"][0]["pointer"].endswith("/distance_km")
+    assert results[-1]["status"] == "parked"
+    # Parked under an id, bad content under the same id changes nothing.
+    worse = good | {"data": {"distance_km": -3}}
+    assert (await metro.send_one(worse))["problem"]["code"] == "invalid-attributes"
+    assert (await metro.send_one(good))["status"] == "parked"
+    assert [item["id"] for item in await metro.parked()] == [good["id"]]
+
+
+async def test_what_was_accepted_stays_so_when_nobody_is_linked_any_more(metro):
+    event = metro.event("card-9", time=(datetime.now(UTC) - timedelta(days=6)).isoformat())
+    person = await linked_person(metro, "card-9")
+    accepted = await metro.send_one(event)
+    assert accepted["status"] == "accepted"
+    assert (await person.delete(f"/v1/me/links/{metro.id}")).status_code == 204
+    assert (await metro.send_one(event))["status"] == "duplicate"
+    other = event | {"data": {"distance_km": -3}}
+    assert (await metro.send_one(other))["problem"]["code"] == "event-id-reused"
 
 
 async def test_a_type_that_no_rules_know_waits_for_them(metro, operator, intake, database):
@@ -84,17 +130,7 @@ async def test_a_type_that_no_rules_know_waits_for_them(metro, operator, intake,
     (parked,) = await metro.parked()
     assert parked["reason"] == "unknown-type"
     assert await release_due(intake) == 0
-    files = {path.name: path.read_text() for path in RULES.glob("*.yaml")}
-    files["airship.yaml"] = AIRSHIP
-    async with database.transaction() as connection:
-        version = await publish(
-            connection, files, author="test", note="airships", now=datetime.now(UTC)
-        )
-
-    async def is_active():
-        return intake.rulebooks.active.version == version
-
-    await eventually(is_active)
+    await publish_airships(database, intake, AIRSHIP)
     assert await release_due(intake) == 1
     assert (await person.balances())["ripening_g"] == 7
     assert await metro.parked() == []
@@ -153,13 +189,20 @@ async def test_what_the_sweep_finds(metro, intake, database):
     assert (await person.balances())["ripening_g"] == 52
 
 
-async def test_what_is_parked_is_decided_by_its_release_alone(metro, intake, database):
+async def test_what_is_parked_is_decided_by_its_release_alone(metro, operator, intake, database):
     """Sent again too late, but parked in time: it waits for its release, which accepts it."""
+    path, types = f"/v1/operator/partners/{metro.id}", ["transit.airship_trip"]
+    assert (await operator.patch(path, {"action_types": types})).status_code == 200
+    await publish_airships(database, intake, AIRSHIP)
     person = await linked_person(metro, "card-1")
-    event = metro.event("card-9", time=(datetime.now(UTC) - timedelta(days=11)).isoformat())
+    at = (datetime.now(UTC) - timedelta(days=6)).isoformat()
+    event = metro.event("card-9", type="transit.airship_trip", time=at, data={})
+    assert (await metro.send_one(event))["status"] == "parked"
+    hasty = AIRSHIP.replace("reported_by", "accepted_for: 5d\n    reported_by", 1)
+    await publish_airships(database, intake, hasty)
     assert (await metro.send_one(event))["status"] == "parked"
     await database.pool.execute(
-        "UPDATE partner_events SET received_at = received_at - interval '10 days'"
+        "UPDATE partner_events SET received_at = received_at - interval '2 days'"
         " WHERE partner_id = $1",
         metro.id,
     )
@@ -173,7 +216,7 @@ async def test_what_is_parked_is_decided_by_its_release_alone(metro, intake, dat
     )
     assert (await metro.send_one(event))["status"] == "parked"
     assert await release_due(intake) == 1
-    assert (await person.balances())["ripening_g"] == 52
+    assert (await person.balances())["ripening_g"] == 7
 
 
 async def test_a_disabled_partners_events_stay_parked(metro, operator, intake):
