@@ -11,6 +11,7 @@ from typing import get_type_hints
 import pytest
 
 import service
+from service.__main__ import COMMANDS
 from service.errors import PROBLEMS, SaxaulError
 from service.settings import Settings
 from service.tables import metadata
@@ -45,8 +46,11 @@ SLICES = {
 EDGES = {
     "__main__",
     "app",
+    "command_faults",
+    "configuration",
     "demo",
     "edge",
+    "lifecycle",
     "parts",
     "program",
     "serve",
@@ -292,6 +296,15 @@ def test_every_error_has_a_code_with_status_and_title():
             yield from below(child)
 
     assert {kind.code for kind in below(SaxaulError)} - set(PROBLEMS) == set()
+
+
+def test_every_command_is_reached_by_its_name():
+    for name, module in COMMANDS.items():
+        assert name in {command.name for command in importlib.import_module(module).commands}, name
+    reached = set(COMMANDS.values())
+    reached |= {name for module in reached for name in imports_of(module)}
+    offered = {name for name, path in NAMES.items() if "\ncommands: list[" in path.read_text()}
+    assert offered - reached == set()
 
 
 def test_every_setting_is_explained():
