@@ -21,6 +21,7 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import httpx
@@ -28,6 +29,7 @@ import msgspec
 import uvloop
 from rich.console import Console
 from rich.table import Table
+from sqlalchemy.dialects import postgresql
 
 from benchmarks.load import post_request
 from benchmarks.storm import PARTNER, SOURCE, City, Instance
@@ -109,6 +111,12 @@ class Floor:
         """`connection` is to an empty database with our tables."""
         self.connection = connection
 
+    async def clear(self) -> None:
+        """Empty the tables, which are history anywhere else."""
+        await self.connection.execute("SET session_replication_role = replica")
+        await self.connection.execute("TRUNCATE " + ", ".join(TABLES))
+        await self.connection.execute("RESET session_replication_role")
+
     async def insert(self, batches: Sequence[dict[str, list[asyncpg.Record]]]) -> float:
         """One transaction a batch; events a second."""
         prepared = [
@@ -127,14 +135,11 @@ class Floor:
 def insert_text(table: str, row: asyncpg.Record) -> str:
     """One statement for any number of rows."""
     names = list(row.keys())
-    kinds = {column.name: column.type for column in metadata.tables[table].columns}
-    arrays = ", ".join(f"${number}::{_kind(kinds[name])}[]" for number, name in enumerate(names, 1))
+    dialect = postgresql.dialect()
+    columns = metadata.tables[table].columns
+    kinds = {column.name: column.type.compile(dialect) for column in columns}
+    arrays = ", ".join(f"${number}::{kinds[name]}[]" for number, name in enumerate(names, 1))
     return f"INSERT INTO {table} ({', '.join(names)}) SELECT * FROM unnest({arrays})"
-
-
-def _kind(kind: Any) -> str:
-    text = str(kind).lower()
-    return {"datetime": "timestamptz", "blob": "bytea"}.get(text, text)
 
 
 def columns_of(rows: Sequence[asyncpg.Record]) -> list[list[Any]]:
@@ -187,8 +192,7 @@ async def databases(instance: Instance) -> AsyncIterator[tuple[asyncpg.Connectio
         url = found.database_url
         real = await asyncpg.connect(url)
         await real.execute("CREATE DATABASE floor")
-        name = await real.fetchval("SELECT current_database()")
-        second_url = url.replace(f"/{name}", "/floor", 1)
+        second_url = urlunsplit(urlsplit(url)._replace(path="/floor"))
         await migrate(second_url)
         second = await asyncpg.connect(second_url)
         for connection in (real, second):
@@ -206,14 +210,13 @@ async def measure(instance: Instance, args: argparse.Namespace) -> dict[str, lis
         city = City(client)
         await city.found(subjects)
     key = signing_key(city.secret)
-    clear = "TRUNCATE " + ", ".join(TABLES)
     async with databases(instance) as (real, floor):
         for turn in range(args.rounds + 1):
             now = Clock().real_now()
             requests = signed_batches(subjects, key, args.events, now, f"{turn}")
             speed = await send_all(instance.port, requests, args.clients)
             batches = await rows_written(real, now)
-            await floor.connection.execute(clear)
+            await floor.clear()
             bare = await floor.insert(batches)
             if turn:  # The first is for warming up.
                 runs["events"].append(speed)
