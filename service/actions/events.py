@@ -12,14 +12,19 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
+from service.actions.refusals import UnknownActionTypeError
 from service.actions.report import EventRef, Report
 from service.actions.store import Action, reversal_id
 from service.arrays import uuids
 from service.database import Connection
 from service.errors import ConflictError, SaxaulError, UnavailableError
+from service.ledger.books import BookClosedError, SuspendedError
 
 RowKey = tuple[UUID, UUID]
 """A row of `actions`: the participant's id and the action's."""
+
+# What refuses an event now and may not tomorrow: it says nothing of the event's content.
+_PASSING = (SuspendedError, BookClosedError, UnknownActionTypeError)
 
 
 class EventIdReusedError(SaxaulError):
@@ -103,6 +108,8 @@ class BoundEvents:
                 return EventIdReusedError(event.event_id)
             owner, action_id = row.action
             return known[row.action], (owner, reversal_id(action_id)) in known
+        if report.received_at is not None and not self._is_waiting(report):
+            return StillParkedError()
         first = self.taken.get(event.key)
         if first is not None and first.row != report.row:
             return EventIdReusedError(event.event_id)
@@ -119,7 +126,8 @@ class BoundEvents:
         if row.state != "parked":
             return error
         if report.received_at is not None:
-            self.discarded[key] = f"{error.code}: {error.detail}"
+            if not isinstance(error, _PASSING):
+                self.discarded[key] = f"{error.code}: {error.detail}"
         elif row.fingerprint == report.fingerprint:
             return StillParkedError()
         else:
@@ -141,6 +149,15 @@ class BoundEvents:
         if row is None or row.key in self.added or not row.is_bound:
             return None
         return row
+
+    def _is_waiting(self, report: Report) -> bool:
+        """Whether what is to be released still is what is parked.
+
+        Since it was read it may have been discarded, forgotten, or replaced by mended content.
+        """
+        assert report.event is not None
+        row = self.rows[report.event.key]
+        return row.state == "parked" and row.fingerprint == report.fingerprint
 
     async def settle(self, connection: Connection) -> None:
         """Leave each row as its event stands now; what nobody got is free again."""

@@ -60,6 +60,11 @@ class Row:
         assert self.action_id is not None
         return self.participant_id, self.action_id
 
+    def holds(self, event: Event) -> bool:
+        """Whether this very content was parked before this transaction."""
+        is_parked = self.state == "parked" and not self.is_added
+        return is_parked and self.fingerprint == event.fingerprint
+
 
 @dataclass(frozen=True, slots=True)
 class NewRow:

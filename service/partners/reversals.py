@@ -130,7 +130,12 @@ def _decide(chunk: _Chunk, event: Event, owners: set[UUID]) -> None:
             error = EventIdReusedError(event.ref.event_id)
             chunk.outcomes[event] = Outcome("rejected", error=error)
         return
-    if target.target_key is not None:
+    if event.received_at is not None and not row.holds(event):
+        # Discarded, forgotten or mended since it was read for its release.
+        chunk.outcomes[event] = PARKED
+        if row.is_added:
+            chunk.free.add(event.key)
+    elif target.target_key is not None:
         detail = "must be the id of an event that was no reversal"
         place = FieldError("#/attributes/event_id", detail)
         _reject(chunk, event, EventInvalidError(f"data.event_id {detail}.", errors=(place,)))

@@ -4,6 +4,7 @@ import asyncio
 import copy
 import random
 import uuid
+from contextlib import asynccontextmanager
 
 import pytest
 
@@ -191,3 +192,78 @@ async def test_links_are_cut_and_made_while_events_come(metro, there, alice, int
     assert await metro.parked() == []
     assert {r["status"] for r in await metro.send(*events)} == {"duplicate"}
     assert (await alice.balances())["ripening_g"] == 260
+
+
+@asynccontextmanager
+async def release_that_waits(database, intake, person):
+    """A release that has read what is parked, while somebody holds the person's book."""
+    async with database.transaction() as connection:
+        await connection.execute(
+            "SELECT FROM books WHERE participant_id = $1 FOR NO KEY UPDATE", person.participant_id
+        )
+        release = asyncio.create_task(release_due(intake))
+        while not await database.pool.fetchval(_IS_WAITED_FOR):  # noqa: ASYNC110 - others' locks
+            await asyncio.sleep(0.01)
+        yield release
+
+
+_IS_WAITED_FOR = """
+SELECT EXISTS (SELECT FROM pg_stat_activity
+    WHERE datname = current_database() AND wait_event_type = 'Lock'
+        AND query LIKE '%FROM books%')"""
+
+
+async def parked_and_linked(metro, intake, database, person, *events):
+    """Park these events of card-9, and link it without anybody releasing them."""
+    await metro.send(*events)
+    await database.pool.execute(
+        "INSERT INTO links (partner_id, subject_key, participant_id, linked_at)"
+        " SELECT $1, $2, $3, linked_at FROM links LIMIT 1",
+        metro.id,
+        intake.identifier.subject_key(metro.id, "card-9"),
+        person.participant_id,
+    )
+
+
+async def discard(operator, event):
+    items = (await operator.get("/v1/operator/parked-events")).json()["items"]
+    (found,) = [item["id"] for item in items if item["event_id"] == event["id"]]
+    done = await operator.post(f"/v1/operator/parked-events/{found}/discard", {})
+    assert done.status_code == 200, done.text
+
+
+async def test_what_is_discarded_while_its_release_waits_is_not_paid(
+    metro, alice, operator, intake, database
+):
+    event = metro.event("card-9")
+    await parked_and_linked(metro, intake, database, alice, event)
+    async with release_that_waits(database, intake, alice) as release:
+        await discard(operator, event)
+    assert await release == 0
+    assert (await alice.balances())["ripening_g"] == 0
+
+
+async def test_what_is_mended_while_its_release_waits_is_not_paid(metro, alice, intake, database):
+    """The last content counts: it names somebody who is not linked yet."""
+    event = metro.event("card-9")
+    await parked_and_linked(metro, intake, database, alice, event)
+    async with release_that_waits(database, intake, alice) as release:
+        mended = event | {"subject": "card-8"}
+        assert (await metro.send_one(mended))["status"] == "parked"
+    assert await release == 0
+    assert (await alice.balances())["ripening_g"] == 0
+    bob = await linked_person(metro, "card-8")
+    assert (await bob.balances())["ripening_g"] == 52
+
+
+async def test_a_reversal_discarded_while_its_release_waits_takes_nothing(
+    metro, alice, operator, intake, database
+):
+    event = metro.event("card-9")
+    undo = metro.reversal(event)
+    await parked_and_linked(metro, intake, database, alice, event, undo)
+    assert (await metro.send_one(event))["status"] == "accepted"
+    async with release_that_waits(database, intake, alice) as release:
+        await discard(operator, undo)
+    await release
+    assert (await alice.balances())["ripening_g"] == 52

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from service.partners.release import release_due
 from tests.callers import advance, items_of, sign_in
 from tests.partners.sender import BATCH, PLAIN, SINGLE, linked_person, make_sender
 
@@ -259,9 +260,15 @@ async def test_a_suspended_person_gets_nothing_until_they_are_back(metro, alice,
     event = metro.event("card-1")
     assert (await metro.send_one(event))["status"] == "parked"
     assert (await metro.send_one(event))["status"] == "parked"
+    waiting = metro.event("card-1")
+    await metro.send(waiting)
+    assert await release_due(intake) == 0
+    assert len(await metro.parked()) == 2
     assert (await operator.post(f"{path}/resume", {})).status_code == 200
     assert (await metro.send_one(event))["status"] == "accepted"
-    assert (await alice.balances())["ripening_g"] == 52
+    assert await release_due(intake) == 1
+    assert await metro.parked() == []
+    assert (await alice.balances())["ripening_g"] == 104
 
 
 async def test_energy_of_events_ripens_and_is_collected(metro, alice):
