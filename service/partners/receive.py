@@ -15,7 +15,7 @@ from service.actions.record import Recorded
 from service.actions.refusals import UnknownActionTypeError, refusal_error
 from service.actions.report import Report, partner_report
 from service.actions.reverse import Undoing
-from service.actions.writer import Writer
+from service.actions.writer import ActionFaultError, Writer
 from service.clock import Clock
 from service.database import Database
 from service.errors import SaxaulError, UnavailableError
@@ -59,11 +59,17 @@ async def receive_events(intake: Intake, events: Sequence[Event]) -> dict[Event,
     reversals = [event for event in events if event.target_key is not None]
     if reversals:
         settled |= await take_back(intake, reversals)
+    # Only now: what came beside it is settled, however often the request comes again.
+    if any(isinstance(outcome.error, ActionFaultError) for outcome in settled.values()):
+        raise _not_all()
     return settled
 
 
 async def award_events(intake: Intake, events: Sequence[Event]) -> dict[Event, Outcome | Reason]:
-    """Settle events that are no reversals; those that must wait get their reason instead."""
+    """Settle events that are no reversals; those that must wait get their reason instead.
+
+    One that could not be recorded is rejected with ActionFaultError and stays as it was.
+    """
     outcomes: dict[Event, Outcome | Reason] = {}
     open_ = list(events)
     for _ in range(_LINKS_CHANGED_MAX):
@@ -151,7 +157,7 @@ async def _submit(writer: Writer, reports: Sequence[Report]) -> list[Recorded | 
         raise full
     outcomes: list[Recorded | SaxaulError] = []
     for outcome in ended:
-        if isinstance(outcome, Recorded | LinkChangedError):
+        if isinstance(outcome, Recorded | LinkChangedError | ActionFaultError):
             outcomes.append(outcome)
         elif not isinstance(outcome, SaxaulError) or _is_our_fault(outcome):
             raise _unavailable(outcome)
@@ -168,6 +174,10 @@ def _unavailable(error: BaseException) -> BaseException:
     """A fault of ours as what the sender repeats."""
     if isinstance(error, UnavailableError) or not isinstance(error, SaxaulError):
         return error
+    return _not_all()
+
+
+def _not_all() -> UnavailableError:
     return UnavailableError("Not every event could be recorded; send them again.")
 
 

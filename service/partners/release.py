@@ -11,6 +11,7 @@ from typing import Any
 
 import structlog
 
+from service.actions.writer import ActionFaultError
 from service.errors import SaxaulError
 from service.partners.events import Event, content_of
 from service.partners.keys import Partner
@@ -121,6 +122,8 @@ async def _release(intake: Intake, rows: Sequence[Any]) -> dict[Event, Outcome]:
                 event_id=event.ref.event_id,
                 code=outcome.error.code,
             )
+            if isinstance(outcome.error, ActionFaultError):
+                outcomes[event] = PARKED
     return outcomes
 
 

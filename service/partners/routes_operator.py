@@ -13,6 +13,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from service.audit_log import log_act
 from service.auth import caller
+from service.database import Connection
 from service.errors import NotFoundError
 from service.faults import fault
 from service.pages import Page, decode_cursor, encode_cursor
@@ -314,7 +315,9 @@ async def retry_parked_event(request: Request, event_id: FromPath[str]) -> Parke
     outcome = await release_one(shared.intake, wanted.bytes)
     if outcome is None:
         raise NotFoundError("There is no such parked event.")
-    await _log(request, "parked-event.retry", wanted, {"status": outcome.status})
+    async with shared.database.transaction() as connection:
+        detail = {"status": outcome.status}
+        await _log(connection, request, "parked-event.retry", wanted, detail)
     return ParkedStepAnswer(
         wanted,
         outcome.status,
@@ -336,7 +339,7 @@ async def discard_parked_event(request: Request, event_id: FromPath[str]) -> Par
     async with parts(request).database.transaction() as connection:
         if not await discard_event(connection, wanted.bytes):
             raise NotFoundError("There is no such parked event.")
-    await _log(request, "parked-event.discard", wanted, {})
+        await _log(connection, request, "parked-event.discard", wanted, {})
     return ParkedStepAnswer(wanted, "discarded")
 
 
@@ -364,18 +367,19 @@ def _act(request: Request) -> Act:
     return Act(caller(request), clock.now(), clock.real_now())
 
 
-async def _log(request: Request, act: str, event_id: UUID, detail: dict[str, Any]) -> None:
-    shared, operator = parts(request), caller(request)
-    async with shared.database.transaction() as connection:
-        await log_act(
-            connection,
-            now=shared.clock.now(),
-            actor=operator.subject,
-            act=act,
-            object_id=str(event_id),
-            detail=detail,
-            request_id=operator.request_id,
-        )
+async def _log(
+    connection: Connection, request: Request, act: str, event_id: UUID, detail: dict[str, Any]
+) -> None:
+    operator = caller(request)
+    await log_act(
+        connection,
+        now=parts(request).clock.now(),
+        actor=operator.subject,
+        act=act,
+        object_id=str(event_id),
+        detail=detail,
+        request_id=operator.request_id,
+    )
 
 
 async def _shown(request: Request, partner_id: str) -> PartnerAnswer:

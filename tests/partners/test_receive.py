@@ -281,3 +281,44 @@ async def test_energy_of_events_ripens_and_is_collected(metro, alice):
 async def test_nobody_else_sees_whom_the_partner_means(metro, alice):
     mallory = await sign_in(metro.client, "mallory")
     assert (await mallory.get("/v1/me/links")).json()["items"] == []
+
+
+@pytest.fixture
+async def undigestible(database):
+    """An action that PostgreSQL refuses, whatever is done: the one with the ticket `bad`."""
+    await database.pool.execute(_REFUSE)
+    yield {"ticket_no": "bad"}
+    await database.pool.execute("DROP TRIGGER refuse ON actions; DROP FUNCTION refuse()")
+
+
+_REFUSE = """
+CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    IF NEW.attributes ->> 'ticket_no' = 'bad' THEN
+        RAISE EXCEPTION 'no' USING ERRCODE = '22003';
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER refuse BEFORE INSERT ON actions FOR EACH ROW EXECUTE FUNCTION refuse()"""
+
+
+async def test_one_that_cannot_be_recorded_harms_no_other(metro, alice, undigestible):
+    """It answers 503, but what was sent beside it is recorded, parked and taken back."""
+    before = metro.event("card-1")
+    await metro.send(before)
+    bad, waiting = metro.event("card-1", data=undigestible), metro.event("card-9")
+    answer = await metro.post([metro.event("card-1"), bad, waiting, metro.reversal(before)])
+    assert answer.status_code == 503
+    assert [item["id"] for item in await metro.parked()] == [waiting["id"]]
+    assert (await alice.balances())["ripening_g"] == 52
+
+
+async def test_one_parked_that_cannot_be_recorded_holds_up_no_other(metro, undigestible, intake):
+    event, bad = metro.event("card-9"), metro.event("card-9", data=undigestible)
+    await metro.send(event, bad)
+    person = await linked_person(metro, "card-9")
+    undo = metro.reversal(bad)
+    assert (await metro.send_one(metro.reversal(event)))["status"] == "accepted"
+    assert (await metro.send_one(undo))["status"] == "parked"
+    assert await release_due(intake) == 0
+    assert {item["id"] for item in await metro.parked()} == {bad["id"], undo["id"]}
+    assert (await person.balances())["ripening_g"] == 0
