@@ -88,11 +88,15 @@ _FORGET = (
     # What a limit counted by may be an attribute's value.
     "DELETE FROM counters WHERE participant_id = $1",
     "UPDATE pledges SET dedication = NULL WHERE participant_id = $1 AND dedication IS NOT NULL",
-    # What partners sent of this person and what is not recorded yet.
+    # What partners sent of this person and what is not recorded yet, with what takes it back.
     """DELETE FROM partner_events WHERE event_key IN (
-        SELECT e.event_key FROM partner_events e JOIN links l
-            ON l.partner_id = e.partner_id AND l.subject_key = e.subject_key
-        WHERE l.participant_id = $1 AND e.state = 'parked' ORDER BY 1 FOR UPDATE OF e)""",
+        SELECT event_key FROM partner_events WHERE event_key IN (
+            SELECT unnest(ARRAY[e.event_key, r.event_key]) FROM links l
+            JOIN partner_events e ON e.partner_id = l.partner_id
+                AND e.subject_key = l.subject_key AND e.state = 'parked'
+            LEFT JOIN partner_events r ON r.target_key = e.event_key AND r.state = 'parked'
+            WHERE l.participant_id = $1)
+        ORDER BY 1 FOR UPDATE)""",
     "DELETE FROM links WHERE participant_id = $1",
     "DELETE FROM link_codes WHERE participant_id = $1",
 )

@@ -12,6 +12,7 @@ from uuid import UUID
 from service.actions.events import EventIdReusedError
 from service.actions.reverse import Reversal, Undo, Undoing, reverse_actions
 from service.actions.store import Action, read_actions, reversal_id
+from service.actions.writer import is_passing
 from service.arrays import documents, uuids
 from service.database import Connection, Database
 from service.errors import FieldError, SaxaulError, UnavailableError
@@ -77,7 +78,10 @@ async def _reverse_chunk(
                 return await _reverse(connection, events, undoing)
         except _TargetMovedError:
             continue
-    raise UnavailableError("The events to be taken back are moving; send it again.")
+        except Exception as error:
+            if not is_passing(error):
+                raise
+    raise UnavailableError("The events to be taken back could not be held; send it again.")
 
 
 async def _reverse(

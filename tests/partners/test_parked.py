@@ -369,6 +369,8 @@ async def test_erasure_forgets_links_codes_and_what_waits(metro, operator, datab
     await operator.post(f"/v1/operator/participants/{person.participant_id}/suspend", {})
     event = metro.event("card-1")
     assert (await metro.send_one(event))["status"] == "parked"
+    assert (await metro.send_one(metro.reversal(event)))["status"] == "parked"
+    assert len(await metro.parked()) == 2
     await code_of(person, metro.id)
     export = (await person.get("/v1/me/export")).json()
     assert len(export["links"]) == len(export["link_codes"]) == 1
