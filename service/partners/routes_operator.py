@@ -38,11 +38,11 @@ from service.wire import Listing, Request, Time, opens, path_uuid, read_body, re
 
 PartnerId = Annotated[
     str,
-    Meta(pattern=r"^[a-z0-9][a-z0-9-]{1,62}$", examples=["city-metro"]),
+    Meta(pattern=r"^[a-z0-9][a-z0-9-]{1,62}$(?!\n)", examples=["city-metro"]),
 ]
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
 Prefix = Annotated[
-    str, Meta(min_length=1, max_length=200, pattern=r"^[!-~]+$", examples=["urn:city-metro"])
+    str, Meta(min_length=1, max_length=200, pattern=r"^[!-~]+$(?!\n)", examples=["urn:city-metro"])
 ]
 Types = Annotated[
     list[Annotated[str, Meta(min_length=1, max_length=128)]],
