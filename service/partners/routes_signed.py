@@ -49,6 +49,18 @@ async def signed(request: Request, partner_id: str) -> Signed:
     Raises UnsupportedMediaTypeError, BodyTooLargeError, SignatureMalformedError,
     SignatureRefusedError, RateLimitedError.
     """
+    try:
+        sent = await _checked(request, partner_id)
+    except SaxaulError as error:
+        # Whoever did not sign is a stranger, whichever check it was that failed.
+        if error.status < 500:
+            await limit_stranger(request)
+        raise
+    await limit_partner(request, sent.partner.id)
+    return sent
+
+
+async def _checked(request: Request, partner_id: str) -> Signed:
     shared = parts(request)
     media = _media(request)
     body = await request.body()
@@ -57,14 +69,9 @@ async def signed(request: Request, partner_id: str) -> Signed:
     except HeaderError as error:
         raise SignatureMalformedError(str(error)) from error
     now, tolerance_s = shared.clock.real_now(), shared.settings.signature_tolerance_s
-    try:
-        if abs(now.timestamp() - stamp.timestamp) > tolerance_s:
-            raise SignatureTimeError(now.astimezone(UTC), tolerance_s)
-        partner = await shared.partner_keys.verify(partner_id, stamp, body)
-    except SignatureRefusedError:
-        await limit_stranger(request)
-        raise
-    await limit_partner(request, partner.id)
+    if abs(now.timestamp() - stamp.timestamp) > tolerance_s:
+        raise SignatureTimeError(now.astimezone(UTC), tolerance_s)
+    partner = await shared.partner_keys.verify(partner_id, stamp, body)
     return Signed(partner, stamp, body, media)
 
 

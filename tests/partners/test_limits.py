@@ -20,10 +20,10 @@ LIMITS = {
 
 
 @pytest.fixture
-async def limited(settings, metro, database):
+async def limited(settings, metro, database, name):
     """The partner at a process that counts."""
     changed = msgspec.structs.replace(
-        settings, redis_prefix=f"{settings.redis_prefix}limited:", **LIMITS
+        settings, redis_prefix=f"{settings.redis_prefix}{name}:", **LIMITS
     )
     async with running_app(changed) as app, client_of(app) as client:
         yield Sender(client, metro.id, secret_text(metro.secret), metro.source)
@@ -57,6 +57,19 @@ async def test_strangers_do_not_use_up_a_partners_requests(limited):
     assert wrong == [401] * 6
     assert await statuses(limited, 1, secret=b"w" * 32) == [429]
     assert await statuses(nobody, 1) == [429]
+    assert await statuses(limited, 1) == [422]
+
+
+async def test_requests_without_a_signature_are_counted_by_address(limited):
+    """Whichever check fails first: nobody gets unlimited tries by leaving the headers out."""
+    path = f"/v1/partners/{limited.id}/events"
+    bodies = ["application/json", "text/plain", "application/json"] * 2
+    answers = [
+        await limited.client.post(path, content=b"{}", headers={"content-type": media})
+        for media in bodies
+    ]
+    assert [answer.status_code for answer in answers] == [400, 415, 400] * 2
+    assert (await limited.client.post(path, json={})).status_code == 429
     assert await statuses(limited, 1) == [422]
 
 
