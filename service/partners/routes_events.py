@@ -1,6 +1,7 @@
 """Partners' events over HTTP: CloudEvents one by one or in a list, or plain Standard Webhooks."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -17,7 +18,7 @@ from service.errors import (
     problem,
 )
 from service.faults import fault, malformed, plain_json
-from service.partners.events import Content, Event, EventInvalidError, Identifier
+from service.partners.events import REVERSAL, Content, Event, EventInvalidError, Identifier
 from service.partners.keys import Partner
 from service.partners.parked import Outcome
 from service.partners.receive import receive_events
@@ -186,15 +187,12 @@ def _read_plain(sent: Signed) -> _Item:
     else:
         data = dict(event.data)
         subject = data.pop("subject", None)
-        content = Content(
-            sent.stamp.message_id,
-            sent.partner.source_prefix,
-            event.type,
-            subject if isinstance(subject, str) and 0 < len(subject) <= _SUBJECT_MAX else None,
-            event.timestamp,
-            data,
-        )
-        item = _Item("#", content)
+        subject = subject if isinstance(subject, str) and 0 < len(subject) <= _SUBJECT_MAX else None
+        source, id_ = sent.partner.source_prefix, sent.stamp.message_id
+        item = _Item("#", Content(id_, source, event.type, subject, event.timestamp, data))
+        if subject is None and event.type != REVERSAL:
+            detail = f"must be a text of 1 to {_SUBJECT_MAX} characters"
+            item = _Item("#", None, _invalid("#/data/subject", detail))
     item.id = sent.stamp.message_id
     return item
 
@@ -233,12 +231,9 @@ def _as_item(error: InvalidRequestError, at: str) -> SaxaulError:
 def _refused(at: str, error: SaxaulError, data: bytes) -> _Item:
     """An item that cannot be read, with its id if that can."""
     item = _Item(at, None, error)
-    try:
-        value = msgspec.json.decode(data)
-    except (msgspec.DecodeError, RecursionError):
-        return item
-    found = value.get("id") if isinstance(value, dict) else None
-    item.id = found if isinstance(found, str) else None
+    # Nothing else is looked at: a number out of range elsewhere does not hide the id.
+    with suppress(msgspec.DecodeError, RecursionError):
+        item.id = _decode_id(data).id
     return item
 
 
@@ -302,7 +297,12 @@ def _in_event(pointer: str) -> str:
     return pointer.removeprefix("#").replace("/attributes/", "/data/", 1)
 
 
+class _IdOnly(Struct):
+    id: str | None = None
+
+
 _decode = msgspec.json.Decoder(list[CloudEvent]).decode
+_decode_id = msgspec.json.Decoder(_IdOnly).decode
 _decode_raw = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 routes: list[HTTPRouteHandler] = [send_events]

@@ -49,6 +49,14 @@ async def test_a_plain_webhook_is_an_event_of_the_partners_own_source(metro, ali
     assert action["type"] == "transit.metro_trip"
 
 
+@pytest.mark.parametrize("data", [{}, {"subject": 5}, {"subject": ""}, {"subject": "x" * 257}])
+async def test_a_plain_webhooks_subject_is_missed_where_it_stands(metro, data):
+    body = {"type": "transit.metro_trip", "timestamp": "2026-11-21T08:00:00Z", "data": data}
+    (result,) = (await metro.post(body, PLAIN)).json()["results"]
+    assert result["problem"]["code"] == "event-invalid"
+    assert result["problem"]["errors"][0]["pointer"] == "#/data/subject"
+
+
 async def test_a_bad_event_never_harms_its_neighbours(metro, alice):
     good, last = metro.event("card-1"), metro.event("card-1")
     bad = [
@@ -101,6 +109,14 @@ async def test_a_bad_event_never_harms_its_neighbours(metro, alice):
     assert results[14]["id"] is None
     assert results[15]["id"] == "only-an-id"
     assert (await alice.balances())["ripening_g"] == 104
+
+
+async def test_a_number_out_of_range_does_not_hide_whose_event_it_is(metro, alice):
+    event = metro.event("card-1", data={"distance_km": 77})
+    body = json.dumps([event]).replace("77", "1e999").encode()
+    (result,) = (await metro.post(body, BATCH)).json()["results"]
+    assert (result["id"], result["status"]) == (event["id"], "rejected")
+    assert result["problem"]["errors"][0]["pointer"] == "#/0/data/distance_km"
 
 
 async def test_unknown_attributes_of_the_envelope_are_ignored(metro, alice):
