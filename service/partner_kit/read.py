@@ -6,6 +6,7 @@ what is a number.
 """
 
 import csv
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ REQUIRED = ("id", "type", "subject", "time")
 Kinds = Mapping[str, Mapping[str, str]]
 """Action type -> attribute -> number, integer, string or boolean."""
 
+_INTEGER = re.compile(r"-?[0-9]{1,18}")
 _encode = msgspec.json.Encoder().encode
 _raw_members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -138,7 +140,8 @@ def _value(cell: str, kind: str) -> object:
         return cell == "true"
     try:
         if kind == "integer":
-            return int(cell)
+            # int() alone would also read 1_000 and the digits of other scripts.
+            return int(cell) if _INTEGER.fullmatch(cell) else cell
         return msgspec.json.decode(cell, type=float) if kind == "number" else cell
     except (ValueError, msgspec.DecodeError):
         return cell

@@ -10,6 +10,7 @@ import pytest
 
 from service.partner_kit.journal import State
 from service.partner_kit.keys import signing_key
+from service.partner_kit.read import read_records
 from service.partner_kit.vectors import PRIVATE_KEY
 from tests.partner_kit.city import PARTNER, SOURCE
 
@@ -113,6 +114,14 @@ def test_a_table_knows_its_types_from_the_catalogue(instance, city, tmp_path):
     assert journal(path).statuses == {"accepted": 2, "rejected": 1}
     exported = city.get("/v1/me/export", city.rider)["actions"]
     assert {"distance_km": 8.2, "ticket_no": "0042"} in [each["attributes"] for each in exported]
+
+
+@pytest.mark.parametrize(("cell", "value"), [("012", 12), ("1_2", "1_2"), ("\u0661", "\u0661")])
+def test_a_cell_is_a_whole_number_only_as_json_writes_it(tmp_path, cell, value):
+    path = tmp_path / "bottles.csv"
+    path.write_text(f"id,type,subject,time,count\nb,t,s,2026-11-21T08:00:00Z,{cell}\n", "utf-8")
+    (record,) = read_records(path, "csv", "urn:city", {"t": {"count": "integer"}})
+    assert msgspec.json.decode(record.body)["data"] == {"count": value}
 
 
 def test_a_run_that_was_broken_off_goes_on_where_it_stood(instance, city, tmp_path):
