@@ -26,7 +26,7 @@ LEFT_OUT = {
     "claims": "found by their hash only; each stands with its action as claim_key",
     "erasures": "who stands there is nobody's participant any more",
     "outbox": "one row tells of many people, and is deleted after an hour",
-    "partner_events": "found by their hash only; what became of them are actions",
+    "partner_events": "those that wait stand as parked_events; what became of others are actions",
     "takes": "tells of friends; what was taken stands with the bubbles",
     "tree_numbers": "only leads to the trees",
 }
@@ -82,10 +82,37 @@ async def _pieces(
                 break
             after = tuple(rows[-1][column.name] for column in _order(table))
         yield b"]"
-    yield b',"operators_acts":['
+    yield b',"parked_events":['
+    async for piece in _parked(database, participant_id):
+        yield piece
+    yield b'],"operators_acts":['
     async for piece in _acts(database, participant_id):
         yield piece
     yield b"]}"
+
+
+async def _parked(database: Database, participant_id: UUID) -> AsyncIterator[bytes]:
+    """What partners sent of this person and what waits to be decided."""
+    tables = Base.metadata.tables
+    event, link = tables["partner_events"].c, tables["links"].c
+    linked = (link.partner_id == event.partner_id) & (link.subject_key == event.subject_key)
+    query = (
+        select(event.event_key, event.partner_id, event.received_at, event.reason, event.body)
+        .join_from(tables["partner_events"], tables["links"], linked)
+        .where(link.participant_id == participant_id, event.state == "parked")
+    )
+    after = b""
+    while True:
+        page = query.where(event.event_key > after).order_by(event.event_key).limit(ROWS_MAX)
+        async with database.sessions() as session:
+            rows = [dict(row._mapping) for row in await session.execute(page)]  # noqa: SLF001
+        keys = [row.pop("event_key") for row in rows]
+        if rows:
+            encoded = b",".join(map(msgspec.json.encode, rows))
+            yield encoded if not after else b"," + encoded
+        if len(rows) < ROWS_MAX:
+            return
+        after = keys[-1]
 
 
 async def _acts(database: Database, participant_id: UUID) -> AsyncIterator[bytes]:

@@ -62,6 +62,8 @@ async def release_one(intake: Intake, key: bytes) -> Outcome | None:
     rows = await intake.database.pool.fetch(_ONE, key)
     if not rows:
         return None
+    if rows[0]["disabled"]:
+        return PARKED
     outcomes = await _release(intake, rows)
     return next(iter(outcomes.values()), PARKED)
 
@@ -141,13 +143,13 @@ def _event(intake: Intake, row: Any) -> Event | None:
 
 _ROW = """
 SELECT e.event_key, e.partner_id, e.body, e.fingerprint, e.received_at, p.source_prefix,
-    p.action_types
+    p.action_types, p.disabled
 FROM partner_events e JOIN partners p ON p.id = e.partner_id
-WHERE e.state = 'parked' AND NOT p.disabled"""
+WHERE e.state = 'parked'"""
 
 _ONE = _ROW + " AND e.event_key = $1"
 
-_PAGE = " AND e.event_key > $1 {condition} ORDER BY e.event_key LIMIT $2"
+_PAGE = " AND NOT p.disabled AND e.event_key > $1 {condition} ORDER BY e.event_key LIMIT $2"
 
 _OF_SUBJECT = _ROW + _PAGE.format(
     condition="AND e.partner_id = $3 AND e.subject_key = $4 AND e.target_key IS NULL"

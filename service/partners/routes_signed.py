@@ -12,7 +12,7 @@ from service.errors import SaxaulError
 from service.partners.keys import Partner, SignatureRefusedError
 from service.partners.signature import HeaderError, Stamp, read_stamp
 from service.parts import parts
-from service.wire import Access, Request, UnsupportedMediaTypeError
+from service.wire import Access, NoFields, Request, UnsupportedMediaTypeError, read_query
 
 
 class SignatureMalformedError(SaxaulError):
@@ -47,7 +47,7 @@ async def signed(request: Request, partner_id: str) -> Signed:
     """The request with whoever signed it.
 
     Raises UnsupportedMediaTypeError, BodyTooLargeError, SignatureMalformedError,
-    SignatureRefusedError, RateLimitedError.
+    SignatureRefusedError, RateLimitedError, and InvalidRequestError for a query that nobody reads.
     """
     try:
         sent = await _checked(request, partner_id)
@@ -57,6 +57,9 @@ async def signed(request: Request, partner_id: str) -> Signed:
             await limit_stranger(request)
         raise
     await limit_partner(request, sent.partner.id)
+    access: Access = request.route_handler.opt["access"]
+    if access.query is None and request.scope["query_string"]:
+        read_query(request, NoFields)
     return sent
 
 

@@ -375,6 +375,9 @@ async def test_erasure_forgets_links_codes_and_what_waits(metro, operator, datab
     export = (await person.get("/v1/me/export")).json()
     assert len(export["links"]) == len(export["link_codes"]) == 1
     assert export["links"][0]["partner_id"] == metro.id
+    (waiting,) = export["parked_events"]
+    assert (waiting["partner_id"], waiting["reason"]) == (metro.id, "on-hold")
+    assert waiting["body"]["data"] == event["data"]
     assert (await person.delete("/v1/me")).status_code == 204
     for table in ("links", "link_codes"):
         query = f"SELECT count(*) FROM {table} WHERE participant_id = $1"
