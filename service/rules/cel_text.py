@@ -328,5 +328,9 @@ def _factor(
         hint = did_you_mean(name.text, factors)
         findings.append(Finding(name.offset, f"there is no factor {name.text}{hint}"))
         return 3, f"factors.{name.text}"
+    if [token.text for token in tokens[index + 3 : index + 4]] == ["("]:
+        findings.append(
+            Finding(name.offset, f"factors.{name.text} is a number; call nothing on it")
+        )
     value = factors[name.text]
     return 3, repr(float(value)) if value >= 0 else f"({float(value)!r})"

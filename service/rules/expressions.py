@@ -17,7 +17,7 @@ from typing import Any, Literal
 from cel_expr_python import cel
 
 from service.rules.cel_bounds import Bounds, Fact, Range
-from service.rules.cel_text import Finding, Rewritten, rewrite
+from service.rules.cel_text import METHODS, Finding, Rewritten, rewrite
 from service.rules.cel_tree import Analysis, Name, Node, ValueType, decode, literal
 from service.rules.pattern_size import PARTS_MAX, parts_of
 
@@ -64,6 +64,7 @@ _ARGUMENTS_MAX = 8
 _TAKES = {
     **dict.fromkeys(("min", "max"), f"2 to {_ARGUMENTS_MAX} numbers"),
     **dict.fromkeys(("floor", "ceil", "round"), "one number"),
+    **dict.fromkeys(METHODS, "one text"),
 }
 
 

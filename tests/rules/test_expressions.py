@@ -220,6 +220,10 @@ def test_functions_are_declared():
     assert [number(f"round({value})") for value in (0.5, 1.5, 2.5)] == [0, 2, 2]
     assert faults("1 + floor(distance_km, 2)") == [(5, "floor() takes one number")]
     assert faults("min(distance_km)") == [(1, "min() takes 2 to 8 numbers")]
+    assert faults("kind.startsWith() ? 1 : 2")[0] == (6, "startsWith() takes one text")
+    assert faults("1 + factors.metro_pkm()") == [
+        (13, "factors.metro_pkm is a number; call nothing on it")
+    ]
     assert faults("2 * max('a', 1)") == [(5, "'max' does not work with a text and a number")]
 
 
