@@ -194,7 +194,9 @@ async def activate(
     that this program cannot read.
     """
     await connection.execute(_PATIENCE)
-    rulebook = compile_rulebook_or_raise(await files_of(connection, version), version)
+    files = await files_of(connection, version)
+    # A large set takes seconds: the requests of this process go on meanwhile.
+    rulebook = await asyncio.to_thread(compile_rulebook_or_raise, files, version)
     active = await _lock_active(connection)
     if version == active:
         return False
@@ -218,7 +220,8 @@ async def _difference(connection: Connection, before: int, after: int | None) ->
     if after is None:
         return None
     try:
-        return diff(await files_of(connection, before), await files_of(connection, after))
+        sides = [await files_of(connection, version) for version in (before, after)]
+        return await asyncio.to_thread(diff, *sides)
     except (NotFoundError, BrokenSetError):
         return None
 

@@ -93,7 +93,8 @@ class FolderWatcher:
 
     async def _tell_changes(self, connection: asyncpg.Connection, before: int, after: int) -> None:
         try:
-            difference = diff(await files_of(connection, before), await files_of(connection, after))
+            sides = [await files_of(connection, version) for version in (before, after)]
+            difference = await asyncio.to_thread(diff, *sides)
         except BrokenSetError:
             return  # the version before was written for another program
         self._tell([line for line, _ in difference.lines()])

@@ -1,6 +1,7 @@
 """Versions of the rules in a real database: immutable, one active, a bad one never replaces it."""
 
 import asyncio
+import threading
 
 import asyncpg
 import pytest
@@ -218,3 +219,31 @@ async def test_examples_that_would_take_for_ever_are_refused_at_once(database, m
         await published(database, text)
     monkeypatch.setattr(publishing, "_TRIED_MAX", 9)
     assert await published(database, text) == 1
+
+
+@pytest.mark.parametrize("call", ["compile_rulebook", "diff"])
+async def test_requests_go_on_while_a_large_set_is_activated_or_compared(
+    database, monkeypatch, call
+):
+    for earns in (1, 2, 3):
+        await published(database, rules(earns))
+    work, free = getattr(publishing, call), threading.Event()
+
+    def slow(*arguments):
+        # Only the loop, when it is not held, lets this go on.
+        assert free.wait(10)
+        return work(*arguments)
+
+    async def order():
+        async with database.transaction() as connection:
+            if call == "compile_rulebook":
+                return await publishing.activate(connection, 1, author="anna", now=NOW)
+            draft = publishing.checked_draft({"a.yaml": rules(4)})
+            more = {"author": "anna", "note": "n", "now": NOW, "based_on": 1}
+            with pytest.raises(RulebookChangedError):
+                await publishing.store(connection, {"a.yaml": rules(4)}, draft, **more)
+            return True
+
+    monkeypatch.setattr(publishing, call, slow)
+    asyncio.get_running_loop().call_later(0.1, free.set)
+    assert await order()
