@@ -3,6 +3,7 @@
 import asyncio
 import re
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,8 @@ from service.partner_kit.send import (
     SendError,
     batches_of,
 )
-from service.partner_kit.vectors import AT, Setting, vectors_of
+from service.partner_kit.vectors import AT, PRIVATE_KEY, SECRET, Setting, vectors_of
+from service.partners.signature import read_private_key, read_secret
 from service.progress import progress_bar
 from service.settings import SettingsError, load_settings
 
@@ -41,15 +43,36 @@ _PAGE = 200
 
 def _key(_context: click.Context, _option: click.Parameter, text: str) -> SigningKey:
     """A key as text, or `@FILE` that holds it."""
-    if text.startswith("@"):
-        try:
-            text = Path(text[1:]).expanduser().read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise click.BadParameter(f"cannot be read: {error}") from error
     try:
-        return signing_key(text)
+        return signing_key(_text(text))
     except ValueError as error:
         raise click.BadParameter(str(error)) from error
+
+
+def _hmac(_context: click.Context, _option: click.Parameter, text: str) -> str:
+    return _fitting(_text(text), read_secret)
+
+
+def _ed25519(_context: click.Context, _option: click.Parameter, text: str) -> str:
+    return _fitting(_text(text), read_private_key)
+
+
+def _fitting(text: str, read: Callable[[str], object]) -> str:
+    try:
+        read(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+    return text
+
+
+def _text(text: str) -> str:
+    """What was given, or what the file holds that was named by `@FILE`."""
+    if not text.startswith("@"):
+        return text
+    try:
+        return Path(text[1:]).expanduser().read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise click.BadParameter(f"cannot be read: {error}") from error
 
 
 def _address(_context: click.Context, _option: click.Parameter, url: str | None) -> str | None:
@@ -71,9 +94,18 @@ def partner() -> None:
     show_default=True,
     help="When the deliveries are signed, in seconds since 1970.",
 )
-def show_test_vectors(*, at: int) -> None:
-    """Print keys, bodies, signatures and expected answers as JSON, to test a client with."""
-    vectors = msgspec.json.encode(vectors_of(Setting(at=at)))
+@click.option("--partner", default=Setting.partner, show_default=True, help="The partner's id.")
+@click.option("--source", default=Setting.source, show_default=True, help="The source prefix.")
+@click.option("--type", default=Setting.type, show_default=True, help="A granted action type.")
+@click.option("--secret", default=SECRET, callback=_hmac, help="whsec_..., or @FILE that holds it.")
+@click.option("--private-key", default=PRIVATE_KEY, callback=_ed25519, help="whsk_..., or @FILE.")
+def show_test_vectors(**setting: Any) -> None:
+    """Print keys, bodies, signatures and expected answers as JSON, to test a client with.
+
+    As they stand they are fixed, to compare signatures with. With --at $(date +%s) and a partner's
+    own id, source, type and keys they can be sent to a running instance.
+    """
+    vectors = msgspec.json.encode(vectors_of(Setting(**setting)))
     click.echo(msgspec.json.format(vectors, indent=2))
 
 
@@ -93,8 +125,20 @@ def show_test_vectors(*, at: int) -> None:
 @click.option(
     "--format", "form", type=click.Choice(["ndjson", "csv"]), help="Default: by the file's name."
 )
-@click.option("--batch", type=click.IntRange(1, BATCH_MAX), default=BATCH_MAX, show_default=True)
-@click.option("--parallel", type=click.IntRange(1, 16), default=PARALLEL, show_default=True)
+@click.option(
+    "--batch",
+    type=click.IntRange(1, BATCH_MAX),
+    default=BATCH_MAX,
+    show_default=True,
+    help="Events a request.",
+)
+@click.option(
+    "--parallel",
+    type=click.IntRange(1, 16),
+    default=PARALLEL,
+    show_default=True,
+    help="Requests at once.",
+)
 @click.option(
     "--rejected",
     type=click.Path(dir_okay=False, path_type=Path),

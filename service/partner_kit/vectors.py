@@ -33,7 +33,7 @@ _BATCH = "application/cloudevents-batch+json"
 _PLAIN = "application/json"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Setting:
     """Who signs, with what, and when it is: seconds since 1970."""
 

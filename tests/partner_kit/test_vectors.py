@@ -12,10 +12,14 @@ NAMES = [vector["name"] for vector in vectors_of(Setting())["vectors"]]
 
 
 @pytest.fixture(scope="module")
-def vectors(city):
+def vectors(instance, city, tmp_path_factory):
+    secret = tmp_path_factory.mktemp("keys") / "secret"
+    secret.write_text(city.secret)
     now = int(Clock().real_now().timestamp())
-    setting = Setting(partner=PARTNER, source=SOURCE, secret=city.secret, at=now)
-    return {vector["name"]: vector for vector in vectors_of(setting)["vectors"]}
+    own = ["--partner", PARTNER, "--source", SOURCE, "--secret", f"@{secret}", "--at", str(now)]
+    done = instance.command("partner", "test-vectors", *own)
+    assert done.returncode == 0, done.stderr
+    return {vector["name"]: vector for vector in json.loads(done.stdout)["vectors"]}
 
 
 @pytest.mark.parametrize("name", NAMES)
