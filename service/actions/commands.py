@@ -77,7 +77,7 @@ def simulate_draft(
 async def _simulate(
     draft: str, start: str | None, end: str | None, *, as_recorded: bool, processes: int | None
 ) -> tuple[Simulation, str]:
-    settings = with_secret_key(load_settings())
+    settings = load_settings()
     async with open_instance(settings, "saxaul rules simulate") as instance:
         files, name = await _files(instance, draft)
         rulebook = compile_rulebook_or_raise(files)
@@ -92,7 +92,7 @@ async def _simulate(
             simulation = await simulate(
                 instance.servers.database_url,
                 Trial(rulebook, files, period, as_recorded=as_recorded),
-                secret=settings.secret_key.encode(),
+                secret=with_secret_key(settings).secret_key.encode(),
                 processes=processes,
                 on_progress=on_progress,
             )

@@ -30,6 +30,7 @@ _KEPT = (
     "master-key",
     "development-key.json",
     "development-key.pem",
+    "demo-metro-secret",
 )
 _LOG_MAX_BYTES = 10_000_000
 # A socket's path has 103 bytes on some systems; 45 are for /saxaul-<12>-postgres/.s.PGSQL.5432.

@@ -144,7 +144,7 @@ def test_the_end_of_a_server_is_the_end_of_the_run_and_the_next_one_recovers(ins
 
 
 def test_in_a_folder_without_an_instance_a_command_makes_none(tmp_path):
-    commands = [*_COMMANDS, ["dev", "token", "ada"]]
+    commands = [*_COMMANDS, ["dev", "token", "ada"], ["rules", "simulate"], ["keys", "rewrap"]]
     for words, code, stdout, stderr in Instance(tmp_path / "home").commands(*commands):
         assert (code, stdout) == (1, ""), words
         assert stderr.count("\n") == 1, words

@@ -13,6 +13,7 @@ import asyncpg
 import pytest
 from redis.asyncio import Redis
 
+from service.demo import demo_secret
 from service.embedded import (
     needs_embedded,
     reset_home,
@@ -23,7 +24,7 @@ from service.embedded import (
 from service.embedded.account import data_folder
 from service.embedded.children import EmbeddedError
 from service.embedded.home import Home, Running
-from service.settings import Settings
+from service.settings import Settings, with_secret_key
 from tests.instance import ROOT, is_running
 
 _HOLDER = """
@@ -108,7 +109,9 @@ async def test_reset_right_after_kill_9_leaves_an_empty_folder(embedded_home, ho
     socket = Path(Home(embedded_home).read_note().redis_url.removeprefix("unix://"))
     holder.kill()
     holder.wait()
-    await reset_home(Settings(home=embedded_home))
+    settings = with_secret_key(Settings(home=embedded_home))
+    demo_secret(settings)
+    await reset_home(settings)
     assert [path.name for path in embedded_home.iterdir()] == ["lock"]
     assert not socket.parent.exists()
 
