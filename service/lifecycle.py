@@ -7,7 +7,7 @@ import click
 
 from service.embedded import instance_name, needs_embedded, require_instance, reset_home, servers
 from service.settings import load_settings
-from service.supervise import prepare, run
+from service.supervise import bring_up_to_date, has_rules, prepare, run
 
 
 @click.command("run")
@@ -18,13 +18,19 @@ def run_all() -> None:
 
 @click.command("migrate")
 def migrate_database() -> None:
-    """Bring the database to the form that this version wants."""
+    """Bring the database to the form that this version wants.
+
+    Where no rules decide yet, those of SAXAUL_RULES_DIR are published; rules that were published
+    before stay as they are.
+    """
 
     async def migrate_found() -> None:
         settings = load_settings()
         require_instance(settings)
         async with servers(settings, "saxaul migrate") as found:
-            await prepare(settings, found, click.echo)
+            await bring_up_to_date(settings, found)
+            if not await has_rules(found):
+                await prepare(settings, found, click.echo)
 
         click.echo(f"{instance_name(settings)} is up to date")
 

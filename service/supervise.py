@@ -54,17 +54,31 @@ async def run(settings: Settings, say: Callable[[str], None]) -> None:
 async def prepare(settings: Settings, found: Servers, say: Callable[[str], None]) -> FolderWatcher:
     """Bring database and rules to what this program wants; who watches the rules' folder.
 
-    A bad folder leaves the last good version.
+    A bad folder leaves the last good version. Raises RunError.
     """
+    await bring_up_to_date(settings, found)
+    watcher = FolderWatcher(settings.rules_dir, found.database_url, say)
+    if not await watcher.publish():
+        raise RunError(f"the rules in {settings.rules_dir} have errors; see above.")
+    return watcher
+
+
+async def bring_up_to_date(settings: Settings, found: Servers) -> None:
+    """Migrate. Raises RunError."""
     try:
         await migrate(found.database_url)
     except (OSError, asyncpg.PostgresError) as error:
         which = "at SAXAUL_DATABASE_URL" if settings.database_url else "embedded"
         raise RunError(f"the migrations failed on PostgreSQL {which}: {error}") from error
-    watcher = FolderWatcher(settings.rules_dir, found.database_url, say)
-    if not await watcher.publish():
-        raise RunError(f"the rules in {settings.rules_dir} have errors; see above.")
-    return watcher
+
+
+async def has_rules(found: Servers) -> bool:
+    """Whether any version of the rules decides."""
+    connection = await asyncpg.connect(found.database_url)
+    try:
+        return bool(await connection.fetchval("SELECT count(*) FROM active_rulebook"))
+    finally:
+        await connection.close()
 
 
 async def _run(settings: Settings, say: Callable[[str], None]) -> None:

@@ -2,6 +2,8 @@
 "use strict";
 
 let openapi;
+// The programme's clock, which may be ahead of this machine's in development.
+let now = new Date();
 
 function element(name, properties = {}, ...children) {
   const made = Object.assign(document.createElement(name), properties);
@@ -25,13 +27,19 @@ function example(schema, depth = 0) {
   if (choices.length) return example(choices[0], depth + 1);
   switch (found.type) {
     case "object": {
-      const entries = Object.entries(found.properties || {});
+      // What may be left out is left out, unless somebody said what it looks like.
+      const required = new Set(found.required || []);
+      const entries = Object.entries(found.properties || {})
+        .filter(([name, inner]) => required.has(name) || inner.examples);
       return Object.fromEntries(entries.map(([name, inner]) => [name, example(inner, depth + 1)]));
     }
-    case "array": return found.items && Object.keys(found.items).length ? [example(found.items, depth + 1)] : [];
+    case "array": return found.minItems && found.items ? [example(found.items, depth + 1)] : [];
     case "integer": case "number": return found.minimum ?? 0;
     case "boolean": return false;
-    case "string": return found.format === "date-time" ? new Date().toISOString() : "";
+    case "string":
+      if (found.format === "date-time") return now.toISOString();
+      if (found.format === "uuid") return "00000000-0000-0000-0000-000000000000";
+      return found.minLength ? "text" : "";
     default: return null;
   }
 }
@@ -151,4 +159,11 @@ document.getElementById("find").addEventListener("input", ({ target }) => {
   }
 });
 
-fetch("/schema/openapi.json").then((answer) => answer.json()).then((found) => { openapi = found; show(); });
+async function load() {
+  openapi = await (await fetch("/schema/openapi.json")).json();
+  const clock = await fetch("/v1/program");
+  if (clock.ok) now = new Date((await clock.json()).now);
+  show();
+}
+
+load();

@@ -74,7 +74,7 @@ class KeyOrder(Struct, frozen=True, forbid_unknown_fields=True):
     `public_key` is `whpk_` and the base64 of 32 bytes. A key with `not_before` waits until then.
     """
 
-    kind: Literal["hmac", "ed25519"]
+    kind: Annotated[Literal["hmac", "ed25519"], Meta(examples=["hmac"])]
     public_key: Annotated[str, Meta(max_length=200)] | None = None
     not_before: Time | None = None
 

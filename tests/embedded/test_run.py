@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 
 import httpx
@@ -197,6 +198,25 @@ def test_rules_that_are_not_there_are_a_plain_line(tmp_path, settings, fresh_dat
     assert refused.returncode == 1
     assert "Traceback" not in refused.stderr
     assert str(tmp_path / name) in refused.stderr
+
+
+def test_what_operators_published_outlives_a_new_release(tmp_path, settings, fresh_database_url):
+    """A deployment runs `saxaul migrate` with the rules that it ships."""
+    folder = shutil.copytree(ROOT / "rules", tmp_path / "rules")
+    deployed = Instance(
+        tmp_path / "home",
+        database_url=fresh_database_url,
+        redis_url=settings.redis_url,
+        rules_dir=folder,
+    )
+    assert deployed.command("migrate").returncode == 0
+    program = folder / "program.yaml"
+    program.write_text(program.read_text().replace("name: Saxaul demo city", "name: Another city"))
+    again = deployed.command("migrate")
+    assert again.returncode == 0, again.stderr
+    shown = deployed.command("rules", "show", "1")
+    assert "name: Saxaul demo city" in shown.stdout
+    assert deployed.command("rules", "show", "2").returncode == 1
 
 
 def test_a_lock_of_another_user_is_one_line(tmp_path):
