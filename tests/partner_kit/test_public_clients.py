@@ -56,30 +56,31 @@ def run(command, city, text=None, **more):
     return json.loads(done.stdout)
 
 
-def assert_paid_once(answer, city, event_id):
+def assert_paid_once(answer, city, begins):
     assert answer["accepted"] == 1, answer
     (result,) = answer["results"]
-    assert (result["id"], result["status"]) == (event_id, "accepted")
+    assert result["id"].startswith(begins)
+    assert result["status"] == "accepted"
     (action,) = [each for each in city.actions() if each["id"] == result["action_id"]]
     assert action["energy_g"] == result["energy_g"] > 0
-    assert action["source"] == f"partner:{PARTNER}" or action["source"] == "partner"
+    assert action["source"] == f"partner:{PARTNER}"
 
 
 def test_curl_and_openssl_as_the_guide_shows(city):
-    answer = run(["bash", "-eu"], city, block("bash", "ride-curl-1"))
-    assert_paid_once(answer, city, "ride-curl-1")
+    answer = run(["bash", "-eu"], city, block("bash", "ride-curl-"))
+    assert_paid_once(answer, city, "ride-curl-")
 
 
 def test_python_as_the_guide_shows(city):
-    answer = run([sys.executable, "-"], city, block("python", "ride-python-1"))
-    assert_paid_once(answer, city, "ride-python-1")
+    answer = run([sys.executable, "-"], city, block("python", "ride-python-"))
+    assert_paid_once(answer, city, "ride-python-")
 
 
 @needs_node
 def test_node_as_the_guide_shows(city):
     command = ["node", "--input-type=module", "-"]
-    answer = run(command, city, block("js", "ride-node-1"))
-    assert_paid_once(answer, city, "ride-node-1")
+    answer = run(command, city, block("js", "ride-node-"))
+    assert_paid_once(answer, city, "ride-node-")
 
 
 @needs_node
