@@ -45,6 +45,7 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in COMMANDS:
             return None
+        service.interrupt.be_quiet()
         commands: list[click.Command] = import_module(COMMANDS[cmd_name]).commands
         service.interrupt.be_heard()
         return next(command for command in commands if command.name == cmd_name)
@@ -69,6 +70,8 @@ def main() -> None:
     for line in unknown_variables().values():
         click.echo(line, err=True)
 
+
+service.interrupt.be_heard()
 
 if __name__ == "__main__":
     main(prog_name="saxaul")
