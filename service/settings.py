@@ -123,10 +123,10 @@ class Settings(Struct, frozen=True, kw_only=True):
             ge=1,
             le=256,
             description="Lanes of the writer and of the outbox: people are divided over them by a"
-            " hash. One PostgreSQL is fastest with one a process: batches are largest then."
+            " hash. While one lane waits for PostgreSQL the other decides; more make batches smaller."
             " All processes of one installation must have the same number.",
         ),
-    ] = 1
+    ] = 2
     batch_max: Annotated[
         int, Meta(ge=1, le=2_000, description="Most actions in one transaction of the writer.")
     ] = 500
