@@ -123,7 +123,7 @@ class Settings(Struct, frozen=True, kw_only=True):
             ge=1,
             le=256,
             description="Lanes of the writer and of the outbox: people are divided over them by a"
-            " hash. While one lane waits for PostgreSQL the other decides; more make batches smaller."
+            " hash. While one waits for PostgreSQL the other decides; more make small batches."
             " All processes of one installation must have the same number.",
         ),
     ] = 2
