@@ -197,14 +197,22 @@ async def bind_events(
     while missing:
         added = await _add(connection, [wanted[key] for key in missing], now)
         bound.added |= {key: wanted[key].row for key in added}
-        rows = await connection.fetch(_LOCK, missing)
+        bound.rows |= {key: _new_row(key, wanted[key]) for key in added}
+        # Nobody else sees what was just added, so it needs no lock.
+        there = [key for key in missing if key not in bound.rows]
+        rows = await connection.fetch(_LOCK, there) if there else []
         bound.rows |= {row[0]: _Row(*row) for row in rows}
         # What was freed between the two statements is bound again.
-        missing = [key for key in missing if key not in bound.rows]
+        missing = [key for key in there if key not in bound.rows]
     before = [key for key, row in bound.rows.items() if row.state == "reversed_before"]
     if before:
         bound.reasons = {row[0]: row[1] for row in await connection.fetch(_REASONS, before)}
     return bound
+
+
+def _new_row(key: bytes, report: Report) -> _Row:
+    """The row as `_ADD` makes it."""
+    return _Row(key, "bound", report.fingerprint, *report.row)
 
 
 async def _add(connection: Connection, reports: Sequence[Report], now: datetime) -> list[bytes]:
