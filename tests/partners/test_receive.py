@@ -338,3 +338,14 @@ async def test_one_parked_that_cannot_be_recorded_holds_up_no_other(metro, undig
     assert await release_due(intake) == 0
     assert {item["id"] for item in await metro.parked()} == {bad["id"], undo["id"]}
     assert (await person.balances())["ripening_g"] == 0
+
+
+async def test_half_a_character_in_one_event_harms_no_other(metro):
+    good, bad, other = (metro.event("card-9") for _ in range(3))
+    body = json.dumps([good, bad | {"id": "BAD"}, other]).replace("BAD", "\\ud800").encode()
+    answer = await metro.post(body, BATCH)
+    assert answer.status_code == 200, answer.text
+    results = answer.json()["results"]
+    assert [result["status"] for result in results] == ["parked", "rejected", "parked"]
+    assert results[1]["problem"]["code"] == "event-invalid"
+    assert results[1]["problem"]["errors"][0]["pointer"] == "#/1/id"
