@@ -13,9 +13,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 import jwt
-import litestar
 import msgspec
-from litestar.datastructures import State
 
 from service.database import Connection
 from service.errors import ForbiddenError, UnauthenticatedError
@@ -67,33 +65,6 @@ class Credentials:
     scopes: frozenset[str]
     participant_id: UUID | None
     until: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """Who sent this request."""
-
-    subject: str
-    scopes: frozenset[str]
-    request_id: str
-    participant: UUID | None
-
-    @property
-    def participant_id(self) -> UUID:
-        """The participant; only routes that open to participants may ask."""
-        assert self.participant is not None
-        return self.participant
-
-
-def caller(request: litestar.Request[Any, Any, State]) -> Caller:
-    """Who sent this request; only behind routes that are not public."""
-    credentials: Credentials = request.scope["auth"]
-    return Caller(
-        credentials.subject,
-        credentials.scopes,
-        request.scope["request_id"],  # type: ignore[typeddict-item]
-        credentials.participant_id,
-    )
 
 
 class _Header(msgspec.Struct):

@@ -22,7 +22,8 @@ from litestar.datastructures import State
 from litestar.types import Receive, Scope, Send
 from msgspec import Meta, Struct
 
-from service.auth import caller
+from service.auth import Credentials
+from service.caller import Caller
 from service.errors import (
     FieldError,
     MalformedRequestError,
@@ -243,6 +244,17 @@ def read_query(request: litestar.Request[Any, Any, State], kind: type[S]) -> S:
     if check is not None and (wrong := next(check(query, "#/query"), None)):
         raise fault(wrong.pointer, wrong.detail)
     return query
+
+
+def caller(request: litestar.Request[Any, Any, State]) -> Caller:
+    """Who sent this request; only behind routes that are not public."""
+    credentials: Credentials = request.scope["auth"]
+    return Caller(
+        credentials.subject,
+        credentials.scopes,
+        request.scope["request_id"],  # type: ignore[typeddict-item]
+        credentials.participant_id,
+    )
 
 
 def path_uuid(text: str) -> UUID:

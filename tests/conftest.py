@@ -22,6 +22,7 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 import msgspec
 import pytest
+import structlog
 from redis.asyncio import Redis
 
 from service.database import open_database
@@ -40,6 +41,9 @@ _stack_key = pytest.StashKey[tuple[asyncio.Runner, AsyncExitStack]]()
 
 
 def pytest_configure(config):
+    # With the values of all variables, which is the default, one traceback takes seconds.
+    console = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(processors=[structlog.stdlib.add_log_level, console])
     for variable in [name for name in os.environ if name.startswith("SAXAUL_")]:
         del os.environ[variable]
     if handed := getattr(config, "workerinput", {}).get("saxaul_servers"):

@@ -17,7 +17,7 @@ import asyncpg
 from service.actions.facts import canonical_facts, facts_digest
 from service.actions.store import Action, actions_write, read_actions, reversal_id
 from service.audit_log import log_act
-from service.auth import Caller
+from service.caller import Caller
 from service.database import Connection, Database, Write, write_all
 from service.energy.bubbles import Bubble, changed_bubbles_write, read_bubbles
 from service.errors import ConflictError, NotFoundError, SaxaulError, UnavailableError

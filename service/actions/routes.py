@@ -14,7 +14,6 @@ from msgspec import Meta, Struct
 from service.actions.queries import find_action, list_actions, reversed_among
 from service.actions.record import Recorded
 from service.actions.report import participant_report
-from service.auth import caller
 from service.database import Connection
 from service.errors import FieldError, NotFoundError, SaxaulError, UnavailableError, problem
 from service.idempotency import Answer, once
@@ -31,6 +30,7 @@ from service.wire import (
     Request,
     Time,
     answered,
+    caller,
     idempotency_key,
     is_key,
     key_text,

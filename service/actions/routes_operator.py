@@ -11,7 +11,6 @@ from litestar.params import FromPath
 from msgspec import Meta, Struct
 
 from service.actions.reverse import Reversal, find_owner, reverse_by_operator
-from service.auth import caller
 from service.database import Connection
 from service.idempotency import Answer, once
 from service.ledger.accounts import Account
@@ -20,6 +19,7 @@ from service.wire import (
     JsonAnswer,
     Request,
     answered,
+    caller,
     opens,
     operator_key,
     path_uuid,

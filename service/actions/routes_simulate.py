@@ -14,12 +14,11 @@ from service.actions.simulate import Trial
 from service.actions.simulate_period import PeriodError, read_period
 from service.actions.simulate_report import simulation_json
 from service.audit_log import log_act
-from service.auth import caller
 from service.faults import fault
 from service.parts import parts
 from service.rules.publish import compile_rulebook_or_raise
 from service.rules.routes_operator import Files, parted
-from service.wire import Request, opens, read_body
+from service.wire import Request, caller, opens, read_body
 
 _PERIOD_TEXT = (
     "A day of the programme like 2026-11-21, or a time like 2026-11-21T08:00:00Z; by default"

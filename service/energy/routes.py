@@ -9,7 +9,6 @@ from litestar import get, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
-from service.auth import caller
 from service.database import Connection
 from service.energy.collect import Collected, collect_bubble, collect_ripe_bubbles
 from service.energy.queries import list_bubbles
@@ -24,6 +23,7 @@ from service.wire import (
     NoFields,
     Request,
     answered,
+    caller,
     idempotency_key,
     opens,
     path_uuid,

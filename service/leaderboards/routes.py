@@ -10,14 +10,13 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from msgspec import Meta, Struct
 
-from service.auth import caller
 from service.errors import FieldError, InvalidRequestError, NotFoundError
 from service.leaderboards.boards import Entry, Place, percentile
 from service.leaderboards.keys import BOARDS, Board, PeriodName, period_of
 from service.leaderboards.queries import names_to_show
 from service.pages import Page, decode_cursor, encode_cursor
 from service.parts import Parts, parts
-from service.wire import Request, opens, read_query
+from service.wire import Request, caller, opens, read_query
 
 _REGION = re.compile(r"region:([A-Z]{2}-[A-Z0-9]{1,3})")
 _SCOPES = "global, or region: and an ISO 3166-2 code such as region:CN-ZJ"

@@ -5,7 +5,7 @@ from datetime import datetime
 from uuid import UUID
 
 from service.audit_log import log_act
-from service.auth import Caller
+from service.caller import Caller
 from service.database import Connection, write_all
 from service.ids import uuid7
 from service.ledger.accounts import Account

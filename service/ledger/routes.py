@@ -12,7 +12,6 @@ from litestar.params import FromPath
 from msgspec import Meta, Struct
 
 from service.actions.audit import COMPARES, WHOLE
-from service.auth import caller
 from service.database import Connection
 from service.errors import FieldError, InvalidRequestError
 from service.idempotency import Answer, Key, once
@@ -30,6 +29,7 @@ from service.wire import (
     Listing,
     Request,
     answered,
+    caller,
     key_text,
     opens,
     path_uuid,

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.audit_log import log_act
-from service.auth import Caller
+from service.caller import Caller
 from service.database import Database
 from service.ledger.balances import Balances
 from service.ledger.books import BookMissingError, lock_book

@@ -8,13 +8,12 @@ from litestar import get, patch
 from litestar.handlers import HTTPRouteHandler
 from msgspec import UNSET, Meta, Struct, UnsetType, structs
 
-from service.auth import caller
 from service.ledger.balances import Balances
 from service.ledger.books import BookClosedError
 from service.participants.edit_profile import edit_profile
 from service.participants.queries import Profile, find_profile
 from service.parts import parts
-from service.wire import Request, opens, read_body
+from service.wire import Request, caller, opens, read_body
 
 Visibility = Literal["public", "friends", "hidden"]
 DisplayName = Annotated[

@@ -11,7 +11,6 @@ from litestar.params import FromPath
 from msgspec import Meta, Struct
 
 from service.audit_log import log_act
-from service.auth import caller
 from service.errors import FieldError, InvalidRequestError
 from service.ledger.balances import Balances
 from service.pages import Page, decode_cursor, encode_cursor
@@ -24,7 +23,7 @@ from service.participants.operate import (
 )
 from service.participants.routes import Totals
 from service.parts import parts
-from service.wire import Listing, Request, opens, path_uuid, read_body, read_query
+from service.wire import Listing, Request, caller, opens, path_uuid, read_body, read_query
 
 
 class ParticipantSearch(Page, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -6,14 +6,13 @@ from litestar import delete, get
 from litestar.handlers import HTTPRouteHandler
 from litestar.response import Stream
 
-from service.auth import caller
 from service.database import Write
 from service.leaderboards.forget import forget_write
 from service.outbox import lane_of
 from service.participants.erase import erase_participant
 from service.participants.export import export_participant
 from service.parts import parts
-from service.wire import Request, opens
+from service.wire import Request, caller, opens
 
 
 @get("/v1/me/export", operation_id="exportMe", **opens("participant"))

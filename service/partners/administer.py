@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from service.audit_log import log_act
-from service.auth import Caller
+from service.caller import Caller
 from service.database import Connection
 from service.errors import ConflictError, NotFoundError
 from service.ids import uuid7

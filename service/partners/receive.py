@@ -28,7 +28,9 @@ from service.rules.judge import Refusal, judge
 from service.rules.publish import Rulebooks
 from service.settings import Settings
 
-_LINKS_CHANGED_MAX = 3
+# An event is tried again only because its link was changed since it was read, which takes people:
+# more often than this while one request waits, it is no people.
+_TRIES_MAX = 8
 _NOBODY = UUID(int=0)
 
 
@@ -72,7 +74,7 @@ async def award_events(intake: Intake, events: Sequence[Event]) -> dict[Event, O
     """
     outcomes: dict[Event, Outcome | Reason] = {}
     open_ = list(events)
-    for _ in range(_LINKS_CHANGED_MAX):
+    for _ in range(_TRIES_MAX):
         if not open_:
             break
         links = await _read_links(intake.database, open_)

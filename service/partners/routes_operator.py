@@ -12,7 +12,6 @@ from litestar.params import FromPath
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from service.audit_log import log_act
-from service.auth import caller
 from service.database import Connection
 from service.errors import NotFoundError
 from service.faults import fault
@@ -34,7 +33,7 @@ from service.partners.queries import find_partner, keys_of, list_parked, list_pa
 from service.partners.release import release_one
 from service.partners.signature import KeyTextError, public_text, read_public_key, secret_text
 from service.parts import parts
-from service.wire import Listing, Request, Time, opens, path_uuid, read_body, read_query
+from service.wire import Listing, Request, Time, caller, opens, path_uuid, read_body, read_query
 
 PartnerId = Annotated[
     str,

@@ -9,7 +9,6 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from msgspec import Meta, Struct
 
-from service.auth import caller
 from service.database import Connection
 from service.idempotency import Answer, once
 from service.pages import Page, decode_cursor, encode_cursor
@@ -21,6 +20,7 @@ from service.wire import (
     Listing,
     Request,
     answered,
+    caller,
     idempotency_key,
     opens,
     read_body,

@@ -4,7 +4,7 @@ from datetime import datetime
 from uuid import UUID
 
 from service.audit_log import log_act
-from service.auth import Caller
+from service.caller import Caller
 from service.database import Connection, Database, write_all
 from service.ledger.books import book_writes, lock_books
 from service.planting.chunks import (

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from service.audit_log import log_act
-from service.auth import Caller
+from service.caller import Caller
 from service.database import Connection, Database, Write, write_all
 from service.errors import ConflictError, NotFoundError
 from service.ids import derived_uuid, uuid7

@@ -11,7 +11,6 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from msgspec import Meta, Struct, field
 
-from service.auth import caller
 from service.database import Connection
 from service.idempotency import Answer, once
 from service.ledger.models import Transfer
@@ -40,6 +39,7 @@ from service.wire import (
     NoFields,
     Request,
     answered,
+    caller,
     idempotency_key,
     opens,
     path_uuid,

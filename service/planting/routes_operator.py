@@ -12,7 +12,6 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from service.auth import caller
 from service.database import Connection
 from service.errors import FieldError, InvalidRequestError
 from service.idempotency import Answer, once
@@ -40,6 +39,7 @@ from service.wire import (
     Request,
     Time,
     answered,
+    caller,
     opens,
     operator_key,
     path_uuid,

@@ -7,7 +7,6 @@ from litestar import get
 from litestar.handlers import HTTPRouteHandler
 
 from service.actions.queries import read_usage
-from service.auth import caller
 from service.pages import Page, decode_cursor, encode_cursor
 from service.participants.queries import find_region
 from service.parts import parts
@@ -19,7 +18,7 @@ from service.rules.catalogue import (
     suggestion_counters,
 )
 from service.rules.languages import Reader, preferred_languages
-from service.wire import JsonAnswer, Request, opens, read_query
+from service.wire import JsonAnswer, Request, caller, opens, read_query
 
 
 class Catalogue(msgspec.Struct, frozen=True):

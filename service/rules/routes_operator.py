@@ -15,7 +15,6 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from msgspec import Meta, Struct
 
-from service.auth import caller
 from service.database import Connection
 from service.errors import FieldError, InvalidRequestError, NotFoundError
 from service.idempotency import Answer, Key, once
@@ -40,6 +39,7 @@ from service.wire import (
     NoFields,
     Request,
     answered,
+    caller,
     key_text,
     opens,
     read_body,

@@ -10,7 +10,7 @@ from service.actions.claims import hold_claims
 from service.actions.facts import canonical_facts, facts_digest
 from service.actions.reverse import reverse_action
 from service.actions.store import Action, actions_write, counters_write
-from service.auth import Caller
+from service.caller import Caller
 from service.database import write_all
 from service.energy.bubbles import Bubble, new_bubbles_write
 from service.energy.collect import collect_bubble, collect_ripe_bubbles

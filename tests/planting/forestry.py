@@ -3,7 +3,7 @@
 import secrets
 from datetime import UTC, datetime
 
-from service.auth import Caller
+from service.caller import Caller
 from service.ledger.adjust import adjust
 from service.ledger.audit import audit
 from service.participants.identities import resolve_participant
