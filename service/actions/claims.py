@@ -4,7 +4,6 @@ Bound in key order before it is known who of a batch gets them, and settled in t
 with whoever was paid; what nobody got is free again.
 """
 
-import hmac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -61,11 +60,6 @@ async def bind_claims(
     if claims.bound:
         claims.held = await hold_claims(connection, claims.bound, now)
     return claims
-
-
-def claim_key(secret: bytes, claim: tuple[str, str]) -> bytes:
-    """HMAC-SHA256 of a claim's scope and value, so that a table of claims tells nothing."""
-    return hmac.digest(secret, "\0".join(("claim", *claim)).encode(), "sha256")
 
 
 async def hold_claims(

@@ -1,10 +1,15 @@
-"""What limits count by is hidden: awards name their counters and outlive erasure."""
+"""What limits count by and what is claimed is hidden: both outlive erasure."""
 
 import hmac
 from uuid import UUID
 
 from service.rules.judge import Judged
 from service.rules.rulebook import CounterKey
+
+
+def claim_key(secret: bytes, claim: tuple[str, str]) -> bytes:
+    """HMAC-SHA256 of a claim's scope and value, so that a table of claims tells nothing."""
+    return hmac.digest(secret, "\0".join(("claim", *claim)).encode(), "sha256")
 
 
 def hide_values(judged: Judged, participant_id: UUID, secret: bytes) -> None:

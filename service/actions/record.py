@@ -14,10 +14,10 @@ from uuid import UUID
 import structlog
 
 from service.actions.budgets import Budgets, EndedCampaigns, lock_budgets
-from service.actions.claims import Claims, bind_claims, claim_key
+from service.actions.claims import Claims, bind_claims
 from service.actions.events import BoundEvents, EventIdReusedError, bind_events
 from service.actions.facts import facts_digest
-from service.actions.hidden import hide_values
+from service.actions.hidden import claim_key, hide_values
 from service.actions.refusals import OverlapError, refusal_error
 from service.actions.report import Report
 from service.actions.reverse import reversal_row, take_back

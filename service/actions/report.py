@@ -8,10 +8,9 @@ from typing import Any
 from uuid import UUID
 
 from service.actions.facts import canonical_facts, storable
+from service.actions.source import partner_source
 from service.ids import derived_uuid, uuid7
 from service.rules.judge import Candidate
-
-_FROM_PARTNER = "partner:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +97,7 @@ def partner_report(
         participant_id,
         derived_uuid(participant_id.bytes, b"partner", event.key),
         Candidate(type_, kept, occurred_at, "partner", True, event.partner_id),
-        _FROM_PARTNER + event.partner_id,
+        partner_source(event.partner_id),
         fingerprint,
         canonical_facts(type_, occurred_at, "partner", kept),
         False,
@@ -106,8 +105,3 @@ def partner_report(
         event=event,
         received_at=received_at,
     )
-
-
-def partner_of(source: str) -> str | None:
-    """The partner who told of an action, by the source that its row keeps; None for others."""
-    return source.removeprefix(_FROM_PARTNER) if source.startswith(_FROM_PARTNER) else None

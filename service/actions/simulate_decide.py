@@ -16,12 +16,11 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
-from service.actions.claims import claim_key
-from service.actions.hidden import hide_values
-from service.actions.report import partner_of
+from service.actions.hidden import claim_key, hide_values
 from service.actions.simulate_claims import CLAIMS, Refused, free_record, want_record
 from service.actions.simulate_draws import DENIED, DREW, NEW, Cut, draw_key, draw_record
 from service.actions.simulate_runs import RunLog
+from service.actions.source import partner_of
 from service.rules.evaluate import Award, appraise, budgets_wanted, settle
 from service.rules.judge import Candidate, Judged, Refusal, judge
 from service.rules.rulebook import CounterKey, Rulebook

@@ -15,6 +15,7 @@ from service.actions.record import Recorded
 from service.actions.refusals import UnknownActionTypeError, refusal_error
 from service.actions.report import Report, partner_report
 from service.actions.reverse import Undoing
+from service.actions.source import partner_source
 from service.actions.writer import ActionFaultError, Writer
 from service.clock import Clock
 from service.database import Database
@@ -103,7 +104,7 @@ async def award_events(intake: Intake, events: Sequence[Event]) -> dict[Event, O
 async def take_back(intake: Intake, reversals: Sequence[Event]) -> dict[Event, Outcome]:
     """Settle reversals of one partner."""
     undoing = Undoing(
-        source=f"partner:{reversals[0].ref.partner_id}",
+        source=partner_source(reversals[0].ref.partner_id),
         reporter="partner",
         now=intake.clock.now(),
         local_date=intake.rulebooks.active.program.local_date,

@@ -5,7 +5,8 @@ from uuid import uuid4
 
 import asyncpg
 
-from service.actions.claims import claim_key, hold_claims
+from service.actions.claims import hold_claims
+from service.actions.hidden import claim_key
 from service.actions.record import Recorded
 from service.actions.refusals import AlreadyClaimedError, OverlapError
 from service.rules.judge import judge
