@@ -13,6 +13,8 @@ SINGLE = "application/cloudevents+json"
 BATCH = "application/cloudevents-batch+json"
 PLAIN = "application/json"
 _numbers = itertools.count(1)
+# One time for all trips: a day that began between two of them would begin new limits.
+_BEGAN = datetime.now(UTC) - timedelta(hours=1)
 
 
 class Sender:
@@ -57,14 +59,13 @@ class Sender:
     def event(self, subject, type_="transit.metro_trip", **changes):
         """A trip an hour ago."""
         number = next(_numbers)
-        began = datetime.now(UTC) - timedelta(hours=1)
         event = {
             "specversion": "1.0",
             "id": f"trip-{number}",
             "source": self.source,
             "type": type_,
             "subject": subject,
-            "time": began.isoformat(),
+            "time": _BEGAN.isoformat(),
             "data": {"ticket_no": f"{self.id}-{number}"},
         }
         return event | changes

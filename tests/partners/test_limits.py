@@ -7,6 +7,7 @@ import pytest
 
 from service.partners.keys import Partner
 from service.partners.signature import secret_text
+from service.rate_limit import Limit
 from tests.partners.sender import Sender
 from tests.people import client_of, running_app
 
@@ -17,6 +18,12 @@ LIMITS = {
     "rate_address_per_s": 1,
     "rate_address_burst": 6,
 }
+
+
+@pytest.fixture(autouse=True)
+def nothing_comes_back(monkeypatch):
+    """An hour from one request to the next: it does not matter how long a test takes."""
+    monkeypatch.setattr(Limit, "interval_us", 3_600_000_000)
 
 
 @pytest.fixture
