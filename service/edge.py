@@ -242,7 +242,8 @@ def render(
     if isinstance(told, InternalError):
         _log.error("request_failed", request_id=request_id, instance=instance, exc_info=error)
     elif isinstance(told, UnavailableError):
-        _log.warning("request_unavailable", request_id=request_id, error=repr(error))
+        cause = repr(error.__cause__ or error)
+        _log.warning("request_unavailable", request_id=request_id, error=repr(error), cause=cause)
     if isinstance(error, BookClosedError):
         request.app.state.parts.authenticator.drop(error.participant_id)
     headers = dict(told.headers) if isinstance(told, RateLimitedError) else {}

@@ -214,7 +214,8 @@ class PartnerKeys:
                 [key_id for _, key_id in used],
                 list(used.values()),
             )
-        except Exception as error:  # noqa: BLE001 - the next use is written down instead
+        except Exception as error:  # noqa: BLE001 - it is written down the next time
+            self._used = used | self._used
             _log.warning("key_use_not_noted", error=repr(error))
 
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
+import structlog
+
 from service.actions.events import EventIdReusedError
 from service.actions.reverse import Reversal, Undo, Undoing, reverse_actions
 from service.actions.store import Action, read_actions, reversal_id
@@ -22,6 +24,8 @@ from service.partners.parked import PARKED, NewRow, Outcome, Row, hold_rows
 
 CHUNK = 200
 _TRIES_MAX = 3
+
+_log = structlog.get_logger(__name__)
 
 
 class _TargetMovedError(Exception):
@@ -72,16 +76,18 @@ async def reverse_events(
 async def _reverse_chunk(
     database: Database, events: Sequence[Event], undoing: Undoing
 ) -> dict[Event, Outcome]:
-    for _ in range(_TRIES_MAX):
+    failed: Exception | None = None
+    for attempt in range(1, _TRIES_MAX + 1):
         try:
             async with database.transaction() as connection:
                 return await _reverse(connection, events, undoing)
-        except _TargetMovedError:
-            continue
         except Exception as error:
-            if not is_passing(error):
+            if not (isinstance(error, _TargetMovedError) or is_passing(error)):
                 raise
-    raise UnavailableError("The events to be taken back could not be held; send it again.")
+            failed = error
+            _log.warning("reversals_run_again", attempt=attempt, error=repr(error))
+    detail = "The events to be taken back could not be held; send it again."
+    raise UnavailableError(detail) from failed
 
 
 async def _reverse(

@@ -1,5 +1,6 @@
 """Keys of partners: rotated without a gap, revoked at once, useless in a stolen table."""
 
+import asyncio
 import base64
 import itertools
 import secrets
@@ -263,6 +264,27 @@ async def test_last_use_is_shown(operator, metro):
         return key["last_used_at"] is not None
 
     await eventually(is_noted)
+
+
+async def test_a_use_that_could_not_be_noted_is_noted_later(metro, operator, database, settings):
+    masters = master_keys(msgspec.structs.replace(settings, master_key=_kept_master(settings)))
+    keys = PartnerKeys(database, Clock(), masters)
+    stamp = read_stamp([(k.encode(), v.encode()) for k, v in metro.stamp(b"x").items()])
+    await keys.verify(metro.id, stamp, b"x")
+    await database.pool.execute("ALTER TABLE partner_keys RENAME TO keys_of_partners")
+    await note_use(keys)
+    await database.pool.execute("ALTER TABLE keys_of_partners RENAME TO partner_keys")
+    await note_use(keys)
+    (key,) = (await shown(operator, metro.id))["keys"]
+    assert key["last_used_at"] is not None
+
+
+async def note_use(keys):
+    """What a process does at its end, too."""
+    running = asyncio.create_task(keys.run())
+    await asyncio.sleep(0)
+    running.cancel()
+    await asyncio.wait([running])
 
 
 def test_a_sealed_secret_opens_in_its_place_only():

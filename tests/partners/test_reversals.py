@@ -3,6 +3,7 @@
 import uuid
 
 import pytest
+from structlog.testing import capture_logs
 
 from tests.callers import advance, items_of
 from tests.partners.sender import PLAIN, linked_person, make_sender
@@ -204,6 +205,53 @@ async def test_a_plain_webhook_takes_back_a_plain_webhook(operator, name):
     second = await plain.post(back, PLAIN, message_id="msg_back")
     assert second.json()["results"][0]["energy_g"] == -52
     assert set((await person.balances()).values()) == {0}
+
+
+@pytest.fixture
+async def conflicts(database):
+    """The first so many attempts to take something back end in a conflict of transactions."""
+
+    async def make(count):
+        await database.pool.execute(_CONFLICT.format(count=count))
+
+    yield make
+    await database.pool.execute("DROP TRIGGER conflict ON actions; DROP FUNCTION conflict()")
+    await database.pool.execute("DROP SEQUENCE attempts")
+
+
+# A sequence counts what is rolled back, too.
+_CONFLICT = """
+CREATE SEQUENCE attempts;
+CREATE FUNCTION conflict() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    IF NEW.kind = 'reversal' AND nextval('attempts') <= {count} THEN
+        RAISE EXCEPTION 'met another' USING ERRCODE = '40001';
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER conflict BEFORE INSERT ON actions FOR EACH ROW EXECUTE FUNCTION conflict()"""
+
+
+async def test_a_conflict_is_met_again_and_told_to_operators(metro, alice, conflicts):
+    now = (await metro.client.get("/v1/dev/clock")).json()["now"]
+    event = metro.event("card-1", time=now)
+    await metro.send(event)
+    await conflicts(1)
+    with capture_logs() as logs:
+        assert (await metro.send_one(metro.reversal(event)))["energy_g"] == -52
+    (told,) = [line for line in logs if line["event"] == "reversals_run_again"]
+    assert "met another" in told["error"]
+
+
+async def test_conflicts_without_end_are_a_fault_of_ours(metro, alice, conflicts):
+    now = (await metro.client.get("/v1/dev/clock")).json()["now"]
+    event = metro.event("card-1", time=now)
+    await metro.send(event)
+    await conflicts(99)
+    with capture_logs() as logs:
+        assert (await metro.post([metro.reversal(event)])).status_code == 503
+    (told,) = [line for line in logs if line["event"] == "request_unavailable"]
+    assert "met another" in told["cause"]
+    assert (await alice.balances())["ripening_g"] == 52
 
 
 async def test_many_reversals_at_once(metro, operator, name):
