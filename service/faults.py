@@ -21,6 +21,12 @@ _LOCATED_MAX = 200
 # Longer whole numbers than any field can hold; Python refuses to read them at 4,300 digits.
 _DIGITS_MAX = 300
 
+# Pairs of surrogates and other escapes are passed over, so that what is found stands alone.
+_HALVES = re.compile(
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+    rb"|(?P<half>\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\."
+)
+
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`$", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(.*)`$")
@@ -66,6 +72,16 @@ def plain_json(data: bytes) -> Any:
         return json.loads(data.decode(), parse_int=_whole, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise malformed(error) from error
+
+
+def halves_as_nul(data: bytes) -> bytes:
+    """The JSON with a NUL for each half of a pair of surrogates.
+
+    No reader takes such a half, so that one would spoil a whole list; a NUL spoils its item only.
+    """
+    if b"\\ud" not in data and b"\\uD" not in data:
+        return data
+    return _HALVES.sub(lambda found: b"\\u0000" if found["half"] else found[0], data)
 
 
 def _whole(digits: str) -> int | float:

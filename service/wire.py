@@ -30,7 +30,16 @@ from service.errors import (
     NotFoundError,
     SaxaulError,
 )
-from service.faults import TIME_RULE, escaped, fault, invalid, malformed, plain_json, refuse_nul
+from service.faults import (
+    TIME_RULE,
+    escaped,
+    fault,
+    halves_as_nul,
+    invalid,
+    malformed,
+    plain_json,
+    refuse_nul,
+)
 from service.idempotency import Answer, Key
 from service.ids import derived_uuid
 
@@ -205,7 +214,9 @@ def parse(data: bytes, kind: type[S], at: str = "#") -> S:
     decoder = _decoder(kind)
     value: S
     try:
-        if b"\\u0000" in data and not decoder.is_envelope:
+        if decoder.is_envelope:
+            data = halves_as_nul(data)
+        elif b"\\u0000" in data:
             refuse_nul(plain_json(data), at)
         value = decoder.decode(data)
     except msgspec.ValidationError as error:

@@ -1,6 +1,5 @@
 """Partners' events over HTTP: CloudEvents one by one or in a list, or plain Standard Webhooks."""
 
-import re
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Annotated, Any, Literal
@@ -18,7 +17,7 @@ from service.errors import (
     SaxaulError,
     problem,
 )
-from service.faults import fault, malformed, plain_json
+from service.faults import fault, halves_as_nul, malformed, plain_json
 from service.partners.events import REVERSAL, Content, Event, EventInvalidError, Identifier
 from service.partners.keys import Partner
 from service.partners.parked import Outcome
@@ -35,9 +34,6 @@ SINGLE, BATCH, PLAIN = (
 )
 EVENTS_MAX = 500
 _YEARS = range(2000, 2200)
-_ESCAPES = re.compile(
-    rb"\\u[dD][89abAB]..\\u[dD][c-fC-F]..|(?P<half>\\u[dD][89a-fA-F]..)|\\.", re.DOTALL
-)
 
 Text = Annotated[str, Meta(min_length=1, max_length=256)]
 TypeName = Annotated[str, Meta(min_length=1, max_length=128)]
@@ -158,7 +154,7 @@ def _read_batch(body: bytes) -> list[_Item]:
             return [_Item(f"#/{i}", _content(e)) for i, e in enumerate(_counted(_decode(body)))]
         except (msgspec.DecodeError, RecursionError, EventInvalidError):
             pass  # Something is wrong: each is read on its own, to find out where.
-    body = _ESCAPES.sub(_escape, body)
+    body = halves_as_nul(body)
     try:
         raws = _decode_raw(body)
     except msgspec.ValidationError as error:
@@ -167,11 +163,6 @@ def _read_batch(body: bytes) -> list[_Item]:
     except (msgspec.DecodeError, RecursionError) as error:
         raise malformed(error) from error
     return [_read_one(bytes(raw), f"#/{index}") for index, raw in enumerate(_counted(raws))]
-
-
-def _escape(found: re.Match[bytes]) -> bytes:
-    """Half a pair of surrogates is no text; as a NUL, which is none either, it spoils its item."""
-    return b"\\u0000" if found["half"] else found[0]
 
 
 def _counted(events: Sequence[Any]) -> Sequence[Any]:

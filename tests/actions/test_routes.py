@@ -190,6 +190,8 @@ async def test_a_batch_judges_each_item_on_its_own(alice, now):
         b'{"idempotency_key": 1e400}',
         b'{"idempotency_key": "kkkkkkkkkkkkkkkkk", "type": "a\\u0000b"}',
         b'{"type": "mobility.walk", "attributes": {"steps": 1e400}}',
+        b'{"idempotency_key": "kkkkkkkkkkkkkkkkk", "type": "\\ud800"}',
+        b'{"attributes": {"\\udc00\\ud83d\\ude00\\uD83D": 1}}',
         b"9" * 5_000,
         b"null",
     ],

@@ -341,7 +341,8 @@ async def test_one_parked_that_cannot_be_recorded_holds_up_no_other(metro, undig
 
 
 async def test_half_a_character_in_one_event_harms_no_other(metro):
-    good, bad, other = (metro.event("card-9") for _ in range(3))
+    whole = "\N{SAXOPHONE}, and an escape that is none: \\ud800"
+    good, bad, other = metro.event(whole), metro.event("card-9"), metro.event("card-9")
     body = json.dumps([good, bad | {"id": "BAD"}, other]).replace('"BAD"', '"\\ud800"').encode()
     answer = await metro.post(body, BATCH)
     assert answer.status_code == 200, answer.text
@@ -349,3 +350,4 @@ async def test_half_a_character_in_one_event_harms_no_other(metro):
     assert [result["status"] for result in results] == ["parked", "rejected", "parked"]
     assert results[1]["problem"]["code"] == "event-invalid"
     assert results[1]["problem"]["errors"][0]["pointer"] == "#/1/id"
+    assert {item["subject"] for item in await metro.parked()} == {whole, "card-9"}
