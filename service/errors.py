@@ -4,6 +4,7 @@ An error carries a code and a sentence. The table below gives each code its stat
 renderer makes `application/problem+json` (RFC 9457) of them.
 """
 
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 from uuid import uuid4
 
@@ -144,6 +145,27 @@ class InsufficientEnergyError(ConflictError):
             f"{needed_g} g are needed, {available_g} g are available.",
             facts={"needed_g": needed_g, "available_g": available_g},
         )
+
+
+class ItemProblem(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Why one item of a list is refused: its problem document without what the list tells."""
+
+    code: str
+    title: str
+    detail: str
+    reason: str | msgspec.UnsetType = msgspec.UNSET
+    errors: Sequence[FieldError] | msgspec.UnsetType = msgspec.UNSET
+
+
+def item_problem(error: SaxaulError, place: Callable[[str], str] = str) -> ItemProblem:
+    """A refusal of an item; `place` makes its pointers count from the top of the body."""
+    return ItemProblem(
+        error.code,
+        PROBLEMS[error.code][1],
+        error.detail,
+        error.facts.get("reason", msgspec.UNSET),
+        [FieldError(place(f.pointer), f.detail) for f in error.errors] or msgspec.UNSET,
+    )
 
 
 def problem(error: SaxaulError, instance: str | None = None) -> dict[str, Any]:

@@ -113,6 +113,70 @@ def test_errors_are_problem_documents(document):
         assert "500" in operation["responses"], name
 
 
+TAKING_KEYS = {
+    "POST /v1/operator/actions/{action_id}/reverse",
+    "POST /v1/operator/participants/{participant_id}/adjustments",
+    "POST /v1/operator/projects",
+    "POST /v1/operator/projects/{project_id}/plots",
+    "POST /v1/operator/rulebooks",
+}
+
+
+def test_whatever_can_be_repeated_by_a_key_says_so(document):
+    taking = {
+        name
+        for name, operation in operations_of(document)
+        if "Idempotency-Key" in {p["name"] for p in operation.get("parameters", ())}
+    }
+    assert {name for name in taking if "/v1/operator/" in name} == TAKING_KEYS
+    by_participants = {
+        name
+        for name, operation in operations_of(document)
+        if name.startswith("POST") and operation["security"] == [{"participantToken": []}]
+    }
+    assert taking - TAKING_KEYS == by_participants
+
+
+def headers_of(document, status):
+    """The headers of all answers of this status."""
+    return {
+        frozenset(operation["responses"][status].get("headers", ()))
+        for _, operation in operations_of(document)
+        if status in operation["responses"]
+    }
+
+
+def test_answers_tell_their_headers(document):
+    limits = {"RateLimit-Policy", "RateLimit"}
+    assert headers_of(document, "401") == {frozenset({"WWW-Authenticate"})}
+    assert headers_of(document, "429") == {frozenset({*limits, "Retry-After"})}
+    assert headers_of(document, "503") == {frozenset({"Retry-After"})}
+    paths = document["paths"]
+    sent = paths["/v1/partners/{partner_id}/events"]["post"]["responses"]
+    assert set(sent["200"]["headers"]) == limits
+    recorded = paths["/v1/me/actions"]["post"]["responses"]
+    assert set(recorded["200"]["headers"]) == {*limits, "Idempotency-Replayed"}
+    live = paths["/health/live"]["get"]["responses"]
+    assert "429" not in live
+    assert "headers" not in live["200"]
+
+
+def test_a_signed_request_tells_what_its_signature_is_refused_with(document):
+    for path, posts in {"events": True, "links": True, "parked": False}.items():
+        methods = document["paths"][f"/v1/partners/{{partner_id}}/{path}"]
+        told = methods["post" if posts else "get"]["responses"]
+        assert {"400", "401", "413", "415"} <= set(told)
+        # Only a link code can be missing: who a partner is, is not told.
+        assert ("404" in told) == (path == "links")
+
+
+def test_why_an_item_is_refused_is_told_by_type(document):
+    schemas = document["components"]["schemas"]
+    for name in ("EventResult", "BatchResult"):
+        told = schemas[name]["properties"]["problem"]["$ref"].rpartition("/")[2]
+        assert {"code", "title", "detail", "reason", "errors"} == set(schemas[told]["properties"])
+
+
 def schemas_of_requests(document):
     """Every schema that a request is held against, with the place where it stands."""
     waiting = []

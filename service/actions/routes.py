@@ -15,7 +15,14 @@ from service.actions.queries import find_action, list_actions, reversed_among
 from service.actions.record import Recorded
 from service.actions.report import participant_report
 from service.database import Connection
-from service.errors import FieldError, NotFoundError, SaxaulError, UnavailableError, problem
+from service.errors import (
+    FieldError,
+    ItemProblem,
+    NotFoundError,
+    SaxaulError,
+    UnavailableError,
+    item_problem,
+)
 from service.idempotency import Answer, once
 from service.pages import Page, decode_cursor, encode_cursor
 from service.parts import Parts, parts
@@ -118,7 +125,7 @@ class BatchResult(Struct, frozen=True, omit_defaults=True):
     action_id: UUID | msgspec.UnsetType = msgspec.UNSET
     energy_g: int | msgspec.UnsetType = msgspec.UNSET
     saved_g: int | msgspec.UnsetType = msgspec.UNSET
-    problem: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+    problem: ItemProblem | msgspec.UnsetType = msgspec.UNSET
 
 
 class BatchAnswer(Struct, frozen=True):
@@ -287,13 +294,7 @@ def _readable_key(raw: msgspec.Raw) -> str | None:
 
 
 def _rejected(index: int, refused: _ItemError) -> BatchResult:
-    members = problem(refused.error)
-    shown: dict[str, Any] = {
-        name: members[name]
-        for name in ("code", "title", "detail", "reason", "errors")
-        if name in members
-    }
-    return BatchResult(index, refused.key, "rejected", problem=shown)
+    return BatchResult(index, refused.key, "rejected", problem=item_problem(refused.error))
 
 
 def _result(index: int, outcome: tuple[str, Recorded]) -> BatchResult:

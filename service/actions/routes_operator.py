@@ -64,6 +64,7 @@ class ReversalAnswer(Struct, frozen=True):
         "operator:ledger:adjust",
         body=ReversalOrder,
         answer=ReversalAnswer,
+        takes_key=True,
         problems=("already-reversed", "conflict"),
     ),
 )

@@ -174,6 +174,7 @@ def _transfer(row: Transfer) -> TransferAnswer:
         "operator:ledger:adjust",
         body=AdjustmentOrder,
         answer=AdjustmentAnswer,
+        takes_key=True,
         problems=("insufficient-energy", "conflict"),
     ),
 )

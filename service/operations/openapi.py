@@ -19,8 +19,15 @@ from service.errors import PROBLEM_JSON, PROBLEMS, FieldError
 from service.wire import Access
 
 _REF = "#/components/schemas/{name}"
-_EVERY = ("rate-limited", "internal-error", "unavailable")
+_EVERY = ("internal-error", "unavailable")
 _CLOSED = ("unauthenticated", "forbidden")
+# Of every signed request, also of one that has no body to send.
+_SIGNED = (
+    "unauthenticated",
+    "signature-malformed",
+    "body-too-large",
+    "unsupported-media-type",
+)
 _WITH_BODY = (
     "malformed-request",
     "body-too-large",
@@ -28,6 +35,22 @@ _WITH_BODY = (
     "invalid-request",
 )
 _WITH_KEY = ("idempotency-key-malformed", "idempotency-in-progress", "idempotency-key-reused")
+_HEADERS = {
+    "RateLimit-Policy": "How many requests pass in which time, where requests are limited:"
+    ' `"partner";q=1000;w=10`, w in seconds.',
+    "RateLimit": "How many more would pass now, and in how many seconds all of them:"
+    ' `"partner";r=997;t=1`.',
+    "Retry-After": "After so many seconds the request may pass.",
+    "WWW-Authenticate": "What credentials are asked for: `Bearer` or `Signature`.",
+    "Idempotency-Replayed": "`true` on the first answer to this Idempotency-Key, given again.",
+}
+_LIMITED = ("RateLimit-Policy", "RateLimit")
+_HEADERS_OF = {
+    "unauthenticated": ("WWW-Authenticate",),
+    "idempotency-in-progress": ("Retry-After",),
+    "rate-limited": (*_LIMITED, "Retry-After"),
+    "unavailable": ("Retry-After",),
+}
 _PATH_PARAMETER = re.compile(r"\{(\w+)\}")
 
 _STAMP = {"webhook-id": "^[A-Za-z0-9_-]{1,64}$", "webhook-timestamp": "^[0-9]{1,12}$"}
@@ -153,6 +176,10 @@ def openapi_document(app: Litestar) -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": dict(sorted(components.items())),
+            "headers": {
+                name: {"description": told, "schema": {"type": "string"}}
+                for name, told in _HEADERS.items()
+            },
             "securitySchemes": {
                 f"{realm}Token": {
                     "type": "http",
@@ -243,7 +270,13 @@ def _parameters(
 
 
 def _takes_key(operation: Operation) -> bool:
-    return operation.method == "post" and operation.access.role == "participant"
+    is_participants = operation.method == "post" and operation.access.role == "participant"
+    return is_participants or operation.access.takes_key
+
+
+def _is_counted(operation: Operation) -> bool:
+    """Whether callers are limited; whoever watches over a process is not told that it is busy."""
+    return not operation.path.startswith(("/health/", "/metrics"))
 
 
 def _responses(operation: Operation, schema_of: dict[str, Any]) -> dict[str, Any]:
@@ -254,6 +287,11 @@ def _responses(operation: Operation, schema_of: dict[str, Any]) -> dict[str, Any
     elif answer is not None:
         good["content"] = {"application/json": {"schema": schema_of[_key(answer)]}}
     responses: dict[str, Any] = {str(operation.handler.status_code): good}
+    told = [*_LIMITED] if _is_counted(operation) and operation.access.role != "operator" else []
+    if _takes_key(operation):
+        told.append("Idempotency-Replayed")
+    if told:
+        good["headers"] = _headers(told)
     if operation.access.role == "participant" and operation.handler.status_code == 201:
         responses.setdefault("200", {**good, "description": "Done before, with this key"})
     problem = {PROBLEM_JSON: {"schema": schema_of[_key(Problem)]}}
@@ -261,18 +299,25 @@ def _responses(operation: Operation, schema_of: dict[str, Any]) -> dict[str, Any
     for code in dict.fromkeys(_codes(operation)):
         by_status.setdefault(PROBLEMS[code][0], []).append(code)
     for status, codes in sorted(by_status.items()):
-        told = "; ".join(f"`{code}`: {PROBLEMS[code][1]}" for code in codes)
-        responses[str(status)] = {"description": told, "content": problem}
+        description = "; ".join(f"`{code}`: {PROBLEMS[code][1]}" for code in codes)
+        responses[str(status)] = {"description": description, "content": problem}
+        if told := [name for code in codes for name in _HEADERS_OF.get(code, ())]:
+            responses[str(status)]["headers"] = _headers(told)
     return responses
+
+
+def _headers(names: Iterable[str]) -> dict[str, Any]:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
 
 
 def _codes(operation: Operation) -> Iterable[str]:
     access = operation.access
     if access.role == "partner":
-        yield "unauthenticated"
+        yield from _SIGNED
     elif access.role != "public":
         yield from _CLOSED
-    if _PATH_PARAMETER.search(operation.path):
+    # Who a partner is, is not told: an unknown one's signature is refused like any other.
+    if _PATH_PARAMETER.search(operation.path) and access.role != "partner":
         yield "not-found"
     if access.query is not None:
         yield from ("malformed-request", "invalid-request")
@@ -283,4 +328,6 @@ def _codes(operation: Operation) -> Iterable[str]:
     if _takes_key(operation):
         yield from _WITH_KEY
     yield from access.problems
+    if _is_counted(operation):
+        yield "rate-limited"
     yield from _EVERY

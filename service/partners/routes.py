@@ -51,7 +51,7 @@ class ParkedAnswer(Struct, frozen=True):
     "/v1/partners/{partner_id:str}/links",
     status_code=201,
     operation_id="linkSubject",
-    **opens("partner", body=LinkOrder, problems=("signature-malformed",)),
+    **opens("partner", body=LinkOrder, problems=("not-found",)),
 )
 async def link_one(request: Request, partner_id: FromPath[str]) -> LinkAnswer:
     """Link a reference to the person who gave the code; what waited for it is recorded."""
@@ -75,7 +75,7 @@ async def link_one(request: Request, partner_id: FromPath[str]) -> LinkAnswer:
 @get(
     "/v1/partners/{partner_id:str}/parked",
     operation_id="listMyParkedEvents",
-    **opens("partner", query=Page, problems=("signature-malformed",)),
+    **opens("partner", query=Page),
 )
 async def list_own_parked(request: Request, partner_id: FromPath[str]) -> Listing[ParkedAnswer]:
     """My events that wait, the first to come first. An empty body is signed."""

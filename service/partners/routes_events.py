@@ -14,8 +14,9 @@ from service.actions.refusals import InvalidAttributesError
 from service.errors import (
     FieldError,
     InvalidRequestError,
+    ItemProblem,
     SaxaulError,
-    problem,
+    item_problem,
 )
 from service.faults import fault, halves_as_nul, malformed, plain_json
 from service.partners.events import REVERSAL, Content, Event, EventInvalidError, Identifier
@@ -79,7 +80,7 @@ class EventResult(Struct, frozen=True, omit_defaults=True):
     action_id: str | UnsetType = UNSET
     energy_g: int | UnsetType = UNSET
     saved_g: int | UnsetType = UNSET
-    problem: dict[str, Any] | UnsetType = UNSET
+    problem: ItemProblem | UnsetType = UNSET
 
 
 class EventsAnswer(Struct, frozen=True):
@@ -115,7 +116,6 @@ class _Item:
         body=CloudEvent,
         answer=EventsAnswer,
         media={SINGLE: CloudEvent, BATCH: CloudEvents, PLAIN: WebhookEvent},
-        problems=("signature-malformed",),
     ),
 )
 async def send_events(request: Request, partner_id: FromPath[str]) -> JsonAnswer:
@@ -265,7 +265,8 @@ def _answer(items: Sequence[_Item], outcomes: dict[Event, Outcome]) -> EventsAns
 def _result(index: int, item: _Item, outcome: Outcome | None) -> EventResult:
     error = item.error if outcome is None else outcome.error
     if error is not None:
-        return EventResult(index, item.id, "rejected", problem=_problem(error, item.at))
+        refused = item_problem(error, lambda pointer: item.at + _in_event(pointer))
+        return EventResult(index, item.id, "rejected", problem=refused)
     assert outcome is not None
     if outcome.action is None:
         return EventResult(index, item.id, outcome.status)
@@ -278,19 +279,6 @@ def _result(index: int, item: _Item, outcome: Outcome | None) -> EventResult:
         energy_g=action.energy_g,
         saved_g=action.saved_g,
     )
-
-
-def _problem(error: SaxaulError, at: str) -> dict[str, Any]:
-    """A refusal, with its pointers counted from the top of the body."""
-    members = problem(error)
-    shown: dict[str, Any] = {
-        name: members[name] for name in ("code", "title", "detail", "reason") if name in members
-    }
-    if error.errors:
-        shown["errors"] = [
-            FieldError(at + _in_event(place.pointer), place.detail) for place in error.errors
-        ]
-    return shown
 
 
 def _in_event(pointer: str) -> str:

@@ -160,7 +160,9 @@ class PlotStepAnswer(Struct, frozen=True):
     "/v1/operator/projects",
     status_code=201,
     operation_id="makeProject",
-    **opens("operator:planting:write", body=ProjectBody, answer=FundedProjectAnswer),
+    **opens(
+        "operator:planting:write", body=ProjectBody, answer=FundedProjectAnswer, takes_key=True
+    ),
 )
 async def make_one_project(request: Request) -> JsonAnswer:
     """Open a project."""
@@ -197,7 +199,7 @@ async def change_one_project(request: Request, project_id: FromPath[str]) -> Fun
     "/v1/operator/projects/{project_id:str}/plots",
     status_code=201,
     operation_id="makePlot",
-    **opens("operator:planting:write", body=PlotBody, answer=PlotAnswer),
+    **opens("operator:planting:write", body=PlotBody, answer=PlotAnswer, takes_key=True),
 )
 async def make_one_plot(request: Request, project_id: FromPath[str]) -> JsonAnswer:
     """Add a plot to a project."""

@@ -179,6 +179,7 @@ async def check_files(request: Request) -> CheckAnswer:
         "operator:rules:write",
         body=RulebookOrder,
         answer=PublishedAnswer,
+        takes_key=True,
         problems=("rulebook-invalid", "rulebook-changed"),
     ),
 )

@@ -150,6 +150,13 @@ async def test_two_content_types(shared_metro):
     assert (await shared_metro.client.post(path, headers=pairs, content=b"[]")).status_code == 415
 
 
+async def test_whoever_asks_what_is_parked_sends_no_body(shared_metro):
+    for more in ({"ce-id": "trip-1"}, {"content-encoding": "gzip"}):
+        answer = await shared_metro.call("GET", "/parked", b"x", "application/json", more)
+        assert answer.status_code == 415
+    assert (await shared_metro.call("GET", "/parked", b"x", "text/plain")).status_code == 415
+
+
 async def test_parameters_of_the_media_type_are_allowed(shared_metro):
     body = json.dumps([shared_metro.event("nobody", source="urn:other")]).encode()
     headers = signed_with(shared_metro, body, "content-type", f"{BATCH}; charset=utf-8")
