@@ -11,15 +11,17 @@ import math
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 import yaml
+from msgspec import Struct
+from msgspec.structs import force_setattr, replace
 
 from service.rules.places import Place, places_in_scalar
+from service.rules.weight import directives_at, weight_of
 
 RULE_SUFFIXES = frozenset((".yaml", ".yml"))
 FILE_BYTES_MAX = 256 * 1024
@@ -27,7 +29,11 @@ FILES_MAX = 64
 FILES_BYTES_MAX = 2 * 1024 * 1024
 LEVELS_MAX = 20
 NODES_MAX = 10_000
-SET_NODES_MAX = 100_000
+# Values of all files, lists and mappings counted twice: 1,000 rules as full as those that are
+# shipped, with a type and a factor for each, have as many.
+WEIGHT_MAX = 125_000
+
+ERRORS_MAX = 200
 
 Step = str | int
 
@@ -39,13 +45,13 @@ _WORDS = {
     **dict.fromkeys(("false", "False", "FALSE"), False),
 }
 _NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+_NUMBERS_BEGIN = frozenset("+-.0123456789")
 _DIGITS_MAX = 18
 _FILE_NAME = re.compile(r"[\w][\w .-]{0,95}\.ya?ml")
 _NAME_SHOWN_MAX = 300
 _MESSAGE_MAX = 2_000
-_NOTED_MAX = 200
 _BANG = re.compile(r"[ \t]*(?:- +)*[\w.-]+:[ \t]+!")
-_TOO_LARGE = object()
+_TOO_LARGE, _NO_NUMBER = object(), object()
 _SYNTAX = {
     "mapping values are not allowed": (
         "this ':' cannot stand here; a text that holds ': ' must stand in quotes"
@@ -58,6 +64,7 @@ _SYNTAX = {
     "did not find expected node content": "a value is missing here, or a bracket is not closed",
     "found unknown escape character": "this \\ begins no escape; write \\\\ or use single quotes",
 }
+_NO_DIRECTIVES = "directives (%) are not allowed"
 _QUOTE_BANG = "a text that begins with ! must stand in quotes"
 # What YAML refuses, surrogates, the line ends that only YAML knows, and what turns the order of
 # characters round, so that a reviewer reads something else than what stands there.
@@ -82,6 +89,38 @@ class Problem(NamedTuple):
         return f"{place}: {self.severity}: {_on_one_line(self.message, _MESSAGE_MAX)}"
 
 
+class EnoughError(Exception):
+    """There are more errors than anybody reads."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        """Carry what was found until then."""
+        super().__init__(str(problems[-1]))
+        self.problems = [*sorted(problems[:-1], key=place_of), problems[-1]]
+
+
+class Problems(list[Problem]):
+    """What is wrong with a set of files. Checking ends when there is more than anybody reads."""
+
+    def __init__(self) -> None:
+        """Begin without any."""
+        super().__init__()
+        self._errors = 0
+
+    def append(self, problem: Problem) -> None:
+        """Note one more. Raises EnoughError."""
+        self._errors += problem.severity == "error"
+        if self._errors > ERRORS_MAX:
+            message = f"after {ERRORS_MAX} errors nothing further is checked"
+            super().append(problem._replace(message=message))
+            raise EnoughError(self)
+        super().append(problem)
+
+
+def place_of(problem: Problem) -> tuple[str, int, int]:
+    """Where it is, to tell problems in the order of their places."""
+    return problem[:3]
+
+
 class LoadError(Exception):
     """A file that cannot be read any further. Line and column from 1."""
 
@@ -92,12 +131,15 @@ class LoadError(Exception):
         self.column = column
         self.message = message
 
+    def problem(self, file: str) -> Problem:
+        """Say it of this file."""
+        return Problem(file, self.line, self.column, "", self.message)
+
 
 _NO_ENTRIES: Mapping[str, tuple[Node, Node]] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(Struct, frozen=True, eq=False):
     """A mapping, list or scalar with its place. Scalars keep their text beside their value."""
 
     # What is faulty was told already: nothing more is said of it.
@@ -106,11 +148,11 @@ class Node:
     column: int
     value: object = None
     text: str = ""
-    entries: Mapping[str, tuple[Node, Node]] = field(default_factory=lambda: _NO_ENTRIES)
+    entries: Mapping[str, tuple[Node, Node]] = _NO_ENTRIES
     items: Sequence[Node] = ()
     # The file's lines and the parser's event, from which the place of each character follows.
     origin: tuple[list[str], Any] | None = None
-    _places: list[Place] = field(default_factory=list, compare=False, repr=False)
+    known_places: Sequence[Place] = ()
 
     def find(self, path: tuple[Step, ...]) -> Node:
         """Follow keys and indexes as far as they go."""
@@ -131,9 +173,10 @@ class Node:
     def place(self, offset: int) -> Place:
         """Tell line and column of this character of a scalar's text; else the scalar's start."""
         assert self.origin is not None  # only texts are asked
-        if not self._places:
-            self._places.extend(places_in_scalar(*self.origin) or [(self.line, self.column)])
-        known = self._places
+        if not self.known_places:
+            places = places_in_scalar(*self.origin) or [(self.line, self.column)]
+            force_setattr(self, "known_places", places)
+        known = self.known_places
         return known[offset] if offset < len(known) else (self.line, self.column)
 
 
@@ -206,38 +249,49 @@ def _on_one_line(text: str, length: int) -> str:
     )
 
 
-def load(files: Mapping[str, str]) -> tuple[dict[str, Node], list[Problem]]:
-    """Parse every file; each that cannot be parsed is one problem."""
-    problems: list[Problem] = []
+def load(files: Mapping[str, str]) -> tuple[dict[str, Node], Problems]:
+    """Parse every file; each that cannot be parsed is one problem. Raises EnoughError."""
+    problems = Problems()
     nodes: dict[str, Node] = {}
     if len(files) > FILES_MAX:
         first = shown_name(min(files))
-        return {}, [Problem(first, 1, 1, "", f"a rule set has at most {FILES_MAX} files")]
+        problems.append(Problem(first, 1, 1, "", f"a rule set has at most {FILES_MAX} files"))
+        return {}, problems
     sizes = {name: len(text.encode("utf-8", "surrogatepass")) for name, text in files.items()}
     if sum(sizes.values()) > FILES_BYTES_MAX:
         message = f"all files together have at most {FILES_BYTES_MAX // 1024} KiB"
-        return {}, [Problem(shown_name(min(files)), 1, 1, "", message)]
-    problems += _name_problems(files)
-    left = SET_NODES_MAX
+        problems.append(Problem(shown_name(min(files)), 1, 1, "", message))
+        return {}, problems
+    _check_names(files, problems)
+    readers: dict[str, _Reader] = {}
+    weight = 0
     for name in sorted(files):
+        shown = shown_name(name)
         if sizes[name] > FILE_BYTES_MAX:
             message = f"a file has at most {FILE_BYTES_MAX // 1024} KiB"
-            problems.append(Problem(shown_name(name), 1, 1, "", message))
+            problems.append(Problem(shown, 1, 1, "", message))
             continue
-        reader = _Reader(shown_name(name), files[name], problems, left)
+        try:
+            readers[name] = _Reader(shown, files[name], problems)
+        except LoadError as error:
+            problems.append(error.problem(shown))
+            continue
+        weight += readers[name].weight()
+        if weight > WEIGHT_MAX:
+            # Nothing is made of such a set, and the other files are not even looked at.
+            message = f"all files together have at most {WEIGHT_MAX:,} values, lists counted twice"
+            problems.append(Problem(shown, 1, 1, "", message))
+            return {}, problems
+    for name, reader in readers.items():
         try:
             nodes[name] = reader.document()
         except LoadError as error:
-            problems.append(Problem(shown_name(name), error.line, error.column, "", error.message))
-        left -= reader.nodes
-        if left < 0:
-            break  # the others are not even looked at
+            problems.append(error.problem(shown_name(name)))
     return nodes, problems
 
 
-def _name_problems(files: Mapping[str, str]) -> list[Problem]:
+def _check_names(files: Mapping[str, str], problems: Problems) -> None:
     """A version keeps its files by their bare names, so these must be good and different."""
-    problems: list[Problem] = []
     homes: dict[str, str] = {}
     for name in sorted(files):
         bare = PurePath(name).name
@@ -248,32 +302,39 @@ def _name_problems(files: Mapping[str, str]) -> list[Problem]:
             message = f"two files of a rule set are named {bare}; the other is {homes[bare]}"
             problems.append(Problem(shown_name(name), 1, 1, "", message))
         homes.setdefault(bare, name)
-    return problems
 
 
 class _Reader:
     """Builds the nodes of one file from the parser's events."""
 
-    def __init__(self, name: str, text: str, problems: list[Problem], left: int) -> None:
+    def __init__(self, name: str, text: str, problems: Problems) -> None:
+        """Take a file. Raises LoadError when it holds what is never handed to the parser."""
         self._name = name
-        self._left = left
         self._text = text.removeprefix("\ufeff").replace("\r\n", "\n")
         self._lines = self._text.split("\n")
         self._problems = problems
-        self.nodes = 0
+        self._nodes = 0
         self._level = 0
-        self._noted = 0
+        if strange := _STRANGE.search(self._text):
+            code = ord(strange.group())
+            message = f"character U+{code:04X} is not allowed in a rule file"
+            raise self._error(strange.start(), message)
+        if (directives := directives_at(self._text)) is not None:
+            raise self._error(directives, _NO_DIRECTIVES)
+
+    def _error(self, offset: int, message: str) -> LoadError:
+        line = self._text.count("\n", 0, offset) + 1
+        return LoadError(line, offset - self._text.rfind("\n", 0, offset), message)
+
+    def weight(self) -> int:
+        """How much is in it; nothing is made of it yet."""
+        return weight_of(self._text)
 
     def document(self) -> Node:
         """Read the file's one document. Raises LoadError."""
-        strange = _STRANGE.search(self._text)
-        if strange:
-            line = self._text.count("\n", 0, strange.start()) + 1
-            column = strange.start() - self._text.rfind("\n", 0, strange.start())
-            code = ord(strange.group())
-            raise LoadError(line, column, f"character U+{code:04X} is not allowed in a rule file")
         try:
-            return self._document(yaml.parse(self._text, Loader=yaml.CSafeLoader))
+            self._next = yaml.CSafeLoader(self._text).get_event
+            return self._document()
         except yaml.MarkedYAMLError as error:
             raise self._syntax_error(error) from None
 
@@ -303,15 +364,15 @@ class _Reader:
             return LoadError(len(self._lines), len(self._lines[-1]) + 1, message)
         return LoadError(mark.line + 1, mark.column + 1, message)
 
-    def _document(self, events: Iterator[Any]) -> Node:
+    def _document(self) -> Node:
         root: Node | None = None
-        for event in events:
+        while not isinstance(event := self._next(), yaml.StreamEndEvent):
             if isinstance(event, yaml.DocumentStartEvent):
                 if root is not None:
                     raise _at(event, "a file holds one document; nothing may follow ---")
                 if event.version or event.tags:
-                    raise _at(event, "directives (%) are not allowed")
-                root = self._node(next(events), events)
+                    raise _at(event, _NO_DIRECTIVES)
+                root = self._node(self._next())
         if root is None or (root.kind == "scalar" and root.value is None):
             raise LoadError(1, 1, "this file is empty")
         return root
@@ -323,19 +384,15 @@ class _Reader:
 
     def _note(self, event: Any, message: str) -> Place:
         line, column = event.start_mark.line + 1, event.start_mark.column + 1
-        self._noted += 1
-        if self._noted > _NOTED_MAX:
-            raise LoadError(line, column, f"after {_NOTED_MAX} faults this file is read no further")
         self._problems.append(Problem(self._name, line, column, "", message))
         return line, column
 
-    def _node(self, event: Any, events: Iterator[Any]) -> Node:
-        self.nodes += 1
-        if self.nodes > NODES_MAX:
+    def _node(self, event: Any) -> Node:
+        self._nodes += 1
+        if self._nodes > NODES_MAX:
             raise _at(event, f"a file has at most {NODES_MAX:,} values")
-        if self.nodes > self._left:
-            raise _at(event, f"all files together have at most {SET_NODES_MAX:,} values")
-        if isinstance(event, yaml.AliasEvent):
+        kind = type(event)
+        if kind is yaml.AliasEvent:
             return self._faulty(
                 event, f"aliases (*{str(event.anchor)[:60]}) are not allowed; write the value out"
             )
@@ -344,40 +401,40 @@ class _Reader:
         if event.tag is not None:
             tag = event.tag.replace("tag:yaml.org,2002:", "!!")[:60]
             self._note(event, f"tags ({tag}) are not allowed; {_QUOTE_BANG}")
-        if isinstance(event, yaml.ScalarEvent):
+        if kind is yaml.ScalarEvent:
             return self._scalar(event)
         self._level += 1
         if self._level > LEVELS_MAX:
             raise _at(event, f"values are nested at most {LEVELS_MAX} levels deep")
         line, column = event.start_mark.line + 1, event.start_mark.column + 1
         has_tag = event.tag is not None
-        if isinstance(event, yaml.MappingStartEvent):
-            node = Node("map", line, column, entries=self._entries(events))
+        if kind is yaml.MappingStartEvent:
+            node = Node("map", line, column, entries=self._entries())
         else:
             items = []
-            while not isinstance(event := next(events), yaml.SequenceEndEvent):
-                items.append(self._node(event, events))
+            while type(event := self._next()) is not yaml.SequenceEndEvent:
+                items.append(self._node(event))
             node = Node("list", line, column, items=items)
         self._level -= 1
         return Node("faulty", line, column) if has_tag else node
 
-    def _entries(self, events: Iterator[Any]) -> dict[str, tuple[Node, Node]]:
+    def _entries(self) -> dict[str, tuple[Node, Node]]:
         entries: dict[str, tuple[Node, Node]] = {}
-        while not isinstance(event := next(events), yaml.MappingEndEvent):
+        while type(event := self._next()) is not yaml.MappingEndEvent:
             start = event
-            key = self._node(event, events)
-            value = self._node(next(events), events)
-            if key.kind in {"map", "list"}:
-                self._note(start, "a key must be a plain name")
-            elif key.kind == "scalar" and key.text in entries:
+            key = self._node(event)
+            value = self._node(self._next())
+            if key.kind == "scalar" and key.text not in entries:
+                entries[key.text] = (key, value)
+            elif key.kind == "scalar":
                 first, held = entries[key.text]
                 message = f"{key.text} stands here twice; it was given first in line {first.line}"
                 self._note(start, message)
                 if self._level == 1:
                     # A section that was pasted in again: what stands in it is checked all the same.
                     entries[key.text] = first, _joined(held, value)
-            elif key.kind == "scalar":
-                entries[key.text] = (key, value)
+            elif key.kind != "faulty":
+                self._note(start, "a key must be a plain name")
         return entries
 
     def _scalar(self, event: Any) -> Node:
@@ -391,8 +448,13 @@ class _Reader:
             value = _resolved(text)
             if value is _TOO_LARGE:
                 return self._faulty(event, "this number is too large")
-        line, column = event.start_mark.line + 1, event.start_mark.column + 1
-        return Node("scalar", line, column, value, text, origin=(self._lines, event))
+            if value is _NO_NUMBER:
+                message = f"{text} is no finite number; a text like that must stand in quotes"
+                return self._faulty(event, message)
+        start = event.start_mark
+        return Node(
+            "scalar", start.line + 1, start.column + 1, value, text, origin=(self._lines, event)
+        )
 
 
 def _joined(first: Node, second: Node) -> Node:
@@ -409,12 +471,14 @@ def _resolved(text: str) -> object:
     """The value of a plain scalar as YAML 1.2 core has it."""
     if text in _WORDS:
         return _WORDS[text]
+    if text[0] not in _NUMBERS_BEGIN:
+        return text
     if _INTEGER.fullmatch(text):
         if len(text) > _DIGITS_MAX:
             return _TOO_LARGE
         return int(text, 0) if text[:2] in {"0o", "0x"} else int(text)
     if _NOT_FINITE.fullmatch(text):
-        return _TOO_LARGE
+        return _NO_NUMBER
     if _NUMBER.fullmatch(text):
         number = float(text)
         return number if math.isfinite(number) else _TOO_LARGE

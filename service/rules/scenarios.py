@@ -19,7 +19,16 @@ from service.rules.cel_text import did_you_mean
 from service.rules.coverage import Seen
 from service.rules.evaluate import Award, Decision, evaluate, untouched_budgets
 from service.rules.judge import Candidate, Judged, Refusal, judge
-from service.rules.load import RULE_SUFFIXES, Node, Problem, load, read_folder, shown_name
+from service.rules.load import (
+    RULE_SUFFIXES,
+    EnoughError,
+    Node,
+    Problem,
+    load,
+    place_of,
+    read_folder,
+    shown_name,
+)
 from service.rules.load import Step as PathStep
 from service.rules.rulebook import CounterKey, Rulebook
 from service.rules.scenario_schema import RuleExpect, Step, StepExpect
@@ -57,6 +66,13 @@ def compile_scenarios(
     files: Mapping[str, str], rulebook: Rulebook
 ) -> tuple[list[Scenario], list[Problem]]:
     """Check scenario files; those with a problem cannot be run."""
+    try:
+        return _compiled(files, rulebook)
+    except EnoughError as error:
+        return [], error.problems
+
+
+def _compiled(files: Mapping[str, str], rulebook: Rulebook) -> tuple[list[Scenario], list[Problem]]:
     nodes, problems = load(files)
     scenarios = []
     for name, root in sorted(nodes.items()):
@@ -66,7 +82,7 @@ def compile_scenarios(
         for index, step in whole(steps):
             problems += _unknown(scenario, index, step, rulebook)
         scenarios.append(scenario)
-    problems.sort(key=lambda problem: problem[:3])
+    problems.sort(key=place_of)
     faulty = {problem.file for problem in problems}
     return [scenario for scenario in scenarios if scenario.name not in faulty], problems
 

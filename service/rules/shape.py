@@ -92,6 +92,15 @@ def whole(items: Iterable[Any]) -> Iterator[tuple[int, Any]]:
 
 
 @cache
+def _fields_of(kind: type[Any]) -> tuple[dict[str, mi.Field], list[str]]:
+    """A section's keys, and which of them must be there."""
+    described = mi.type_info(kind)
+    assert isinstance(described, mi.StructType)
+    fields = {field.encode_name: field for field in described.fields}
+    return fields, [name for name, field in fields.items() if field.required]
+
+
+@cache
 def _pattern(text: str) -> re.Pattern[str]:
     return re.compile(text)
 
@@ -115,13 +124,13 @@ class _Shaper:
         """Make a value of this type, or FAULTY after noting why not."""
         if node.kind == "faulty":
             return FAULTY
-        constraint: dict[str, Any] = {}
+        is_text = False
         while isinstance(wanted, mi.Metadata):
-            extra = wanted.extra or {}
-            says = extra.get("says", says)
-            constraint |= extra
+            if wanted.extra:
+                says = wanted.extra.get("says", says)
+                is_text = is_text or "scalar_text" in wanted.extra
             wanted = wanted.type
-        if constraint.get("scalar_text") and node.kind == "scalar" and node.value is not None:
+        if is_text and node.kind == "scalar" and node.value is not None:
             return node.text
         if isinstance(wanted, mi.UnionType):
             return self._union(node, wanted, path, says)
@@ -151,7 +160,7 @@ class _Shaper:
             keys = ", ".join(field.encode_name for field in wanted.fields[:4])
             message = f"{_label(path)} must be a mapping with {keys} ..., not {_shown(node)}"
             return self._fault(node, path, message)
-        fields = {field.encode_name: field for field in wanted.fields}
+        fields, required = _fields_of(wanted.cls)
         made: dict[str, Any] = {}
         unknown = 0
         for name, (key, value) in node.entries.items():
@@ -163,7 +172,6 @@ class _Shaper:
                 self._fault(key, (*path, name), f"{name} is not known in {_label(path)}{hint}")
             else:
                 made[field.name] = self.convert(value, field.type, (*path, name))
-        required = [name for name, field in fields.items() if field.required]
         missing = [name for name in required if name not in node.entries]
         if missing:
             *most, last = missing

@@ -104,7 +104,23 @@ FILES = {
     ),
     "500,000 nodes": (
         lambda: {f"{number:02}.yaml": "- a\n" * 9_990 for number in range(50)},
-        "10.yaml:90:3: error: all files together have at most 100,000 values",
+        "12.yaml:1:1: error: all files together have at most 125,000 values",
+    ),
+    "500,000 nodes and a quote": (
+        lambda: {f"{number:02}.yaml": "- a\n" * 9_990 + '"' for number in range(50)},
+        "12.yaml:1:1: error: all files together have at most 125,000 values",
+    ),
+    "2,000,000 brackets in each other": (
+        lambda: {f"{number}.yaml": "[" * 240_000 for number in range(8)},
+        "6.yaml:1:1: error: all files together have at most 125,000 values",
+    ),
+    "1,300,000 brackets": (
+        lambda: {f"{number}.yaml": "[" + "[]," * 80_000 + "]" for number in range(8)},
+        "0.yaml:1:1: error: all files together have at most 125,000 values",
+    ),
+    "12,000 directives": (
+        one("".join(f"%TAG !{number}! a:\n" for number in range(12_000)) + "---\nbadges: []"),
+        "a.yaml:1:1: error: directives (%) are not allowed",
     ),
     "1,001 factors": (
         lambda: {
@@ -135,7 +151,7 @@ FILES = {
     ),
     "4,000 duplicate keys": (
         one("factors: {" + "a: 1, " * 4_000 + "}"),
-        "a.yaml:1:1217: error: after 200 faults this file is read no further",
+        "a.yaml:1:1217: error: after 200 errors nothing further is checked",
     ),
     "4,000 unknown keys": (
         one("".join(f"prgram{number}: 1\n" for number in range(4_000))),

@@ -8,6 +8,7 @@ from service.rules.compile import compile_rulebook
 from service.rules.load import load, read_folder
 from tests.rules.sets import PROGRAM, WALK
 
+NO_NUMBER = "no finite number; a text like that must stand in quotes"
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{name}: &{name} [{', '.join(['*' + before] * 9)}]\n"
     for before, name in zip("abcdefgh", "bcdefghi", strict=True)
@@ -50,7 +51,9 @@ def one(text):
         ("a: x\u2028y", "1:5: error: character U+2028 is not allowed in a rule file"),
         ("a: \x07", "1:4: error: character U+0007 is not allowed in a rule file"),
         ("a: 99999999999999999999", "1:4: error: this number is too large"),
-        ("a: .inf", "1:4: error: this number is too large"),
+        ("a: .inf", f"1:4: error: .inf is {NO_NUMBER}"),
+        ("a: -.INF", f"1:4: error: -.INF is {NO_NUMBER}"),
+        ("a: .nan", f"1:4: error: .nan is {NO_NUMBER}"),
         ("a: 1e999", "1:4: error: this number is too large"),
         ("a: @x", "1:4: error: a value cannot begin with @; put it in quotes"),
         ("a:\n\t- x", "2:1: error: a tab cannot indent; use spaces"),
@@ -209,3 +212,18 @@ def test_bytes_that_are_no_utf8_have_their_place(tmp_path):
 def test_an_empty_folder_is_told(tmp_path):
     _, (problem,) = read_folder(tmp_path)
     assert str(problem) == f"{tmp_path}:1:1: error: this folder holds no .yaml file"
+
+
+def test_what_nobody_reads_to_the_end_is_not_checked_to_the_end():
+    files = {f"{at}.yaml": "badges:\n" + "  - x\n" * 150 for at in (0, 1)}
+    lines = [str(problem) for problem in compile_rulebook(files).problems]
+    assert lines[0].startswith("0.yaml:2:5: error: a badge must be a mapping")
+    assert lines[199].startswith("1.yaml:51:5: error: a badge must be a mapping")
+    assert lines[200:] == ["1.yaml:52:5: error: after 200 errors nothing further is checked"]
+
+
+def test_warnings_are_told_however_many_they_are():
+    rules = "".join(f"- {{id: r{at}, action: mobility.walk, earns: 1}}\n" for at in range(201))
+    draft = compile_rulebook({"a.yaml": PROGRAM + WALK + "rules:\n" + rules})
+    assert draft.rulebook is not None
+    assert len(draft.problems) == 201
