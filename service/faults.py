@@ -27,6 +27,12 @@ _HALVES = re.compile(
     rb"|(?P<half>\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\."
 )
 
+_DEPTH_MAX = 32
+_ESCAPE = re.compile(rb"\\.", re.DOTALL)
+_TEXT = re.compile(rb'"[^"]*"')
+_ONE_KIND = bytes.maketrans(b"{}", b"[]")
+_NO_BRACKETS = bytes(set(range(256)) - set(b'[]{}"'))
+
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`$", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(.*)`$")
@@ -82,6 +88,17 @@ def halves_as_nul(data: bytes) -> bytes:
     if b"\\ud" not in data and b"\\uD" not in data:
         return data
     return _HALVES.sub(lambda found: b"\\u0000" if found["half"] else found[0], data)
+
+
+def refuse_deep(data: bytes) -> None:
+    """Raise MalformedRequestError when this well-formed JSON nests more than 32 deep."""
+    if b"\\" in data:
+        data = _ESCAPE.sub(b"", data)
+    brackets = _TEXT.sub(b"", data.translate(_ONE_KIND, _NO_BRACKETS).replace(b'""', b""))
+    for _ in range(_DEPTH_MAX):
+        brackets = brackets.replace(b"[]", b"")  # the innermost level of each place
+    if brackets:
+        raise MalformedRequestError(f"The body is nested more than {_DEPTH_MAX} deep.")
 
 
 def _whole(digits: str) -> int | float:

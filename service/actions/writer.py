@@ -58,12 +58,16 @@ class NotRecordedError(UnavailableError):
 
 
 class ActionFaultError(SaxaulError):
-    """One action that neither we nor PostgreSQL could digest, found by halving its batch."""
+    """One action that neither we nor PostgreSQL could digest, found by halving its batch.
+
+    `is_of_data`: PostgreSQL refused its values, and will whenever they come again.
+    """
 
     code = "internal-error"
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_of_data: bool = False) -> None:
         """One sentence without inner detail; the log has it."""
+        self.is_of_data = is_of_data
         super().__init__("This action could not be recorded; it was logged for the operators.")
 
 
@@ -154,7 +158,7 @@ class _Lane:
             if len(batch) == 1:
                 report = batch[0].report
                 _log.error("action could not be recorded", id=str(report.id), exc_info=error)
-                self._close(batch[0], ActionFaultError())
+                self._close(batch[0], ActionFaultError(is_of_data=_is_of_data(error)))
                 return
             middle = len(batch) // 2
             await self._settle(batch[:middle], wait=wait)
@@ -226,6 +230,14 @@ class _Lane:
         """A transaction of its own, which waits for the book: the lane goes on meanwhile."""
         async with self.writer.patient:
             await self._settle([entry], wait=True)
+
+
+def _is_of_data(error: BaseException) -> bool:
+    """Whether the values are what is wrong: they do not fit (22), or break a constraint (23)."""
+    if isinstance(error, asyncpg.PostgresError):
+        return (error.sqlstate or "").startswith(("22", "23"))
+    # What asyncpg could not encode.
+    return isinstance(error, asyncpg.InterfaceError) and isinstance(error, ValueError)
 
 
 def is_passing(error: BaseException) -> bool:

@@ -178,7 +178,11 @@ async def _park_again(
 
 
 async def discard_event(connection: Connection, key: bytes) -> bool:
-    """Forget a parked event's content; False when there is none. Sent again it is judged anew."""
+    """Forget a parked event's content; False when there is none. Sent again it is judged anew.
+
+    A reversal whose event came meanwhile has taken it back, and is no longer to be discarded.
+    """
+    await connection.execute(_HOLD_BOTH, key)
     found: bool | None = await connection.fetchval(_DISCARD, key)
     return found is not None
 
@@ -216,10 +220,18 @@ FROM unnest($1::bytea[], $2::bytea[], $3::text[], $4::text::jsonb[], $5::bytea[]
     AS k (event_key, fingerprint, reason, body, subject_key)
 WHERE partner_events.event_key = k.event_key"""
 
+_HOLD_BOTH = """
+SELECT FROM partner_events
+WHERE event_key = $1
+    OR event_key = (SELECT target_key FROM partner_events WHERE event_key = $1)
+ORDER BY event_key FOR NO KEY UPDATE"""
+
 _DISCARD = """
-UPDATE partner_events SET state = 'discarded', reason = 'by an operator', body = NULL,
+UPDATE partner_events e SET state = 'discarded', reason = 'by an operator', body = NULL,
     subject_key = NULL, target_key = NULL
-WHERE event_key = $1 AND state = 'parked' RETURNING true"""
+WHERE event_key = $1 AND state = 'parked' AND NOT EXISTS (SELECT FROM partner_events t
+    WHERE t.event_key = e.target_key AND t.state = 'reversed')
+RETURNING true"""
 
 _PURGE = """
 DELETE FROM partner_events WHERE event_key IN (

@@ -22,7 +22,7 @@ from service.database import Database
 from service.errors import SaxaulError, UnavailableError
 from service.ledger.books import BookMissingError, SuspendedError
 from service.outbox import lane_of
-from service.partners.events import Event, Identifier
+from service.partners.events import Event, EventInvalidError, Identifier
 from service.partners.parked import PARKED, Outcome, Reason, park_events, standing_events
 from service.partners.reversals import reverse_events
 from service.rules.judge import Refusal, judge
@@ -62,9 +62,12 @@ async def receive_events(intake: Intake, events: Sequence[Event]) -> dict[Event,
     reversals = [event for event in events if event.target_key is not None]
     if reversals:
         settled |= await take_back(intake, reversals)
-    # Only now: what came beside it is settled, however often the request comes again.
-    if any(isinstance(outcome.error, ActionFaultError) for outcome in settled.values()):
-        raise _not_all()
+    for event, outcome in settled.items():
+        if isinstance(outcome.error, ActionFaultError):
+            if not outcome.error.is_of_data:
+                # Only now: what came beside it is settled, however often the request comes again.
+                raise _not_all()
+            settled[event] = Outcome("rejected", error=EventInvalidError(outcome.error.detail))
     return settled
 
 

@@ -12,6 +12,7 @@ from uuid import UUID
 import structlog
 
 from service.actions.events import EventIdReusedError
+from service.actions.refusals import ActionRefusedError
 from service.actions.reverse import Reversal, Undo, Undoing, reverse_actions
 from service.actions.store import Action, read_actions, reversal_id
 from service.actions.writer import is_passing
@@ -32,10 +33,10 @@ class _TargetMovedError(Exception):
     """An event was bound after its owner was looked up; the transaction starts again."""
 
 
-class PersonGoneError(SaxaulError):
-    """Whose action it is was erased; nothing moves in that book."""
+class PersonGoneError(ActionRefusedError):
+    """Whose action it is was erased; nothing moves in that book. Partners are not told of it."""
 
-    code = "action-refused"
+    reason = "too-late"
 
     def __init__(self) -> None:
         """One sentence."""

@@ -18,7 +18,7 @@ from service.errors import (
     SaxaulError,
     item_problem,
 )
-from service.faults import fault, halves_as_nul, malformed, plain_json
+from service.faults import fault, halves_as_nul, malformed, plain_json, refuse_deep
 from service.partners.events import REVERSAL, Content, Event, EventInvalidError, Identifier
 from service.partners.keys import Partner
 from service.partners.parked import Outcome
@@ -142,10 +142,14 @@ def _read(sent: Signed) -> list[_Item]:
     except UnicodeDecodeError as error:
         raise malformed(error) from error
     if sent.media == BATCH:
-        return _read_batch(sent.body)
-    if sent.media == PLAIN:
-        return [_read_plain(sent)]
-    return [_read_one(sent.body, "#")]
+        items = _read_batch(sent.body)
+    elif sent.media == PLAIN:
+        items = [_read_plain(sent)]
+    else:
+        items = [_read_one(sent.body, "#")]
+    # By now it is JSON; attributes that are ignored were not looked into.
+    refuse_deep(sent.body)
+    return items
 
 
 def _read_batch(body: bytes) -> list[_Item]:

@@ -399,3 +399,4 @@ async def test_what_was_recorded_stays_recorded_after_erasure(metro):
     assert (await newcomer.balances())["ripening_g"] == 0
     (gone,) = await metro.send(metro.reversal(event))
     assert gone["status"] == "rejected"
+    assert (gone["problem"]["code"], gone["problem"]["reason"]) == ("action-refused", "too-late")

@@ -247,6 +247,17 @@ async def test_what_is_no_json_is_refused_whole(metro, body):
         assert answer.json()["code"] == "malformed-request"
 
 
+@pytest.mark.parametrize(("depth", "status"), [(32, 200), (33, 400)])
+async def test_what_is_ignored_may_nest_32_deep(metro, depth, status):
+    for media, levels in ((BATCH, depth - 2), (SINGLE, depth - 1), (PLAIN, depth - 1)):
+        nested = '{"[\\"{":' * (levels - 1) + "[]" + "}" * (levels - 1)
+        event = metro.event("card-9", **{"comexample": "NESTED", "[": "\\]", "}": [[], {}]})
+        body = event | {"timestamp": event["time"]}
+        text = json.dumps([body] if media == BATCH else body).replace('"NESTED"', nested)
+        answer = await metro.post(text.encode(), media)
+        assert answer.status_code == status, (media, answer.text)
+
+
 async def test_a_batch_is_a_list(metro):
     answer = await metro.post(metro.event("card-1"), BATCH)
     assert answer.status_code == 422
@@ -301,16 +312,16 @@ async def test_nobody_else_sees_whom_the_partner_means(metro, alice):
 
 @pytest.fixture
 async def undigestible(database):
-    """An action that PostgreSQL refuses, whatever is done: the one with the ticket `bad`."""
+    """What PostgreSQL refuses, whatever is done: values, and something that fails at our side."""
     await database.pool.execute(_REFUSE)
-    yield {"ticket_no": "bad"}
+    yield {"ticket_no": "22003"}, {"ticket_no": "P0001"}
     await database.pool.execute("DROP TRIGGER refuse ON actions; DROP FUNCTION refuse()")
 
 
 _REFUSE = """
 CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-    IF NEW.attributes ->> 'ticket_no' = 'bad' THEN
-        RAISE EXCEPTION 'no' USING ERRCODE = '22003';
+    IF NEW.attributes ->> 'ticket_no' IN ('22003', 'P0001') THEN
+        RAISE EXCEPTION 'no' USING ERRCODE = NEW.attributes ->> 'ticket_no';
     END IF;
     RETURN NEW;
 END $$;
@@ -319,24 +330,37 @@ CREATE TRIGGER refuse BEFORE INSERT ON actions FOR EACH ROW EXECUTE FUNCTION ref
 
 async def test_one_that_cannot_be_recorded_harms_no_other(metro, alice, undigestible):
     """It answers 503, but what was sent beside it is recorded, parked and taken back."""
+    _, fault = undigestible
     before = metro.event("card-1")
     await metro.send(before)
-    bad, waiting = metro.event("card-1", data=undigestible), metro.event("card-9")
+    bad, waiting = metro.event("card-1", data=fault), metro.event("card-9")
     answer = await metro.post([metro.event("card-1"), bad, waiting, metro.reversal(before)])
     assert answer.status_code == 503
     assert [item["id"] for item in await metro.parked()] == [waiting["id"]]
     assert (await alice.balances())["ripening_g"] == 52
 
 
+async def test_values_that_cannot_be_stored_refuse_their_event_only(metro, alice, undigestible):
+    """503 would make the partner send them for ever."""
+    values, _ = undigestible
+    bad = metro.event("card-1", data=values)
+    results = await metro.send(metro.event("card-1"), bad, metro.event("card-9"))
+    assert [result["status"] for result in results] == ["accepted", "rejected", "parked"]
+    assert results[1]["problem"]["code"] == "event-invalid"
+    mended = bad | {"data": {"ticket_no": uuid.uuid4().hex}}
+    assert (await metro.send_one(mended))["status"] == "accepted"
+
+
 async def test_one_parked_that_cannot_be_recorded_holds_up_no_other(metro, undigestible, intake):
-    event, bad = metro.event("card-9"), metro.event("card-9", data=undigestible)
-    await metro.send(event, bad)
+    event, (values, fault) = metro.event("card-9"), undigestible
+    bad, worse = metro.event("card-9", data=values), metro.event("card-9", data=fault)
+    await metro.send(event, bad, worse)
     person = await linked_person(metro, "card-9")
     undo = metro.reversal(bad)
     assert (await metro.send_one(metro.reversal(event)))["status"] == "accepted"
     assert (await metro.send_one(undo))["status"] == "parked"
     assert await release_due(intake) == 0
-    assert {item["id"] for item in await metro.parked()} == {bad["id"], undo["id"]}
+    assert {item["id"] for item in await metro.parked()} == {bad["id"], worse["id"], undo["id"]}
     assert (await person.balances())["ripening_g"] == 0
 
 
