@@ -15,9 +15,8 @@ import os
 import shutil
 import tempfile
 import uuid
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import msgspec
@@ -30,6 +29,7 @@ from service.embedded import Servers, reset_home, started_servers
 from service.embedded.home import Home
 from service.migrate import migrate
 from service.settings import Settings
+from tests.databases import cloned, execute, lent, with_database
 from tests.instance import Instance
 from tests.people import client_of, running_app
 
@@ -97,55 +97,30 @@ async def template_database(request, servers):
     """The name of a database as the migrations make it; nobody may stay connected to it."""
     with (request.config.stash[_home_key] / "template.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if await _execute(servers.database_url, f"CREATE DATABASE {_TEMPLATE}"):
-            await migrate(_with_database(servers.database_url, _TEMPLATE))
+        with suppress(asyncpg.DuplicateDatabaseError):
+            await execute(servers.database_url, f"CREATE DATABASE {_TEMPLATE}")
+            await migrate(with_database(servers.database_url, _TEMPLATE))
     return _TEMPLATE
-
-
-async def _execute(url, statement):
-    """Run one statement on a connection of its own; False when what it makes is there already."""
-    connection = await asyncpg.connect(url)
-    try:
-        await connection.execute(statement)
-    except asyncpg.DuplicateDatabaseError:
-        return False
-    finally:
-        await connection.close()
-    return True
-
-
-def _with_database(url, name):
-    return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
-
-
-@asynccontextmanager
-async def _cloned(servers, template):
-    name = f"t_{uuid.uuid4().hex}"
-    await _execute(
-        servers.database_url, f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY"
-    )
-    yield _with_database(servers.database_url, name)
-    await _execute(servers.database_url, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture(scope="module")
 async def database_url(servers, template_database):
     """A migrated database for the tests of one module."""
-    async with _cloned(servers, template_database) as url:
+    async with lent(servers, template_database) as url:
         yield url
 
 
 @pytest.fixture
 async def fresh_database_url(servers, template_database):
     """A migrated database for one test."""
-    async with _cloned(servers, template_database) as url:
+    async with lent(servers, template_database) as url:
         yield url
 
 
 @pytest.fixture
 async def empty_database_url(servers):
     """A database without a table, for the tests of the migrations."""
-    async with _cloned(servers, "template0") as url:
+    async with cloned(servers, "template0") as url:
         yield url
 
 

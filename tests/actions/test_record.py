@@ -162,8 +162,8 @@ async def test_the_writer_answers_neighbours_while_a_book_is_held_and_it_afterwa
 
 
 async def test_who_was_held_goes_before_whoever_came_later(settings, database, person, rulebook):
-    """The book is free again when the first neighbour has its answer; forty still wait."""
-    small = msgspec.structs.replace(settings, batch_max=2)
+    """The book is free again when the first neighbour has its answer; forty of its lane wait."""
+    small = msgspec.structs.replace(settings, batch_max=2, lanes=1)
     writer = writer_of(database, rulebook, small)
     held, *free = [await person() for _ in range(42)]
     answered = []

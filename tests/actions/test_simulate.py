@@ -19,7 +19,7 @@ from service.database import open_database
 from service.rules.publish import compile_rulebook_or_raise
 from tests.actions.histories import DAYS, RULES, SECRET, START, erase, live, publish_text, town
 from tests.callers import saxaul
-from tests.conftest import _cloned
+from tests.databases import lent
 
 END = START + timedelta(days=DAYS + 1)
 
@@ -40,7 +40,7 @@ async def lived(database):
 @pytest.fixture
 async def here(servers, template_database, settings):
     """A town of the test's own, and its address."""
-    async with _cloned(servers, template_database) as url:
+    async with lent(servers, template_database) as url:
         opened = await open_database(settings, url)
         yield opened, url
         await opened.close()
