@@ -25,7 +25,7 @@ from service.rules.compile_types import (
     lasts_unit,
 )
 from service.rules.expressions import Expression
-from service.rules.load import EnoughError, Node, Problem, Step, load, place_of, shown_name
+from service.rules.load import EnoughError, Problem, Step, load, place_of, shown_name
 from service.rules.references import References, references_of
 from service.rules.rulebook import (
     ActionType,
@@ -36,9 +36,8 @@ from service.rules.rulebook import (
     Rule,
     Rulebook,
 )
+from service.rules.set_size import beyond
 from service.rules.shape import Source, shape_file, whole
-
-SECTIONS_MAX = {"rules": 1_000, "action_types": 1_000, "factors": 1_000}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +92,8 @@ def compile_rulebook(
 def _compiled(files: Mapping[str, str], version: int, unreadable: Sequence[Problem]) -> Draft:
     nodes, problems = load(files)
     problems += unreadable
-    if beyond := _one_too_many(nodes):
-        problems.append(beyond)
+    if excess := beyond(nodes):
+        problems.append(excess)
         return Draft(None, tuple(sorted(problems, key=place_of)), ())
     names = {name: shown_name(name) for name in sorted(nodes)}
     sources = [
@@ -122,26 +121,6 @@ def _compiled(files: Mapping[str, str], version: int, unreadable: Sequence[Probl
         )
     examples = () if rulebook is None else tuple(compiler.examples())
     return Draft(rulebook, tuple(problems), examples)
-
-
-def _one_too_many(nodes: Mapping[str, Node]) -> Problem | None:
-    """Find the first member of a section beyond its limit; such a set is not looked at further.
-
-    Each action type declares each factor to the engine, so these are limited as rules are.
-    """
-    for section, limit in SECTIONS_MAX.items():
-        left = limit
-        for name, root in sorted(nodes.items()):
-            node = root.entries[section][1] if section in root.entries else root
-            members = [(str(key), held[0]) for key, held in node.entries.items()]
-            members += [(f"[{index}]", item) for index, item in enumerate(node.items)]
-            if node is not root and len(members) > left:
-                key, member = members[left]
-                message = f"a rule set has at most {limit:,} {section.replace('_', ' ')}"
-                path = section + (key if key.startswith("[") else f".{key}")
-                return Problem(shown_name(name), member.line, member.column, path, message)
-            left -= len(members) if node is not root else 0
-    return None
 
 
 class _Compiler:

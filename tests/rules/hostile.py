@@ -41,6 +41,49 @@ def many_rules(count):
     return lambda: {"a.yaml": PROGRAM + TYPE, "b.yaml": parts[0], "c.yaml": parts[1]}
 
 
+def many_expressions(count, text):
+    """A rule for each, of one type, in files of a hundred."""
+    rules = [f"- {{id: r{n}, action: a.b, earns: '{text(n)}'}}\n" for n in range(count)]
+    files = {
+        f"r{at // 100:02}.yaml": "rules:\n" + "".join(rules[at : at + 100])
+        for at in range(0, count, 100)
+    }
+    steps = "{steps: {type: number, minimum: 1}, shoe: {type: string}}"
+    kind = TYPE.replace("[device]", f"[device], attributes: {steps}")
+    return lambda: {"a.yaml": PROGRAM + kind, **files}
+
+
+def many_patterns(count, text):
+    """Attributes with a pattern each, fifty a type."""
+    types = [
+        f"  a.b{at}:\n    category: home\n    reported_by: [device]\n    attributes:\n"
+        + "".join(
+            f"      a{n}: {{type: string, pattern: '{text}'}}\n"
+            for n in range(at, min(at + 50, count))
+        )
+        for at in range(0, count, 50)
+    ]
+    return {
+        f"t{at:02}.yaml": "action_types:\n" + "".join(types[at : at + 20])
+        for at in range(0, len(types), 20)
+    }
+
+
+def largest_accepted():
+    """As much as is allowed of everything that takes long, at once."""
+    listed = "steps in [" + ",".join(["1"] * 980) + "] ? 1 : 2"
+    files = many_expressions(1_000, lambda n: listed if n < 120 else "1")()
+    files |= many_patterns(50, "[a-z]{999}")
+    kinds = "".join(f"  c.d{n}: {{category: home, reported_by: [device]}}\n" for n in range(990))
+    factors = "".join(f"  f{n}: {{value: 1, unit: g, source: s, year: 2026}}\n" for n in range(998))
+    return files | {"f.yaml": "factors:\n" + factors, "k.yaml": "action_types:\n" + kinds}
+
+
+def most_values():
+    """As many values as are allowed, none of which is of any use."""
+    return {f"{number:02}.yaml": "badges:\n" + "- a\n" * 9_990 for number in range(12)}
+
+
 # By name: the set, and how a line that is told begins; None: it is harmless.
 FILES = {
     "alias bomb": (one(BOMB), "a.yaml:1:4: error: anchors (&a) are not allowed"),
@@ -216,6 +259,22 @@ FILES = {
     "one name twice": (
         lambda: {"a/x.yaml": "badges: []", "b/x.yaml": PROGRAM},
         "b/x.yaml:1:1: error: two files of a rule set are named x.yaml; the other is a/x.yaml",
+    ),
+    "1,000 expressions of 2,000 characters": (
+        many_expressions(1_000, lambda n: "min(steps, 2) * " * 120 + f"{n:06}"),
+        "r01.yaml:31:34: error: the expressions of a rule set have at most 250,000 characters",
+    ),
+    "1,000 patterns of 1,000 parts": (
+        lambda: {"a.yaml": PROGRAM, **many_patterns(1_000, "[a-z]{1,999}")},
+        "t00.yaml:60:36: error: the patterns of a rule set have at most 50,000 parts together",
+    ),
+    "900 patterns of 1,000 parts in conditions": (
+        many_expressions(900, lambda n: f'shoe.matches("a{{999}}") ? 1 : {n}'),
+        "r00.yaml:52:33: error: the patterns of a rule set have at most 50,000 parts together",
+    ),
+    "1,300 small patterns": (
+        lambda: {"a.yaml": PROGRAM, **many_patterns(1_300, "a")},
+        "t20.yaml:276:38: error: the patterns of a rule set have at most 50,000 parts together",
     ),
     "900 factors mistyped": (
         lambda: {

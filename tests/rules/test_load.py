@@ -6,6 +6,7 @@ import pytest
 
 from service.rules.compile import compile_rulebook
 from service.rules.load import load, read_folder
+from tests.rules.hostile import many_expressions
 from tests.rules.sets import PROGRAM, WALK
 
 NO_NUMBER = "no finite number; a text like that must stand in quotes"
@@ -227,3 +228,12 @@ def test_warnings_are_told_however_many_they_are():
     draft = compile_rulebook({"a.yaml": PROGRAM + WALK + "rules:\n" + rules})
     assert draft.rulebook is not None
     assert len(draft.problems) == 201
+
+
+def test_expressions_that_fill_their_limit_are_compiled():
+    full = many_expressions(125, lambda _: "steps * 2".ljust(2_000))()
+    assert compile_rulebook(full).errors == []
+    full["z.yaml"] = "rules:\n- {id: one, action: a.b, earns: 1}\n"
+    assert [str(problem) for problem in compile_rulebook(full).errors] == [
+        "z.yaml:2:33: error: the expressions of a rule set have at most 250,000 characters together"
+    ]
