@@ -47,7 +47,7 @@ def _new_folder():
     Each database that is made and dropped is 300 files, and ext4 walks over all that were deleted
     in the last minute whenever it makes a new one: that took a quarter of all tests' time.
     """
-    memory = "/dev/shm"  # noqa: S108 - mkdtemp makes a private folder in it
+    memory = "/dev/shm"
     enough = os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > _ENOUGH_BYTES
     return Path(tempfile.mkdtemp(prefix="saxaul-test-", dir=memory if enough else None))
 
