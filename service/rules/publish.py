@@ -8,6 +8,7 @@ publishes or activates stands in the audit log, in the same transaction.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections import OrderedDict
 from collections.abc import Mapping
 from datetime import datetime
@@ -185,18 +186,24 @@ async def store(
 
 
 async def activate(
-    connection: Connection, version: int, *, author: str, now: datetime, request_id: str = ""
+    connection: Connection,
+    version: int,
+    *,
+    author: str,
+    now: datetime,
+    request_id: str = "",
+    rulebook: Rulebook | None = None,
 ) -> bool:
     """Make a published version the one that decides, older or newer; False if it is already.
 
     What the watched folder last published is not forgotten, so that a roll back outlives its next
-    start. Call it in a transaction. Raises NotFoundError, and RulebookInvalidError for a version
-    that this program cannot read.
+    start. Call it in a transaction; who knows the version compiled gives it. Raises NotFoundError,
+    and RulebookInvalidError for a version that this program cannot read.
     """
-    await connection.execute(_PATIENCE)
-    files = await files_of(connection, version)
-    # A large set takes seconds: the requests of this process go on meanwhile.
-    rulebook = await asyncio.to_thread(compile_rulebook_or_raise, files, version)
+    if rulebook is None:
+        await connection.execute(_PATIENCE)
+        files = await files_of(connection, version)
+        rulebook = await asyncio.to_thread(compile_rulebook_or_raise, files, version)
     active = await _lock_active(connection)
     if version == active:
         return False
@@ -308,6 +315,7 @@ class Rulebooks:
         self._database = database
         self._active: Rulebook | None = None
         self._known: OrderedDict[int, Rulebook] = OrderedDict()
+        self._offered: Rulebook | None = None
         self._bad_version: int | None = None
         # Of two looks at once the later one must not be overtaken by the earlier.
         self._looking = asyncio.Lock()
@@ -327,6 +335,10 @@ class Rulebooks:
             return known
         async with self._database.pool.acquire() as connection:
             return await self._load(connection, version)
+
+    def offer(self, draft: Draft) -> None:
+        """Take what was just compiled here to be published, so that it is not compiled again."""
+        self._offered = draft.rulebook
 
     async def refresh(self, connection: Connection) -> bool:
         """Switch to the active version if it is another one; tell whether we did."""
@@ -366,8 +378,12 @@ class Rulebooks:
 
     async def _load(self, connection: Connection, version: int) -> Rulebook:
         files = await files_of(connection, version)
-        # A large set takes a second: requests go on meanwhile, under the version they know.
-        rulebook = await asyncio.to_thread(compile_rulebook_or_raise, files, version)
+        offered = self._offered
+        if offered is not None and offered.sha256 == sha256_of(files):
+            rulebook, self._offered = dataclasses.replace(offered, version=version), None
+        else:
+            # A large set takes seconds: requests go on meanwhile, under the version they know.
+            rulebook = await asyncio.to_thread(compile_rulebook_or_raise, files, version)
         self._known[version] = rulebook
         while len(self._known) > _KEPT_VERSIONS:
             self._known.popitem(last=False)

@@ -1,13 +1,11 @@
 """Versions of the rules over HTTP, the operators' side: check, publish, compare, roll back."""
 
 import asyncio
-import hashlib
 import re
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
-from uuid import UUID
 
 import msgspec
 from litestar import get, post
@@ -17,8 +15,7 @@ from msgspec import Meta, Struct
 
 from service.database import Connection
 from service.errors import FieldError, InvalidRequestError, NotFoundError
-from service.idempotency import Answer, Key, once
-from service.ids import derived_uuid
+from service.idempotency import Answer, once
 from service.pages import Page, decode_cursor, encode_cursor
 from service.parts import parts
 from service.rules.check import problems_json
@@ -40,8 +37,8 @@ from service.wire import (
     Request,
     answered,
     caller,
-    key_text,
     opens,
+    operator_key,
     read_body,
     read_query,
 )
@@ -193,6 +190,7 @@ async def publish_files(request: Request) -> JsonAnswer:
     shared, operator = parts(request), caller(request)
     # Before the transaction, for a large set takes seconds, and beside the other requests.
     draft = await asyncio.to_thread(checked_draft, files, scenarios)
+    shared.rulebooks.offer(draft)
 
     async def effect(connection: Connection) -> Answer:
         version = await store(
@@ -208,7 +206,7 @@ async def publish_files(request: Request) -> JsonAnswer:
         answer = PublishedAnswer(version, sha256_of(files))
         return Answer(201, msgspec.json.encode(answer))
 
-    key = _operator_key(request, await request.body())
+    key = operator_key(request, await request.body())
     answer = await once(shared.database, key, shared.clock.real_now(), effect)
     await shared.rulebooks.look()
     return answered(answer)
@@ -273,6 +271,8 @@ async def activate_rulebook(request: Request, version: FromPath[str]) -> Ruleboo
     wanted = _version(version)
     await read_body(request, NoFields)
     shared, operator = parts(request), caller(request)
+    # Before the transaction, for a large set takes seconds; and kept, for it decides from now on.
+    rulebook = await shared.rulebooks.get(wanted)
     async with shared.database.transaction() as connection:
         await activate(
             connection,
@@ -280,6 +280,7 @@ async def activate_rulebook(request: Request, version: FromPath[str]) -> Ruleboo
             author=operator.subject,
             now=shared.clock.now(),
             request_id=operator.request_id,
+            rulebook=rulebook,
         )
     await shared.rulebooks.look()
     return await _rulebook(request, wanted)
@@ -321,15 +322,6 @@ def parted(files: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
         seen.add(last)
         (scenarios if is_scenario else rule_files)[name] = text
     return rule_files, scenarios
-
-
-def _operator_key(request: Request, body: bytes) -> Key | None:
-    """The key of an operator's request: kept apart for each of them."""
-    text = key_text(request)
-    if text is None:
-        return None
-    operator: UUID = derived_uuid(b"operator", caller(request).subject.encode())
-    return Key(operator, "POST /v1/operator/rulebooks", text, hashlib.sha256(body).digest())
 
 
 routes: list[HTTPRouteHandler] = [

@@ -14,6 +14,7 @@ from service.rules.publish import (
     RulebookChangedError,
     RulebookInvalidError,
     Rulebooks,
+    checked_draft,
     publish,
     publish_folder_if_changed,
 )
@@ -101,6 +102,18 @@ async def test_an_old_version_can_be_asked_for(database):
     assert await rulebooks.get(19) is await rulebooks.get(19)
     with pytest.raises(NotFoundError, match="no version 77"):
         await rulebooks.get(77)
+
+    # What was just compiled here to be published is taken as it is; anything else is not.
+    draft = checked_draft({"a.yaml": rules(20)})
+    rulebooks.offer(draft)
+    await published(database, rules(20))
+    await refreshed(rulebooks, database)
+    assert rulebooks.active.version == 20
+    assert rulebooks.active.rules is draft.rulebook.rules
+    rulebooks.offer(checked_draft({"a.yaml": rules(98)}))
+    await published(database, rules(21))
+    await refreshed(rulebooks, database)
+    assert rulebooks.active.rules["r"].earns == 21
 
 
 async def test_a_bad_set_is_never_stored(database):
