@@ -1,13 +1,13 @@
 """Somebody with a token, who says what they want in one line."""
 
 import asyncio
-import os
-import sys
 from dataclasses import dataclass
 from uuid import UUID
 
 import httpx
+from click.testing import CliRunner
 
+from service.__main__ import main
 from tests.people import walk
 
 
@@ -76,24 +76,15 @@ async def items_of(caller, path, **query):
             return items
 
 
-async def saxaul(settings, *arguments, environment=None):
-    """Run a command as an operator would; gives its exit code, what it printed, what it logged."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "service",
-        *arguments,
-        env=os.environ
-        | {
-            "SAXAUL_HOME": str(settings.home),
-            "SAXAUL_DATABASE_URL": settings.database_url,
-            "SAXAUL_REDIS_URL": settings.redis_url,
-            "SAXAUL_REDIS_PREFIX": settings.redis_prefix,
-            "SAXAUL_SECRET_KEY": settings.secret_key,
-        }
-        | (environment or {}),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    printed, errors = await process.communicate()
-    return process.returncode, printed.decode(), errors.decode()
+async def saxaul(settings, *words, environment=None):
+    """Run a command as an operator types it, in this process: exit code, output, errors and log."""
+    environment = {
+        "SAXAUL_HOME": str(settings.home),
+        "SAXAUL_DATABASE_URL": settings.database_url,
+        "SAXAUL_REDIS_URL": settings.redis_url,
+        "SAXAUL_REDIS_PREFIX": settings.redis_prefix,
+        "SAXAUL_SECRET_KEY": settings.secret_key,
+    } | (environment or {})
+    result = await asyncio.to_thread(CliRunner().invoke, main, words, env=environment)
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result.exit_code, result.stdout, result.stderr

@@ -1,13 +1,10 @@
 """Versions of the rules as an operator types them: show, pull, activate, explain."""
 
-import asyncio
 import json
 
 import pytest
-from click.testing import CliRunner
 
-from service.__main__ import main
-from tests.callers import sign_in
+from tests.callers import saxaul, sign_in
 from tests.people import eventually, served, settings_for, walk
 from tests.rules.sets import PROGRAM, ROOT, WALK
 
@@ -27,20 +24,6 @@ def settings(servers, fresh_database_url, tmp_path):
     return settings_for(servers, fresh_database_url, tmp_path / "home")
 
 
-async def typed(settings, *words):
-    """What an operator types: its exit code, what it printed, what it said on the side."""
-    environment = {
-        "SAXAUL_HOME": str(settings.home),
-        "SAXAUL_DATABASE_URL": settings.database_url,
-        "SAXAUL_REDIS_URL": settings.redis_url,
-        "SAXAUL_REDIS_PREFIX": settings.redis_prefix,
-        "SAXAUL_SECRET_KEY": settings.secret_key,
-    }
-    result = await asyncio.to_thread(CliRunner().invoke, main, words, env=environment)
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    return result.exit_code, result.stdout, result.stderr
-
-
 @pytest.fixture
 def folder(tmp_path):
     path = tmp_path / "draft"
@@ -50,49 +33,49 @@ def folder(tmp_path):
 
 
 async def test_publish_look_pull_and_roll_back(settings, folder):
-    code, printed, _ = await typed(settings, "rules", "publish", str(folder), "--note", "first")
+    code, printed, _ = await saxaul(settings, "rules", "publish", str(folder), "--note", "first")
     assert (code, printed) == (0, "version 1 is active; running processes switch within 2 s\n")
     (folder / "walk.yaml").write_text(rules(6))
-    await typed(settings, "rules", "publish", str(folder), "--note", "second")
+    await saxaul(settings, "rules", "publish", str(folder), "--note", "second")
 
-    code, printed, _ = await typed(settings, "rules", "show", "1", "--file", "walk.yaml")
+    code, printed, _ = await saxaul(settings, "rules", "show", "1", "--file", "walk.yaml")
     assert (code, printed) == (0, rules(5))
-    code, printed, _ = await typed(settings, "rules", "show", "2")
+    code, printed, _ = await saxaul(settings, "rules", "show", "2")
     assert printed.startswith("# version 2, active: second\n# by ")
     assert printed.endswith(f"# --- walk.yaml\n{rules(6)}")
 
-    code, printed, _ = await typed(settings, "rules", "diff", "1", str(folder))
+    code, printed, _ = await saxaul(settings, "rules", "diff", "1", str(folder))
     assert (code, printed.splitlines()[0]) == (0, "  r: earns 5 -> 6 g")
     (folder / "mine.yaml").write_text("# a note of mine\nfactors: {}\n")
-    code, _, errors = await typed(settings, "rules", "pull", "1", str(folder))
+    code, _, errors = await saxaul(settings, "rules", "pull", "1", str(folder))
     assert (code, errors) == (
         1,
         f"{folder} holds other content; --force overwrites it:\n  walk.yaml\n",
     )
     assert (folder / "walk.yaml").read_text() == rules(6)
-    code, printed, errors = await typed(settings, "rules", "pull", "1", str(folder), "--force")
+    code, printed, errors = await saxaul(settings, "rules", "pull", "1", str(folder), "--force")
     assert (code, printed) == (0, f"{folder} holds version 1: walk.yaml\n")
     assert errors == f"{folder}/mine.yaml is no part of version 1; it stays\n"
     assert (folder / "walk.yaml").read_text() == rules(5)
     assert sorted(path.name for path in folder.iterdir()) == ["mine.yaml", "walk.yaml"]
     new = folder / "new"
-    code, printed, _ = await typed(settings, "rules", "pull", "2", str(new))
+    code, printed, _ = await saxaul(settings, "rules", "pull", "2", str(new))
     assert (code, (new / "walk.yaml").read_text()) == (0, rules(6))
 
-    code, printed, _ = await typed(settings, "rules", "activate", "1")
+    code, printed, _ = await saxaul(settings, "rules", "activate", "1")
     assert (code, printed) == (0, "version 1 is active; running processes switch within 2 s\n")
-    code, printed, _ = await typed(settings, "rules", "activate", "1")
+    code, printed, _ = await saxaul(settings, "rules", "activate", "1")
     assert (code, printed) == (0, "version 1 is active already\n")
     for words in (["activate", "9"], ["show", "9"], ["pull", "9", str(new)]):
-        code, _, errors = await typed(settings, "rules", *words)
+        code, _, errors = await saxaul(settings, "rules", *words)
         assert (code, errors) == (1, "There is no version 9 of the rules.\n")
 
 
 async def test_who_comes_too_late_is_told_what_changed(settings, folder):
-    await typed(settings, "rules", "publish", str(folder), "--note", "first")
+    await saxaul(settings, "rules", "publish", str(folder), "--note", "first")
     (folder / "walk.yaml").write_text(rules(6))
-    await typed(settings, "rules", "publish", str(folder), "--note", "x", "--based-on", "1")
-    code, _, errors = await typed(
+    await saxaul(settings, "rules", "publish", str(folder), "--note", "x", "--based-on", "1")
+    code, _, errors = await saxaul(
         settings, "rules", "publish", str(folder), "--note", "y", "--based-on", "1"
     )
     assert code == 1
@@ -106,7 +89,7 @@ async def test_a_recorded_action_is_explained_by_the_version_that_decided_it(set
     async with served(settings) as client:
         ann = await sign_in(client, "ann")
         walked = (await ann.post("/v1/me/actions", walk())).json()
-        code, _, errors = await typed(
+        code, _, errors = await saxaul(
             settings, "rules", "publish", str(folder), "--note", "five grams"
         )
         assert code == 0, errors
@@ -117,7 +100,7 @@ async def test_a_recorded_action_is_explained_by_the_version_that_decided_it(set
         await eventually(is_switched)
         later = (await ann.post("/v1/me/actions", walk(attributes={"steps": 9}))).json()
         who = ["--participant", str(ann.participant_id)]
-        code, printed, errors = await typed(
+        code, printed, errors = await saxaul(
             settings, "rules", "explain", "--action", walked["id"], *who
         )
         assert code == 0, errors
@@ -125,17 +108,17 @@ async def test_a_recorded_action_is_explained_by_the_version_that_decided_it(set
         assert "5.6 km x 100.95 g/pkm = 565.32" in printed
         assert "factors.petrol_car_pkm = 100.95 g/pkm (UK DESNZ 2026" in printed
         assert "result     160 g of energy, 565 g CO2e saved" in printed
-        code, printed, _ = await typed(settings, "rules", "explain", "--action", later["id"])
+        code, printed, _ = await saxaul(settings, "rules", "explain", "--action", later["id"])
         assert "decided by version 2 (rules hash" in printed
         assert "published by" in printed
         assert ": five grams" in printed
         assert "earns      5: 5 g" in printed
         await ann.delete("/v1/me")
-        code, printed, _ = await typed(settings, "rules", "explain", "--action", walked["id"])
+        code, printed, _ = await saxaul(settings, "rules", "explain", "--action", walked["id"])
         assert (code, "what was reported is erased" in printed) == (0, True)
         assert "walk: 160 g of energy, 565 g CO2e saved" in printed
         stranger = "00000000-0000-4000-8000-000000000000"
-        code, _, errors = await typed(settings, "rules", "explain", "--action", stranger)
+        code, _, errors = await saxaul(settings, "rules", "explain", "--action", stranger)
         assert (code, errors) == (1, f"There is no action {stranger}.\n")
 
 
@@ -143,7 +126,7 @@ async def test_a_rule_is_explained_without_a_database(settings):
     given = '{"distance_km": 8.2, "duration_min": 21}'
     rules_folder = str(ROOT / "rules")
     away = settings_for_nowhere(settings)
-    code, printed, errors = await typed(
+    code, printed, errors = await saxaul(
         away, "rules", "explain", "metro-trip", "--given", given, "--rules", rules_folder
     )
     assert code == 0, errors
@@ -155,7 +138,7 @@ async def test_a_rule_is_explained_without_a_database(settings):
         "limit      5 per day: cuts nothing",
         "result     52 g of energy, 701 g CO2e saved",
     ]
-    code, printed, _ = await typed(
+    code, printed, _ = await saxaul(
         away, "rules", "explain", "box", "--rules", rules_folder, "--format", "json",
         "--given", '{"box_code": "B"}', "--context", '{"verified": true}',
     )  # fmt: skip
@@ -172,7 +155,7 @@ async def test_a_rule_is_explained_without_a_database(settings):
         ["metro-trip", "--action", "00000000-0000-4000-8000-000000000000"],
     )
     for words in wrong:
-        code, _, errors = await typed(away, "rules", "explain", *words, "--rules", rules_folder)
+        code, _, errors = await saxaul(away, "rules", "explain", *words, "--rules", rules_folder)
         assert (code, errors.startswith("Usage:")) == (2, True), words
 
 
