@@ -45,6 +45,16 @@ _TOKEN = re.compile(
 )
 
 
+# What CEL knows; a \\ that begins none of these is meant for a pattern, mostly.
+_ESCAPE = re.compile(
+    r"""\\(?:[\\"'`?abfnrtv]|[0-3][0-7]{2}|[xX][0-9a-fA-F]{2}
+        |u(?P<four>[0-9a-fA-F]{4})|U(?P<eight>[0-9a-fA-F]{8}))""",
+    re.VERBOSE,
+)
+_UNICODE_MAX = 0x10FFFF
+_HALVES = range(0xD800, 0xE000)
+
+
 class Finding(NamedTuple):
     """Something wrong at this offset (in code points) of an expression or scalar."""
 
@@ -228,6 +238,22 @@ def _string_findings(token: Token, after: str) -> list[Finding]:
         return [Finding(token.offset, "write a text in one pair of quotes")]
     if "\0" in body:
         return [Finding(token.offset, "a text cannot hold a NUL character")]
+    return [] if token.text[0] in "rR" else _escape_findings(token)
+
+
+def _escape_findings(token: Token) -> list[Finding]:
+    """Find what stands behind a backslash and is no character."""
+    at = token.text.find("\\")
+    while at >= 0:
+        match = _ESCAPE.match(token.text, at)
+        if match is None:
+            wrong = token.text[at : at + 2]
+            message = f"{wrong} is no escape here; write \\{wrong}, or r before the text's quotes"
+            return [Finding(token.offset + at, message)]
+        code = int(match["four"] or match["eight"] or "0", 16)
+        if code > _UNICODE_MAX or code in _HALVES:
+            return [Finding(token.offset + at, f"{match.group()} is no character")]
+        at = token.text.find("\\", match.end())
     return []
 
 
@@ -239,7 +265,18 @@ def _sign_findings(tokens: list[Token], index: int) -> list[Finding]:
         before = tokens[index - 1]
         if before.text in {")", "]"} or (before.kind in {"name", "string"} and before.text != "in"):
             return [Finding(token.offset, "indexing with [ ] is not allowed; lists stand after in")]
+    if _ends_number(tokens, index):
+        number = tokens[index - 1]
+        message = (
+            f"{number.text}. needs digits behind its dot; write {number.text} or {number.text}.0"
+        )
+        return [Finding(number.offset, message)]
     return []
+
+
+def _ends_number(tokens: list[Token], index: int) -> bool:
+    """Whether this is the dot of a number without digits behind it, which CEL does not know."""
+    return index > 0 and tokens[index].text == "." and tokens[index - 1].kind == "number"
 
 
 def _name(
@@ -254,7 +291,8 @@ def _name(
     after = [other.text for other in tokens[index + 1 : index + 4]]
     is_call = after[:1] == ["("]
     if index and tokens[index - 1].text == ".":
-        _check_member(token, findings, is_call=is_call)
+        if not _ends_number(tokens, index - 1):
+            _check_member(token, findings, is_call=is_call)
     elif token.text == "has" and is_call:
         return _presence(tokens, index, names, findings)
     elif is_call:

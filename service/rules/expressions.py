@@ -61,6 +61,8 @@ def _reported(reporters: Collection[str]) -> tuple[Name, Name]:
     return Name("verified", "boolean", never=never), Name("reporter", "text", one_of=allowed)
 
 
+_RESULTS = {"number": float, "condition": bool}
+_NO_VALUE = "this never has a value: it fails whenever it is computed"
 _ARGUMENTS_MAX = 8
 _TAKES = {
     **dict.fromkeys(("min", "max"), f"2 to {_ARGUMENTS_MAX} numbers"),
@@ -186,6 +188,9 @@ class Scope:
         if rewritten.runtime_text != rewritten.text:
             checked = self._env.compile(rewritten.runtime_text)
         expression = self._expression(text, tree, checked.eval)
+        if not expression.names and not isinstance(expression.constant, _RESULTS[wanted]):
+            findings.append(Finding(rewritten.tokens[0].offset, _NO_VALUE))
+            return Compiled(None, tuple(findings), present, used, facts)
         grams = bounds.grams(tree) if wanted == "number" else None
         # Where it never holds nothing need be known: that was told.
         return Compiled(
