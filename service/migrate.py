@@ -10,6 +10,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 
 from service.database import Connection, DatabaseUnusableError
+from service.typed import typed
 
 _FOLDER = Path(__file__).parent.parent / "migrations"
 _LOCK = 7_295_041  # any number, the same in every process
@@ -28,13 +29,13 @@ async def check_migrated(connection: Connection, name: str) -> None:
         return
     if found is None:
         raise DatabaseUnusableError(
-            f"{name} has no tables of Saxaul yet: `saxaul migrate` makes them."
+            f"{name} has no tables of Saxaul yet: `{typed('migrate')}` makes them."
         )
     known = {script.revision for script in ScriptDirectory(str(_FOLDER)).walk_revisions()}
     if found in known:
         raise DatabaseUnusableError(
             f"{name} is as an older version of Saxaul left it:"
-            " `saxaul migrate` brings it up to date."
+            f" `{typed('migrate')}` brings it up to date."
         )
 
 

@@ -10,6 +10,8 @@ from urllib.parse import urlsplit, urlunsplit
 import msgspec
 from msgspec import Meta
 
+from service.typed import typed
+
 DATABASE_SCHEMES = frozenset({"postgresql", "postgres"})
 REDIS_SCHEMES = frozenset({"redis", "rediss", "unix"})
 
@@ -26,7 +28,7 @@ def parsed(text: str, hint: Any) -> Any:
         try:
             return msgspec.json.decode(text, type=hint)
         except (msgspec.DecodeError, UnicodeError) as error:
-            raise ValueError(f"must be JSON as `saxaul config show` says: {error}") from error
+            raise ValueError(f"must be JSON as `{typed('config show')}` says: {error}") from error
     fault = f"must be {_allowed(kind, meta_of(hint))}, not {text!r}"
     if kind is int and not re.fullmatch(r"-?[0-9]{1,18}", text):
         raise ValueError(fault)
@@ -100,7 +102,7 @@ def is_address(url: str) -> bool:
 def meaningless(name: str, known: Iterable[str]) -> str:
     """One line about a variable that begins like ours and is none of them."""
     close = get_close_matches(name, sorted(known), n=1)
-    hint = f"did you mean {close[0]}?" if close else "`saxaul config show` lists what does."
+    hint = f"did you mean {close[0]}?" if close else f"`{typed('config show')}` lists what does."
     return f"{name} is set and means nothing here; {hint}"
 
 

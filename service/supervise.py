@@ -27,6 +27,7 @@ from service.embedded.home import Home
 from service.migrate import migrate
 from service.rules.watch import FolderWatcher
 from service.settings import Settings, with_secret_key, without_unknown
+from service.typed import typed
 
 _READY_S = 60.0
 # The worker comes back after 1 s, then 2, 4 ... 30; having lived a minute it begins again at 1.
@@ -250,7 +251,8 @@ async def _where_to_look(settings: Settings) -> AsyncIterator[str]:
         token = await _demo_token(settings)
         yield f'  try           curl -H "Authorization: Bearer {token}" {url}/v1/me'
         secret = demo_secret_path(settings)
-        yield f"  as a partner  saxaul partner send FILE --partner {DEMO_PARTNER} --key @{secret}"
+        send = typed(f"partner send FILE --partner {DEMO_PARTNER} --key @{secret}")
+        yield f"  as a partner  {send}"
     elif settings.env == "development":
         yield "  no development tokens and clock: SAXAUL_HOST is not a loopback address"
     yield f"  rules folder  {settings.rules_dir.absolute()}"

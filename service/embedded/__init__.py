@@ -22,6 +22,7 @@ from service.embedded.postgres import Postgres, start_postgres, stop_postgres
 from service.embedded.redis import RedisServer, start_redis, stop_redis
 from service.migrate import migrate
 from service.settings import Settings
+from service.typed import typed
 
 # As long as a start may take: PostgreSQL waits up to 30 s for a killed one's lock, then come the
 # migrations and the rules.
@@ -35,7 +36,7 @@ class NoInstanceError(EmbeddedError):
         """Name the folder that was looked at."""
         super().__init__(
             f"there is no instance in the state folder {home}: type this where yours was started,"
-            " let SAXAUL_HOME name its folder, or start one with `saxaul run`."
+            f" let SAXAUL_HOME name its folder, or start one with `{typed('run')}`."
         )
 
 

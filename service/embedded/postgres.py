@@ -24,6 +24,7 @@ from service.embedded.account import (
 )
 from service.embedded.children import EmbeddedError, Owner, start_child, stop_child, wait_until_gone
 from service.embedded.home import Home, remove_socket_folder, socket_folder
+from service.typed import typed
 
 _NAME = "saxaul"
 _MAJOR = "18"
@@ -86,7 +87,7 @@ async def start_postgres(home: Home, *, durable: bool = True) -> Postgres:
     elif (place.data / "PG_VERSION").read_text(encoding="ascii").strip() != _MAJOR:
         raise EmbeddedError(
             f"{place.data} was made by another version of PostgreSQL than {_MAJOR}:"
-            " `saxaul reset` empties the state folder."
+            f" `{typed('reset')}` empties the state folder."
         )
     configuration = {**_CONFIGURATION, "unix_socket_directories": str(place.sockets)}
     if not durable:

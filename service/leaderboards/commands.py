@@ -19,6 +19,7 @@ from service.log import configure_logging
 from service.redis_client import open_redis
 from service.rules.publish import Rulebooks
 from service.settings import load_settings
+from service.typed import typed
 
 _SHOWN_MAX = 20
 _POLL_S = 0.05
@@ -35,7 +36,7 @@ def rebuild() -> None:
     name, is_fresh = _run(_rebuild())
     click.echo(f"the leaderboards of {name} are built anew and in use")
     if is_fresh:
-        click.echo("nothing runs there: `saxaul run` builds them anew when it starts, too")
+        click.echo(f"nothing runs there: `{typed('run')}` builds them anew when it starts, too")
 
 
 @leaderboards.command("check")
