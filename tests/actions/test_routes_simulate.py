@@ -8,15 +8,16 @@ import pytest
 from service.rules.load import read_folder
 from tests.actions.test_simulate import contents
 from tests.callers import sign_in
-from tests.people import RULES, served, walk
+from tests.people import RULES, served, settings_for, walk
 
 SIMULATE = "/v1/operator/rulebooks/simulate"
 FILES = {Path(name).name: text for name, text in read_folder(RULES)[0].items()}
 
 
-@pytest.fixture
-async def client(settings):
-    async with served(settings) as made:
+@pytest.fixture(scope="module")
+async def client(servers, database_url, tmp_path_factory):
+    home = tmp_path_factory.mktemp("home")
+    async with served(settings_for(servers, database_url, home)) as made:
         yield made
 
 

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from functools import cache
 
 import asyncpg
 import msgspec
@@ -18,6 +19,14 @@ def settings(servers, fresh_database_url, tmp_path):
     return settings_for(servers, fresh_database_url, tmp_path / "home")
 
 
+@pytest.fixture(scope="module")
+async def client(servers, database_url, tmp_path_factory):
+    """A client of an application that nothing is away from."""
+    home = tmp_path_factory.mktemp("home")
+    async with served(settings_for(servers, database_url, home)) as made:
+        yield made
+
+
 async def test_without_rules_the_process_lives_but_is_not_ready(settings):
     async with running_app(settings) as app, client_of(app) as client:
         assert (await client.get("/health/live")).json() == {"status": "live", "parts": {}}
@@ -28,11 +37,10 @@ async def test_without_rules_the_process_lives_but_is_not_ready(settings):
         assert int(answer.headers["retry-after"]) > 0
 
 
-async def test_with_migrations_and_rules_it_is_ready(settings):
-    async with served(settings) as client:
-        answer = await client.get("/health/ready")
-        assert answer.status_code == 200
-        assert answer.json()["parts"] == {"migrations": "ok", "rulebook": "ok", "redis": "ok"}
+async def test_with_migrations_and_rules_it_is_ready(client):
+    answer = await client.get("/health/ready")
+    assert answer.status_code == 200
+    assert answer.json()["parts"] == {"migrations": "ok", "rulebook": "ok", "redis": "ok"}
 
 
 async def test_a_database_of_another_version_is_not_ready(settings, database):
@@ -92,6 +100,12 @@ async def test_while_the_database_is_away_requests_are_told_to_come_again(settin
         assert answer.status_code == 201
 
 
+@cache
+def samples_of(text):
+    """All samples of a page of figures."""
+    return [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+
+
 def requests_counted(text):
     """How many requests the figures tell, by method, route and status."""
     return {
@@ -100,22 +114,20 @@ def requests_counted(text):
             sample.labels["http_route"],
             sample.labels["http_response_status_code"],
         ): sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
+        for sample in samples_of(text)
         if sample.name == "http_server_request_duration_seconds_count"
     }
 
 
-async def test_requests_are_counted_by_template_never_by_id(settings):
-    async with served(settings) as client:
-        headers = await headers_of(client, "alice")
-        before = requests_counted((await client.get("/metrics")).text)
-        for number in range(3):
-            await client.get(f"/v1/me/actions/{number}", headers=headers)
-            await client.get(f"/nothing/{number}")
-            await client.request("BREW", "/v1/me")
-        answer = await client.get("/metrics")
-        after = requests_counted(answer.text)
+async def test_requests_are_counted_by_template_never_by_id(client):
+    headers = await headers_of(client, "alice")
+    before = requests_counted((await client.get("/metrics")).text)
+    for number in range(3):
+        await client.get(f"/v1/me/actions/{number}", headers=headers)
+        await client.get(f"/nothing/{number}")
+        await client.request("BREW", "/v1/me")
+    answer = await client.get("/metrics")
+    after = requests_counted(answer.text)
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
     grown = {key: after[key] - before.get(key, 0) for key in after if after[key] != before.get(key)}
     assert grown.pop(("GET", "/metrics", "200")) >= 1
@@ -130,19 +142,17 @@ def value_of(text, name, **labels):
     """The sum of a figure over all samples with these labels; 0 when there is none."""
     return sum(
         sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
+        for sample in samples_of(text)
         if sample.name == name and labels.items() <= sample.labels.items()
     )
 
 
-async def test_batches_tokens_and_the_outbox_are_measured(settings):
-    async with served(settings) as client:
-        before = (await client.get("/metrics")).text
-        headers = await headers_of(client, "alice")
-        await client.post("/v1/me/actions", json=walk(), headers=headers)
-        await client.get("/v1/me", headers={"Authorization": "Bearer nonsense"})
-        after = (await client.get("/metrics")).text
+async def test_batches_tokens_and_the_outbox_are_measured(client):
+    before = (await client.get("/metrics")).text
+    headers = await headers_of(client, "alice")
+    await client.post("/v1/me/actions", json=walk(), headers=headers)
+    await client.get("/v1/me", headers={"Authorization": "Bearer nonsense"})
+    after = (await client.get("/metrics")).text
 
     def grown(name, **labels):
         return value_of(after, name, **labels) - value_of(before, name, **labels)
@@ -168,9 +178,8 @@ async def test_figures_are_for_this_machine_unless_a_setting_opens_them(settings
                 assert (await near.get("/metrics", headers=proxied)).status_code == from_afar
 
 
-async def test_the_terms_of_the_programme_are_public(settings):
-    async with served(settings) as client:
-        terms = (await client.get("/v1/program")).json()
+async def test_the_terms_of_the_programme_are_public(client):
+    terms = (await client.get("/v1/program")).json()
     assert terms["rulebook_version"] == 1
     assert terms["timezone"]
     assert terms["ripening"] == {"next_day_at": "07:00", "after_s": None}

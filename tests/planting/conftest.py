@@ -1,4 +1,4 @@
-"""The application with its rules published, and people and operators who talk to it."""
+"""A served application for each module, and people and operators who talk to it."""
 
 from dataclasses import dataclass
 from uuid import UUID
@@ -6,8 +6,9 @@ from uuid import UUID
 import httpx
 import pytest
 
-from service.rules.publish import publish_folder_if_changed
-from tests.planting.forestry import START, give
+from service.database import open_database
+from tests.people import served, settings_for
+from tests.planting.forestry import give
 
 
 @dataclass
@@ -31,15 +32,22 @@ class Caller:
         return await self.client.patch(path, json=body, headers=self.headers)
 
 
-@pytest.fixture
-async def published(settings, database):
-    async with database.transaction() as connection:
-        await publish_folder_if_changed(connection, settings.rules_dir, now=START)
+@pytest.fixture(scope="module")
+def settings(servers, database_url, tmp_path_factory):
+    return settings_for(servers, database_url, tmp_path_factory.mktemp("home"))
 
 
-@pytest.fixture
-async def app(published, app):
-    return app
+@pytest.fixture(scope="module")
+async def client(settings):
+    async with served(settings) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+async def database(settings):
+    opened = await open_database(settings, settings.database_url)
+    yield opened
+    await opened.close()
 
 
 @pytest.fixture
