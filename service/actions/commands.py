@@ -6,7 +6,6 @@ import asyncio
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import click
 from rich.console import Console
@@ -21,15 +20,20 @@ from service.clock import Clock
 from service.errors import SaxaulError
 from service.instance import Instance, open_instance
 from service.rules.commands_report import FORMAT, Format, print_json, report
-from service.rules.load import read_folder
+from service.rules.commands_versions import folder_files, is_version
 from service.rules.publish import (
     RulebookInvalidError,
     compile_rulebook_or_raise,
     files_of,
 )
+from service.rules.rule_set import BrokenSetError
+from service.rules.rulebook import Rulebook
 from service.settings import load_settings, with_secret_key
 
 _WIDTH_MIN = 150
+
+# Files by name, what they mean, and what people call them.
+_Draft = tuple[dict[str, str], Rulebook, str]
 
 
 @click.command("simulate")
@@ -63,7 +67,7 @@ def simulate_draft(
         simulation, name = asyncio.run(
             _simulate(draft, start, end, as_recorded=as_recorded, processes=processes)
         )
-    except RulebookInvalidError as error:
+    except (BrokenSetError, RulebookInvalidError) as error:
         report(error.problems, form, "")
         sys.exit(1)
     if form == "json":
@@ -78,9 +82,10 @@ async def _simulate(
     draft: str, start: str | None, end: str | None, *, as_recorded: bool, processes: int | None
 ) -> tuple[Simulation, str]:
     settings = load_settings()
+    # What is wrong with a folder is told before anything is started.
+    made = None if is_version(draft) else _from_folder(draft)
     async with open_instance(settings, "saxaul rules simulate") as instance:
-        files, name = await _files(instance, draft)
-        rulebook = compile_rulebook_or_raise(files)
+        files, rulebook, name = made or await _published(instance, draft)
         clock = Clock()
         async with instance.database.pool.acquire() as connection:
             await clock.refresh(connection)
@@ -99,27 +104,23 @@ async def _simulate(
     return simulation, "Each action by its own version" if as_recorded else name
 
 
-async def _files(instance: Instance, draft: str) -> tuple[dict[str, str], str]:
-    """The files of a folder or version, and what people call them. Raises RulebookInvalidError."""
-    if draft != "active" and not draft.isdecimal():
-        return _folder_files(draft), f"The draft in {draft}"
+def _from_folder(name: str) -> _Draft:
+    """What a folder holds. Raises BrokenSetError and RulebookInvalidError."""
+    files = folder_files(name)
+    return files, compile_rulebook_or_raise(files), f"The draft in {name}"
+
+
+async def _published(instance: Instance, draft: str) -> _Draft:
+    """What a version holds."""
     async with instance.database.pool.acquire() as connection:
         version = int(draft) if draft != "active" else await connection.fetchval(_ACTIVE)
         if version is None:
             raise click.UsageError("No version is active yet.")
         try:
-            return await files_of(connection, version), f"Version {version}"
+            files = await files_of(connection, version)
         except SaxaulError as error:
             raise click.UsageError(str(error)) from error
-
-
-def _folder_files(name: str) -> dict[str, str]:
-    if not Path(name).is_dir():
-        raise click.UsageError(f"{name} is neither a folder nor a version.")
-    files, unreadable = read_folder(Path(name))
-    if unreadable:
-        raise RulebookInvalidError(unreadable)
-    return files
+    return files, compile_rulebook_or_raise(files), f"Version {version}"
 
 
 class _Rate(ProgressColumn):

@@ -26,10 +26,10 @@ def failed_examples(draft: Draft) -> list[Problem]:
 
 
 def failed_scenarios(draft: Draft, texts: Mapping[str, str]) -> list[Problem]:
-    """Run scenarios (name to text) with the rules of a draft that has no errors."""
-    if draft.rulebook is None:
-        return []
+    """Check scenarios (name to text), and run them with the rules of a draft without errors."""
     scenarios, problems = compile_scenarios(texts, draft.rulebook)
+    if draft.rulebook is None:
+        return problems
     seen = Seen()
     for scenario in scenarios:
         problems += run_scenario(draft.rulebook, scenario, seen)
@@ -50,15 +50,15 @@ def try_folder(folder: Path) -> Trial:
     """Check a folder of rule files, then run their examples and the scenarios beside them."""
     files, unreadable = read_folder(folder)
     draft = compile_rulebook(files, unreadable=unreadable)
+    texts, unreadable = read_scenarios(folder)
+    scenarios, faults = compile_scenarios(texts, draft.rulebook)
     if draft.rulebook is None:
-        return Trial(draft, draft.problems, (), None)
+        return Trial(draft, (*draft.problems, *unreadable, *faults), (), None)
     seen = Seen()
     differences = run_examples(draft.rulebook, draft.examples, seen)
     wrong = len({(problem.file, problem.path) for problem in differences})
     number = len(draft.examples)
     summary = [f"{number - wrong} of {number} examples as expected"]
-    texts, unreadable = read_scenarios(folder)
-    scenarios, faults = compile_scenarios(texts, draft.rulebook)
     outcomes = [run_scenario(draft.rulebook, scenario, seen) for scenario in scenarios]
     if texts or unreadable:
         fine, steps = outcomes.count([]), sum(len(scenario.steps) for scenario in scenarios)

@@ -6,7 +6,6 @@ import asyncio
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -18,12 +17,11 @@ from service.errors import NotFoundError, SaxaulError
 from service.rules import schema
 from service.rules.cel_text import did_you_mean
 from service.rules.commands_report import FORMAT, Format, print_json, report
-from service.rules.commands_versions import is_version, opened, version_files
+from service.rules.commands_versions import folder_files, is_version, opened, version_files
 from service.rules.evaluate import Award
 from service.rules.examples import decide_example, example_candidate
 from service.rules.explain_steps import Facts, Step, explain_steps, lines_of
 from service.rules.judge import Candidate, Refusal
-from service.rules.load import read_folder
 from service.rules.publish import files_of
 from service.rules.rule_set import BrokenSetError, RuleSet
 
@@ -119,12 +117,7 @@ def _decoded(text: str, kind: Any, option: str) -> Any:
 def _files(source: str) -> Mapping[str, str]:
     if is_version(source):
         return asyncio.run(_published(source))
-    if not Path(source).is_dir():
-        raise click.UsageError(f"{source} is neither a folder nor a version.")
-    files, unreadable = read_folder(Path(source))
-    if unreadable:
-        raise BrokenSetError(unreadable)
-    return files
+    return folder_files(source)
 
 
 async def _published(source: str) -> dict[str, str]:

@@ -21,9 +21,9 @@ from service.errors import SaxaulError
 from service.instance import open_instance
 from service.rules.check import try_folder
 from service.rules.commands_report import FOLDER, FORMAT, Format, exit_code, print_json, report
-from service.rules.compile import sha256_of
+from service.rules.compile import compile_rulebook, sha256_of
 from service.rules.diff import Difference, diff, difference_json
-from service.rules.load import RULE_SUFFIXES, read_folder
+from service.rules.load import RULE_SUFFIXES, Problem, read_folder
 from service.rules.publish import (
     RulebookChangedError,
     RulebookInvalidError,
@@ -221,13 +221,26 @@ async def opened(what: str) -> AsyncIterator[Database]:
 
 async def _both_sets(before: str, after: str) -> list[Mapping[str, str]]:
     """Read both sides; a database is opened only for versions. Raises BrokenSetError."""
-    if not any(is_version(text) for text in (before, after)):
-        return [_folder_files(text) for text in (before, after)]
-    async with opened("saxaul rules diff") as database, database.pool.acquire() as connection:
-        return [
-            await version_files(connection, text) if is_version(text) else _folder_files(text)
-            for text in (before, after)
-        ]
+    sides: dict[str, Mapping[str, str]] = {}
+    problems: list[Problem] = []
+    versions = [text for text in (before, after) if is_version(text)]
+    for text in dict.fromkeys((before, after)):
+        if text in versions:
+            continue
+        try:
+            sides[text] = folder_files(text)
+        except BrokenSetError as error:
+            problems += error.problems
+    if problems:
+        # What is wrong with the other folder is told as well.
+        for files in sides.values():
+            problems += compile_rulebook(files).errors
+        raise BrokenSetError(problems)
+    if versions:
+        async with opened("saxaul rules diff") as database, database.pool.acquire() as connection:
+            for text in versions:
+                sides[text] = await version_files(connection, text)
+    return [sides[before], sides[after]]
 
 
 def is_version(text: str) -> bool:
@@ -235,12 +248,16 @@ def is_version(text: str) -> bool:
     return text == "active" or (text.isascii() and text.isdigit())
 
 
-def _folder_files(text: str) -> dict[str, str]:
+def folder_files(text: str) -> dict[str, str]:
+    """The rule files of a folder. Raises click.UsageError, and BrokenSetError with every problem.
+
+    Only when a file cannot be read is it told here already what is wrong with the others.
+    """
     if not Path(text).is_dir():
         raise click.UsageError(f"{text} is neither a folder nor a version.")
     files, unreadable = read_folder(Path(text))
     if unreadable:
-        raise BrokenSetError(unreadable)
+        raise BrokenSetError(compile_rulebook(files, unreadable=unreadable).errors)
     return files
 
 

@@ -34,7 +34,8 @@ from service.rules.diff_worries import (
     type_worry,
 )
 from service.rules.expressions import Scope
-from service.rules.rule_set import RuleSet
+from service.rules.load import Problem
+from service.rules.rule_set import BrokenSetError, RuleSet
 
 Section = Literal["program", "factors", "action_types", "rules", "campaigns", "badges"]
 Kind = Literal["added", "removed", "changed"]
@@ -106,8 +107,17 @@ def difference_json(difference: Difference) -> dict[str, Any]:
 
 
 def diff(before: Mapping[str, str], after: Mapping[str, str]) -> Difference:
-    """Compare two sets of rule files (name to text). Raises BrokenSetError."""
-    old, new = RuleSet(before), RuleSet(after)
+    """Compare two sets of rule files (name to text). Raises BrokenSetError, for both at once."""
+    sides: list[RuleSet] = []
+    problems: list[Problem] = []
+    for files in (before, after):
+        try:
+            sides.append(RuleSet(files))
+        except BrokenSetError as error:
+            problems += error.problems
+    if problems:
+        raise BrokenSetError(problems)
+    old, new = sides
     changes = tuple(_Comparison(old, new).run())
     if not changes:
         return Difference((), (), 0, 0)

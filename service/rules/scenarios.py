@@ -63,24 +63,31 @@ def read_scenarios(folder: Path) -> tuple[dict[str, str], list[Problem]]:
 
 
 def compile_scenarios(
-    files: Mapping[str, str], rulebook: Rulebook
+    files: Mapping[str, str], rulebook: Rulebook | None
 ) -> tuple[list[Scenario], list[Problem]]:
-    """Check scenario files; those with a problem cannot be run."""
+    """Check scenario files; those with a problem cannot be run.
+
+    Without a rulebook, where the rules have errors, names are not looked up and nothing can be run.
+    """
     try:
         return _compiled(files, rulebook)
     except EnoughError as error:
         return [], error.problems
 
 
-def _compiled(files: Mapping[str, str], rulebook: Rulebook) -> tuple[list[Scenario], list[Problem]]:
+def _compiled(
+    files: Mapping[str, str], rulebook: Rulebook | None
+) -> tuple[list[Scenario], list[Problem]]:
     nodes, problems = load(files)
+    zone = None if rulebook is None else rulebook.program.timezone
     scenarios = []
     for name, root in sorted(nodes.items()):
         shown = shown_name(name)
         steps = shape_list(shown, root, Step, problems)
-        scenario = Scenario(shown, root, tuple(_timed(shown, root, steps, rulebook, problems)))
-        for index, step in whole(steps):
-            problems += _unknown(scenario, index, step, rulebook)
+        scenario = Scenario(shown, root, tuple(_timed(shown, root, steps, zone, problems)))
+        if rulebook is not None:
+            for index, step in whole(steps):
+                problems += _unknown(scenario, index, step, rulebook)
         scenarios.append(scenario)
     problems.sort(key=place_of)
     faulty = {problem.file for problem in problems}
@@ -180,7 +187,7 @@ def candidate(step: Step, at: dt.datetime, time: int, rulebook: Rulebook) -> Can
     context = step.context
     occurred_at = at
     if not isinstance(context.occurred_at, UnsetType):
-        occurred_at = _instant(context.occurred_at, rulebook)
+        occurred_at = _instant(context.occurred_at, rulebook.program.timezone)
     reporter = _reporter(step, rulebook)
     partner = None if isinstance(context.partner, UnsetType) else context.partner
     verified = reporter == "partner" if context.verified is UNSET else bool(context.verified)
@@ -218,16 +225,23 @@ def streak_before(active: set[dt.date], day: dt.date) -> int:
     return run
 
 
-def _instant(text: str, rulebook: Rulebook) -> dt.datetime:
+def _instant(text: str, zone: dt.tzinfo | None) -> dt.datetime:
     """Read a moment; without an offset it is in the programme's zone. Raises ValueError."""
     instant = dt.datetime.fromisoformat(text)
-    return instant if instant.tzinfo else instant.replace(tzinfo=rulebook.program.timezone)
+    return instant if instant.tzinfo else instant.replace(tzinfo=zone)
 
 
 def _timed(
-    name: str, root: Node, steps: Sequence[Step], rulebook: Rulebook, problems: list[Problem]
+    name: str,
+    root: Node,
+    steps: Sequence[Step],
+    zone: dt.tzinfo | None,
+    problems: list[Problem],
 ) -> Iterator[tuple[int, Step, dt.datetime]]:
-    """Give each step its moment; the clock only goes forward."""
+    """Give each step its moment; the clock only goes forward.
+
+    Where the zone is not known, moments with an offset cannot be compared with those without.
+    """
 
     def fault(path: tuple[PathStep, ...], message: str) -> None:
         node = root.find(path)
@@ -236,17 +250,17 @@ def _timed(
     last: dt.datetime | None = None
     for index, step in whole(steps):
         try:
-            at = _instant(step.at, rulebook)
+            at = _instant(step.at, zone)
         except ValueError as error:
             fault((index, "at"), f"there is no such time: {error}")
             continue
         if not isinstance(step.context.occurred_at, UnsetType):
             try:
-                _instant(step.context.occurred_at, rulebook)
+                _instant(step.context.occurred_at, zone)
             except ValueError as error:
                 fault((index, "context", "occurred_at"), f"there is no such time: {error}")
                 continue
-        if last is not None and at < last:
+        if last is not None and (at.tzinfo is None) == (last.tzinfo is None) and at < last:
             message = (
                 f"the clock only goes forward: a step before this one is at {last:%Y-%m-%dT%H:%M}"
             )

@@ -307,3 +307,25 @@ def test_the_command(tmp_path):
     shutil.rmtree(after)
     assert typed(before, after)[0] == 2
     assert typed(before)[0] == 2
+
+
+@pytest.mark.parametrize(
+    "words", [("diff", "{a}", "{b}"), ("explain", "r", "--rules", "{a}"), ("simulate", "{a}")]
+)
+def test_a_file_that_cannot_be_read_hides_no_problem_of_another(tmp_path, words):
+    folders = {"a": tmp_path / "a", "b": tmp_path / "b"}
+    for folder in folders.values():
+        folder.mkdir()
+        (folder / "good.yaml").write_text("colours: 1\n")
+    (folders["a"] / "bad.yaml").write_bytes(b"\xff")
+    result = CliRunner().invoke(rules_group, [word.format(**folders) for word in words])
+    lines = result.output.replace(f"{tmp_path}/", "").splitlines()
+    unknown = "colours is not known in a rule file; allowed are program, factors"
+    told = [
+        "a/bad.yaml:1:1: error: byte 0xff is not UTF-8; save the file as UTF-8",
+        f"a/good.yaml:1:1: error: {unknown}, action_types, rules, campaigns, badges",
+    ]
+    if words[0] == "diff":
+        told.append(told[1].replace("a/", "b/", 1))
+        told.append("b/good.yaml:1:1: error: no file has the section program; it is needed once")
+    assert (result.exit_code, lines[:-1]) == (1, told)

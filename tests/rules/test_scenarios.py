@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from service.actions.streak import mark_active, streak_days
-from service.rules.check import try_folder
+from service.rules.check import failed_scenarios, try_folder
 from service.rules.commands import rules
 from service.rules.commands_test import scenario_schema_text
 from service.rules.scenario_schema import json_schema
@@ -312,6 +312,33 @@ def test_scenario_files_are_as_safe_to_load_as_rules(tmp_path, text, line):
     assert trial.summary[-1] == "0 of 1 scenarios as expected, 0 steps"
 
 
+def test_faulty_rules_run_nothing_and_hide_no_fault_of_a_scenario(tmp_path):
+    (tmp_path / "rules.yaml").write_text(RULES + "colours: 1\n")
+    (tmp_path / "tests").mkdir()
+    walk = "participant: ann, action: mobility.nothing"
+    lines = [
+        f"- {{at: 2026-06-06T08:00, {walk}, expect: {{earns: 1}}}}",
+        f"- {{at: 2026-06-05T08:00, {walk}, expect: {{earns: 1}}}}",
+        f"- {{at: 2026-06-05T08:00Z, {walk}, expect: {{earns: 1}}}}",
+        f"- {{at: 2026-06-32T08:00, {walk}, expect: {{erns: 1}}}}",
+        f"- {{at: 2026-06-31T08:00, {walk}, expect: {{earns: 1}}}}",
+    ]
+    (tmp_path / "tests" / "a.yaml").write_text("\n".join(lines))
+    (tmp_path / "tests" / "b.yaml").write_bytes(b"- \xff")
+    trial = try_folder(tmp_path)
+    assert [str(problem).removeprefix(f"{tmp_path}/")[:70] for problem in trial.problems] == [
+        "rules.yaml:45:1: error: colours is not known in a rule file; allowed a",
+        "tests/b.yaml:1:3: error: byte 0xff is not UTF-8; save the file as UTF-",
+        "tests/a.yaml:2:8: error: the clock only goes forward: a step before th",
+        "tests/a.yaml:4:8: error: there is no such time: day is out of range fo",
+        "tests/a.yaml:4:79: error: erns is not known in expect; did you mean ea",
+        "tests/a.yaml:5:8: error: there is no such time: day is out of range fo",
+    ]
+    assert (trial.summary, trial.coverage) == ((), None)
+    files = {f"tests/{name}.yaml": "- 1" for name in "ab"}
+    assert [p.file for p in failed_scenarios(trial.draft, files)] == list(files)
+
+
 def test_a_folder_need_not_have_scenarios(tmp_path):
     (tmp_path / "rules.yaml").write_text(RULES)
     assert try_folder(tmp_path).summary == ("3 of 3 examples as expected",)
@@ -319,15 +346,6 @@ def test_a_folder_need_not_have_scenarios(tmp_path):
     assert try_folder(tmp_path).problems == ()
     (tmp_path / "tests" / "notes.txt").write_text("not a scenario")
     assert try_folder(tmp_path).summary == ("3 of 3 examples as expected",)
-
-
-def test_faulty_rules_run_nothing(tmp_path):
-    (tmp_path / "rules.yaml").write_text(RULES.replace("when: verified", "when: verifed"))
-    (tmp_path / "tests").mkdir()
-    (tmp_path / "tests" / "a.yaml").write_text("nonsense")
-    trial = try_folder(tmp_path)
-    assert len(trial.problems) == 1
-    assert (trial.summary, trial.coverage) == ((), None)
 
 
 def test_the_command(tmp_path):
