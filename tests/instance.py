@@ -1,5 +1,6 @@
 """The program as a user starts it: `saxaul run` with all its processes, in a group of its own."""
 
+import http.client
 import json
 import os
 import signal
@@ -8,8 +9,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-
-import httpx
 
 ROOT = Path(__file__).parent.parent
 _PATIENCE_S = 60
@@ -112,10 +111,15 @@ class Instance:
     def is_ready(self):
         """Whether it answers; a process that ended never will."""
         assert self.process.poll() is None, self.said()
+        # Asked twenty times a second: a client with all its certificates would take a second of each start.
+        asking = http.client.HTTPConnection("127.0.0.1", self.port, timeout=_PATIENCE_S)
         try:
-            return httpx.get(f"{self.url}/health/ready", trust_env=False).is_success
-        except httpx.TransportError:
+            asking.request("GET", "/health/ready")
+            return asking.getresponse().status == http.HTTPStatus.OK
+        except (OSError, http.client.HTTPException):
             return False
+        finally:
+            asking.close()
 
     def children(self, word):
         """Process ids of its group whose command line holds this word, the oldest first."""
