@@ -18,7 +18,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from uuid import UUID
@@ -92,6 +92,8 @@ class Simulation:
     ended: frozenset[str]
     passes: int
     settled: bool
+    # Campaigns whose versions in the period had different budgets, of which only the last is known.
+    rebudgeted: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -132,7 +134,9 @@ async def simulate(
             )
             async with _crew(setup, processes or os.cpu_count() or 1) as crew:
                 passes = _Passes(connection, trial, setup, crew, on_progress)
-                return await passes.run(_budgets(trial, versions), await _shares(connection, crew))
+                shares = await _shares(connection, crew)
+                simulation = await passes.run(_budgets(trial, versions), shares)
+                return replace(simulation, rebudgeted=_rebudgeted(trial, versions))
     finally:
         await connection.close()
 
@@ -344,6 +348,15 @@ def _budgets(trial: Trial, versions: Mapping[int, Rulebook]) -> dict[str, int]:
         for campaign in rulebook.campaigns.values()
         if campaign.budget_g is not None
     }
+
+
+def _rebudgeted(trial: Trial, versions: Mapping[int, Rulebook]) -> tuple[str, ...]:
+    """Campaigns whose budget differs between the versions that decide; a draft is one alone."""
+    budgets: dict[str, set[int | None]] = {}
+    for rulebook in versions.values() if trial.as_recorded else ():
+        for campaign in rulebook.campaigns.values():
+            budgets.setdefault(campaign.id, set()).add(campaign.budget_g)
+    return tuple(sorted(name for name, different in budgets.items() if len(different) > 1))
 
 
 async def _shares(

@@ -133,6 +133,11 @@ def _notes(simulation: Simulation) -> list[str]:
             f"Budgets and claims still changed each other after {simulation.passes} passes: what"
             " campaigns with a budget and claims give here is close, not exact."
         )
+    if simulation.rebudgeted:
+        notes.append(
+            f"The budget of {', '.join(simulation.rebudgeted)} was changed in this period, and here"
+            " the last one holds from the start: what is given here may differ from what was paid."
+        )
     return notes
 
 

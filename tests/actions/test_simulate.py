@@ -172,7 +172,8 @@ async def test_clocks_that_differ_do_not_change_who_came_in_time(here, tried):
     database, url = here
     rulebook = await publish_text(database, RULES.replace("budget_g: 900", "budget_g: 100"), START)
     now = START + timedelta(days=4)
-    for person, late in zip(await town(database, 3), (0, 20, 10), strict=True):
+
+    async def bring_bottles(person, rulebook, at):
         bottles = participant_report(
             person,
             type_="recycling.bottle",
@@ -182,17 +183,25 @@ async def test_clocks_that_differ_do_not_change_who_came_in_time(here, tried):
             key=None,
             now=now,
         )
-        await record_actions(
-            database,
-            [bottles],
-            rulebook=rulebook,
-            now=now + timedelta(seconds=late),
-            secret=SECRET,
-            lane=0,
-        )
+        await record_actions(database, [bottles], rulebook=rulebook, now=at, secret=SECRET, lane=0)
+
+    *people, last = await town(database, 4)
+    for person, late in zip(people, (0, 20, 10), strict=True):
+        await bring_bottles(person, rulebook, now + timedelta(seconds=late))
     assert await paid(database) == 30 + 60 + 30 + 40 + 30
     report = await tried(RULES.replace("budget_g: 900", "budget_g: 100"), url=url)
     assert_same(report)
+
+    # A budget that was changed meanwhile is known as it was at last: that much is said.
+    more = RULES.replace("budget_g: 900", "budget_g: 300")
+    assert_same(same := await tried(more, url=url, as_recorded=True))
+    assert "was changed" not in " ".join(same["notes"])
+    rulebook = await publish_text(database, more, now + timedelta(minutes=1))
+    await bring_bottles(last, rulebook, now + timedelta(minutes=2))
+    report = await tried(more, url=url, as_recorded=True)
+    assert report["totals"]["energy_after_g"] == report["totals"]["energy_before_g"] + 20 + 60
+    assert report["notes"][-1].startswith("The budget of boxes was changed in this period")
+    assert len((await tried(more, url=url))["notes"]) == 1
 
 
 async def test_versions_one_after_the_other_are_checked_by_their_own_rules(here, tried):
