@@ -4,13 +4,16 @@ import asyncio
 import uuid
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 import httpx
 
 from service.app import create_app
 from service.database import open_database
-from service.rules.publish import publish_folder_if_changed
+from service.rules.compile import sha256_of
+from service.rules.load import read_folder
+from service.rules.publish import checked_draft, store
 from service.settings import Settings
 
 RULES = Path(__file__).parent.parent / "rules"
@@ -29,10 +32,32 @@ def settings_for(servers, database_url, home, **changes):
     return Settings(**(values | changes))
 
 
+@cache
+def _shipped():
+    """The shipped rules, checked once for all tests of this process."""
+    files, unreadable = read_folder(RULES)
+    assert not unreadable
+    return files, checked_draft(files)
+
+
 async def publish_rules(database):
-    """Publish the shipped rules, unless they are active already."""
+    """Publish the shipped rules as a start does, unless they are active already."""
+    files, draft = _shipped()
+    sha256 = sha256_of(files)
     async with database.transaction() as connection:
-        await publish_folder_if_changed(connection, RULES, now=datetime.now(UTC))
+        if await connection.fetchval(_ACTIVE_SHA256) != bytes.fromhex(sha256):
+            await store(
+                connection,
+                files,
+                draft,
+                author="folder",
+                note="from the folder rules",
+                now=datetime.now(UTC),
+                folder_sha256=sha256,
+            )
+
+
+_ACTIVE_SHA256 = "SELECT sha256 FROM active_rulebook JOIN rulebooks USING (version)"
 
 
 @asynccontextmanager
