@@ -32,6 +32,8 @@ Fact = Range | frozenset[str] | bool
 # What is known at a place of the expression, by name; None where no action can ever come to.
 Facts = Mapping[str, Fact] | None
 
+# A list of a thousand members that can never be has told enough by the first ones.
+_FINDINGS_MAX = 50
 _EVERY = Range(-math.inf, math.inf)
 _TESTS: Mapping[str, Callable[[str, str], bool]] = {
     "startsWith": str.startswith,
@@ -259,7 +261,8 @@ class Bounds:
         return any(name in self.names for name in node.names())
 
     def _warn(self, node: Node, message: str) -> None:
-        self.findings.append(Finding(node.offset, message, "warning"))
+        if len(self.findings) < _FINDINGS_MAX:
+            self.findings.append(Finding(node.offset, message, "warning"))
 
 
 def _said(verdict: bool) -> str:  # noqa: FBT001

@@ -225,9 +225,11 @@ def test_what_nobody_reads_to_the_end_is_not_checked_to_the_end():
 
 def test_warnings_are_told_however_many_they_are():
     rules = "".join(f"- {{id: r{at}, action: mobility.walk, earns: 1}}\n" for at in range(201))
-    draft = compile_rulebook({"a.yaml": PROGRAM + WALK + "rules:\n" + rules})
+    never = f"- {{id: s, action: mobility.walk, when: 'steps in [{'0, ' * 99}5]', earns: 1}}\n"
+    draft = compile_rulebook({"a.yaml": PROGRAM + WALK + "rules:\n" + rules + never})
     assert draft.rulebook is not None
-    assert len(draft.problems) == 201
+    # But for one expression, of which the first fifty do.
+    assert len(draft.problems) == 201 + 1 + 50
 
 
 def test_expressions_that_fill_their_limit_are_compiled():
