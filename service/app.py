@@ -166,6 +166,8 @@ async def _authenticator(
     authenticator = Authenticator(leeway_s=settings.auth_leeway_s, resolve=resolve)
     if issuer is not None:
         authenticator.trust(*issuer.trusted())
+    if not settings.auth_issuers:
+        return authenticator
     client = await stack.enter_async_context(httpx.AsyncClient())
     for believed in settings.auth_issuers:
         keys = KeySet(believed.jwks_url, client, on_change=authenticator.drop_all)

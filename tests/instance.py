@@ -111,7 +111,7 @@ class Instance:
     def is_ready(self):
         """Whether it answers; a process that ended never will."""
         assert self.process.poll() is None, self.said()
-        # Asked twenty times a second: a client with all its certificates would take a second of each start.
+        # Asked twenty times a second: no client that loads all certificates first.
         asking = http.client.HTTPConnection("127.0.0.1", self.port, timeout=_PATIENCE_S)
         try:
             asking.request("GET", "/health/ready")
