@@ -36,6 +36,8 @@ ACCEPTED_FOR_MAX = dt.timedelta(days=60)
 LASTS_MAX = dt.timedelta(hours=24)
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+# Whatever lies beside the zones (posix/, right/, localtime) begins with a small letter.
+_ZONE_NAME = re.compile(r"[A-Z][\w+-]*(/[A-Z][\w+-]*)*", re.ASCII)
 _LONGEST = dt.timedelta(days=3660)
 _UNITS_S = {"s": 1, "min": 60, "h": 3600, "d": 86_400}
 _VALUE_TYPES: Mapping[str, ValueType] = {
@@ -172,6 +174,11 @@ def _zones() -> frozenset[str]:
 
 
 def _zone(source: Source, name: str) -> zoneinfo.ZoneInfo | None:
+    if _ZONE_NAME.fullmatch(name):
+        try:
+            return zoneinfo.ZoneInfo(name)
+        except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+            pass  # so it is none, and those that there are will be listed
     known = _zones()
     if name in known:
         return zoneinfo.ZoneInfo(name)
