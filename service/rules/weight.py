@@ -17,13 +17,13 @@ _DEEP_WEIGHT_MAX = 20_000
 _DIRECTIVES_MAX = 20
 _OTHERS = re.compile(r"[^\[\]{}]+")
 _STEPS = {ord(opened): 1 for opened in "[{"} | {ord(closed): -1 for closed in "]}"}
-_DIRECTIVE = re.compile("^%", re.MULTILINE)
 
 
 def directives_at(text: str) -> int | None:
     """Tell where the directives of a file begin that has too many of them, as no file needs any."""
-    found = [match.start() for match in _DIRECTIVE.finditer(text)]
-    return found[0] if len(found) > _DIRECTIVES_MAX else None
+    if text.startswith("%") + text.count("\n%") <= _DIRECTIVES_MAX:
+        return None
+    return 0 if text.startswith("%") else text.index("\n%") + 1
 
 
 def weight_of(text: str) -> int:

@@ -165,6 +165,10 @@ FILES = {
         one("".join(f"%TAG !{number}! a:\n" for number in range(12_000)) + "---\nbadges: []"),
         "a.yaml:1:1: error: directives (%) are not allowed",
     ),
+    "12,000 directives behind a document": (
+        one("--- 'x'\n" + "".join(f"%TAG !{number}! a:\n" for number in range(12_000))),
+        "a.yaml:2:1: error: directives (%) are not allowed",
+    ),
     "1,001 factors": (
         lambda: {
             f"{at}.yaml": "factors:\n" + "".join(
