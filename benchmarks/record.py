@@ -13,7 +13,6 @@ import itertools
 import json
 import os
 import signal
-import socket
 import statistics
 import subprocess
 import sys
@@ -29,18 +28,11 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.load import Load, post_request, run_load
+from service.address import free_port
 
 PEOPLE = 1_024
 ROOT = Path(__file__).parent.parent
 _console = Console()
-
-
-def free_port() -> int:
-    """A TCP port of the loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def start(arguments: list[str], **environment: str) -> subprocess.Popen[bytes]:

@@ -28,7 +28,8 @@ import httpx
 import msgspec
 from rich.console import Console
 
-from benchmarks.record import ROOT, free_port, start, wait_for
+from benchmarks.record import ROOT, start, wait_for
+from service.address import free_port
 from service.clock import Clock
 from service.partner_kit.keys import SigningKey, signing_key
 from service.replay.read import read_actions

@@ -4,11 +4,12 @@ import http.client
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
+
+from service.address import free_port
 
 ROOT = Path(__file__).parent.parent
 _PATIENCE_S = 60
@@ -149,9 +150,3 @@ def is_running(pid):
         return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return False
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]

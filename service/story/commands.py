@@ -4,7 +4,6 @@ import asyncio
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -17,6 +16,7 @@ import click
 import msgspec
 from rich.console import Console
 
+from service.address import free_port
 from service.embedded import reset_home
 from service.embedded.children import EmbeddedError, start_child, stop_child
 from service.replay.api import ApiError, open_api
@@ -77,7 +77,7 @@ async def _instance(console: Console, rules: Path) -> AsyncIterator[str]:
     await _remove_left_over()
     home = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
     try:
-        port = _free_port()
+        port = free_port()
         console.print("Starting a fresh instance with its own PostgreSQL and Redis ...")
         with (home / "run.log").open("wb") as log:
             process = start_child(
@@ -135,13 +135,6 @@ def _lives(owner: str) -> bool:
     except PermissionError:
         return True
     return True
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 async def _until_ready(process: subprocess.Popen[bytes], url: str, log: Path) -> None:

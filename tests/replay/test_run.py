@@ -8,12 +8,12 @@ import asyncpg
 import pytest
 from click.testing import CliRunner
 
+from service.address import free_port
 from service.replay.api import Api, open_api
 from service.replay.commands import replay
 from service.replay.plan import Order, plan_days
 from service.replay.read import read_actions
 from service.replay.run import Replay
-from tests.instance import free_port
 from tests.people import served, settings_for
 from tests.replay.files import (
     CITIBIKE_COLUMNS,
