@@ -143,9 +143,13 @@ async def _make_data(place: _Place, *, durable: bool) -> None:
             environment=_ENVIRONMENT,
             own_group=True,
         )
-    if not await wait_until_gone(process, patience_s=120):
-        process.kill()
-        process.wait()
+    try:
+        await wait_until_gone(process, patience_s=120)
+    finally:
+        if process.poll() is None:
+            # With the servers that it runs: one would go on in a folder that is being removed.
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
     if process.returncode != 0:
         raise EmbeddedError(f"making the data folder of PostgreSQL failed: {_last_line(place.log)}")
     draft.rename(place.data)
