@@ -1,6 +1,8 @@
 # Everything a developer does. `make help` lists it.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
+# Each of an instance's processes would compile everything anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -15,7 +17,8 @@ FITS := $(shell test "$$(cat $(STAMP) 2>/dev/null)" = "$(CURDIR)" && $(BIN)/pyth
 ifneq ($(FITS),yes)
 .PHONY: $(STAMP)
 endif
-# Byte code is made afterwards, on all cores.
+# Byte code is made afterwards, on all cores, but for what is seldom or never run.
+SELDOM := /(faker|mypy|mypyc|pip|setuptools)/|/pygments/lexers/|/sqlalchemy/dialects/(mssql|mysql|oracle)/
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq --no-deps --no-compile
 
 .PHONY: help setup run demo test check format reset bench openapi lock clean
@@ -30,9 +33,11 @@ $(STAMP): requirements-dev.txt pyproject.toml
 	@echo "making $(VENV) with $(PYTHON) (the first time takes a minute)"
 	@test "$(FITS)" = yes || rm -rf $(VENV)
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(PIP) --require-hashes -r requirements-dev.txt
+	@awk '/^[a-z]/ { n++ } { print > "$(VENV)/half-" n % 2 ".txt" }' requirements-dev.txt
+	@$(PIP) --require-hashes -r $(VENV)/half-0.txt & \
+	$(PIP) --require-hashes -r $(VENV)/half-1.txt; second=$$?; wait $$! && exit $$second
 	@$(PIP) --no-build-isolation --config-settings editable_mode=compat --editable .
-	@$(BIN)/python -W ignore -m compileall -qq -j 0 $(VENV)/lib || true
+	@$(BIN)/python -W ignore -m compileall -qq -j 0 -x '$(SELDOM)' $(VENV)/lib service || true
 	@printf '%s' "$(CURDIR)" > $(STAMP)
 
 run: setup ## start everything on http://127.0.0.1:8000 (SAXAUL_PORT, SAXAUL_HOME)
@@ -47,7 +52,7 @@ $(NODE)/node_modules: $(NODE)/package-lock.json
 	@command -v npm >/dev/null || exit 0; cd $(NODE) && npm ci --silent --no-fund --no-audit && touch node_modules
 
 test: setup $(NODE)/node_modules ## all tests, against their own PostgreSQL and Redis
-	@$(BIN)/python -m pytest -n 2 -rs $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist worksteal -rs $(ARGS)
 
 check: setup ## format, lint, types
 	@$(BIN)/python -m ruff format --check .

@@ -11,6 +11,7 @@ other is cloned. A module that wants an empty database for each test says
 
 import asyncio
 import fcntl
+import gc
 import os
 import shutil
 import tempfile
@@ -53,6 +54,8 @@ def _new_folder():
 
 
 def pytest_configure(config):
+    # What is loaded and collected stays: no looking through it for garbage, now or later.
+    gc.disable()
     # With the values of all variables, which is the default, one traceback takes seconds.
     console = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
     structlog.configure(processors=[structlog.stdlib.add_log_level, console])
@@ -70,6 +73,13 @@ def pytest_configure(config):
     config.stash[_servers_key] = runner.run(stack.enter_async_context(starting))
     config.stash[_home_key] = path
     config.stash[_stack_key] = (runner, stack)
+
+
+def pytest_collection_finish():
+    gc.collect()
+    gc.freeze()
+    gc.enable()
+    gc.set_threshold(50_000, 20, 20)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -6,7 +6,7 @@ import logging
 import pytest
 import structlog
 
-from service.log import configure_logging
+from tests.logs import logging_as_served
 
 SECRETS = [
     {"authorization": "Bearer s3cret"},
@@ -30,15 +30,8 @@ def lines_of(capsys):
     """Do this with logging as a process has it; what was written, as a list of objects."""
 
     def lines_of(act):
-        root = logging.getLogger()
-        handlers, level = root.handlers, root.level
-        configure_logging("info")
-        try:
+        with logging_as_served():
             act()
-        finally:
-            root.handlers = handlers
-            root.setLevel(level)
-            structlog.reset_defaults()
         return [json.loads(line) for line in capsys.readouterr().err.splitlines()]
 
     return lines_of

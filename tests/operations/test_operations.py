@@ -1,16 +1,14 @@
 """What those see who run the service: health, figures, headers, and answers when parts are away."""
 
 import json
-import logging
 from functools import cache
 
 import asyncpg
 import msgspec
 import pytest
-import structlog
 from prometheus_client.parser import text_string_to_metric_families
 
-from service.log import configure_logging
+from tests.logs import logging_as_served
 from tests.people import client_of, eventually, headers_of, running_app, served, settings_for, walk
 
 
@@ -190,14 +188,10 @@ async def test_the_terms_of_the_programme_are_public(client):
 
 async def test_a_line_a_request_is_logged_when_asked_for(settings, capsys):
     asked = msgspec.structs.replace(settings, access_log=True)
-    configure_logging("info")
-    try:
+    with logging_as_served():
         async with served(asked) as client:
             headers = await headers_of(client, "alice")
             await client.get("/v1/me", headers=headers | {"X-Request-Id": "a-plain-one"})
-    finally:
-        logging.getLogger().handlers = []
-        structlog.reset_defaults()
     lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     (line,) = [line for line in lines if line.get("request_id") == "a-plain-one"]
     assert (line["method"], line["route"], line["status"]) == ("GET", "/v1/me", 200)
