@@ -179,21 +179,26 @@ async def client(app):
 
 
 @pytest.fixture
-def live_server(settings):
-    """`saxaul run` with all its processes on the test's own database: to be killed, for example."""
-    instance = Instance(
+def idle_server(settings):
+    """An instance on the test's own database that nobody started yet."""
+    settings.home.mkdir()
+    return Instance(
         settings.home,
         database_url=settings.database_url,
         redis_url=settings.redis_url,
         redis_prefix=settings.redis_prefix,
         secret_key=settings.secret_key,
     )
-    settings.home.mkdir()
+
+
+@pytest.fixture
+def live_server(idle_server):
+    """`saxaul run` with all its processes on the test's own database: to be killed, for example."""
     try:
-        instance.start()
-        yield instance
+        idle_server.start()
+        yield idle_server
     finally:
-        instance.end()
+        idle_server.end()
 
 
 @pytest.fixture

@@ -9,14 +9,21 @@ from service.log import configure_logging
 
 
 @contextmanager
-def logging_as_served():
-    """JSON lines on stderr; afterwards everything is as the run of the tests has it."""
+def logging_kept():
+    """Whatever the block makes of logging, afterwards it is as the run of the tests has it."""
     root, before = logging.getLogger(), structlog.get_config()
     handlers, level = root.handlers, root.level
-    configure_logging("info")
     try:
         yield
     finally:
         root.handlers = handlers
         root.setLevel(level)
         structlog.configure(**before)
+
+
+@contextmanager
+def logging_as_served():
+    """JSON lines on stderr."""
+    with logging_kept():
+        configure_logging("info")
+        yield

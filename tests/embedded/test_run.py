@@ -1,5 +1,6 @@
 """`saxaul run` as a user meets it: one start, one stop, plain lines when it cannot."""
 
+import asyncio
 import json
 import os
 import re
@@ -14,6 +15,7 @@ from service.embedded.children import EmbeddedError
 from service.embedded.home import Home
 from service.migrate import migrate
 from tests.instance import ROOT, Instance, is_running, wait_for
+from tests.people import publish_rules
 
 pytestmark = pytest.mark.real_processes
 
@@ -42,6 +44,11 @@ def instance(embedded_home):
     made = Instance(embedded_home)
     yield made
     made.end()
+
+
+@pytest.fixture
+async def rules_there(database):
+    await publish_rules(database)
 
 
 def test_it_says_where_to_look_stops_whole_and_comes_back_after_kill_9(instance):
@@ -86,7 +93,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
 def test_its_port_is_taken_and_what_is_killed_below_it_comes_back(live_server, embedded_home):
     other = Instance(embedded_home)
     other.settings["port"] = live_server.port
-    refused = other.command("run")
+    refused = other.type("run")
     assert refused.returncode == 1
     assert refused.stderr == (
         f"127.0.0.1:{live_server.port} is in use by another program:"
@@ -95,7 +102,7 @@ def test_its_port_is_taken_and_what_is_killed_below_it_comes_back(live_server, e
     assert not embedded_home.exists()
 
     # The API alone must not share the port either, as the kernel would let it.
-    api = live_server.command("api")
+    api = live_server.type("api")
     assert (api.returncode, api.stderr) == (1, refused.stderr)
 
     (worker,) = live_server.children("worker")
@@ -107,29 +114,28 @@ def test_its_port_is_taken_and_what_is_killed_below_it_comes_back(live_server, e
     os.kill(serving, signal.SIGKILL)
     wait_for(lambda: serving not in live_server.children("api") and live_server.is_ready())
 
-
-def test_of_two_that_start_at_once_one_gets_the_port(live_server):
-    """Each would listen beside the other, and half of the requests would go to either."""
-    assert live_server.stop() == 0
-    both = [live_server.command("api", wait=False) for _ in range(2)]
-    try:
-        wait_for(lambda: any(process.poll() is not None for process in both), live_server)
-        (refused,) = [process for process in both if process.poll() is not None]
-        assert refused.returncode == 1
-        wait_for(lambda: live_server.said().count('"api_started"') == 2)
-        assert httpx.get(f"{live_server.url}/health/live", trust_env=False).is_success
-    finally:
-        for process in both:
-            process.terminate()
-            process.wait(timeout=30)
-
-
-def test_the_end_of_the_api_is_the_end_of_the_run(live_server):
+    # The end of what manages the API is the end of the run.
     managing, serving = live_server.children("api")
     os.kill(managing, signal.SIGKILL)
     assert live_server.process.wait(timeout=30) == 1
     assert live_server.said().endswith("the API ended by itself with code -9.\n")
     assert not is_running(serving)
+
+
+@pytest.mark.usefixtures("rules_there")
+def test_of_two_that_start_at_once_one_gets_the_port(idle_server):
+    """Each would listen beside the other, and half of the requests would go to either."""
+    both = [idle_server.command("api", wait=False) for _ in range(2)]
+    try:
+        wait_for(lambda: any(process.poll() is not None for process in both), idle_server)
+        (refused,) = [process for process in both if process.poll() is not None]
+        assert refused.returncode == 1
+        wait_for(lambda: idle_server.said().count('"api_started"') == 1)
+        assert httpx.get(f"{idle_server.url}/health/live", trust_env=False).is_success
+    finally:
+        for process in both:
+            process.terminate()
+            process.wait(timeout=30)
 
 
 def test_the_end_of_a_server_is_the_end_of_the_run_and_the_next_one_recovers(instance):
@@ -144,32 +150,45 @@ def test_the_end_of_a_server_is_the_end_of_the_run_and_the_next_one_recovers(ins
         )
         assert not any(is_running(pid) for pid in children.values())
     # A command starts what it needs for its own time, and says what it looked at.
-    audited = instance.command("ledger", "audit")
+    audited = instance.type("ledger", "audit")
     assert audited.returncode == 0, audited.stderr
     assert "8 books" in audited.stdout
     assert f"the instance in {instance.home}" in audited.stdout
     assert not (instance.home / "running.json").exists()
+    # The embedded Redis keeps nothing: an empty one must not look like 112 lost scores.
+    checked = instance.type("leaderboards", "check")
+    assert (checked.returncode, checked.stderr) == (0, "")
+    first, second = checked.stdout.splitlines()
+    assert first.endswith(f"scores of the instance in {instance.home} are what the ledger says")
+    assert first.split()[0] != "0"
+    assert second.startswith("nothing runs there: ")
+    rebuilt = instance.type("leaderboards", "rebuild")
+    assert (rebuilt.returncode, rebuilt.stderr) == (0, "")
+    assert "nothing runs there: " in rebuilt.stdout
 
 
 def test_in_a_folder_without_an_instance_a_command_makes_none(tmp_path):
     commands = [*_COMMANDS, ["dev", "token", "ada"], ["rules", "simulate"], ["keys", "rewrap"]]
-    for words, code, stdout, stderr in Instance(tmp_path / "home").commands(*commands):
-        assert (code, stdout) == (1, ""), words
-        assert stderr.count("\n") == 1, words
-        assert f"there is no instance in the state folder {tmp_path / 'home'}" in stderr, words
-        assert can_be_typed(stderr, "run`."), words
-        assert "SAXAUL_HOME" in stderr, words
+    for words in commands:
+        refused = Instance(tmp_path / "home").type(*words)
+        assert (refused.returncode, refused.stdout) == (1, ""), words
+        assert refused.stderr.count("\n") == 1, words
+        told = f"there is no instance in the state folder {tmp_path / 'home'}"
+        assert told in refused.stderr, words
+        assert can_be_typed(refused.stderr, "run`."), words
+        assert "SAXAUL_HOME" in refused.stderr, words
         assert not (tmp_path / "home").exists(), words
 
 
 def test_a_server_that_does_not_answer_is_one_line(tmp_path):
     nobody = {"database_url": "postgresql://u:hunter2@127.0.0.1:1/x", "redis_url": "redis://c:1"}
     instance = Instance(tmp_path / "home", **nobody)
-    for words, code, stdout, stderr in instance.commands(*_COMMANDS, ["run"]):
-        assert (code, stdout) == (1, ""), words
-        assert stderr.count("\n") == 1, words
-        assert "PostgreSQL" in stderr, words
-        assert "hunter2" not in stderr, words
+    for words in [*_COMMANDS, ["run"]]:
+        refused = instance.type(*words)
+        assert (refused.returncode, refused.stdout) == (1, ""), words
+        assert refused.stderr.count("\n") == 1, words
+        assert "PostgreSQL" in refused.stderr, words
+        assert "hunter2" not in refused.stderr, words
 
 
 def test_a_database_without_tables_is_one_line(tmp_path, servers, empty_database_url):
@@ -177,19 +196,21 @@ def test_a_database_without_tables_is_one_line(tmp_path, servers, empty_database
         tmp_path / "home", database_url=empty_database_url, redis_url=servers.redis_url
     )
     commands = [words for words in _COMMANDS if words != ["migrate"]]
-    for words, code, stdout, stderr in instance.commands(*commands):
-        assert (code, stdout) == (1, ""), words
-        assert stderr.count("\n") == 1, words
-        assert "has no tables of Saxaul yet: " in stderr, words
-        assert can_be_typed(stderr, "migrate` makes them."), words
+    for words in commands:
+        refused = instance.type(*words)
+        assert (refused.returncode, refused.stdout) == (1, ""), words
+        assert refused.stderr.count("\n") == 1, words
+        assert "has no tables of Saxaul yet: " in refused.stderr, words
+        assert can_be_typed(refused.stderr, "migrate` makes them."), words
 
 
 async def test_a_database_of_an_older_version_is_one_line(tmp_path, servers, empty_database_url):
     scripts = list(ScriptDirectory(str(ROOT / "migrations")).walk_revisions())
     await migrate(empty_database_url, scripts[-1].revision)
-    refused = Instance(
+    instance = Instance(
         tmp_path / "home", database_url=empty_database_url, redis_url=servers.redis_url
-    ).command("ledger", "audit")
+    )
+    refused = await asyncio.to_thread(instance.type, "ledger", "audit")
     assert (refused.returncode, refused.stdout) == (1, "")
     assert refused.stderr.count("\n") == 1
     assert can_be_typed(refused.stderr, "migrate` brings it up to date.")
@@ -203,7 +224,7 @@ def test_rules_that_are_not_there_are_a_plain_line(tmp_path, settings, fresh_dat
         database_url=fresh_database_url,
         redis_url=settings.redis_url,
         rules_dir=tmp_path / name,
-    ).command("migrate")
+    ).type("migrate")
     assert refused.returncode == 1
     assert "Traceback" not in refused.stderr
     assert str(tmp_path / name) in refused.stderr
@@ -218,14 +239,14 @@ def test_what_operators_published_outlives_a_new_release(tmp_path, settings, fre
         redis_url=settings.redis_url,
         rules_dir=folder,
     )
-    assert deployed.command("migrate").returncode == 0
+    assert deployed.type("migrate").returncode == 0
     program = folder / "program.yaml"
     program.write_text(program.read_text().replace("name: Saxaul demo city", "name: Another city"))
-    again = deployed.command("migrate")
+    again = deployed.type("migrate")
     assert again.returncode == 0, again.stderr
-    shown = deployed.command("rules", "show", "1")
+    shown = deployed.type("rules", "show", "1")
     assert "name: Saxaul demo city" in shown.stdout
-    assert deployed.command("rules", "show", "2").returncode == 1
+    assert deployed.type("rules", "show", "2").returncode == 1
 
 
 def test_a_lock_of_another_user_is_one_line(tmp_path):

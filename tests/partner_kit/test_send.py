@@ -35,7 +35,7 @@ def write(path, events):
 
 def send(instance, city, path, *options, key=None):
     order = ["partner", "send", str(path), "--partner", PARTNER, "--key", key or city.secret]
-    return instance.command(*order, *options)
+    return instance.type(*order, *options)
 
 
 def journal(path):
@@ -140,7 +140,7 @@ def test_a_run_that_was_broken_off_goes_on_where_it_stood(instance, city, tmp_pa
     process.wait()
     stood = journal(path).records
     assert 200 <= stood < 3_000
-    done = instance.command(*order)
+    done = instance.type(*order)
     assert done.returncode == 0, done.stderr
     state = journal(path)
     assert state.records == 3_000

@@ -17,7 +17,7 @@ def vectors(instance, city, tmp_path_factory):
     secret.write_text(city.secret)
     now = int(Clock().real_now().timestamp())
     own = ["--partner", PARTNER, "--source", SOURCE, "--secret", f"@{secret}", "--at", str(now)]
-    done = instance.command("partner", "test-vectors", *own)
+    done = instance.type("partner", "test-vectors", *own)
     assert done.returncode == 0, done.stderr
     return {vector["name"]: vector for vector in json.loads(done.stdout)["vectors"]}
 
@@ -42,6 +42,6 @@ def test_a_delivery_is_answered_as_its_vector_says(city, vectors, name):
 
 
 def test_the_command_prints_the_vectors_with_their_keys(instance):
-    done = instance.command("partner", "test-vectors")
+    done = instance.type("partner", "test-vectors")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == vectors_of(Setting())
