@@ -52,7 +52,7 @@ $(NODE)/node_modules: $(NODE)/package-lock.json
 	@command -v npm >/dev/null || exit 0; cd $(NODE) && npm ci --silent --no-fund --no-audit && touch node_modules
 
 test: setup $(NODE)/node_modules ## all tests, against their own PostgreSQL and Redis
-	@$(BIN)/python -m pytest -n 2 --dist worksteal -rs $(ARGS)
+	@$(BIN)/python -m pytest -n 3 --dist worksteal -rs $(ARGS)
 
 check: setup ## format, lint, types
 	@$(BIN)/python -m ruff format --check .
@@ -67,8 +67,9 @@ format: setup ## rewrite the files in the house format
 reset: setup ## empty the state folder
 	@$(BIN)/python -m service reset
 
-bench: setup ## the figures of benchmarks/, each with its ratio
-	@$(BIN)/python -m benchmarks.record $(ARGS)
+BENCH ?= record ingest storm campaign simulate hostile
+bench: setup ## the figures of benchmarks/, one after the other (BENCH=record ARGS=--help)
+	@for each in $(BENCH); do echo "== $$each"; $(BIN)/python -m benchmarks.$$each $(ARGS) || exit 1; done
 
 openapi: setup ## write openapi/openapi.json and openapi/rules.schema.json from the code
 	@$(BIN)/python -m service openapi
