@@ -67,8 +67,8 @@ format: setup ## rewrite the files in the house format
 reset: setup ## empty the state folder
 	@$(BIN)/python -m service reset
 
-BENCH ?= record ingest storm campaign simulate hostile
-bench: setup ## the figures of benchmarks/, one after the other (BENCH=record ARGS=--help)
+BENCH ?= record ingest campaign simulate hostile
+bench: setup ## the figures of benchmarks/, one after the other (BENCH=storm ARGS=FILE: one)
 	@for each in $(BENCH); do echo "== $$each"; $(BIN)/python -m benchmarks.$$each $(ARGS) || exit 1; done
 
 openapi: setup ## write openapi/openapi.json and openapi/rules.schema.json from the code
