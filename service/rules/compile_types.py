@@ -38,6 +38,8 @@ LASTS_MAX = dt.timedelta(hours=24)
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # Whatever lies beside the zones (posix/, right/, localtime) begins with a small letter.
 _ZONE_NAME = re.compile(r"[A-Z][\w+-]*(/[A-Z][\w+-]*)*", re.ASCII)
+# Names that the zones' folder has and nobody lives in: the first is another one on each machine.
+_NO_ZONES = frozenset(("localtime", "Factory"))
 _LONGEST = dt.timedelta(days=3660)
 _UNITS_S = {"s": 1, "min": 60, "h": 3600, "d": 86_400}
 _VALUE_TYPES: Mapping[str, ValueType] = {
@@ -170,11 +172,11 @@ def _long(source: Source, path: tuple[Step, ...], text: str) -> dt.timedelta:
 @cache
 def _zones() -> frozenset[str]:
     """Every zone's name; finding them opens hundreds of files."""
-    return frozenset(zoneinfo.available_timezones())
+    return frozenset(zoneinfo.available_timezones() - _NO_ZONES)
 
 
 def _zone(source: Source, name: str) -> zoneinfo.ZoneInfo | None:
-    if _ZONE_NAME.fullmatch(name):
+    if _ZONE_NAME.fullmatch(name) and name not in _NO_ZONES:
         try:
             return zoneinfo.ZoneInfo(name)
         except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):

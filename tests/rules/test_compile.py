@@ -157,6 +157,10 @@ def test_periods_and_their_bounds():
          "next_day_at must be a time of day, like \"07:00\", not '7am'"),
         ("Asia/Shanghai", "Nowhere",
          "there is no time zone Nowhere; it is an IANA name, like Asia/Shanghai"),
+        ("Asia/Shanghai", "localtime",
+         "there is no time zone localtime; it is an IANA name, like Asia/Shanghai"),
+        ("Asia/Shanghai", "Factory",
+         "there is no time zone Factory; it is an IANA name, like Asia/Shanghai"),
     ],
 )  # fmt: skip
 def test_bounds_of_the_programme(replaced, by, message):
