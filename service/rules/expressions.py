@@ -80,10 +80,25 @@ def _function(name: str, arities: Iterable[int], compute: Callable[..., float]) 
     return cel.FunctionDecl(name, overloads)
 
 
+def _least(*values: float) -> float:
+    return min(map(_finite, values))
+
+
+def _largest(*values: float) -> float:
+    return max(map(_finite, values))
+
+
+def _finite(value: float) -> float:
+    """Fail as floor does: NaN is neither less nor more, so `min(100, NaN)` would be 100."""
+    if not math.isfinite(value):
+        raise ValueError(value)
+    return value
+
+
 _SEVERAL = range(2, _ARGUMENTS_MAX + 1)
 _FUNCTIONS = [
-    _function("min", _SEVERAL, min),
-    _function("max", _SEVERAL, max),
+    _function("min", _SEVERAL, _least),
+    _function("max", _SEVERAL, _largest),
     _function("floor", [1], lambda value: float(math.floor(value))),
     _function("ceil", [1], lambda value: float(math.ceil(value))),
     # Half to even, as grams are rounded.

@@ -201,6 +201,9 @@ def test_region_and_streak_come_with_the_person():
         ("steps * 1e308 * 10", None),
         ("steps * 1e308 * 10 - steps * 1e308 * 10", None),
         ("floor(steps * 1e308 * 10)", None),
+        ('"min(100, steps * 1e308 * 10)"', None),
+        ('"min(100, steps * 1e308 * 10 - steps * 1e308 * 10)"', None),
+        ('"max(100, steps * 1e308 * 10 - steps * 1e308 * 10)"', None),
     ],
 )
 @pytest.mark.parametrize("key", ["saves", "earns"])

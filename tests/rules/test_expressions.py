@@ -196,6 +196,10 @@ def test_errors_are_never_taken_for_values():
 def test_errors_of_functions_are_never_taken_for_values():
     for function in ("floor", "ceil", "round"):
         assert number(f"{function}(distance_km)", distance_km=math.inf) is None
+    for function in ("min", "max"):
+        for value in (math.nan, math.inf, -math.inf):
+            assert number(f"{function}(100, distance_km)", distance_km=value) is None
+            assert number(f"{function}(distance_km, 100)", distance_km=value) is None
 
 
 def test_true_passes_the_engine_as_a_number_so_it_is_refused_before():
