@@ -268,6 +268,9 @@ def _twin(report: Report, action: Action, known: dict[tuple[UUID, UUID], Action]
 
 def _refusal(batch: _Batch, report: Report, verdict: Judged | Refusal) -> SaxaulError | None:
     book = batch.books[report.participant_id]
+    if isinstance(verdict, Refusal) and report.event is not None and report.received_at is None:
+        # Only valid events wait for a suspended person's return, as for a link.
+        return refusal_error(verdict)
     try:
         book.require_open()
     except SaxaulError as error:

@@ -298,6 +298,22 @@ async def test_a_suspended_person_gets_nothing_until_they_are_back(metro, alice,
     assert (await alice.balances())["ripening_g"] == 104
 
 
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"data": {"distance_km": "far"}}, "invalid-attributes"),
+        ({"data": {"nothing": 1}}, "invalid-attributes"),
+        ({"time": "2001-01-01T00:00:00Z"}, "action-refused"),
+    ],
+)
+async def test_only_valid_events_wait_for_a_suspended_person(metro, alice, operator, changes, code):
+    path = f"/v1/operator/participants/{alice.participant_id}"
+    assert (await operator.post(f"{path}/suspend", {})).status_code == 200
+    result = await metro.send_one(metro.event("card-1", **changes))
+    assert (result["status"], result["problem"]["code"]) == ("rejected", code)
+    assert await metro.parked() == []
+
+
 async def test_energy_of_events_ripens_and_is_collected(metro, alice):
     await metro.send(metro.event("card-1"))
     await advance(metro.client, days=1, hours=8)
