@@ -85,7 +85,6 @@ class BoundEvents:
     reasons: dict[bytes, str] = field(default_factory=dict)
     taken: dict[bytes, Report] = field(default_factory=dict)
     discarded: dict[bytes, str] = field(default_factory=dict)
-    emptied: set[bytes] = field(default_factory=set)
 
     def actions(self, reports: Sequence[Report]) -> set[RowKey]:
         """The rows that tell of events which were accepted before, and of their reversals."""
@@ -130,8 +129,6 @@ class BoundEvents:
                 self.discarded[key] = f"{error.code}: {error.detail}"
         elif row.fingerprint == report.fingerprint:
             return StillParkedError()
-        else:
-            self.emptied.add(key)
         return error
 
     def take(self, report: Report) -> None:
@@ -162,7 +159,6 @@ class BoundEvents:
     async def settle(self, connection: Connection) -> None:
         """Leave each row as its event stands now; what nobody got is free again."""
         free = [key for key in self.added if key not in self.taken]
-        free += [key for key in self.emptied if key not in self.taken]
         if free:
             await connection.execute(_FREE, free)
         changed = [r for key, r in self.taken.items() if self.added.get(key) != r.row]

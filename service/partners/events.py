@@ -21,6 +21,8 @@ from service.partners.keys import Partner
 REVERSAL = "action.reversed"
 
 _encode = msgspec.json.Encoder(order="sorted").encode
+# Below this a double is exactly the whole number that it shows.
+_EXACT = 2**53
 
 
 class EventInvalidError(SaxaulError):
@@ -125,8 +127,17 @@ class Identifier:
 
     def _fingerprint(self, content: Content) -> bytes:
         time = content.time.astimezone(UTC) if content.time else None
-        said = _encode((content.type, content.subject, time, content.data))
+        said = _encode((content.type, content.subject, time, _canonical(content.data)))
         return hashlib.blake2b(said, digest_size=16, key=self._fingerprint_key).digest()
+
+
+def _canonical(value: Any) -> Any:
+    """The same for a number however it was written: a sender's library may make 5 of 5.0."""
+    if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT:
+        return int(value)
+    if isinstance(value, dict):
+        return {name: _canonical(held) for name, held in value.items()}
+    return [_canonical(held) for held in value] if isinstance(value, list) else value
 
 
 def event_key(partner_id: str, source: str, event_id: str) -> bytes:

@@ -157,6 +157,15 @@ async def test_twins_in_one_request(metro, alice):
     assert other["problem"]["code"] == "event-id-reused"
 
 
+async def test_a_number_is_the_same_however_it_is_written(metro, alice):
+    event = metro.event("card-1", data={"distance_km": 5, "ticket_no": uuid.uuid4().hex})
+    again = event | {"data": event["data"] | {"distance_km": 5.0}}
+    other = event | {"data": event["data"] | {"distance_km": 5.5}}
+    assert (await metro.send_one(event))["status"] == "accepted"
+    assert (await metro.send_one(again))["status"] == "duplicate"
+    assert (await metro.send_one(other))["problem"]["code"] == "event-id-reused"
+
+
 async def test_the_same_id_for_two_people_in_one_request(metro, alice):
     await linked_person(metro, "card-2")
     event = metro.event("card-1")
@@ -312,6 +321,16 @@ async def test_only_valid_events_wait_for_a_suspended_person(metro, alice, opera
     result = await metro.send_one(metro.event("card-1", **changes))
     assert (result["status"], result["problem"]["code"]) == ("rejected", code)
     assert await metro.parked() == []
+
+
+async def test_what_is_parked_outlives_a_bad_copy_under_its_id(metro, alice, operator):
+    path = f"/v1/operator/participants/{alice.participant_id}"
+    assert (await operator.post(f"{path}/suspend", {})).status_code == 200
+    event = metro.event("card-1")
+    assert (await metro.send_one(event))["status"] == "parked"
+    bad = await metro.send_one(event | {"data": {"distance_km": "far"}})
+    assert (bad["status"], bad["problem"]["code"]) == ("rejected", "invalid-attributes")
+    assert [parked["id"] for parked in await metro.parked()] == [event["id"]]
 
 
 async def test_energy_of_events_ripens_and_is_collected(metro, alice):
