@@ -37,6 +37,7 @@ from service.settings import Settings, kept_text, with_secret_key
 WALKED_AGO = timedelta(days=2)
 
 DEMO_PARTNER, DEMO_SUBJECT = "demo-metro", "demo-card-1"
+DEMO_SOURCE = "urn:demo-metro"
 
 _PEOPLE = (
     ("demo-alice", "CN-ZJ", 8_000, 5.6),
@@ -124,7 +125,7 @@ async def _make_partner(database: Database, now: datetime) -> None:
             .values(
                 id=DEMO_PARTNER,
                 name="Demo metro",
-                source_prefix="urn:demo-metro",
+                source_prefix=DEMO_SOURCE,
                 action_types=["transit.metro_trip"],
                 created_at=now,
             )

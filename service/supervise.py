@@ -13,7 +13,7 @@ import asyncpg
 import httpx
 
 from service.address import find_port_free, url_of
-from service.demo import DEMO_PARTNER, demo_secret_path, seed_demo
+from service.demo import DEMO_PARTNER, DEMO_SOURCE, demo_secret_path, seed_demo
 from service.embedded import (
     Servers,
     has_server_ended,
@@ -86,6 +86,11 @@ async def _run(settings: Settings, say: Callable[[str], None]) -> None:
     if not settings.home.exists():
         # A start that cannot be leaves no folder behind.
         await find_port_free(settings)
+        if settings.embedded_database and not settings.rules_dir.is_dir():
+            raise RunError(
+                f"there are no rules in {settings.rules_dir.absolute()}: start in the folder of the"
+                " project, or let SAXAUL_RULES_DIR name theirs."
+            )
     async with _servers(settings) as (home, found):
         settings = with_secret_key(settings)
         # They load while the database is looked at, and wait for the note that it is ready.
@@ -251,7 +256,8 @@ async def _where_to_look(settings: Settings) -> AsyncIterator[str]:
         token = await _demo_token(settings)
         yield f'  try           curl -H "Authorization: Bearer {token}" {url}/v1/me'
         secret = demo_secret_path(settings)
-        send = typed(f"partner send FILE --partner {DEMO_PARTNER} --key @{secret}")
+        who = f"--partner {DEMO_PARTNER} --source {DEMO_SOURCE} --key @{secret}"
+        send = typed(f"partner send FILE {who}")
         yield f"  as a partner  {send}"
     elif settings.env == "development":
         yield "  no development tokens and clock: SAXAUL_HOST is not a loopback address"

@@ -59,6 +59,7 @@ def test_it_says_where_to_look_stops_whole_and_comes_back_after_kill_9(instance)
     assert httpx.get(f"{instance.url}/schema", trust_env=False).is_success
     assert re.search(r"rules folder +/\S+", instance.said())
     assert can_be_typed(instance.said(), "partner send FILE")
+    assert "--source urn:demo-metro" in instance.said()
 
     second = instance.command("run")
     assert second.returncode == 1
@@ -88,6 +89,18 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
     assert refused.returncode == 1
     assert refused.stderr.count("\n") == 1
     assert "SAXAUL_HOME" in refused.stderr
+
+
+def test_a_start_where_no_rules_are_is_one_line_and_leaves_no_instance(embedded_home, tmp_path):
+    lost = Instance(embedded_home)
+    lost.settings["rules_dir"] = tmp_path / "rules"
+    refused = lost.command("run")
+    assert refused.returncode == 1
+    assert refused.stderr == (
+        f"there are no rules in {tmp_path / 'rules'}: start in the folder of the project,"
+        " or let SAXAUL_RULES_DIR name theirs.\n"
+    )
+    assert not embedded_home.exists()
 
 
 def test_its_port_is_taken_and_what_is_killed_below_it_comes_back(live_server, embedded_home):
