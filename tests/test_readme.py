@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from service.ledger.audit_checks import PAGE_CHECKS
+from service.ledger.audit_whole import WALKS
 from tests.instance import Instance
 
 ROOT = Path(__file__).parent.parent
@@ -111,3 +113,10 @@ def test_what_a_document_names_is_there(document):
         if not (ROOT / path).exists() and not (ROOT / "service" / path).exists()
     ]
     assert missing == []
+
+
+def test_the_operators_guide_shows_every_check_of_the_audit():
+    guide = (ROOT / "docs" / "operators.md").read_text(encoding="utf-8")
+    shown = re.findall(r"^│ ([a-z][a-z ]*?) +│ (.*?) +│ +0 │$", guide, re.MULTILINE)
+    checks = [*PAGE_CHECKS, *WALKS]
+    assert {(check.name, check.asks) for check in checks} <= set(shown)
