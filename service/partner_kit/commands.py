@@ -157,7 +157,8 @@ def send(**options: Any) -> None:
 
     NDJSON holds a CloudEvent a line (specversion and source may be missing), CSV the columns id,
     type, subject, time and one for each attribute. A run that was interrupted goes on where it
-    stood when it is started again; rejected items go to a file, to be mended and sent.
+    stood when it is started again; rejected items go to a file, to be
+    mended in place and sent as they stand there: of each line the event goes out.
 
     Exit code 1 when something was rejected or could not be sent.
     """

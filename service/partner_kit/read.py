@@ -25,6 +25,17 @@ _encode = msgspec.json.Encoder().encode
 _raw_members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
+class _Rejected(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A line of the file of rejected items."""
+
+    record: msgspec.Raw
+    event: msgspec.Raw
+    problem: msgspec.Raw
+
+
+_rejected = msgspec.json.Decoder(_Rejected)
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """One record of the file, counted from 1: the event as it is sent, or why it cannot be."""
@@ -80,7 +91,16 @@ def _skip_line(readline: Callable[[int], bytes]) -> None:
         pass
 
 
-def _record(number: int, text: bytes, source: str) -> Record:
+def _event_in(line: bytes) -> bytes:
+    """A line of the file of rejected items stands for its event, any other for itself."""
+    try:
+        return bytes(_rejected.decode(line).event)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return line
+
+
+def _record(number: int, line: bytes, source: str) -> Record:
+    text = _event_in(line)
     if len(text) > EVENT_MAX_BYTES:
         return Record(number, _shown(text), f"is larger than {EVENT_MAX_BYTES:,} bytes")
     try:

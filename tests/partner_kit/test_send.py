@@ -100,6 +100,26 @@ def test_what_is_bad_goes_to_a_file_and_harms_no_other(instance, city, tmp_path)
     assert str(tmp_path / "mixed.ndjson.rejected.ndjson") in done.stdout
 
 
+def test_what_was_rejected_is_mended_in_its_file_and_sent(instance, city, tmp_path):
+    bad = trip("mended-1", 400, data={"distance_km": 9_000})
+    path = write(tmp_path / "trips.ndjson", [bad, trip("mended-2", 410)])
+    assert send(instance, city, path).returncode == 1
+    rejected = tmp_path / "trips.ndjson.rejected.ndjson"
+    line = rejected.read_text()
+    assert "9000" in line
+    rejected.write_text(line.replace('"distance_km": 9000', '"distance_km": 9.5'))
+    done = send(instance, city, rejected)
+    assert done.returncode == 0, done.stdout
+    assert journal(rejected).statuses == {"accepted": 1}
+
+
+def test_an_event_with_the_members_of_a_rejected_item_and_more_is_itself(tmp_path):
+    event = trip("itself", record=1, event={}, problem={})
+    (record,) = read_records(write(tmp_path / "trips.ndjson", [event]), "ndjson", "", {})
+    assert not record.fault
+    assert msgspec.json.decode(record.body)["id"] == "itself"
+
+
 def test_a_table_knows_its_types_from_the_catalogue(instance, city, tmp_path):
     at = (datetime.now(UTC) - timedelta(hours=5)).isoformat()
     path = tmp_path / "trips.csv"
