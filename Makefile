@@ -71,7 +71,7 @@ BENCH ?= record ingest campaign simulate hostile
 bench: setup ## the figures of benchmarks/, one after the other (BENCH=storm ARGS=FILE: one)
 	@for each in $(BENCH); do echo "== $$each"; $(BIN)/python -m benchmarks.$$each $(ARGS) || exit 1; done
 
-openapi: setup ## write openapi/openapi.json and openapi/rules.schema.json from the code
+openapi: setup ## write openapi.json, rules.schema.json and scenarios.schema.json in openapi/ from the code
 	@$(BIN)/python -m service openapi
 
 # No address of a registry gets into the lock files: they hold names, versions and hashes.
