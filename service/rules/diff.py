@@ -384,6 +384,11 @@ def _limits(
             warning = jump(limit_amount(was), limit_amount(now))
         old_text, new_text = (UNSET if limit is None else limit_text(limit) for limit in (was, now))
         yield words.change("limits", old_text, new_text, "limit", warning)
+    kept_before = [limit_text(limit) for identity, limit in old.items() if identity in new]
+    kept_after = [limit_text(old[identity]) for identity in new if identity in old]
+    if kept_before != kept_after:
+        told = (", then ".join(kept_before), ", then ".join(kept_after))
+        yield words.change("limits", *told, "order of limits")
 
 
 def _examples(

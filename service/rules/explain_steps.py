@@ -113,10 +113,9 @@ def _after(rulebook: Rulebook, rule_id: str, award: Award) -> Iterator[Step]:
         text = f"{campaign.title.default}: energy counts {_shown(float(campaign.times))} times"
         yield Step("campaign", text, (), f"{award.extra_g} g more{drawn}")
     for limit in rulebook.rules[rule_id].limits:
-        cut = award.limited_by == limit.text
-        yield Step(
-            "limit", limit.text, (), f"cuts to {award.energy_g} g" if cut else "cuts nothing"
-        )
+        cuts = f"cuts to {award.energy_g} g" if award.limited_by == limit.text else "cuts nothing"
+        by = f" by {limit.source.by}" if limit.source.by else ""
+        yield Step("limit", limit.text + by, (), cuts)
     result = f"{award.energy_g} g of energy, {award.saved_g} g CO2e saved"
     yield Step("result", result)
 

@@ -13,6 +13,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from msgspec import Meta, Struct
 
+from service.audit_log import log_act
 from service.database import Connection
 from service.errors import FieldError, InvalidRequestError, NotFoundError
 from service.idempotency import Answer, once
@@ -163,9 +164,12 @@ async def check_files(request: Request) -> CheckAnswer:
     files, scenarios = parted((await read_body(request, RuleFiles)).files)
     try:
         draft = await asyncio.to_thread(checked_draft, files, scenarios)
+        found = problems_json(draft.problems)
     except RulebookInvalidError as error:
-        return msgspec.convert(problems_json(error.problems), CheckAnswer)
-    return msgspec.convert(problems_json(draft.problems), CheckAnswer)
+        found = problems_json(error.problems)
+    answer = msgspec.convert(found, CheckAnswer)
+    await _log(request, "rulebook.check", sha256_of(files), ok=answer.ok)
+    return answer
 
 
 @post(
@@ -227,6 +231,7 @@ async def list_rulebooks(request: Request) -> Listing[RulebookSummary]:
         views = await list_versions(
             session, before=before[0] if before else None, limit=page.limit + 1
         )
+    await _log(request, "rulebook.list", "rulebooks")
     items = [_summary(view) for view in views[: page.limit]]
     more = len(views) > page.limit
     return Listing(
@@ -241,7 +246,9 @@ async def list_rulebooks(request: Request) -> Listing[RulebookSummary]:
 )
 async def get_rulebook(request: Request, version: FromPath[str]) -> RulebookAnswer:
     """One published version with its files."""
-    return await _rulebook(request, _version(version))
+    answer = await _rulebook(request, _version(version))
+    await _log(request, "rulebook.show", str(answer.version))
+    return answer
 
 
 @get(
@@ -257,6 +264,7 @@ async def diff_rulebooks(
     async with parts(request).database.pool.acquire() as connection:
         sides = [await files_of(connection, version) for version in wanted]
     difference: Difference = await asyncio.to_thread(diff_or_raise, *sides)
+    await _log(request, "rulebook.diff", str(wanted[1]), before=wanted[0])
     return msgspec.convert(difference_json(difference), DifferenceAnswer)
 
 
@@ -284,6 +292,21 @@ async def activate_rulebook(request: Request, version: FromPath[str]) -> Ruleboo
         )
     await shared.rulebooks.look()
     return await _rulebook(request, wanted)
+
+
+async def _log(request: Request, act: str, object_id: str, **detail: object) -> None:
+    """Who looked at rules, and at which: who saw a mistake before it was paid is asked later."""
+    shared, operator = parts(request), caller(request)
+    async with shared.database.transaction() as connection:
+        await log_act(
+            connection,
+            now=shared.clock.now(),
+            actor=operator.subject,
+            act=act,
+            object_id=object_id,
+            detail=detail,
+            request_id=operator.request_id,
+        )
 
 
 async def _rulebook(request: Request, version: int) -> RulebookAnswer:

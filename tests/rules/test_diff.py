@@ -129,6 +129,12 @@ def warned(*changes):
             "{after: 1h}",
             "program: energy ripens next_day_at 07:00 removed",
         ),
+        (
+            "      - {per: day, count: 5}\n      - {per: month, grams: 3000}\n",
+            "      - {per: month, grams: 3000}\n      - {per: day, count: 5}\n",
+            "trip: order of limits 5 per day, then 3000 g per month"
+            " -> 3000 g per month, then 5 per day",
+        ),
         ("km: 8}", "km: 9}", "trip: example 'to work' km 8 -> km 9"),
         (
             "{saves: 800, earns: 52}",
@@ -206,7 +212,7 @@ def test_an_ordinary_change_has_no_warning():
         ("expires_after: 72h", "expires_after: 3d"),
         ("title: A trip", "title: {en: A trip}"),
         ("      - {per: day, count: 5}\n      - {per: month, grams: 3000}\n",
-         "      - {grams: 3000, per: month}\n      - {count: 5, per: day}\n"),
+         "      - {count: 5, per: day}\n      - {grams: 3000, per: month}\n"),
         ("category: mobility\n    reported_by: [partner]",
          "reported_by: [partner]\n    category: mobility"),
         ("    earns: 52", "    earns: 52\n\n\n"),

@@ -256,6 +256,28 @@ async def test_each_change_stands_in_the_audit_log(settings, olive, database):
     assert len(previous) == hashlib.sha256().digest_size
 
 
+async def test_each_look_stands_in_the_audit_log(olive, database):
+    sha256 = (await publish(olive, rules(5), "first")).json()["sha256"]
+    for text in (rules(5), rules("nope")):
+        assert (
+            await olive.post(f"{RULES}/check", {"files": {"walk.yaml": text}})
+        ).status_code == 200
+    for path in (RULES, f"{RULES}/1", f"{RULES}/1/diff/1"):
+        assert (await olive.get(path)).status_code == 200
+    assert (await olive.get(f"{RULES}/9")).status_code == 404
+    log = await database.pool.fetch("SELECT * FROM audit_log ORDER BY seq OFFSET 1")
+    assert [(row["act"], row["detail"]) for row in log] == [
+        ("rulebook.check", {"ok": True}),
+        ("rulebook.check", {"ok": False}),
+        ("rulebook.list", {}),
+        ("rulebook.show", {}),
+        ("rulebook.diff", {"before": 1}),
+    ]
+    assert [row["object"] for row in log[2:]] == ["rulebooks", "1", "1"]
+    assert log[0]["object"] == sha256
+    assert {row["actor"] for row in log} == {"olive"}
+
+
 async def test_scenarios_are_run_and_not_published(olive):
     step = (
         "- {at: 2026-06-05T08:00, participant: ann, action: mobility.walk,"
