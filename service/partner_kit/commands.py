@@ -248,6 +248,8 @@ def _print_state(console: Console, journal: Journal) -> None:
         table.add_row(f"  {reason}", f"{number:,}")
     console.print(table)
     console.print(f"{state.records:,} records answered, {state.energy_g:,} g")
+    for reason, first in state.firsts.items():
+        console.print(f"{reason}, first in {first}", markup=False)
     if state.statuses.get("rejected"):
         console.print(f"rejected items with their problems: {journal.rejected_path}", markup=False)
 

@@ -24,6 +24,8 @@ class State(msgspec.Struct):
     energy_g: int = 0
     statuses: dict[str, int] = msgspec.field(default_factory=dict)
     reasons: dict[str, int] = msgspec.field(default_factory=dict)
+    firsts: dict[str, str] = msgspec.field(default_factory=dict)
+    """What the first problem of each reason said."""
 
 
 class JournalFaultError(Exception):

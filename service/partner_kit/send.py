@@ -180,7 +180,10 @@ async def _settle(
         state.energy_g += result.get("energy_g") or 0
         if result["status"] == "rejected":
             problem = result["problem"]
-            _count(state.reasons, _reason_of(problem))
+            reason = _reason_of(problem)
+            _count(state.reasons, reason)
+            said = problem.get("detail") or problem["title"]
+            state.firsts.setdefault(reason, f"record {record.number:,}: {said}")
             event = msgspec.Raw(record.body)
             rejected.append({"record": record.number, "event": event, "problem": problem})
     journal.add_rejected(rejected)

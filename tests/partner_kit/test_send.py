@@ -113,6 +113,22 @@ def test_what_was_rejected_is_mended_in_its_file_and_sent(instance, city, tmp_pa
     assert journal(rejected).statuses == {"accepted": 1}
 
 
+def test_the_summary_says_what_is_wrong_with_the_first_of_each_kind(instance, city, tmp_path):
+    events = [trip(f"nameless-{n}") for n in range(3)]
+    for event in events:
+        del event["source"]
+    path = write(tmp_path / "trips.ndjson", [*events, trip("foreign", source="urn:somebody-else")])
+    done = send(instance, city, path)
+    assert done.returncode == 1
+    lines = done.stdout.splitlines()
+    missing = "The record has no source, and no --source was given."
+    assert f"record-invalid, first in record 1: {missing}" in lines
+    (foreign,) = [
+        line for line in lines if line.startswith("source-not-allowed, first in record 4")
+    ]
+    assert foreign[-1] == "."
+
+
 def test_an_event_with_the_members_of_a_rejected_item_and_more_is_itself(tmp_path):
     event = trip("itself", record=1, event={}, problem={})
     (record,) = read_records(write(tmp_path / "trips.ndjson", [event]), "ndjson", "", {})
