@@ -205,6 +205,10 @@ async def _send(errors: Console, journal: Journal, order: _Order) -> None:
         if order.restart:
             journal.restart()
         done = journal.resume()
+        records = read_records(order.file, form, order.source, kinds)
+        if journal.is_outdated_by(record.body for record in records):
+            journal.restart()
+            done = 0
         if done > total:
             raise JournalFaultError(
                 f"{order.file} has {total:,} records, {done:,} were sent: --restart sends all."

@@ -7,6 +7,8 @@ cut back to what the journal knows when a run goes on.
 
 import hashlib
 import os
+from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,8 @@ class State(msgspec.Struct):
     url: str
     partner: str
     records: int = 0
+    unsent: int = 0
+    """How many of these never left, because they were found wrong on this side."""
     digest: str = ""
     rejected_bytes: int = 0
     energy_g: int = 0
@@ -59,8 +63,19 @@ class Journal:
         self.state = known
         return known.records
 
+    def is_outdated_by(self, records: Iterable[bytes]) -> bool:
+        """Whether nothing was ever sent, and what was found wrong is mended in these records."""
+        state = self.state
+        if not state.records or state.unsent < state.records:
+            return False
+        digest = hashlib.sha256()
+        for body in islice(records, state.records):
+            digest.update(body + b"\n")
+        return digest.hexdigest() != state.digest
+
     def restart(self) -> None:
         """Forget what was sent."""
+        self.state = State(self.state.url, self.state.partner)
         self.path.unlink(missing_ok=True)
         self.rejected_path.unlink(missing_ok=True)
 

@@ -188,6 +188,7 @@ async def _settle(
             rejected.append({"record": record.number, "event": event, "problem": problem})
     journal.add_rejected(rejected)
     state.records += len(batch.records)
+    state.unsent += sum(1 for record in batch.records if record.fault)
     state.digest = batch.digest
     journal.save()
     progress(len(batch.records))

@@ -129,6 +129,21 @@ def test_the_summary_says_what_is_wrong_with_the_first_of_each_kind(instance, ci
     assert foreign[-1] == "."
 
 
+def test_records_that_were_never_sent_are_not_held_against_a_mended_run(instance, city, tmp_path):
+    events = [trip(f"late-source-{n}", 430 + n) for n in range(3)]
+    for event in events:
+        del event["source"]
+    path = write(tmp_path / "trips.ndjson", events)
+    assert send(instance, city, path).returncode == 1
+    assert send(instance, city, path).returncode == 1
+    assert journal(path).statuses == {"rejected": 3}
+    write(path, events[1:])
+    done = send(instance, city, path, "--source", SOURCE)
+    assert done.returncode == 0, done.stderr
+    assert journal(path).statuses == {"accepted": 2}
+    assert not (tmp_path / "trips.ndjson.rejected.ndjson").exists()
+
+
 def test_an_event_with_the_members_of_a_rejected_item_and_more_is_itself(tmp_path):
     event = trip("itself", record=1, event={}, problem={})
     (record,) = read_records(write(tmp_path / "trips.ndjson", [event]), "ndjson", "", {})
