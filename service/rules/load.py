@@ -33,7 +33,7 @@ NODES_MAX = 10_000
 # shipped, with a type and a factor for each, have as many.
 WEIGHT_MAX = 125_000
 
-ERRORS_MAX = 200
+ERRORS_MAX = 100
 
 Step = str | int
 

@@ -5,6 +5,7 @@ Each is made by a function, so that nothing large stands in memory before it is 
 
 from tests.rules.sets import PROGRAM, WALK
 
+DEEP = "this expression is nested too deeply; 30 levels or terms are allowed"
 KIB = 1024
 TYPE = "action_types: {a.b: {category: home, reported_by: [device]}}\n"
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
@@ -198,7 +199,7 @@ FILES = {
     ),
     "4,000 duplicate keys": (
         one("factors: {" + "a: 1, " * 4_000 + "}"),
-        "a.yaml:1:1217: error: after 200 errors nothing further is checked",
+        "a.yaml:1:617: error: after 100 errors nothing further is checked",
     ),
     "4,000 unknown keys": (
         one("".join(f"prgram{number}: 1\n" for number in range(4_000))),
@@ -280,6 +281,15 @@ FILES = {
         lambda: {"a.yaml": PROGRAM, **many_patterns(1_300, "a")},
         "t20.yaml:276:38: error: the patterns of a rule set have at most 50,000 parts together",
     ),
+    "700 sums of 61 terms": (
+        lambda: {
+            "a.yaml": PROGRAM + TYPE,
+            "b.yaml": "rules:\n" + "".join(
+                f"- {{id: r{n}, action: a.b, earns: {'1 + ' * 60}1}}\n" for n in range(700)
+            ),
+        },
+        f"b.yaml:2:32: error: {DEEP}",
+    ),
     "900 factors mistyped": (
         lambda: {
             "a.yaml": PROGRAM + TYPE + "factors:\n" + "".join(
@@ -292,7 +302,6 @@ FILES = {
         "b.yaml:2:40: error: there is no factor cra0; did you mean car0?",
     ),
 }  # fmt: skip
-DEEP = "this expression is nested too deeply; 30 levels or terms are allowed"
 LONG = "an expression has at most 2000 characters"
 DIVISOR = "this divisor could be 0; build it by * and / from numbers other than 0 and attributes"
 PLACE = "a.yaml:19:12: error: "

@@ -132,8 +132,10 @@ def warned(*changes):
         (
             "      - {per: day, count: 5}\n      - {per: month, grams: 3000}\n",
             "      - {per: month, grams: 3000}\n      - {per: day, count: 5}\n",
-            "trip: order of limits 5 per day, then 3000 g per month"
-            " -> 3000 g per month, then 5 per day",
+            (
+                "trip: order of limits 5 per day, then 3000 g per month"
+                " -> 3000 g per month, then 5 per day"
+            ),
         ),
         ("km: 8}", "km: 9}", "trip: example 'to work' km 8 -> km 9"),
         (
