@@ -61,6 +61,7 @@ class _Commands(click.Group):
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except Exception as error:
+            # Nothing is lost: what no plain line is known for goes on as it is, with its traceback.
             line: str | None = import_module("service.command_faults").plain_line(error)
             if line is None:
                 raise

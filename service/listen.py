@@ -43,6 +43,7 @@ async def _connected(url: str, follows: Sequence[Follow]) -> asyncpg.Connection:
         for follow in follows:
             await follow(connection)
     except BaseException:
+        # Also when cancelled: nobody else has this connection to close it.
         connection.terminate()
         raise
     return connection

@@ -190,6 +190,7 @@ class _Lane:
             except asyncpg.LockNotAvailableError as error:
                 raise BookBusyError(reports[0].participant_id) from error
             except Exception as error:
+                # What passes by itself undid the whole transaction: the same batch is run again.
                 if not is_passing(error):
                     raise
                 _log.warning("batch is run again", attempt=attempt, error=repr(error))

@@ -172,6 +172,7 @@ async def _start(home: Home, place: _Place, command: list[str]) -> subprocess.Po
             if await _answers(process, place, deadline):
                 return process
         except BaseException:
+            # Also a Ctrl-C: nobody else would end the server that was just begun.
             await stop_child(process, signal.SIGINT, patience_s=5)
             raise
         await stop_child(process, signal.SIGINT, patience_s=5)

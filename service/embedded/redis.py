@@ -44,6 +44,7 @@ async def start_redis(home: Home) -> RedisServer:
     try:
         answered = await _answers(process, socket)
     except BaseException:
+        # Also a Ctrl-C: nobody else would end the server that was just begun.
         await stop_child(process, signal.SIGTERM, patience_s=1)
         raise
     if not answered:

@@ -83,6 +83,7 @@ async def _reverse_chunk(
             async with database.transaction() as connection:
                 return await _reverse(connection, events, undoing)
         except Exception as error:
+            # What passes by itself undid the whole transaction: the same reversals are run again.
             if not (isinstance(error, _TargetMovedError) or is_passing(error)):
                 raise
             failed = error

@@ -2,27 +2,10 @@
 
 import pytest
 
-from service.database import open_database
 from tests.callers import sign_in
-from tests.people import served, settings_for
+from tests.module_app import client, database, settings
 
-
-@pytest.fixture(scope="module")
-def settings(servers, database_url, tmp_path_factory):
-    return settings_for(servers, database_url, tmp_path_factory.mktemp("home"))
-
-
-@pytest.fixture(scope="module")
-async def client(settings):
-    async with served(settings) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-async def database(settings):
-    opened = await open_database(settings, settings.database_url)
-    yield opened
-    await opened.close()
+__all__ = ["client", "database", "settings"]
 
 
 @pytest.fixture(scope="module")

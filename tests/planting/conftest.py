@@ -6,9 +6,10 @@ from uuid import UUID
 import httpx
 import pytest
 
-from service.database import open_database
-from tests.people import served, settings_for
+from tests.module_app import client, database, settings
 from tests.planting.forestry import give
+
+__all__ = ["client", "database", "settings"]
 
 
 @dataclass
@@ -30,24 +31,6 @@ class Caller:
 
     async def patch(self, path, body):
         return await self.client.patch(path, json=body, headers=self.headers)
-
-
-@pytest.fixture(scope="module")
-def settings(servers, database_url, tmp_path_factory):
-    return settings_for(servers, database_url, tmp_path_factory.mktemp("home"))
-
-
-@pytest.fixture(scope="module")
-async def client(settings):
-    async with served(settings) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-async def database(settings):
-    opened = await open_database(settings, settings.database_url)
-    yield opened
-    await opened.close()
 
 
 @pytest.fixture
