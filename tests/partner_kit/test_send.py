@@ -195,9 +195,10 @@ def test_a_run_that_was_broken_off_goes_on_where_it_stood(instance, city, tmp_pa
     assert done.returncode == 0, done.stderr
     state = journal(path)
     assert state.records == 3_000
-    assert state.statuses["accepted"] + state.statuses["duplicate"] == 3_000
-    # At most the batches that were under way are sent twice.
-    assert state.statuses["duplicate"] <= 40
+    # At most the batches that were under way are sent twice; none, if the end fell between two.
+    twice = state.statuses.get("duplicate", 0)
+    assert twice <= 40
+    assert state.statuses == {"accepted": 3_000 - twice} | ({"duplicate": twice} if twice else {})
 
 
 def test_another_file_under_the_name_is_not_taken_for_the_first(instance, city, tmp_path):
