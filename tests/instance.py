@@ -15,7 +15,8 @@ from service.address import free_port
 from tests.logs import logging_kept
 
 ROOT = Path(__file__).parent.parent
-_PATIENCE_S = 60
+PATIENCE_S = 60
+"""How long a test waits for what happens in moments, on a machine that does much else."""
 
 
 class Instance:
@@ -47,7 +48,7 @@ class Instance:
                 cwd=ROOT,
                 capture_output=True,
                 text=True,
-                timeout=_PATIENCE_S,
+                timeout=PATIENCE_S,
                 check=False,
             )
         with self.output.open("ab") as output:
@@ -77,19 +78,19 @@ class Instance:
     def stop(self, number=signal.SIGTERM):
         """Ask it to stop; the exit code."""
         self.process.send_signal(number)
-        return self.process.wait(timeout=_PATIENCE_S)
+        return self.process.wait(timeout=PATIENCE_S)
 
     def kill(self):
         """`kill -9` of the whole group."""
         os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait(timeout=_PATIENCE_S)
+        self.process.wait(timeout=PATIENCE_S)
 
     def end(self):
         """Leave nothing behind, whatever the test did."""
         if self.process is not None and self.process.poll() is None:
             self.process.terminate()
             try:
-                self.process.wait(timeout=_PATIENCE_S)
+                self.process.wait(timeout=PATIENCE_S)
             except subprocess.TimeoutExpired:
                 self.kill()
 
@@ -101,7 +102,7 @@ class Instance:
         """Whether it answers; a process that ended never will."""
         assert self.process.poll() is None, self.said()
         # Asked twenty times a second: no client that loads all certificates first.
-        asking = http.client.HTTPConnection("127.0.0.1", self.port, timeout=_PATIENCE_S)
+        asking = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
         try:
             asking.request("GET", "/health/ready")
             return asking.getresponse().status == http.HTTPStatus.OK
@@ -126,7 +127,7 @@ class Instance:
 
 def wait_for(condition, instance=None):
     """Return as soon as the condition holds; fail with the instance's output after a minute."""
-    deadline = time.monotonic() + _PATIENCE_S
+    deadline = time.monotonic() + PATIENCE_S
     while not condition():
         assert time.monotonic() < deadline, instance.said() if instance else "it never happened"
         time.sleep(0.05)

@@ -15,6 +15,7 @@ from service.rules.compile import sha256_of
 from service.rules.load import read_folder
 from service.rules.publish import checked_draft, store
 from service.settings import Settings
+from tests.instance import PATIENCE_S
 
 RULES = Path(__file__).parent.parent / "rules"
 
@@ -114,9 +115,9 @@ async def headers_of(client, subject, role="participant", **order):
     return {"Authorization": f"Bearer {await token_of(client, subject, role, **order)}"}
 
 
-async def eventually(check, within_s=10):
+async def eventually(check):
     """Wait until this holds: what another process learns by itself is learnt in moments."""
-    async with asyncio.timeout(within_s):
+    async with asyncio.timeout(PATIENCE_S):
         while not await check():  # noqa: ASYNC110 - there is no event to wait for
             await asyncio.sleep(0.01)
 

@@ -10,13 +10,12 @@ import pytest
 
 from service.ledger.audit_checks import PAGE_CHECKS
 from service.ledger.audit_whole import WALKS
-from tests.instance import Instance
+from tests.instance import PATIENCE_S, Instance
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 DOCUMENTS = [README, ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 _END = "--- end of an answer ---"
-_BOARD_S = 15
 # What is another one in each run: ids, times, hashes, tree numbers, generated names.
 _MASKS = (
     (r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "<id>"),
@@ -65,7 +64,7 @@ class Shell:
 
     def close(self):
         self.process.stdin.close()
-        self.process.wait(timeout=10)
+        self.process.wait(timeout=PATIENCE_S)
         self.process.stdout.close()
 
 
@@ -92,7 +91,7 @@ def test_the_tour_answers_what_the_readme_shows(instance, shell):
     for command, shown in steps:
         typed = command.replace("127.0.0.1:8000", f"127.0.0.1:{instance.port}")
         answer = shell.type(typed)
-        deadline = time.monotonic() + _BOARD_S
+        deadline = time.monotonic() + PATIENCE_S
         while "/leaderboards/" in typed and masked(answer) != masked(shown):
             # The board follows a moment later, on a busy machine two moments.
             assert time.monotonic() < deadline, answer

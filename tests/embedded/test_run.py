@@ -14,7 +14,7 @@ from alembic.script import ScriptDirectory
 from service.embedded.children import EmbeddedError
 from service.embedded.home import Home
 from service.migrate import migrate
-from tests.instance import ROOT, Instance, is_running, wait_for
+from tests.instance import PATIENCE_S, ROOT, Instance, is_running, wait_for
 from tests.people import publish_rules
 
 pytestmark = pytest.mark.real_processes
@@ -130,7 +130,7 @@ def test_its_port_is_taken_and_what_is_killed_below_it_comes_back(live_server, e
     # The end of what manages the API is the end of the run.
     managing, serving = live_server.children("api")
     os.kill(managing, signal.SIGKILL)
-    assert live_server.process.wait(timeout=30) == 1
+    assert live_server.process.wait(timeout=PATIENCE_S) == 1
     assert live_server.said().endswith("the API ended by itself with code -9.\n")
     assert not is_running(serving)
 
@@ -148,7 +148,7 @@ def test_of_two_that_start_at_once_one_gets_the_port(idle_server):
     finally:
         for process in both:
             process.terminate()
-            process.wait(timeout=30)
+            process.wait(timeout=PATIENCE_S)
 
 
 def test_the_end_of_a_server_is_the_end_of_the_run_and_the_next_one_recovers(instance):
@@ -157,7 +157,7 @@ def test_the_end_of_a_server_is_the_end_of_the_run_and_the_next_one_recovers(ins
         children = json.loads((instance.home / "running.json").read_text())["children"]
         (server,) = [pid for mark, pid in children.items() if name in mark.partition("-")[2]]
         os.kill(server, signal.SIGKILL)
-        assert instance.process.wait(timeout=60) == 1
+        assert instance.process.wait(timeout=PATIENCE_S) == 1
         assert instance.said().endswith(
             "PostgreSQL or Redis ended by itself; what was answered is stored. Start again.\n"
         )

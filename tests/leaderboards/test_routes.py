@@ -11,6 +11,7 @@ from service.database import open_database
 from service.rules.publish import publish
 from tests.actions.conftest import RULES
 from tests.callers import Caller, items_of, sign_in
+from tests.instance import PATIENCE_S
 from tests.leaderboards.town import empty, relanes, settle
 from tests.people import client_of, running_app, settings_for
 
@@ -396,6 +397,6 @@ async def commands_of(shared, asking):
     await ready.wait()
     await asking
     await shared.redis.get(f"{prefix}end")
-    await asyncio.wait_for(done.wait(), 5)
+    await asyncio.wait_for(done.wait(), PATIENCE_S)
     await watching
     return len([command for command in seen if f"{prefix}lb:" in command])

@@ -23,6 +23,7 @@ from service.ledger.books import lock_book, make_book
 from service.outbox import lane_of
 from service.planting.cancel import cancel_pledge
 from service.planting.pledge import PledgeOrder, pledge_trees
+from tests.instance import PATIENCE_S
 from tests.planting.forestry import open_project
 
 RIPE_AFTER = timedelta(days=1)
@@ -234,7 +235,7 @@ async def settle(*relays):
 async def repaired(town, relays):
     """Rounds until the boards are right again; relays ask every second whether Redis is whole."""
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + 5
+    deadline = loop.time() + PATIENCE_S
     while loop.time() < deadline:
         await settle(*relays)
         if await held(town.shared, town.today()) == town.boards():

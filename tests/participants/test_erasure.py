@@ -15,6 +15,7 @@ from service.ledger.books import lock_book
 from service.participants import erase
 from service.participants.erase import erase_participant, finish_erasures
 from tests.callers import advance, saxaul, sign_in
+from tests.instance import PATIENCE_S
 from tests.people import served, settings_for, token_of
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
@@ -211,7 +212,7 @@ async def test_another_process_learns_of_it(servers, settings, client):
         told = asyncio.get_running_loop().create_future()
         await listening.add_listener(FORGOTTEN_CHANNEL, lambda *said: told.set_result(said[-1]))
         assert (await client.delete("/v1/me", headers=headers)).status_code == 204
-        assert await asyncio.wait_for(told, 5) == UUID(old).hex
+        assert await asyncio.wait_for(told, PATIENCE_S) == UUID(old).hex
         await listening.close()
         # The word may reach the second process a moment later than us.
         me = await second.get("/v1/me", headers=headers)

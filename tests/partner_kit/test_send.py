@@ -12,6 +12,7 @@ from service.partner_kit.journal import State
 from service.partner_kit.keys import signing_key
 from service.partner_kit.read import read_records
 from service.partner_kit.vectors import PRIVATE_KEY
+from tests.instance import PATIENCE_S
 from tests.partner_kit.city import PARTNER, SOURCE
 
 
@@ -183,7 +184,7 @@ def test_a_run_that_was_broken_off_goes_on_where_it_stood(instance, city, tmp_pa
     order = ["partner", "send", str(path), "--partner", PARTNER, "--key", city.secret, *options]
     process = instance.command(*order, wait=False)
     sent = tmp_path / "long.ndjson.sent.json"
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE_S
     while not sent.exists() or journal(path).records < 200:
         assert process.poll() is None
         assert time.monotonic() < deadline
