@@ -34,6 +34,7 @@ from service.metrics import REQUEST_SECONDS
 from service.parts import Parts
 from service.rate_limit import RateLimitedError, RateLimiter, client_address
 from service.settings import Settings
+from service.unread_body import discard
 from service.wire import Access, NoFields, read_query
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9_-]{8,64}")
@@ -94,6 +95,8 @@ class Edge:
             if message["type"] == "http.response.start":
                 nonlocal status
                 status = message["status"]
+                if status >= 400:
+                    await discard(scope, receive)
                 headers: list[Any] = message["headers"]  # type: ignore[assignment]
                 headers.append((b"x-request-id", request_id.encode()))
                 headers.append((b"x-content-type-options", b"nosniff"))

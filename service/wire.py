@@ -172,13 +172,15 @@ class Request(litestar.Request[Any, Any, State]):
             if message["type"] == "http.disconnect":
                 raise MalformedRequestError("The body ended before it was complete.")
             part = message.get("body", b"")
+            more = message.get("more_body", False)
+            # When nothing is left, a refusal has nothing to take off the wire.
+            self.scope["is_body_read"] = not more  # type: ignore[typeddict-unknown-key]
             size += len(part)
             if size and not is_accepted:
                 raise UnsupportedMediaTypeError(access.media)
             if size > limit:
                 raise BodyTooLargeError(limit)
             parts.append(part)
-            more = message.get("more_body", False)
         self._body = self._connection_state.body = b"".join(parts)
         return self._body
 
