@@ -29,6 +29,7 @@ from service.rules.diff_words import (
 from service.rules.diff_worries import (
     FactorWorry,
     campaign_worry,
+    new_rule_worry,
     program_worry,
     rule_worry,
     type_worry,
@@ -287,7 +288,9 @@ class _Comparison:
             rule = before or after
             assert rule is not None  # one of the two has it
             kind: Kind = "added" if before is None else "removed"
-            yield words.whole(kind, _rule_text(rule))
+            gone = [old for id_, old in self._old.rules.items() if id_ not in self._new.rules]
+            warning = new_rule_worry(rule, gone) if kind == "added" else None
+            yield words.whole(kind, _rule_text(rule), warning)
             return
         yield from self._plain(words, before, after, "when", "saves", "earns", "limits", "examples")
         for key in ("when", "saves", "earns"):

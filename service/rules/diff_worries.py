@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,18 @@ def rule_worry(name: str, _old: Any, new: Any) -> str | None:
     if name == "until" and isinstance(new, UnsetType):
         return "it does not end any more"
     return "other reports are paid by it" if name == "action" else None
+
+
+def new_rule_worry(rule: schema.Rule, gone: Iterable[schema.Rule]) -> str | None:
+    """A rule that takes the place of another: a limit counts by its rule's id, or by its group."""
+    before = [old.id for old in gone if old.action == rule.action and any(map(_is_own, old.limits))]
+    if not before or not any(map(_is_own, rule.limits)):
+        return None
+    return f"its limits begin anew: what people used of {', '.join(sorted(before))} counts no more"
+
+
+def _is_own(limit: schema.Limit) -> bool:
+    return isinstance(limit.group, UnsetType)
 
 
 def campaign_worry(name: str, old: Any, new: Any) -> str | None:

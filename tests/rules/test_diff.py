@@ -199,6 +199,23 @@ def test_what_deserves_a_second_look(old, new, warning):
     assert warning in warned((old, new)).values()
 
 
+def test_limits_of_a_rule_with_a_new_name_begin_anew():
+    """A limit counts by its rule's id; by its group it goes on."""
+    renamed = [
+        ("- id: trip\n    action", "- id: ride\n    action"),
+        ("rules: [trip]", "rules: [ride]"),
+    ]
+    (warning,) = filter(None, warned(*renamed).values())
+    assert warning == "its limits begin anew: what people used of trip counts no more"
+    grouped = SAMPLE.replace("count: 5}", "count: 5, group: trips}")
+    grouped = grouped.replace("grams: 3000}", "grams: 3000, group: trips-month}")
+    after = grouped
+    for old, new in renamed:
+        after = after.replace(old, new)
+    changes = diff({"a.yaml": grouped}, {"a.yaml": after}).changes
+    assert {change.warning for change in changes} == {None}
+
+
 def test_an_ordinary_change_has_no_warning():
     for old, new in (("    earns: 52", "    earns: 60"), ("value: 100,", "value: 90,")):
         assert set(warned((old, new)).values()) == {None}
