@@ -48,7 +48,9 @@ def reset() -> None:
         click.echo(f"there is nothing in {settings.home} (SAXAUL_HOME names another folder)")
         return
     asyncio.run(reset_home(settings))
-    click.echo(f"{settings.home} is empty")
+    others = sorted(path.name for path in settings.home.iterdir() if path.name != "lock")
+    stays = f"; what else lies there stays: {', '.join(others)}" if others else ""
+    click.echo(f"the instance in {settings.home} is gone{stays}")
 
 
 commands: list[click.Command] = [run_all, migrate_database, reset]

@@ -103,6 +103,19 @@ def test_a_start_where_no_rules_are_is_one_line_and_leaves_no_instance(embedded_
     assert not embedded_home.exists()
 
 
+def test_a_reset_takes_away_what_is_an_instances_and_nothing_else(embedded_home):
+    lost = Instance(embedded_home)
+    embedded_home.mkdir()
+    (embedded_home / "postgres.log").touch()
+    (embedded_home / "thesis.txt").touch()
+    assert lost.type("reset").stdout == (
+        f"the instance in {embedded_home} is gone; what else lies there stays: thesis.txt\n"
+    )
+    assert sorted(path.name for path in embedded_home.iterdir()) == ["lock", "thesis.txt"]
+    (embedded_home / "thesis.txt").unlink()
+    assert lost.type("reset").stdout == f"the instance in {embedded_home} is gone\n"
+
+
 def test_its_port_is_taken_and_what_is_killed_below_it_comes_back(live_server, embedded_home):
     other = Instance(embedded_home)
     other.settings["port"] = live_server.port
