@@ -344,7 +344,7 @@ def _award(batch: _Batch, accepted: _Accepted) -> Action:
     if (reason := batch.events.reversal_reason(report)) is not None:
         _undo(batch, action, reason)
     elif decision.energy_g:
-        batch.bubbles.append(_bubble(action))
+        batch.bubbles.append(bubble_from(action))
     report.written = action.recorded_at
     return action
 
@@ -440,7 +440,8 @@ def _times(batch: _Batch, at: datetime) -> tuple[datetime, datetime, date]:
     return known
 
 
-def _bubble(action: Action) -> Bubble:
+def bubble_from(action: Action) -> Bubble:
+    """The bubble of an action that earned energy, as yet untouched."""
     assert action.ripens_at is not None
     assert action.expires_at is not None
     return Bubble(

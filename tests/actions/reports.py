@@ -13,6 +13,18 @@ from service.clock import Clock
 NOW = datetime(2026, 11, 21, 4, 0, tzinfo=UTC)
 SECRET = b"a secret of the tests"
 
+# The first action that is inserted fails with a state; sequences outlive the rollback.
+FAIL_ONCE = """
+CREATE SEQUENCE tries;
+CREATE FUNCTION fail_once() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF nextval('tries') = 1 THEN
+        RAISE EXCEPTION 'failed once' USING ERRCODE = '{state}';
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER fail_once BEFORE INSERT ON actions FOR EACH ROW EXECUTE FUNCTION fail_once()"""
+
 
 def walk(participant_id, steps=8000, *, key=None, at=NOW, km=None, **changes):
     """A walk as a phone reports it."""

@@ -9,7 +9,7 @@ from service.actions.record import record_actions
 from service.ledger.audit import audit
 from service.rules.publish import Rulebooks, activate, publish
 from tests.actions.conftest import RULES
-from tests.actions.reports import NOW, SECRET, count, key_of, ride, walk, writer_of
+from tests.actions.reports import FAIL_ONCE, NOW, SECRET, count, key_of, ride, walk, writer_of
 from tests.ledger.histories import make_person, reverse
 
 
@@ -234,7 +234,7 @@ async def test_a_campaign_that_a_version_left_out_keeps_its_draws(database, publ
 async def test_a_batch_that_is_run_again_draws_once(database, published, settings):
     rulebook = await published(campaigns(BUDGET.format(1000)))
     somebody = await make_person(database)
-    await database.pool.execute(_FAIL_ONCE)
+    await database.pool.execute(FAIL_ONCE.format(state="40001"))
     writer = writer_of(database, rulebook, settings)
     writer.start()
     outcome = await writer.submit(walk(somebody, 5_000, key=key_of("a")))
@@ -243,15 +243,3 @@ async def test_a_batch_that_is_run_again_draws_once(database, published, setting
     assert drawn(outcome.action) == drawn(copy.action) == [(200, 100, 1, None)]
     assert await budget(database) == (1000, 900, 1)
     assert await count(database, "actions", somebody) == 1
-
-
-_FAIL_ONCE = """
-CREATE SEQUENCE tries;
-CREATE FUNCTION fail_once() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-    IF nextval('tries') = 1 THEN
-        RAISE EXCEPTION 'failed once' USING ERRCODE = '40001';
-    END IF;
-    RETURN NEW;
-END $$;
-CREATE TRIGGER fail_once BEFORE INSERT ON actions FOR EACH ROW EXECUTE FUNCTION fail_once()"""

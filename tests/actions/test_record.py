@@ -17,6 +17,7 @@ from service.errors import SaxaulError
 from service.idempotency import KeyReusedError
 from service.ledger.books import BookBusyError, BookClosedError, SuspendedError, lock_book
 from tests.actions.reports import (
+    FAIL_ONCE,
     MINUTE,
     NOW,
     blocked_backends,
@@ -258,7 +259,7 @@ async def test_a_passing_fault_reruns_the_batch(database, person, writer, state)
     """PostgreSQL fails the first insert with this state; sequences outlive the rollback."""
     somebody = await person()
     async with database.pool.acquire() as connection:
-        await connection.execute(_FAIL_ONCE.format(state=state))
+        await connection.execute(FAIL_ONCE.format(state=state))
     try:
         recorded = await writer.submit(walk(somebody))
     finally:
@@ -266,18 +267,6 @@ async def test_a_passing_fault_reruns_the_batch(database, person, writer, state)
             await connection.execute("DROP FUNCTION fail_once CASCADE; DROP SEQUENCE tries")
     assert recorded.action.energy_g == 160
     assert await count(database, "actions", somebody) == 1
-
-
-_FAIL_ONCE = """
-CREATE SEQUENCE tries;
-CREATE FUNCTION fail_once() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-    IF nextval('tries') = 1 THEN
-        RAISE EXCEPTION 'failed once' USING ERRCODE = '{state}';
-    END IF;
-    RETURN NEW;
-END $$;
-CREATE TRIGGER fail_once BEFORE INSERT ON actions FOR EACH ROW EXECUTE FUNCTION fail_once()"""
 
 
 async def test_a_writer_that_stops_records_what_waits(database, person, rulebook, settings):

@@ -8,11 +8,12 @@ from uuid import uuid4
 
 from service.actions.claims import hold_claims
 from service.actions.facts import canonical_facts, facts_digest
+from service.actions.record import bubble_from
 from service.actions.reverse import reverse_action
 from service.actions.store import Action, actions_write, counters_write
 from service.caller import Caller
 from service.database import write_all
-from service.energy.bubbles import Bubble, new_bubbles_write
+from service.energy.bubbles import new_bubbles_write
 from service.energy.collect import collect_bubble, collect_ripe_bubbles
 from service.energy.expire import expire_due
 from service.ids import uuid7
@@ -124,7 +125,7 @@ async def award(
                 at=at,
                 facts_digest=action.facts_digest,
             )
-            writes.append(new_bubbles_write([_bubble(action)]))
+            writes.append(new_bubbles_write([bubble_from(action)]))
         totals = {
             (participant_id, CounterKey(*key)): tuple(
                 map(sum, zip(used.get(key, (0, 0)), more, strict=True))
@@ -187,23 +188,6 @@ def _row(book, energy_g, saved_g, *, now, at, attributes):
         claim_key=None,
         attributes=attributes or {"steps": 8000},
         awards=[given],
-    )
-
-
-def _bubble(action):
-    return Bubble(
-        action.participant_id,
-        action.id,
-        action.energy_g,
-        action.energy_g,
-        0,
-        0,
-        0,
-        0,
-        action.ripens_at,
-        action.expires_at,
-        "action",
-        action.id,
     )
 
 
