@@ -51,7 +51,7 @@ NODE := tests/partner_kit/node
 $(NODE)/node_modules: $(NODE)/package-lock.json
 	@command -v npm >/dev/null || exit 0; cd $(NODE) && npm ci --silent --no-fund --no-audit && touch node_modules
 
-test: setup $(NODE)/node_modules ## all tests, against their own PostgreSQL and Redis
+test: setup $(NODE)/node_modules ## all tests, against their own servers (ARGS=--hypothesis-profile=search: new random cases)
 	@$(BIN)/python -m pytest -n 3 --dist worksteal -rs $(ARGS)
 
 check: setup ## format, lint, types

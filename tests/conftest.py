@@ -23,6 +23,8 @@ import asyncpg
 import msgspec
 import pytest
 import structlog
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 from redis.asyncio import Redis
 
 from service.database import open_database
@@ -33,6 +35,16 @@ from service.settings import Settings
 from tests.databases import cloned, execute, lent, with_database
 from tests.instance import Instance
 from tests.people import client_of, running_app
+
+# The same cases in each run, however busy the machine; new ones by --hypothesis-profile=search.
+_STEADY = hypothesis_settings(
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+hypothesis_settings.register_profile("steady", _STEADY)
+hypothesis_settings.register_profile("search", _STEADY, derandomize=False)
+hypothesis_settings.load_profile("steady")
 
 _TEMPLATE = "saxaul_template"
 _ROOT = Path(__file__).parent.parent

@@ -3,7 +3,7 @@
 import re
 from datetime import UTC, datetime
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.actions.facts import canonical_facts, storable
@@ -23,9 +23,7 @@ VALUES = st.one_of(
 )
 
 
-@settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=150)
 @given(attributes=st.dictionaries(st.sampled_from("abcdef"), VALUES, min_size=6, max_size=6))
 async def test_facts_survive_being_stored(database, attributes):
     kept = storable(attributes)

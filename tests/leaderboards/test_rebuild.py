@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
-from hypothesis import HealthCheck, given
+from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
@@ -100,8 +100,6 @@ async def ask_for_rebuild(shared):
 @pytest.mark.parametrize("shards", [1, 4])
 @examples(
     max_examples=20,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(steps=STEPS)
 async def test_random_histories_rebuilt_are_as_relayed(shared, rulebook, steps):

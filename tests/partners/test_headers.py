@@ -6,7 +6,7 @@ import string
 import time
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.partners.signature import sign_hmac
@@ -250,7 +250,7 @@ async def test_nobody_learns_who_exists(operator, metro, name):
 header_text = st.text(alphabet=string.printable.rstrip("\t\n\r\x0b\x0c"), max_size=120)
 
 
-@settings(max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=120)
 @given(data=st.data())
 async def test_no_header_makes_a_fault_of_ours(shared_metro, data):
     names = ["webhook-id", "webhook-timestamp", "webhook-signature", "content-type"]

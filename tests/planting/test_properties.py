@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from service.errors import InsufficientEnergyError
@@ -179,10 +179,8 @@ class _World:
 
 @settings(
     max_examples=40,
-    deadline=None,
     # Without shrinking: every try is a history in a real database, the time for a test would end.
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(steps=STEPS)
 async def test_random_histories_are_exact(database, steps):

@@ -85,7 +85,7 @@ EVERY = [
 ]
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(COMPARISONS, st.lists(VALUES, min_size=5, max_size=5))
 def test_a_comparison_that_is_always_so_is_so(text, values):
     outcome = SCOPE.compile(text, "condition")
@@ -97,7 +97,7 @@ def test_a_comparison_that_is_always_so_is_so(text, values):
             assert str(holds).lower() == always[0]
 
 
-@settings(deadline=None, max_examples=250)
+@settings(max_examples=250)
 @given(PLAIN)
 def test_what_is_known_where_a_condition_holds_is_true(text):
     outcome = SCOPE.compile(text, "condition")
@@ -113,7 +113,7 @@ def is_so(fact, value):
     return value in fact if isinstance(fact, frozenset) else value is fact
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(CONDITIONS, NUMBERS, st.lists(VALUES, min_size=5, max_size=5))
 def test_an_amount_lies_within_its_bounds(condition, text, values):
     when = SCOPE.compile(condition, "condition")

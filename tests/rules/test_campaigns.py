@@ -114,7 +114,7 @@ def test_whole_grams_are_multiplied_and_rounded_half_to_even(earns, times, energ
     st.integers(min_value=1, max_value=1_000_000),
     st.decimals(min_value=1, max_value=100, places=3, allow_nan=False),
 )
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_rounding_is_exact_for_any_times(earns, times):
     rulebook = book_of(
         f"id: c, {DAY}, rules: [r], earns_times: {times}", rules=(f"id: r, earns: {earns}",)
@@ -315,7 +315,7 @@ def played(actions):
         yield person, judged, alone, decision, budgets
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(ACTIONS)
 def test_no_budget_and_no_limit_is_ever_exceeded_and_none_is_left_while_somebody_is_cut(actions):
     paid, extra = defaultdict(int), defaultdict(int)
@@ -336,7 +336,7 @@ def test_no_budget_and_no_limit_is_ever_exceeded_and_none_is_left_while_somebody
     assert all(count <= 6 for count in awards.values())
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(ACTIONS)
 def test_a_campaign_only_ever_adds_and_never_to_savings(actions):
     for _, _, alone, decision, _ in played(actions):

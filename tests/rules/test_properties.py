@@ -48,7 +48,7 @@ def played(actions):
                 usage[key] = (used_n + n, used_g + grams)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(ACTIONS)
 def test_no_limit_is_ever_exceeded(actions):
     paid = defaultdict(list)
@@ -64,7 +64,7 @@ def test_no_limit_is_ever_exceeded(actions):
             assert limit.count is not None or sum(grams) <= limit.grams
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(ACTIONS)
 def test_groups_hold_over_all_their_rules(actions):
     counted = defaultdict(lambda: [0, 0])
@@ -78,7 +78,7 @@ def test_groups_hold_over_all_their_rules(actions):
     assert all(count <= 5 and grams <= 300 for count, grams in counted.values())
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(ACTIONS)
 def test_what_is_not_cut_is_paid_in_full_and_cuts_are_named(actions):
     for judged, decision in played(actions):
