@@ -7,14 +7,16 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+import msgspec
+
 from service.actions.facts import canonical_facts, storable
 from service.actions.source import partner_source
 from service.ids import derived_uuid, uuid7
 from service.rules.judge import Candidate
 
 
-@dataclass(frozen=True, slots=True)
-class EventRef:
+# What is made once an event is a Struct: a frozen dataclass takes twenty times as long to make.
+class EventRef(msgspec.Struct, frozen=True):
     """The partner's event that a report came as; `key` is that of its row in partner_events."""
 
     key: bytes

@@ -8,6 +8,8 @@ from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
+import msgspec
+
 from service.arrays import dates, documents, flags, integers, times, uuids
 from service.database import Connection, Write
 from service.ids import derived_uuid
@@ -47,8 +49,7 @@ class Action:
     awards: Sequence[Mapping[str, Any]]
 
 
-@dataclass(frozen=True, slots=True)
-class Trip:
+class Trip(msgspec.Struct, frozen=True):
     """The minutes that an exclusive action fills: [starts_at, ends_at)."""
 
     starts_at: datetime

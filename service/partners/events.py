@@ -59,8 +59,7 @@ class TypeNotGrantedError(SaxaulError):
         super().__init__(f"The type {detail}.", errors=(FieldError("#/type", detail),))
 
 
-@dataclass(frozen=True, slots=True)
-class Content:
+class Content(msgspec.Struct, frozen=True):
     """What a partner said, whatever form it came in. Only reversals lack a subject or a time."""
 
     id: str

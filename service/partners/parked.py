@@ -10,6 +10,8 @@ from datetime import datetime, timedelta
 from typing import Literal
 from uuid import UUID
 
+import msgspec
+
 from service.actions.events import EventIdReusedError
 from service.actions.store import Action, read_actions
 from service.arrays import documents
@@ -23,8 +25,7 @@ KEPT = timedelta(days=30)
 _PURGED_MAX = 2_000
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True):
     """What became of an event: accepted, duplicate, parked, or rejected with its error.
 
     `is_undone`: it was accepted and taken back at once, because its reversal had come before it.
