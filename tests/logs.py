@@ -3,6 +3,7 @@
 import logging
 from contextlib import contextmanager
 
+import pytest
 import structlog
 
 from service.log import configure_logging
@@ -11,10 +12,17 @@ from service.log import configure_logging
 @contextmanager
 def logging_kept():
     """Whatever the block makes of logging, afterwards it is as the run of the tests has it."""
-    root, before = logging.getLogger(), structlog.get_config()
+    root, before, configure = logging.getLogger(), structlog.get_config(), structlog.configure
     handlers, level = root.handlers, root.level
+
+    def configure_for_now(**order):
+        # What a module's logger remembers of its first use would outlive the block.
+        configure(**order | {"cache_logger_on_first_use": False})
+
     try:
-        yield
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(structlog, "configure", configure_for_now)
+            yield
     finally:
         root.handlers = handlers
         root.setLevel(level)
