@@ -24,6 +24,7 @@ from service.errors import (
     item_problem,
 )
 from service.idempotency import Answer, once
+from service.ledger.books import require_not_closed
 from service.pages import Page, decode_cursor, encode_cursor
 from service.parts import Parts, parts
 from service.rules.explain import explain_award
@@ -203,8 +204,11 @@ async def record_batch(request: Request) -> JsonAnswer:
     shared = parts(request)
     participant_id = caller(request).participant_id
 
-    async def effect(_connection: Connection | None = None) -> Answer:
-        return Answer(200, msgspec.json.encode(await _record_items(shared, participant_id, batch)))
+    async def effect(connection: Connection | None = None) -> Answer:
+        answer = await _record_items(shared, participant_id, batch)
+        if connection is not None:
+            await require_not_closed(connection, participant_id)
+        return Answer(200, msgspec.json.encode(answer))
 
     key = idempotency_key(request, await request.body())
     if key is None:

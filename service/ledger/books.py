@@ -250,6 +250,16 @@ async def lock_book(connection: Connection, participant_id: UUID) -> Book:
     return books[participant_id]
 
 
+async def require_not_closed(connection: Connection, participant_id: UUID) -> None:
+    """Lock the book, so that an erasure waits and finds what this transaction leaves of a person.
+
+    Raises BookMissingError, BookClosedError.
+    """
+    book = await lock_book(connection, participant_id)
+    if book.closed:
+        raise BookClosedError(participant_id)
+
+
 def book_writes(books: Sequence[Book]) -> list[Write]:
     """The writes that make these working copies durable: their new transfers, and the books."""
     writes = [_books_write(books)]

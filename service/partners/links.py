@@ -11,7 +11,7 @@ from uuid import UUID
 
 from service.database import Connection, Database
 from service.errors import NotFoundError, UnavailableError
-from service.ledger.books import BookClosedError, lock_book, lock_books
+from service.ledger.books import lock_book, lock_books, require_not_closed
 from service.partners.events import Identifier
 
 CODE_LASTS = timedelta(minutes=10)
@@ -62,9 +62,7 @@ async def make_link_code(
 
     Raises NotFoundError for an unknown partner, BookClosedError.
     """
-    book = await lock_book(connection, participant_id)
-    if book.closed:
-        raise BookClosedError(participant_id)
+    await require_not_closed(connection, participant_id)
     if not await connection.fetchval(_IS_PARTNER, partner_id):
         raise NotFoundError("There is no such partner.")
     code = Code(

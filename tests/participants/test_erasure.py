@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
+from service.actions import routes
 from service.auth import FORGOTTEN_CHANNEL
 from service.database import Write
 from service.ledger.audit import audit
@@ -95,6 +96,22 @@ async def test_identity_and_attributes_go_and_the_book_stays(client, database, o
     assert (found.json()["state"], found.json()["display_name"]) == ("erased", None)
     statement = await operator.get(f"/v1/operator/participants/{old_id}/statement")
     assert len(statement.json()["items"]) == 4
+
+
+async def test_no_answer_is_kept_for_who_is_erased_while_a_batch_ends(database, alice, monkeypatch):
+    record_items, old_id = routes._record_items, alice.participant_id
+
+    async def record_items_then_erase(*arguments):
+        answer = await record_items(*arguments)
+        assert (await alice.delete("/v1/me")).status_code == 204
+        return answer
+
+    monkeypatch.setattr(routes, "_record_items", record_items_then_erase)
+    answer = await alice.post("/v1/me/actions/batch", {"actions": [{}]}, key="batch-key-000001")
+    assert answer.status_code == 503, answer.text
+    assert not await database.pool.fetchval(
+        "SELECT count(*) FROM idempotency_keys WHERE participant_id = $1", old_id
+    )
 
 
 async def test_no_word_of_theirs_is_left_anywhere(client, database, operator):
