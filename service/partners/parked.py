@@ -113,6 +113,13 @@ async def standing_events(database: Database, events: Sequence[Event]) -> set[Ev
     return {e for e in events if e.key in accepted or parked.get(e.key) == e.fingerprint}
 
 
+async def standing_targets(database: Database, reversals: Sequence[Event]) -> list[Event]:
+    """Those of these reversals whose event was accepted and is not taken back."""
+    rows = await database.pool.fetch(_STANDING, [event.target_key for event in reversals])
+    bound = {row[0] for row in rows if row[2] == "bound"}
+    return [event for event in reversals if event.target_key in bound]
+
+
 def known_outcome(event: Event, row: Row, action: Action) -> Outcome:
     """The answer for an event that was accepted before."""
     if row.fingerprint != event.fingerprint:

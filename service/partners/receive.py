@@ -1,7 +1,8 @@
 """What becomes of a partner's events: awarded through the writer, parked, taken back, or refused.
 
-Each event is settled on its own, so a bad one never harms its neighbours. Reversals of a request
-come after its other events, whatever their order in it: both orders end the same.
+Each event is settled on its own, so a bad one never harms its neighbours. Whatever their order
+in a request: reversals of events that stand come first, for what corrects an event wants the claim,
+the minutes and the limits that it held; other events follow, and reversals of these come last.
 """
 
 import asyncio
@@ -12,7 +13,12 @@ from uuid import UUID
 
 from service.actions.events import LinkChangedError, StillParkedError
 from service.actions.record import Recorded
-from service.actions.refusals import UnknownActionTypeError, refusal_error
+from service.actions.refusals import (
+    AlreadyClaimedError,
+    OverlapError,
+    UnknownActionTypeError,
+    refusal_error,
+)
 from service.actions.report import Report, partner_report
 from service.actions.reverse import Undoing
 from service.actions.source import partner_source
@@ -23,7 +29,14 @@ from service.errors import SaxaulError, UnavailableError
 from service.ledger.books import BookMissingError, SuspendedError
 from service.outbox import lane_of
 from service.partners.events import Event, EventInvalidError, Identifier
-from service.partners.parked import PARKED, Outcome, Reason, park_events, standing_events
+from service.partners.parked import (
+    PARKED,
+    Outcome,
+    Reason,
+    park_events,
+    standing_events,
+    standing_targets,
+)
 from service.partners.reversals import reverse_events
 from service.rules.judge import Refusal, judge
 from service.rules.publish import Rulebooks
@@ -33,6 +46,8 @@ from service.settings import Settings
 # more often than this while one request waits, it is no people.
 _TRIES_MAX = 8
 _NOBODY = UUID(int=0)
+# What a reversal makes free again.
+_FREED = (AlreadyClaimedError, OverlapError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,19 +64,22 @@ class Intake:
 
 async def receive_events(intake: Intake, events: Sequence[Event]) -> dict[Event, Outcome]:
     """Settle what a partner sent. Raises UnavailableError when a part may not be stored."""
+    reversals = [event for event in events if event.target_key is not None]
+    due = await standing_targets(intake.database, reversals) if reversals else []
+    settled = await take_back(intake, due) if due else {}
     outcomes = await award_events(intake, [e for e in events if e.target_key is None])
     waiting: dict[Event, Reason] = {
         event: reason for event, reason in outcomes.items() if not isinstance(reason, Outcome)
     }
-    settled = {e: outcome for e, outcome in outcomes.items() if isinstance(outcome, Outcome)}
+    settled |= {e: outcome for e, outcome in outcomes.items() if isinstance(outcome, Outcome)}
     for event, error in (await _refused(intake, waiting)).items():
         settled[event] = Outcome("rejected", error=error)
         del waiting[event]
     if waiting:
         settled |= await park_events(intake.database, waiting, intake.clock.now())
-    reversals = [event for event in events if event.target_key is not None]
-    if reversals:
+    if reversals := [event for event in reversals if event not in settled]:
         settled |= await take_back(intake, reversals)
+        settled |= await _freed(intake, settled, reversals)
     for event, outcome in settled.items():
         if isinstance(outcome.error, ActionFaultError):
             if not outcome.error.is_of_data:
@@ -146,6 +164,17 @@ async def _refused(intake: Intake, waiting: Mapping[Event, Reason]) -> dict[Even
         return {}
     standing = await standing_events(intake.database, list(refused))
     return {event: error for event, error in refused.items() if event not in standing}
+
+
+async def _freed(
+    intake: Intake, settled: Mapping[Event, Outcome], reversals: Sequence[Event]
+) -> dict[Event, Outcome]:
+    """What was refused for an event that these reversals took back out of the same request."""
+    refused = [e for e, outcome in settled.items() if isinstance(outcome.error, _FREED)]
+    if not refused or all(settled[event].action is None for event in reversals):
+        return {}
+    outcomes = await award_events(intake, refused)
+    return {e: outcome for e, outcome in outcomes.items() if isinstance(outcome, Outcome)}
 
 
 async def _submit(writer: Writer, reports: Sequence[Report]) -> list[Recorded | SaxaulError]:

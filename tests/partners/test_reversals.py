@@ -56,6 +56,24 @@ async def test_limit_and_claim_are_given_back(metro, alice):
     assert (await alice.balances())["ripening_g"] == 260
 
 
+@pytest.mark.parametrize("is_known", [True, False])
+@pytest.mark.parametrize("reversal_first", [True, False])
+async def test_a_correction_beside_the_reversal_gets_what_that_frees(
+    metro, alice, is_known, reversal_first
+):
+    wrong = metro.event("card-1")
+    right = metro.event("card-1", data=wrong["data"] | {"distance_km": 5})
+    parts = [metro.reversal(wrong), right]
+    if is_known:
+        await metro.send(wrong, *[metro.event("card-1") for _ in range(4)])
+    results = await metro.send(
+        *([] if is_known else [wrong]), *(parts if reversal_first else parts[::-1])
+    )
+    assert {result["status"] for result in results} == {"accepted"}
+    assert sum(result["energy_g"] for result in results) == (0 if is_known else 52)
+    assert (await alice.balances())["ripening_g"] == (260 if is_known else 52)
+
+
 async def test_the_reversal_comes_before_its_event(metro, alice, database):
     event = metro.event("card-1")
     undo = metro.reversal(event)
