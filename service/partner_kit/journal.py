@@ -16,7 +16,7 @@ import msgspec
 
 
 class State(msgspec.Struct):
-    """What was answered so far. `digest` covers the records, `rejected_bytes` the other file."""
+    """What was answered so far. `digest` covers the records, `rejected_...` the other file."""
 
     url: str
     partner: str
@@ -25,6 +25,7 @@ class State(msgspec.Struct):
     """How many of these never left, because they were found wrong on this side."""
     digest: str = ""
     rejected_bytes: int = 0
+    rejected_digest: str = ""
     energy_g: int = 0
     statuses: dict[str, int] = msgspec.field(default_factory=dict)
     reasons: dict[str, int] = msgspec.field(default_factory=dict)
@@ -45,6 +46,7 @@ class Journal:
         self.rejected_path = rejected or path.with_name(path.name + ".rejected.ndjson")
         self.state = State(url, partner)
         self._digest = hashlib.sha256()
+        self._rejected_digest = hashlib.sha256()
 
     def resume(self) -> int:
         """How many records were answered before. Raises JournalFaultError."""
@@ -61,7 +63,21 @@ class Journal:
                 f"{self.path} tells of {known.partner} at {known.url}: --restart sends all again."
             )
         self.state = known
+        self._look_at_rejected()
         return known.records
+
+    def _look_at_rejected(self) -> None:
+        """A file that was mended, cut or taken away since is not cut back: all of it stays."""
+        is_there = self.rejected_path.exists()
+        held = self.rejected_path.read_bytes() if is_there else b""
+        self._rejected_digest = hashlib.sha256(held[: self.state.rejected_bytes])
+        if self._rejected_digest.hexdigest() == self.state.rejected_digest:
+            return
+        if held and not held.endswith(b"\n"):
+            held += b"\n"
+            self.rejected_path.write_bytes(held)
+        self._rejected_digest = hashlib.sha256(held)
+        self.state.rejected_bytes = len(held)
 
     def is_outdated_by(self, records: Iterable[bytes]) -> bool:
         """Whether nothing was ever sent, and what was found wrong is mended in these records."""
@@ -76,6 +92,7 @@ class Journal:
     def restart(self) -> None:
         """Forget what was sent."""
         self.state = State(self.state.url, self.state.partner)
+        self._rejected_digest = hashlib.sha256()
         self.path.unlink(missing_ok=True)
         self.rejected_path.unlink(missing_ok=True)
 
@@ -105,10 +122,13 @@ class Journal:
             file.truncate(self.state.rejected_bytes)
             file.seek(0, os.SEEK_END)
             for item in items:
-                file.write(msgspec.json.encode(item) + b"\n")
+                line = msgspec.json.encode(item) + b"\n"
+                file.write(line)
+                self._rejected_digest.update(line)
             file.flush()
             os.fsync(file.fileno())
             self.state.rejected_bytes = file.tell()
+        self.state.rejected_digest = self._rejected_digest.hexdigest()
 
     def save(self) -> None:
         """Put the state in place, in one step."""

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 
-from service.partner_kit.journal import State
+from service.partner_kit.journal import Journal, State
 from service.partner_kit.keys import signing_key
 from service.partner_kit.read import read_records
 from service.partner_kit.vectors import PRIVATE_KEY
@@ -112,6 +112,30 @@ def test_what_was_rejected_is_mended_in_its_file_and_sent(instance, city, tmp_pa
     done = send(instance, city, rejected)
     assert done.returncode == 0, done.stdout
     assert journal(rejected).statuses == {"accepted": 1}
+
+
+@pytest.mark.parametrize(
+    "mended", ['{"event":1}\n', '{"event":1}', '{"event":"' + "long" * 20 + '"}\n', None]
+)
+def test_what_was_mended_is_not_cut_when_the_file_goes_on(tmp_path, mended):
+    def sent():
+        kept = Journal(tmp_path / "trips.ndjson", "http://api", PARTNER)
+        kept.resume()
+        return kept
+
+    first = sent()
+    first.add_rejected([{"record": 1, "event": {"id": "to be mended"}}])
+    first.save()
+    if mended is None:
+        first.rejected_path.unlink()
+    else:
+        first.rejected_path.write_text(mended)
+    for record in (2, 3):
+        going_on = sent()
+        going_on.add_rejected([{"record": record}])
+        going_on.save()
+    lines = first.rejected_path.read_text().splitlines()
+    assert lines == [*(mended or "").splitlines(), '{"record":2}', '{"record":3}']
 
 
 def test_the_summary_says_what_is_wrong_with_the_first_of_each_kind(instance, city, tmp_path):
