@@ -93,10 +93,20 @@ _FORGET = (
         SELECT event_key FROM partner_events WHERE event_key IN (
             SELECT unnest(ARRAY[e.event_key, r.event_key]) FROM links l
             JOIN partner_events e ON e.partner_id = l.partner_id
-                AND e.subject_key = l.subject_key AND e.state = 'parked'
+                AND e.subject_key = l.subject_key AND e.state = 'parked' AND e.target_key IS NULL
             LEFT JOIN partner_events r ON r.target_key = e.event_key AND r.state = 'parked'
             WHERE l.participant_id = $1)
         ORDER BY 1 FOR UPDATE)""",
+    # What takes back an event that has not come waits on, but says no more of whom.
+    """UPDATE partner_events SET subject_key = NULL, body = body || '{"subject": null}'
+    WHERE event_key IN (
+        SELECT r.event_key FROM links l
+        JOIN partner_events r ON r.partner_id = l.partner_id AND r.subject_key = l.subject_key
+            AND r.state = 'parked' AND r.target_key IS NOT NULL
+        WHERE l.participant_id = $1 AND NOT EXISTS (SELECT FROM partner_events e
+            JOIN links m ON m.partner_id = e.partner_id AND m.subject_key = e.subject_key
+            WHERE e.event_key = r.target_key AND e.state = 'parked' AND m.participant_id = $1)
+        ORDER BY 1 FOR NO KEY UPDATE OF r)""",
     "DELETE FROM links WHERE participant_id = $1",
     "DELETE FROM link_codes WHERE participant_id = $1",
 )

@@ -119,6 +119,22 @@ async def test_an_unlinked_event_is_reversed_before_it_is_linked(metro):
     assert await metro.parked() == []
 
 
+async def test_a_reversal_that_waits_outlives_the_person_that_it_names(metro, alice, database):
+    event = metro.event("card-1")
+    undo = metro.reversal(event, subject="card-1")
+    assert (await metro.send_one(undo))["status"] == "parked"
+    assert (await alice.delete("/v1/me")).status_code == 204
+    named = "SELECT count(*) FROM partner_events WHERE body::text LIKE '%card-1%'"
+    assert await database.pool.fetchval(f"{named} AND partner_id = $1", metro.id) == 0
+    (waiting,) = await metro.parked()
+    assert waiting["id"] == undo["id"]
+    bob = await linked_person(metro, "card-1")
+    assert (await metro.send_one(event))["status"] == "accepted"
+    assert set((await bob.balances()).values()) == {0}
+    assert (await metro.send_one(undo))["status"] == "duplicate"
+    assert await metro.parked() == []
+
+
 async def test_energy_that_was_collected_and_spent_stands_in_arrears(metro, alice, operator):
     events = [metro.event("card-1") for _ in range(3)]
     await metro.send(*events)
