@@ -110,6 +110,15 @@ async def _release(intake: Intake, rows: Sequence[Any]) -> dict[Event, Outcome]:
         event: outcome if isinstance(outcome, Outcome) else PARKED
         for event, outcome in awarded.items()
     }
+    told = {row["event_key"]: row["reason"] for row in rows}
+    now_waiting = {
+        event.key: reason
+        for event, reason in awarded.items()
+        if not isinstance(reason, Outcome) and reason != told[event.key]
+    }
+    if now_waiting:
+        async with intake.database.transaction() as connection:
+            await connection.execute(_WAITS_FOR, list(now_waiting), list(now_waiting.values()))
     by_partner: dict[str, list[Event]] = {}
     for event in events:
         if event.target_key is not None:
@@ -141,8 +150,15 @@ def _event(intake: Intake, row: Any) -> Event | None:
     return event
 
 
+_WAITS_FOR = """
+UPDATE partner_events e SET reason = k.reason
+FROM unnest($1::bytea[], $2::text[]) AS k (event_key, reason)
+JOIN (SELECT event_key FROM partner_events WHERE event_key = ANY($1::bytea[])
+    AND state = 'parked' ORDER BY event_key FOR NO KEY UPDATE) held USING (event_key)
+WHERE e.event_key = held.event_key AND e.state = 'parked'"""
+
 _ROW = """
-SELECT e.event_key, e.partner_id, e.body, e.fingerprint, e.received_at, p.source_prefix,
+SELECT e.event_key, e.partner_id, e.body, e.fingerprint, e.received_at, e.reason, p.source_prefix,
     p.action_types, p.disabled
 FROM partner_events e JOIN partners p ON p.id = e.partner_id
 WHERE e.state = 'parked'"""

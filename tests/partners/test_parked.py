@@ -12,7 +12,7 @@ from service.partners.parked import purge_parked
 from service.partners.release import release_due
 from service.rules.publish import publish
 from tests.callers import items_of, sign_in
-from tests.partners.sender import PLAIN, Sender, linked_person
+from tests.partners.sender import PLAIN, Sender, linked_person, make_sender
 from tests.people import RULES, eventually
 
 
@@ -57,6 +57,15 @@ async def test_an_event_waits_for_its_link(metro, operator):
     assert await metro.parked() == []
     assert (await person.balances())["ripening_g"] == 52
     assert (await metro.send_one(event))["status"] == "duplicate"
+
+
+async def test_the_reason_is_what_an_event_waits_for_now(operator, name):
+    sender = await make_sender(operator, name, ["transit.hovercraft"])
+    event = sender.event("rider-1", "transit.hovercraft")
+    assert (await sender.send_one(event))["status"] == "parked"
+    assert [item["reason"] for item in await sender.parked()] == ["not-linked"]
+    await linked_person(sender, "rider-1")
+    assert [item["reason"] for item in await sender.parked()] == ["unknown-type"]
 
 
 async def test_mended_content_replaces_what_is_parked(metro):
