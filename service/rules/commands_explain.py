@@ -6,6 +6,7 @@ import asyncio
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -92,6 +93,7 @@ def _example(rule_id: str, given: str, context: str, source: str) -> tuple[list[
         given=_decoded(given, dict[str, schema.Scalar], "--given"),
         context=_decoded(context, schema.ExampleContext, "--context"),
     )
+    _require_time(example.context)
     rules = RuleSet(_files(source))
     shape = rules.rules.get(rule_id)
     if shape is None:
@@ -112,6 +114,16 @@ def _decoded(text: str, kind: Any, option: str) -> Any:
         return msgspec.json.decode(text, type=kind)
     except msgspec.DecodeError as error:
         raise click.UsageError(f"{option}: {error}") from error
+
+
+def _require_time(context: schema.ExampleContext) -> None:
+    """The shape allows for days that no month has. Raises click.UsageError."""
+    if isinstance(context.occurred_at, msgspec.UnsetType):
+        return
+    try:
+        datetime.fromisoformat(context.occurred_at)
+    except ValueError as error:
+        raise click.UsageError(f"--context: there is no such time: {error}") from error
 
 
 def _files(source: str) -> Mapping[str, str]:

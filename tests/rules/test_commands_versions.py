@@ -159,6 +159,7 @@ async def test_a_rule_is_explained_without_a_database(settings):
         assert (code, errors.startswith("Usage:")) == (2, True), words
 
 
+        ["metro-trip", "--context", '{"occurred_at": "2026-02-30T08:00"}'],
 def settings_for_nowhere(settings):
     """Servers that nobody can reach: whoever asks them fails."""
     return type(settings)(
