@@ -152,6 +152,9 @@ async def _recorded(action_id: UUID, participant_id: UUID | None) -> tuple[list[
         f"decided by version {version} (rules hash {sha256}) of {at:%Y-%m-%d %H:%M}Z",
         f"published by {published['author']}: {published['note']}",
     ]
+    if row["reversed_at"] is not None:
+        why = f": {row['why']}" if row["why"] else ""
+        head.append(f"taken back {row['reversed_at']:%Y-%m-%d %H:%M}Z, with all that follows{why}")
     if row["attributes"] is None:
         head.append("what was reported is erased; the awards stand")
         head += [
@@ -204,10 +207,12 @@ def _told(rules: RuleSet, rule_id: str, facts: Facts, award: Award | None) -> _T
 
 
 _ACTION = """
-SELECT type, attributes, occurred_at, recorded_at, reporter, verified, region, streak_days,
-    rulebook_version, awards
-FROM actions
-WHERE id = $1 AND kind = 'action' AND ($2::uuid IS NULL OR participant_id = $2)"""
+SELECT a.type, a.attributes, a.occurred_at, a.recorded_at, a.reporter, a.verified, a.region,
+    a.streak_days, a.rulebook_version, a.awards, r.recorded_at AS reversed_at,
+    r.attributes ->> 'reason' AS why
+FROM actions a LEFT JOIN actions r ON r.participant_id = a.participant_id
+    AND r.occurred_at = a.occurred_at AND r.reverses = a.id
+WHERE a.id = $1 AND a.kind = 'action' AND ($2::uuid IS NULL OR a.participant_id = $2)"""
 _PUBLISHED = "SELECT created_at, author, note, sha256 FROM rulebooks WHERE version = $1"
 
 commands: list[click.Command] = [explain]

@@ -1,6 +1,7 @@
 """Versions of the rules as an operator types them: show, pull, activate, explain."""
 
 import json
+import re
 
 import pytest
 
@@ -88,6 +89,7 @@ async def test_who_comes_too_late_is_told_what_changed(settings, folder):
 async def test_a_recorded_action_is_explained_by_the_version_that_decided_it(settings, folder):
     async with served(settings) as client:
         ann = await sign_in(client, "ann")
+        olive = await sign_in(client, "olive", "operator")
         walked = (await ann.post("/v1/me/actions", walk())).json()
         code, _, errors = await saxaul(
             settings, "rules", "publish", str(folder), "--note", "five grams"
@@ -113,6 +115,11 @@ async def test_a_recorded_action_is_explained_by_the_version_that_decided_it(set
         assert "published by" in printed
         assert ": five grams" in printed
         assert "earns      5: 5 g" in printed
+        assert "taken back" not in printed
+        undone = f"/v1/operator/actions/{later['id']}/reverse"
+        assert (await olive.post(undone, {"reason": "a test"})).status_code == 200
+        code, printed, _ = await saxaul(settings, "rules", "explain", "--action", later["id"])
+        assert re.search("^taken back .*Z, with all that follows: a test$", printed, re.MULTILINE)
         await ann.delete("/v1/me")
         code, printed, _ = await saxaul(settings, "rules", "explain", "--action", walked["id"])
         assert (code, "what was reported is erased" in printed) == (0, True)
@@ -152,6 +159,7 @@ async def test_a_rule_is_explained_without_a_database(settings):
         ["metro-trip", "--given", "{"],
         ["metro-trip", "--given", "[]"],
         ["metro-trip", "--context", '{"weather": 1}'],
+        ["metro-trip", "--context", '{"occurred_at": "2026-02-30T08:00"}'],
         ["metro-trip", "--action", "00000000-0000-4000-8000-000000000000"],
     )
     for words in wrong:
@@ -159,7 +167,6 @@ async def test_a_rule_is_explained_without_a_database(settings):
         assert (code, errors.startswith("Usage:")) == (2, True), words
 
 
-        ["metro-trip", "--context", '{"occurred_at": "2026-02-30T08:00"}'],
 def settings_for_nowhere(settings):
     """Servers that nobody can reach: whoever asks them fails."""
     return type(settings)(
