@@ -376,4 +376,6 @@ def _factor(
             Finding(name.offset, f"factors.{name.text} is a number; call nothing on it")
         )
     value = factors[name.text]
+    if math.isnan(value):
+        value = 1.0  # it is faulty itself
     return 3, repr(float(value)) if value >= 0 else f"({float(value)!r})"

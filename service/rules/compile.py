@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import hashlib
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -166,11 +167,11 @@ class _Compiler:
                 self.program = compile_program(source, source.shape.program)
 
     def _compile_factors(self) -> dict[str, float]:
-        """Answer name and value of every factor; a faulty one still is a name."""
-        known: dict[str, float] = dict.fromkeys(self.references.more("factors"), 1.0)
+        """Answer name and value of every factor; a faulty one still is a name, of no value."""
+        known: dict[str, float] = dict.fromkeys(self.references.more("factors"), math.nan)
         for source, name in self._named("factors"):
             shape = source.shape.factors.get(name)
-            known[name] = 1.0
+            known[name] = math.nan
             if shape is not None:
                 self.factors[name] = compile_factor(name, shape)
                 known[name] = shape.value

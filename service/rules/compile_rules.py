@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from msgspec import UnsetType
@@ -56,8 +56,8 @@ def compile_rule(
     if kind is None or kind.scope is None:
         return None
     when = _when(draft, kind)
-    saves_is_whole, saves = _grams(draft, kind, "saves", when)
-    earns_is_whole, earns = _grams(draft, kind, "earns", when)
+    saves_is_whole, saves = _grams(draft, kind, "saves", when, factors)
+    earns_is_whole, earns = _grams(draft, kind, "earns", when, factors)
     warn_of_awards(draft.limits, draft.award)
     if not (saves_is_whole and earns_is_whole) or (when and when.expression is None):
         return None
@@ -112,7 +112,11 @@ def _when(draft: RuleDraft, kind: TypeDraft) -> Compiled | None:
 
 
 def _grams(
-    draft: RuleDraft, kind: TypeDraft, key: str, when: Compiled | None
+    draft: RuleDraft,
+    kind: TypeDraft,
+    key: str,
+    when: Compiled | None,
+    factors: Collection[str],
 ) -> tuple[bool, int | Expression | None]:
     """Compile saves or earns: whether it is whole, and its grams, if it is given at all."""
     text = draft.shape.saves if key == "saves" else draft.shape.earns
@@ -133,7 +137,7 @@ def _grams(
     if outcome.factors:
         draft.from_factors[key] = outcome.expression
     grams = whole_grams(constant)
-    if grams is None:
+    if grams is None and outcome.factors.issubset(factors):
         draft.source.fault(
             path, f"{key} must lie between 0 and {GRAMS_MAX:,} g, not {constant:,.15g}"
         )
