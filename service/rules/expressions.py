@@ -18,7 +18,7 @@ from typing import Any, Literal
 from cel_expr_python import cel
 
 from service.rules.cel_bounds import Bounds, Fact, Range
-from service.rules.cel_text import METHODS, Finding, Rewritten, rewrite
+from service.rules.cel_text import METHODS, Finding, Rewritten, Token, rewrite
 from service.rules.cel_tree import Analysis, Name, Node, ValueType, decode, literal
 from service.rules.pattern_size import PARTS_MAX, parts_of
 
@@ -269,7 +269,7 @@ def _engine_findings(message: str, rewritten: Rewritten) -> list[Finding]:
             continue
         if text.startswith("Syntax error"):
             if not findings and not rewritten.findings:
-                findings.append(_syntax_finding(text, offset))
+                findings.append(_syntax_finding(text, offset, token))
             break
         told = _type_message(text)
         if told or not rewritten.findings:
@@ -277,11 +277,13 @@ def _engine_findings(message: str, rewritten: Rewritten) -> list[Finding]:
     return findings
 
 
-def _syntax_finding(text: str, offset: int) -> Finding:
+def _syntax_finding(text: str, offset: int, token: Token | None) -> Finding:
     if "'<EOF>'" in text:
         return Finding(offset, "the expression ends too early")
     quoted = re.search(r"(?:input|at:?) '(.*?)'(?: expecting.*)?$", text, re.DOTALL)
     what = quoted.group(1) if quoted else "this"
+    if token is not None and token.offset == offset and token.kind in {"name", "number"}:
+        what = token.text  # as the operator wrote it, not as it was rewritten
     return Finding(offset, f"{what!r} is not expected here")
 
 
