@@ -28,6 +28,7 @@ from service.rules.diff_words import (
 )
 from service.rules.diff_worries import (
     FactorWorry,
+    attribute_worry,
     campaign_worry,
     new_rule_worry,
     program_worry,
@@ -275,7 +276,7 @@ class _Comparison:
             return
         unit = "" if isinstance(after.unit, UnsetType) else f" {after.unit}"
         for name, old, new in fields_of(leaves(before), leaves(after)):
-            told = _Words("action_types", words.id, words.label)
+            told = _Words("action_types", words.id, words.label, worry=attribute_worry)
             if name in {"minimum", "maximum"}:
                 told.units = {name: unit}
             yield told.change(name, old, new, f"{key} {name}")

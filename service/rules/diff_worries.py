@@ -56,12 +56,24 @@ def type_worry(name: str, old: Any, new: Any) -> str | None:
     gone = isinstance(new, UnsetType)
     if name == "reported_by":
         more = [who for who in ("device", "participant") if who in new and who not in old]
-        return f"reports of a {' or '.join(more)} are believed now" if more else None
+        if more:
+            return f"reports of a {' or '.join(more)} are believed now"
+        less = [who for who in old if who not in new]
+        return f"reports of a {' or '.join(less)} are refused from now on" if less else None
     return {
         "plausible": "nothing is implausible any more" if gone else None,
         "overlap": "two at the same time are paid now" if gone else None,
         "claim": "what was paid once can be paid again" if not isinstance(old, UnsetType) else None,
     }.get(name)
+
+
+def attribute_worry(name: str, old: Any, new: Any) -> str | None:
+    """What an attribute's values mean, and whether reports may still leave it out."""
+    if name == "required" and new is True:
+        return "reports without it are refused"
+    if name == "unit" and not isinstance(old, UnsetType):
+        return "what is reported is read in another unit"
+    return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -192,6 +192,12 @@ def test_what_comes_and_goes():
             "reported_by: [partner, participant]",
             "reports of a participant are believed now",
         ),
+        (
+            "ticket: {type: string, required: false}",
+            "ticket: {type: string}",
+            "reports without it are refused",
+        ),
+        ("unit: km}", "unit: m}", "what is reported is read in another unit"),
         ("Shanghai", "Tokyo", "days, weeks and months are counted in another zone from now on"),
     ],
 )
@@ -214,6 +220,12 @@ def test_limits_of_a_rule_with_a_new_name_begin_anew():
         after = after.replace(old, new)
     changes = diff({"a.yaml": grouped}, {"a.yaml": after}).changes
     assert {change.warning for change in changes} == {None}
+
+
+def test_who_may_not_report_any_more_deserves_a_second_look():
+    more = SAMPLE.replace("reported_by: [partner]", "reported_by: [partner, participant]")
+    (change,) = diff({"a.yaml": more}, {"a.yaml": SAMPLE}).changes
+    assert change.warning == "reports of a participant are refused from now on"
 
 
 def test_an_ordinary_change_has_no_warning():
