@@ -181,10 +181,13 @@ class Person:
         return past, given
 
     def _carried(self, row: Row, past: Sequence[PastAward]) -> Given:
-        """Keep what was erased as it was: all of a person is, so only budgets go on from it."""
+        """Keep what was erased as it was: all of a person is, so only budgets go on from it.
+
+        It is given whatever the draft says, so it comes off a budget before all else.
+        """
         for award in past:
             if award.campaign is not None and award.budget_seq is not None:
-                key = draw_key(award.budget_seq, row.recorded_us, self.id, row.seq)
+                key = draw_key(0, 0, self.id, row.seq)
                 self._note(award.campaign, DREW, key, award.extra_g)
         return Given(row.energy_g, row.saved_g, past)
 

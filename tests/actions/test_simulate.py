@@ -254,6 +254,18 @@ def printed(simulation):
     return output.getvalue()
 
 
+async def test_a_smaller_budget_holds_with_what_erased_people_drew(lived, tried):
+    """What they drew late stays drawn: it comes off what all others find."""
+    drawn_g = await lived.pool.fetchval("""
+        SELECT sum((w ->> 'extra_g')::int) FROM actions, jsonb_array_elements(awards) AS w
+        WHERE attributes IS NULL AND w ->> 'campaign' = 'boxes'""")
+    assert drawn_g > 0
+    for budget_g in (drawn_g, drawn_g + 40):
+        report = await tried(RULES.replace("budget_g: 900", f"budget_g: {budget_g}"))
+        (boxes,) = [each for each in report["campaigns"] if each["campaign"] == "boxes"]
+        assert (boxes["budget_g"], boxes["extra_after_g"]) == (budget_g, budget_g)
+
+
 async def test_a_lost_limit_is_seen(lived, simulated):
     draft = RULES.replace("limits: [{per: day, grams: 296}, {per: month, grams: 2000}]", "")
     found = await simulated(draft)
