@@ -169,6 +169,7 @@ _TOGETHER: dict[str, dict[str, Any]] = {
         **_exactly_one("action", "streak_days", "trees"),
         "dependentRequired": {"action": ["count"], "count": ["action"]},
     },
+    "Expect": {"dependentSchemas": {key: {"maxProperties": 1} for key in ("refused", "skipped")}},
     "ActionType": {"dependentRequired": {"overlap": ["lasts"]}},
     "Attribute": {
         "allOf": [
@@ -180,6 +181,15 @@ _TOGETHER: dict[str, dict[str, Any]] = {
 }
 
 
+# Lists in which nothing may stand twice.
+_ONCE = frozenset(
+    (
+        *("ActionType.reported_by", "Attribute.one_of", "Watering.amounts_g"),
+        *("Campaign.rules", "Campaign.categories", "Campaign.regions"),
+    )
+)
+
+
 def json_schema() -> dict[str, Any]:
     """The JSON Schema that makes an editor complete and explain every key."""
     schema = msgspec.json.schema(RuleFile)
@@ -189,6 +199,8 @@ def json_schema() -> dict[str, Any]:
                 content["examples"] = examples
             if choices := _CHOICES.get(f"{struct}.{key}"):
                 _explain(content, choices)
+            if f"{struct}.{key}" in _ONCE:
+                content["uniqueItems"] = True
         definition.update(_TOGETHER.get(struct, {}))
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
