@@ -77,16 +77,23 @@ class KeyInProgressError(SaxaulError):
         super().__init__(f"The first request with Idempotency-Key {key} is still running.")
 
 
+Hold = Callable[[Connection], Awaitable[None]]
+
+
 async def once(
     database: Database,
     key: Key | None,
     real_now: datetime,
     effect: Callable[[Connection], Awaitable[Answer]],
+    *,
+    hold: Hold | None = None,
 ) -> Answer:
     """Run the effect in one transaction, or replay its first answer.
 
-    A conflict (409) that the effect raises is an answer too: its own writes are rolled back, the
-    answer is kept. Raises KeyReusedError, KeyInProgressError, and whatever else the effect raises.
+    A conflict (409) that the effect raises is an answer too: its own writes and locks are rolled
+    back, and before the answer is kept `hold` takes the lock again under which it may be: an
+    erasure in between must find whatever is kept of a person. Raises KeyReusedError,
+    KeyInProgressError, and whatever else the effect or `hold` raises.
     """
     async with database.transaction() as connection:
         if key is None:
@@ -98,6 +105,8 @@ async def once(
             async with connection.transaction():
                 answer = await effect(connection)
         except ConflictError as conflict:
+            if hold is not None:
+                await hold(connection)
             answer = Answer(conflict.status, problem_body(conflict))
         await connection.execute(_STORE, *_row_of(key), answer.status, answer.body)
         return answer

@@ -24,7 +24,7 @@ from service.errors import (
     item_problem,
 )
 from service.idempotency import Answer, once
-from service.ledger.books import require_not_closed
+from service.ledger.books import hold_open
 from service.pages import Page, decode_cursor, encode_cursor
 from service.parts import Parts, parts
 from service.rules.explain import explain_award
@@ -207,7 +207,7 @@ async def record_batch(request: Request) -> JsonAnswer:
     async def effect(connection: Connection | None = None) -> Answer:
         answer = await _record_items(shared, participant_id, batch)
         if connection is not None:
-            await require_not_closed(connection, participant_id)
+            await hold_open(connection, participant_id)
         return Answer(200, msgspec.json.encode(answer))
 
     key = idempotency_key(request, await request.body())

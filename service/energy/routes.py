@@ -1,6 +1,7 @@
 """Bubbles over HTTP: list them, collect one, collect all that is ripe."""
 
 from datetime import datetime
+from functools import partial
 from typing import Literal
 from uuid import UUID
 
@@ -14,6 +15,7 @@ from service.energy.collect import Collected, collect_bubble, collect_ripe_bubbl
 from service.energy.queries import list_bubbles
 from service.idempotency import Answer, once
 from service.ledger.balances import Balances, balances_of
+from service.ledger.books import hold_open
 from service.outbox import lane_of
 from service.pages import Page, decode_cursor, encode_cursor
 from service.parts import parts
@@ -130,7 +132,8 @@ async def collect_one(request: Request, bubble_id: FromPath[str]) -> JsonAnswer:
 
     await read_body(request, NoFields)
     key = idempotency_key(request, await request.body())
-    return answered(await once(shared.database, key, shared.clock.real_now(), effect))
+    hold = partial(hold_open, participant_id=participant_id)
+    return answered(await once(shared.database, key, shared.clock.real_now(), effect, hold=hold))
 
 
 @post(
@@ -157,7 +160,8 @@ async def collect_all(request: Request) -> JsonAnswer:
 
     await read_body(request, NoFields)
     key = idempotency_key(request, await request.body())
-    return answered(await once(shared.database, key, shared.clock.real_now(), effect))
+    hold = partial(hold_open, participant_id=participant_id)
+    return answered(await once(shared.database, key, shared.clock.real_now(), effect, hold=hold))
 
 
 def _answer(struct: msgspec.Struct) -> Answer:

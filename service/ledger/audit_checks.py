@@ -293,6 +293,9 @@ CROSS JOIN LATERAL (VALUES
         OR b.active_before <> 0))::integer),
     ('counters of limits', 0, CASE WHEN b.closed THEN
         (SELECT count(*) FROM counters c WHERE c.participant_id = b.participant_id) ELSE 0 END),
+    ('stored answers', 0, CASE WHEN b.closed THEN
+        (SELECT count(*) FROM idempotency_keys k WHERE k.participant_id = b.participant_id)
+        ELSE 0 END),
     ('dedication of a pledge', 0, CASE WHEN b.closed THEN
         (SELECT count(l.dedication) FROM pledges l WHERE l.participant_id = b.participant_id)
         ELSE 0 END)) AS o (what, expected, found)

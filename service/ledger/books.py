@@ -250,7 +250,7 @@ async def lock_book(connection: Connection, participant_id: UUID) -> Book:
     return books[participant_id]
 
 
-async def require_not_closed(connection: Connection, participant_id: UUID) -> None:
+async def hold_open(connection: Connection, participant_id: UUID) -> None:
     """Lock the book, so that an erasure waits and finds what this transaction leaves of a person.
 
     Raises BookMissingError, BookClosedError.
@@ -258,6 +258,11 @@ async def require_not_closed(connection: Connection, participant_id: UUID) -> No
     book = await lock_book(connection, participant_id)
     if book.closed:
         raise BookClosedError(participant_id)
+
+
+async def hold_not_erased(connection: Connection, participant_id: UUID) -> None:
+    """The same for what an operator does. Raises BookMissingError, ParticipantErasedError."""
+    (await lock_book(connection, participant_id)).require_not_erased()
 
 
 def book_writes(books: Sequence[Book]) -> list[Write]:

@@ -2,6 +2,7 @@
 
 import hashlib
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -19,7 +20,7 @@ from service.ledger.accounts import Account
 from service.ledger.adjust import adjust
 from service.ledger.audit import AuditReport, audit, choose_mode
 from service.ledger.balances import Balances, balances_of
-from service.ledger.books import BookMissingError
+from service.ledger.books import BookMissingError, hold_not_erased
 from service.ledger.models import Transfer
 from service.ledger.queries import has_book, list_acts, list_transfers
 from service.pages import Page, decode_cursor, encode_cursor
@@ -202,7 +203,8 @@ async def adjust_participant(request: Request, participant_id: FromPath[str]) ->
         return Answer(201, msgspec.json.encode(answer))
 
     key = _operator_key(request, wanted, await request.body())
-    return answered(await once(shared.database, key, shared.clock.real_now(), effect))
+    hold = partial(hold_not_erased, participant_id=wanted)
+    return answered(await once(shared.database, key, shared.clock.real_now(), effect, hold=hold))
 
 
 def _operator_key(request: Request, participant_id: UUID, body: bytes) -> Key | None:

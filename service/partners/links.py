@@ -11,7 +11,7 @@ from uuid import UUID
 
 from service.database import Connection, Database
 from service.errors import NotFoundError, UnavailableError
-from service.ledger.books import lock_book, lock_books, require_not_closed
+from service.ledger.books import hold_open, lock_book, lock_books
 from service.partners.events import Identifier
 
 CODE_LASTS = timedelta(minutes=10)
@@ -62,7 +62,7 @@ async def make_link_code(
 
     Raises NotFoundError for an unknown partner, BookClosedError.
     """
-    await require_not_closed(connection, participant_id)
+    await hold_open(connection, participant_id)
     if not await connection.fetchval(_IS_PARTNER, partner_id):
         raise NotFoundError("There is no such partner.")
     code = Code(

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import date, datetime
+from functools import partial
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -13,6 +14,7 @@ from msgspec import Meta, Struct, field
 
 from service.database import Connection
 from service.idempotency import Answer, once
+from service.ledger.books import hold_open
 from service.ledger.models import Transfer
 from service.outbox import lane_of
 from service.pages import Page, decode_cursor, encode_cursor
@@ -230,7 +232,8 @@ async def make_pledge(request: Request) -> JsonAnswer:
         )
         return Answer(201, _pledge_body(request, view_at_once(pledge)))
 
-    return answered(await once(shared.database, key, shared.clock.real_now(), effect))
+    hold = partial(hold_open, participant_id=participant_id)
+    return answered(await once(shared.database, key, shared.clock.real_now(), effect, hold=hold))
 
 
 @get("/v1/me/pledges", operation_id="listPledges", **opens("participant", query=Page))
@@ -288,7 +291,8 @@ async def cancel_my_pledge(request: Request, pledge_id: FromPath[str]) -> JsonAn
         )
         return Answer(200, _pledge_body(request, view_at_once(pledge)))
 
-    return answered(await once(shared.database, key, shared.clock.real_now(), effect))
+    hold = partial(hold_open, participant_id=participant_id)
+    return answered(await once(shared.database, key, shared.clock.real_now(), effect, hold=hold))
 
 
 @get("/v1/trees/{number:str}", operation_id="getTree", **opens("public"))

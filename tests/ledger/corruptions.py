@@ -358,6 +358,16 @@ OF_BOOKS = {
         {"people"},
         "identity",
     ),
+    "an answer to somebody who was erased is kept": (
+        """
+        WITH closed AS (UPDATE books SET closed = true RETURNING participant_id)
+        INSERT INTO idempotency_keys
+        SELECT participant_id, 'POST /v1/me/pledges', 'a key', sha256(''), 409, '', now()
+        FROM closed
+        """,
+        {"people", "saved"},
+        "stored answers",
+    ),
     "a note of an erasure that never was": (
         "INSERT INTO erasures SELECT participant_id, now(), now() FROM books",
         {"people"},

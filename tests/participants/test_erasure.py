@@ -11,15 +11,27 @@ import pytest
 from service.actions import routes
 from service.auth import FORGOTTEN_CHANNEL
 from service.database import Write
+from service.energy import routes as energy
+from service.ledger import routes as ledger
 from service.ledger.audit import audit
 from service.ledger.books import lock_book
 from service.participants import erase
 from service.participants.erase import erase_participant, finish_erasures
+from service.planting import routes as planting
 from tests.callers import advance, saxaul, sign_in
 from tests.instance import PATIENCE_S
 from tests.people import served, settings_for, token_of
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
+PROJECT = {
+    "name": "Hexi",
+    "species": "saxaul",
+    "place": "Gansu",
+    "country": "CN",
+    "price_g": 100,
+    "capacity": 5,
+    "partner": "trees for all",
+}
 
 
 async def rows_of(database, participant_id):
@@ -42,18 +54,7 @@ async def is_clean(database, **options):
 
 
 async def test_identity_and_attributes_go_and_the_book_stays(client, database, operator, alice):
-    project = await operator.post(
-        "/v1/operator/projects",
-        {
-            "name": "Hexi",
-            "species": "saxaul",
-            "place": "Gansu",
-            "country": "CN",
-            "price_g": 100,
-            "capacity": 5,
-            "partner": "trees for all",
-        },
-    )
+    project = await operator.post("/v1/operator/projects", PROJECT)
     await alice.patch("/v1/me", {"display_name": "Alice Liddell"})
     first = await alice.walks()
     await alice.walks(500)
@@ -109,9 +110,54 @@ async def test_no_answer_is_kept_for_who_is_erased_while_a_batch_ends(database, 
     monkeypatch.setattr(routes, "_record_items", record_items_then_erase)
     answer = await alice.post("/v1/me/actions/batch", {"actions": [{}]}, key="batch-key-000001")
     assert answer.status_code == 503, answer.text
-    assert not await database.pool.fetchval(
-        "SELECT count(*) FROM idempotency_keys WHERE participant_id = $1", old_id
+    assert await answers_kept(database, old_id) == 0
+
+
+async def answers_kept(database, participant_id):
+    return await database.pool.fetchval(
+        "SELECT count(*) FROM idempotency_keys WHERE participant_id = $1", participant_id
     )
+
+
+@pytest.mark.parametrize("of", ["bubble", "pledge", "cancel", "adjustment"])
+async def test_no_conflict_is_kept_for_who_is_erased_while_it_is_answered(
+    database, operator, alice, monkeypatch, of
+):
+    """Its rollback lets go of the book: the erasure comes in just then."""
+    old_id, path, body = alice.participant_id, None, None
+    if of == "bubble":
+        path = f"/v1/me/bubbles/{(await alice.walks())['bubble']['id']}/collect"
+    elif of == "adjustment":
+        path = f"/v1/operator/participants/{old_id}/adjustments"
+        body = {"amount_g": -1, "reason": "too much"}
+    else:
+        await alice.walks(15_000)
+        await advance(operator.client, days=1)
+        await alice.post("/v1/me/bubbles/collect")
+        project = await operator.post("/v1/operator/projects", PROJECT)
+        body = {"project_id": project.json()["id"], "trees": 1}
+        path = "/v1/me/pledges"
+        if of == "pledge":
+            body["trees"] = 5
+        else:
+            pledge = await alice.post(path, body, key="pledge-key-000001")
+            path, body = f"{path}/{pledge.json()['id']}/cancel", None
+            assert (await alice.post(path)).status_code == 200
+    module = {"bubble": energy, "adjustment": ledger}.get(of, planting)
+    name = "hold_not_erased" if of == "adjustment" else "hold_open"
+    hold = getattr(module, name)
+
+    async def erase_first(*arguments, **named):
+        assert (await alice.delete("/v1/me")).status_code == 204
+        await hold(*arguments, **named)
+
+    monkeypatch.setattr(module, name, erase_first)
+    caller = operator if of == "adjustment" else alice
+    answer = await caller.post(path, body, key="conflict-key-0001")
+    assert answer.status_code == (409 if of == "adjustment" else 503), answer.text
+    assert "was erased" in answer.json()["detail"]
+    assert await answers_kept(database, old_id) == 0
+    assert await is_clean(database)
 
 
 async def test_no_word_of_theirs_is_left_anywhere(client, database, operator):
