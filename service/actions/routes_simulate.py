@@ -159,6 +159,7 @@ class SimulationAnswer(Struct, frozen=True, rename={"from_": "from"}):
     largest_changes: list[PersonSides]
     passes: int
     settled: bool
+    rebudgeted: list[str]
     notes: list[str]
 
 

@@ -77,6 +77,7 @@ def simulation_json(simulation: Simulation) -> dict[str, Any]:
         "largest_changes": [_change(change) for change in tally.changes],
         "passes": simulation.passes,
         "settled": simulation.settled,
+        "rebudgeted": [*simulation.rebudgeted],
         "notes": _notes(simulation),
     }
 

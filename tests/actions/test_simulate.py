@@ -195,11 +195,13 @@ async def test_clocks_that_differ_do_not_change_who_came_in_time(here, tried):
     # A budget that was changed meanwhile is known as it was at last: that much is said.
     more = RULES.replace("budget_g: 900", "budget_g: 300")
     assert_same(same := await tried(more, url=url, as_recorded=True))
+    assert same["rebudgeted"] == []
     assert "was changed" not in " ".join(same["notes"])
     rulebook = await publish_text(database, more, now + timedelta(minutes=1))
     await bring_bottles(last, rulebook, now + timedelta(minutes=2))
     report = await tried(more, url=url, as_recorded=True)
     assert report["totals"]["energy_after_g"] == report["totals"]["energy_before_g"] + 20 + 60
+    assert report["rebudgeted"] == ["boxes"]
     assert report["notes"][-1].startswith("The budget of boxes was changed in this period")
     assert len((await tried(more, url=url))["notes"]) == 1
 
