@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path, PurePath
 
@@ -28,6 +28,7 @@ from service.rules.diff import Difference, diff, difference_json
 from service.rules.load import Problem, read_folder
 from service.rules.rule_set import BrokenSetError
 from service.rules.rulebook import Rulebook
+from service.rules.scenarios import read_scenarios
 
 POLL_S = 0.5
 _KEPT_VERSIONS = 16
@@ -82,15 +83,27 @@ class NoRulebookError(UnavailableError):
 
 def checked_draft(files: Mapping[str, str], scenarios: Mapping[str, str] | None = None) -> Draft:
     """Check files, run their examples and these scenarios. Raises RulebookInvalidError."""
-    draft = compile_rulebook(files)
-    problems = list(draft.problems)
+    return _tested(compile_rulebook(files), scenarios or {})
+
+
+def _checked_folder(folder: Path, files: Mapping[str, str], unreadable: Sequence[Problem]) -> Draft:
+    """Check what was read of a folder's rules, and its scenarios. Raises RulebookInvalidError."""
+    scenarios, faults = read_scenarios(folder)
+    return _tested(compile_rulebook(files, unreadable=unreadable), scenarios, faults)
+
+
+def _tested(
+    draft: Draft, scenarios: Mapping[str, str], unreadable: Sequence[Problem] = ()
+) -> Draft:
+    """Run examples and scenarios, of which some may be unreadable. Raises RulebookInvalidError."""
+    problems = [*draft.problems, *unreadable]
     tried = _rules_tried(draft)
     if tried > _TRIED_MAX:
         told = f"the examples would try {tried:,} rules; {_TRIED_MAX:,} are allowed"
         problems.append(Problem("rules", 1, 1, "", told))
     else:
         problems += failed_examples(draft)
-        problems += failed_scenarios(draft, scenarios or {})
+        problems += failed_scenarios(draft, scenarios)
     if any(problem.severity == "error" for problem in problems):
         raise RulebookInvalidError(problems)
     return draft
@@ -260,24 +273,23 @@ def compile_rulebook_or_raise(files: Mapping[str, str], version: int = 0) -> Rul
 
 
 async def publish_folder_if_changed(
-    connection: Connection, folder: Path, *, now: datetime
+    connection: Connection, folder: Path, *, now: datetime, tries_known: bool = False
 ) -> int | None:
     """Publish a folder unless it is as it was last published from; answer the version if so.
 
-    A version that somebody rolled back to stays, as long as nobody changes the folder; a folder
-    that holds the active version already needs no other one. Raises RulebookInvalidError.
+    A version that somebody rolled back to stays, as long as nobody changes its rules; a folder that
+    holds the active version already needs no other one. With `tries_known` these too are checked
+    and tested, for whoever has just saved something, a scenario perhaps: scenarios refuse rules,
+    but are no part of what is published. Raises RulebookInvalidError.
     """
     files, unreadable = read_folder(folder)
-    if unreadable:
-        problems = compile_rulebook(files, unreadable=unreadable).problems
-        raise RulebookInvalidError(list(problems))
     sha256 = bytes.fromhex(sha256_of(files))
-    if await _is_known(connection, sha256):
+    if not tries_known and not unreadable and await _is_known(connection, sha256):
         return None
-    draft = await asyncio.to_thread(checked_draft, files)
+    draft = await asyncio.to_thread(_checked_folder, folder, files, unreadable)
     await _lock_active(connection)
     if await _is_known(connection, sha256):
-        return None  # another process was quicker
+        return None  # it was known before, or another process was quicker
     note = f"from the folder {folder.name}"
     return await store(
         connection,

@@ -57,9 +57,13 @@ class Scenario:
 def read_scenarios(folder: Path) -> tuple[dict[str, str], list[Problem]]:
     """Read the scenario files of a rule folder as text; there need not be any."""
     tests = folder / FOLDER
-    if not tests.is_dir() or not any(path.suffix in RULE_SUFFIXES for path in tests.iterdir()):
-        return {}, []
-    return read_folder(tests)
+    try:
+        is_empty = not any(path.suffix in RULE_SUFFIXES for path in tests.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        is_empty = True
+    except OSError:
+        is_empty = False  # there are some, perhaps, and reading them tells why nobody can
+    return ({}, []) if is_empty else read_folder(tests)
 
 
 def compile_scenarios(

@@ -1,14 +1,16 @@
-"""Follows the rules folder: what an operator saves is checked and, if it is good, published.
+"""Follows the rules folder: what an operator saves is tested and, if it is good, published.
 
-A look costs one listing and one stat a file. Files are read only after nothing has moved between
-two looks, so that half-written ones and those that an editor is just exchanging are left alone.
+Scenarios are looked at too: one that fails refuses the rules, and when it is mended they are
+published. A look costs two listings and one stat a file. Files are read only after nothing has
+moved between two looks, so that half-written ones and those that an editor is just exchanging are
+left alone.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import asyncpg
@@ -20,6 +22,7 @@ from service.rules.diff import diff
 from service.rules.load import RULE_SUFFIXES
 from service.rules.publish import RulebookInvalidError, files_of, publish_folder_if_changed
 from service.rules.rule_set import BrokenSetError
+from service.rules.scenarios import FOLDER as SCENARIOS
 
 LOOK_S = 0.2
 _AGAIN_S = 2.0
@@ -40,17 +43,22 @@ class FolderWatcher:
         # What the last look saw, and what was last published or found to be bad.
         self._last: Seen | None = None
         self._settled: Seen | None = None
+        # Whether somebody waits to hear that what was told is mended.
+        self._is_bad = False
 
     async def publish(self) -> bool:
         """Publish the folder if it changed; False if it is bad and no version is active yet.
 
         A bad folder leaves the last good version; what is wrong with it is told.
         """
+        return await self._try(is_saved=False)
+
+    async def _try(self, *, is_saved: bool) -> bool:
         self._settled = seen_in(self._folder)
         connection = await asyncpg.connect(self._database_url)
         try:
             await speak_json(connection)
-            return await self._publish(connection)
+            return await self._publish(connection, is_saved=is_saved)
         finally:
             await connection.close()
 
@@ -71,17 +79,22 @@ class FolderWatcher:
         seen = seen_in(self._folder)
         has_moved, self._last = seen != self._last, seen
         if seen != self._settled and not has_moved:
-            await self.publish()
+            await self._try(is_saved=True)
 
-    async def _publish(self, connection: asyncpg.Connection) -> bool:
+    async def _publish(self, connection: asyncpg.Connection, *, is_saved: bool) -> bool:
         clock = Clock()
         await clock.refresh(connection)
-        before: int | None = await connection.fetchval("SELECT version FROM active_rulebook")
+        before: int | None = await connection.fetchval(_ACTIVE)
         try:
             async with connection.transaction():
-                version = await publish_folder_if_changed(connection, self._folder, now=clock.now())
+                version = await publish_folder_if_changed(
+                    connection, self._folder, now=clock.now(), tries_known=is_saved
+                )
         except RulebookInvalidError as error:
-            self._tell([str(problem) for problem in error.problems])
+            self._is_bad = True
+            # What refuses it must not be lost behind a page of warnings.
+            problems = sorted(error.problems, key=lambda problem: problem.severity != "error")
+            self._tell([str(problem) for problem in problems])
             if before is not None:
                 self._say(f"rules: version {before} goes on deciding")
             return before is not None
@@ -89,6 +102,11 @@ class FolderWatcher:
             self._say(f"rules: {self._folder} is published as version {version}")
             if before is not None:
                 await self._tell_changes(connection, before, version)
+        elif self._is_bad:
+            active = await connection.fetchval(_ACTIVE)
+            told = f"{self._folder} is good again, with nothing to publish"
+            self._say(f"rules: {told}; version {active} decides")
+        self._is_bad = False
         return True
 
     async def _tell_changes(self, connection: asyncpg.Connection, before: int, after: int) -> None:
@@ -108,19 +126,25 @@ class FolderWatcher:
 
 def seen_in(folder: Path) -> Seen:
     """What tells one content of the folder from another without reading it; empty without it."""
-    found: list[tuple[str, int, int, int]] = []
+    return (*_states_in(folder, ""), *_states_in(folder / SCENARIOS, f"{SCENARIOS}/"))
+
+
+def _states_in(folder: Path, prefix: str) -> Iterator[tuple[str, int, int, int]]:
     try:
         with os.scandir(folder) as entries:
             paths = sorted(Path(entry.path) for entry in entries)
     except OSError:
-        return ()
+        return
     for path in paths:
         if path.suffix not in RULE_SUFFIXES:
             continue
+        name = prefix + path.name
         try:
             state = path.stat()
         except OSError:
-            found.append((path.name, 0, 0, 0))
+            yield name, 0, 0, 0
         else:
-            found.append((path.name, state.st_ino, state.st_size, state.st_mtime_ns))
-    return tuple(found)
+            yield name, state.st_ino, state.st_size, state.st_mtime_ns
+
+
+_ACTIVE = "SELECT version FROM active_rulebook"

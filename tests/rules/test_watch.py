@@ -13,8 +13,20 @@ from tests.rules.sets import NOW, PROGRAM, WALK
 RULE = "rules: [{id: r, action: mobility.walk, title: t, earns: 1}]\n"
 
 
+STEP = """
+- {{at: 2026-11-21T08:00, participant: ann, action: mobility.walk,
+   attributes: {{steps: 9}}, expect: {{earns: {}}}}}
+"""
+
+
 def rules(earns):
     return PROGRAM + WALK + RULE.replace("earns: 1", f"earns: {earns}")
+
+
+def scenario(folder, text):
+    tests = folder / "tests"
+    tests.mkdir(exist_ok=True)
+    (tests / "day.yaml").write_text(text)
 
 
 @pytest.fixture
@@ -73,17 +85,66 @@ async def test_a_bad_file_leaves_the_last_good_version(watcher, folder, database
     (folder / "a.yaml").write_text(rules("nope"))
     await looks(watcher)
     assert await active(database) == 1
-    assert told[-2].startswith(f"{folder}/a.yaml:16:57: error: nope is not known here")
+    assert told[-3].startswith(f"{folder}/a.yaml:16:57: error: nope is not known here")
     assert told[-1] == "rules: version 1 goes on deciding"
     count = len(told)
     await looks(watcher)
     assert len(told) == count, "it is told once"
     (folder / "a.yaml").write_text(rules(1))
     await looks(watcher)
-    assert len(told) == count, "it is as it was published"
+    mended = f"rules: {folder} is good again, with nothing to publish; version 1 decides"
+    assert told[count:] == [mended], "it is as it was published"
+    (folder / "a.yaml").touch()
+    await looks(watcher)
+    assert told[count:] == [mended], "that is told once too"
     (folder / "a.yaml").write_text(rules(3))
     await looks(watcher)
     assert await active(database) == 2
+
+
+async def test_rules_whose_scenario_fails_wait_until_it_is_mended(
+    watcher, folder, database, database_url, told
+):
+    scenario(folder, STEP.format(1))
+    await looks(watcher)
+    assert len(told) == 1, "a good scenario is no news"
+    (folder / "a.yaml").write_text(rules(2))
+    await looks(watcher)
+    fault = (
+        f"{folder}/tests/day.yaml:3:44: error: step 1 (ann, mobility.walk): earns is 2, not 1;"
+        " r saves 0 g and earns 2 g"
+    )
+    warning = f"{folder}/a.yaml:16:14: warning: rule r has no example"
+    refused = [fault, warning, "rules: version 1 goes on deciding"]
+    assert told[1:] == refused
+    started = FolderWatcher(folder, database_url, told.append)
+    assert await started.publish(), "a start has the last good version"
+    assert (await active(database), told[4:]) == (1, refused)
+    scenario(folder, STEP.format(2))
+    await looks(watcher)
+    assert (await active(database), told[7]) == (2, f"rules: {folder} is published as version 2")
+    count = len(told)
+    scenario(folder, STEP.format(3))
+    await looks(watcher)
+    assert told[count].startswith(f"{folder}/tests/day.yaml:3:44: error: ")
+    scenario(folder, "- nothing: of this\n")
+    (folder / "tests" / "more.yaml").write_bytes(b"\xff")
+    await looks(watcher)
+    assert any("more.yaml:1:1: error: byte 0xff is not UTF-8" in line for line in told[count + 2 :])
+    assert told[-1] == "rules: version 2 goes on deciding"
+    shutil.rmtree(folder / "tests")
+    await looks(watcher)
+    assert told[-1] == f"rules: {folder} is good again, with nothing to publish; version 2 decides"
+    assert await database.pool.fetchval("SELECT count(*) FROM rulebooks") == 2
+
+
+async def test_errors_are_told_before_a_page_of_warnings(watcher, folder, told):
+    warned = [f"{{id: w{n}, action: mobility.walk, title: t, earns: 1}}" for n in range(30)]
+    (folder / "a.yaml").write_text(f"{PROGRAM}{WALK}rules: [{', '.join(warned)}]\n")
+    scenario(folder, STEP.format(1))
+    await looks(watcher)
+    assert f"{folder}/tests/day.yaml:3:44: error: " in told[1]
+    assert told[-2:] == ["... and 11 lines more", "rules: version 1 goes on deciding"]
 
 
 async def test_an_editor_that_exchanges_the_file(watcher, folder, database):
@@ -130,7 +191,8 @@ async def test_a_folder_that_is_gone_and_comes_back(watcher, folder, database, t
     await looks(watcher)
     away.rename(folder)
     await looks(watcher)
-    assert (await active(database), len(told)) == (1, count)
+    mended = f"rules: {folder} is good again, with nothing to publish; version 1 decides"
+    assert (await active(database), told[count:]) == (1, [mended])
 
 
 async def test_a_roll_back_outlives_starts_until_somebody_edits(
@@ -144,8 +206,11 @@ async def test_a_roll_back_outlives_starts_until_somebody_edits(
         started = FolderWatcher(folder, database_url, told.append)
         assert await started.publish()
         await looks(started)
+        scenario(folder, STEP.format(2) + "# saved once more\n" * len(told))
+        await looks(started)
         assert await active(database) == 1
     (folder / "a.yaml").write_text(rules(3))
+    scenario(folder, STEP.format(3))
     await looks(started)
     assert await active(database) == 3
 
@@ -168,6 +233,11 @@ async def test_a_start_without_any_version_needs_a_good_folder(folder, database_
     (folder / "a.yaml").write_text("broken: [")
     assert not await FolderWatcher(folder, database_url, told.append).publish()
     assert told[0].startswith(f"{folder}/a.yaml:1:")
+    (folder / "a.yaml").write_text(rules(1))
+    scenario(folder, STEP.format(2))
+    told.clear()
+    assert not await FolderWatcher(folder, database_url, told.append).publish()
+    assert told[0].startswith(f"{folder}/tests/day.yaml:3:44: error: ")
 
 
 async def test_it_goes_on_when_the_database_was_away(watcher, folder, database):
