@@ -231,6 +231,19 @@ async def test_a_campaign_that_a_version_left_out_keeps_its_draws(database, publ
     assert drawn(action) == [(150, 50, 2, "150 g per campaign")]
 
 
+async def test_a_budget_counts_from_the_version_that_brings_it(database, published, recorded):
+    """What the running campaign paid before, without a budget, was drawn from nothing."""
+    free = await published(campaigns("id: double, rules: [walk], earns_times: 2"))
+    people = [await make_person(database) for _ in range(3)]
+    (before,) = await recorded(free, walk(people[0], 5_000))
+    assert drawn(before) == [(200, 100, None, None)]
+    bounded = await published(campaigns(BUDGET.format(150)))
+    assert await budget(database) == (150, 150, 0)
+    actions = await recorded(bounded, *(walk(one, 5_000) for one in people[1:]))
+    assert drawn(*actions) == [(200, 100, 1, None), (150, 50, 2, "150 g per campaign")]
+    assert await is_clean(database)
+
+
 async def test_a_batch_that_is_run_again_draws_once(database, published, settings):
     rulebook = await published(campaigns(BUDGET.format(1000)))
     somebody = await make_person(database)
