@@ -134,6 +134,12 @@ class PartnerEvent(Base):
         ),
         CheckConstraint("octet_length(event_key) = 16", name="event_key_is_uuid"),
         Index(None, "partner_id", "received_at", postgresql_where="state = 'parked'"),
+        Index(
+            "ix_partner_events_discarded",
+            "partner_id",
+            "received_at",
+            postgresql_where="state = 'discarded'",
+        ),
         Index(None, "partner_id", "subject_key", postgresql_where="state = 'parked'"),
         Index(None, "target_key", postgresql_where="state = 'parked'"),
         Index(None, "received_at", postgresql_where="state NOT IN ('bound', 'reversed')"),

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Literal
 from uuid import UUID
 
 from sqlalchemy import select, tuple_
@@ -58,14 +59,15 @@ async def list_links(
 async def list_parked(
     session: AsyncSession,
     *,
+    state: Literal["parked", "discarded"],
     partner_id: str | None,
     after: tuple[datetime, bytes] | None,
     limit: int,
 ) -> Sequence[PartnerEvent]:
-    """Parked events of one partner or of all, the first to come first."""
+    """Events that wait or waited in vain, of one partner or of all, the first to come first."""
     query = (
         select(PartnerEvent)
-        .where(PartnerEvent.state == "parked")
+        .where(PartnerEvent.state == state)
         .order_by(PartnerEvent.received_at, PartnerEvent.event_key)
         .limit(limit)
     )

@@ -181,10 +181,16 @@ def _settle(chunk: _Chunk, target_key: bytes, event: Event, done: Reversal | Sax
 
 
 def _reject(chunk: _Chunk, event: Event, error: SaxaulError) -> None:
-    """Final for this content: the reversal's row goes, and the mark that it may just have made."""
+    """Final for this content: the reversal's row goes, and the mark that it may just have made.
+
+    Of one that waited nobody hears an answer: its row stays, and tells why.
+    """
     assert event.target_key is not None
     chunk.outcomes[event] = Outcome("rejected", error=error)
-    chunk.free.add(event.key)
+    if event.received_at is None:
+        chunk.free.add(event.key)
+    else:
+        chunk.changes[event.key] = ("discarded", event, None)
     target = chunk.rows[event.target_key]
     if target.is_added and target.state == "reversed_before":
         chunk.free.add(event.target_key)
@@ -213,11 +219,22 @@ async def _write(connection: Connection, chunk: _Chunk, now: datetime) -> None:
         [event.fingerprint if event else None for _, event, _ in changes.values()],
         uuids([action[0] if action else None for _, _, action in changes.values()]),
         uuids([action[1] if action else None for _, _, action in changes.values()]),
-        ["event-not-known" if event else None for event in parked],
+        [_reason(chunk, state, event) for state, event, _ in changes.values()],
         documents([content_json(event.content) if event else None for event in parked]),
-        [event.target_key if event else None for _, event, _ in changes.values()],
+        [
+            event.target_key if event and state != "discarded" else None
+            for state, event, _ in changes.values()
+        ],
         now,
     )
+
+
+def _reason(chunk: _Chunk, state: str, event: Event | None) -> str | None:
+    """Why a reversal waits, or waited in vain."""
+    error = chunk.outcomes[event].error if event is not None else None
+    if error is not None:
+        return f"{error.code}: {error.detail}"
+    return "event-not-known" if state == "parked" else None
 
 
 _OWNERS = """

@@ -1,7 +1,7 @@
 """What partners ask beside sending events: link a person, see what is parked. All is signed."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 from litestar import get, post
@@ -11,6 +11,7 @@ from msgspec import Meta, Struct
 
 from service.pages import Page, decode_cursor, encode_cursor
 from service.partners.links import link_subject
+from service.partners.models import PartnerEvent
 from service.partners.parked import KEPT
 from service.partners.queries import list_parked
 from service.partners.release import release_new_link
@@ -34,12 +35,21 @@ class LinkAnswer(Struct, frozen=True):
     linked_at: datetime
 
 
+class OwnParkedSearch(Page, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Those that wait, or those that were refused at their release or discarded by an operator."""
+
+    state: Literal["parked", "discarded"] = "parked"
+
+
 class ParkedAnswer(Struct, frozen=True):
-    """An event that waits; `id` is the event's own."""
+    """An event that waits; `id` is the event's own.
+
+    Of a discarded one the content is gone, and `type`, `subject` and `time` are null.
+    """
 
     id: str
     source: str
-    type: str
+    type: str | None
     subject: str | None
     time: datetime | None
     reason: str
@@ -75,42 +85,44 @@ async def link_one(request: Request, partner_id: FromPath[str]) -> LinkAnswer:
 @get(
     "/v1/partners/{partner_id:str}/parked",
     operation_id="listMyParkedEvents",
-    **opens("partner", query=Page),
+    **opens("partner", query=OwnParkedSearch),
 )
 async def list_own_parked(request: Request, partner_id: FromPath[str]) -> Listing[ParkedAnswer]:
-    """My events that wait, the first to come first. An empty body is signed."""
+    """My events that wait, or waited in vain; the first to come first. An empty body is signed."""
     sent = await signed(request, partner_id)
-    page = read_query(request, Page)
+    page = read_query(request, OwnParkedSearch)
     shared = parts(request)
-    secret, kind = shared.settings.secret_key, f"parked:{sent.partner.id}"
+    secret, kind = shared.settings.secret_key, f"{page.state}:{sent.partner.id}"
     after = decode_cursor(secret, kind, page.cursor, tuple[datetime, UUID]) if page.cursor else None
     async with shared.database.sessions() as session:
         rows = await list_parked(
             session,
+            state=page.state,
             partner_id=sent.partner.id,
             after=(after[0], after[1].bytes) if after else None,
             limit=page.limit + 1,
         )
-    items = []
-    for row in rows[: page.limit]:
-        body = row.body or {}
-        items.append(
-            ParkedAnswer(
-                row.event_id,
-                row.source,
-                body["type"],
-                body["subject"],
-                datetime.fromisoformat(body["time"]) if body["time"] else None,
-                row.reason or "",
-                row.received_at,
-                row.received_at + KEPT,
-            )
-        )
+    items = [_answer(row) for row in rows[: page.limit]]
     cursor = None
     if len(rows) > page.limit:
         last = rows[page.limit - 1]
         cursor = encode_cursor(secret, kind, (last.received_at, UUID(bytes=last.event_key)))
     return Listing(items, cursor)
+
+
+def _answer(row: PartnerEvent) -> ParkedAnswer:
+    body = row.body or {}
+    time = body.get("time")
+    return ParkedAnswer(
+        row.event_id,
+        row.source,
+        body.get("type"),
+        body.get("subject"),
+        datetime.fromisoformat(time) if time else None,
+        row.reason or "",
+        row.received_at,
+        row.received_at + KEPT,
+    )
 
 
 routes: list[HTTPRouteHandler] = [link_one, list_own_parked]

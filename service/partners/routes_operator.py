@@ -119,23 +119,27 @@ class PartnerAnswer(Struct, frozen=True):
 
 
 class ParkedSearch(Page, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Of which partner; nothing: of all."""
+    """Of which partner; nothing: of all. Those that wait, or that were refused or discarded."""
 
     partner_id: Annotated[str, Meta(max_length=63)] | None = None
+    state: Literal["parked", "discarded"] = "parked"
 
 
 class ParkedEventAnswer(Struct, frozen=True):
-    """An event that waits; `event` is what the partner sent."""
+    """An event that waits; `event` is what the partner sent.
+
+    Of one that was refused at its release or discarded, `type` and `event` are gone and null.
+    """
 
     id: UUID
     partner_id: str
     source: str
     event_id: str
-    type: str
+    type: str | None
     reason: str
     received_at: datetime
     expires_at: datetime
-    event: dict[str, Any]
+    event: dict[str, Any] | None
 
 
 class ParkedStepAnswer(Struct, frozen=True, omit_defaults=True):
@@ -279,16 +283,17 @@ async def revoke_one_key(
     **opens("operator:partners:admin", query=ParkedSearch),
 )
 async def list_parked_events(request: Request) -> Listing[ParkedEventAnswer]:
-    """Events that wait, with what was sent and why they wait; the first to come first."""
+    """Events that wait, or waited in vain, with what was sent and why; the first to come first."""
     search = read_query(request, ParkedSearch)
     shared = parts(request)
-    secret, kind = shared.settings.secret_key, f"parked-events:{search.partner_id}"
+    secret, kind = shared.settings.secret_key, f"{search.state}-events:{search.partner_id}"
     after = (
         decode_cursor(secret, kind, search.cursor, tuple[datetime, UUID]) if search.cursor else None
     )
     async with shared.database.sessions() as session:
         rows = await list_parked(
             session,
+            state=search.state,
             partner_id=search.partner_id,
             after=(after[0], after[1].bytes) if after else None,
             limit=search.limit + 1,
@@ -422,17 +427,16 @@ def _key_answer(key: PartnerKey, now: datetime) -> KeyAnswer:
 
 
 def _parked_answer(row: PartnerEvent) -> ParkedEventAnswer:
-    body = row.body or {}
     return ParkedEventAnswer(
         UUID(bytes=row.event_key),
         row.partner_id,
         row.source,
         row.event_id,
-        body["type"],
+        row.body["type"] if row.body else None,
         row.reason or "",
         row.received_at,
         row.received_at + KEPT,
-        body,
+        row.body,
     )
 
 

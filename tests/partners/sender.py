@@ -88,8 +88,8 @@ class Sender:
         linked = await self.call("POST", "/links", order, PLAIN)
         assert linked.status_code == 201, linked.text
 
-    async def parked(self):
-        answer = await self.call("GET", "/parked")
+    async def parked(self, query=""):
+        answer = await self.call("GET", f"/parked{query}")
         assert answer.status_code == 200, answer.text
         return answer.json()["items"]
 

@@ -180,6 +180,51 @@ async def test_an_operator_retries_and_discards(metro, operator):
     assert {"parked-event.retry", "parked-event.discard"} <= set(acts)
 
 
+async def test_what_waited_in_vain_stays_listed_with_its_reason(metro, alice, operator):
+    taken = metro.event("card-1")
+    await metro.send(taken)
+    lost = [metro.event("card-9", data=taken["data"]) for _ in range(2)]
+    waiting = metro.event("card-8")
+    assert {r["status"] for r in await metro.send(*lost, waiting)} == {"parked"}
+    assert await metro.parked("?state=discarded") == []
+    await linked_person(metro, "card-9")
+    assert [item["id"] for item in await metro.parked("?state=parked")] == [waiting["id"]]
+    items = await metro.parked("?state=discarded")
+    assert {item["id"] for item in items} == {event["id"] for event in lost}
+    told = items[0]
+    assert told["reason"].startswith("action-refused: This was counted at ")
+    assert (told["source"], told["type"], told["subject"]) == (metro.source, None, None)
+    lasts = datetime.fromisoformat(told["expires_at"]) - datetime.fromisoformat(told["received_at"])
+    assert lasts == timedelta(days=30)
+    path = "/v1/operator/parked-events"
+    shown = await items_of(operator, path, partner_id=metro.id, state="discarded", limit=1)
+    assert [item["event_id"] for item in shown] == [item["id"] for item in items]
+    assert (shown[0]["reason"], shown[0]["type"], shown[0]["event"]) == (told["reason"], None, None)
+    # What is mended under the same id is judged anew, and is no longer told of.
+    mended = lost[0] | {"data": {"ticket_no": uuid.uuid4().hex}}
+    assert (await metro.send_one(mended))["status"] == "accepted"
+    assert [item["id"] for item in await metro.parked("?state=discarded")] == [lost[1]["id"]]
+
+
+async def test_a_cursor_is_of_one_state(metro, operator):
+    await metro.send(*[metro.event("card-9") for _ in range(3)])
+    path = "/v1/operator/parked-events"
+    for item in (await items_of(operator, path, partner_id=metro.id))[:2]:
+        await operator.post(f"{path}/{item['id']}/discard")
+    page = (await metro.call("GET", "/parked?state=discarded&limit=1")).json()
+    assert [item["reason"] for item in page["items"]] == ["by an operator"]
+    cursor = page["next_cursor"]
+    rest = (await metro.call("GET", f"/parked?state=discarded&cursor={cursor}")).json()
+    assert (len(rest["items"]), rest["next_cursor"]) == (1, None)
+    assert (await metro.call("GET", f"/parked?cursor={cursor}")).status_code == 422
+    assert (await metro.call("GET", "/parked?state=bound")).status_code == 422
+    query = {"partner_id": metro.id, "limit": 1, "state": "discarded"}
+    cursor = (await operator.get(path, **query)).json()["next_cursor"]
+    query |= {"cursor": cursor}
+    assert (await operator.get(path, **query)).status_code == 200
+    assert (await operator.get(path, **query | {"state": "parked"})).status_code == 422
+
+
 async def test_what_the_sweep_finds(metro, intake, database):
     """A link that was made beside the release, as by a process that died then."""
     person = await linked_person(metro, "card-1")

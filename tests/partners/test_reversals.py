@@ -5,6 +5,7 @@ import uuid
 import pytest
 from structlog.testing import capture_logs
 
+from service.partners.release import release_due
 from tests.callers import advance, items_of
 from tests.partners.sender import PLAIN, linked_person, make_sender
 
@@ -201,6 +202,23 @@ async def test_a_reversal_is_not_reversed(metro, alice):
     assert result["problem"]["code"] == "event-invalid"
     assert result["problem"]["errors"][0]["pointer"] == "#/0/data/event_id"
     assert await metro.parked() == []
+
+
+async def test_a_reversal_that_waited_in_vain_stays_listed(metro, alice, intake):
+    now = (await metro.client.get("/v1/dev/clock")).json()["now"]
+    event = metro.event("card-1", time=now)
+    undo = metro.reversal(event)
+    vain = metro.reversal(undo)
+    assert [r["status"] for r in await metro.send(vain)] == ["parked"]
+    assert {r["status"] for r in await metro.send(event, undo)} == {"accepted"}
+    await release_due(intake)
+    assert await metro.parked() == []
+    (told,) = await metro.parked("?state=discarded")
+    assert told["id"] == vain["id"]
+    assert told["reason"].startswith("event-invalid: data.event_id must be the id of an event")
+    # Sent again it is answered at once, and leaves nothing.
+    assert (await metro.send_one(vain))["status"] == "rejected"
+    assert await metro.parked("?state=discarded") == []
 
 
 async def test_a_reversals_id_is_used_once(metro, alice):
