@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 import msgspec
@@ -230,7 +231,9 @@ class _Comparison:
     def _campaign(
         self, name: str, before: schema.Campaign | None, after: schema.Campaign | None
     ) -> Iterator[Change]:
-        words = _Words("campaigns", name, f"campaign {name}", worry=campaign_worry)
+        gone = [one for id_, one in self._old.campaigns.items() if id_ not in self._new.campaigns]
+        worry = partial(campaign_worry, gone=gone)
+        words = _Words("campaigns", name, f"campaign {name}", worry=worry)
         words.units = {"budget_g": " g"}
         yield from self._plain(words, before, after)
 

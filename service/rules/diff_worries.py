@@ -38,15 +38,41 @@ def _is_own(limit: schema.Limit) -> bool:
     return isinstance(limit.group, UnsetType)
 
 
-def campaign_worry(name: str, old: Any, new: Any) -> str | None:
-    """A campaign that may pay without end, or many times more."""
+def campaign_worry(name: str, old: Any, new: Any, *, gone: Iterable[schema.Campaign]) -> str | None:
+    """A campaign that may pay without end, or many times more; `gone` are those left out."""
     if name == "budget_g" and isinstance(new, UnsetType):
         return "nothing limits what it pays"
-    if not name and isinstance(new, schema.Campaign) and isinstance(new.budget_g, UnsetType):
-        return "no budget_g: nothing limits what it pays"
+    if not name and isinstance(new, schema.Campaign):
+        if isinstance(new.budget_g, UnsetType):
+            return "no budget_g: nothing limits what it pays"
+        return _new_campaign_worry(new, gone)
     if name in {"earns_times", "budget_g"} and not isinstance(old, UnsetType):
         return jump(old, new)
     return None
+
+
+def _new_campaign_worry(campaign: schema.Campaign, gone: Iterable[schema.Campaign]) -> str | None:
+    """A campaign that takes the place of another: a budget counts by its campaign's id."""
+    before = [old.id for old in gone if _is_replaced(old, campaign)]
+    if not before:
+        return None
+    return f"its budget begins anew: what {', '.join(sorted(before))} has paid counts no more"
+
+
+def _is_replaced(old: schema.Campaign, new: schema.Campaign) -> bool:
+    """Whether a budget for the same on the same days was there; last year's one is another."""
+    meets = old.from_ < new.until and new.from_ < old.until
+    return meets and not isinstance(old.budget_g, UnsetType) and bool(_paid(old) & _paid(new))
+
+
+def _paid(campaign: schema.Campaign) -> set[tuple[str, str]]:
+    lists = {"rule": campaign.rules, "category": campaign.categories}
+    return {
+        (kind, name)
+        for kind, names in lists.items()
+        if not isinstance(names, UnsetType)
+        for name in names
+    }
 
 
 def type_worry(name: str, old: Any, new: Any) -> str | None:

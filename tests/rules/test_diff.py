@@ -222,6 +222,28 @@ def test_limits_of_a_rule_with_a_new_name_begin_anew():
     assert {change.warning for change in changes} == {None}
 
 
+@pytest.mark.parametrize(
+    ("changes", "warning"),
+    [
+        ([], "its budget begins anew: what week has paid counts no more"),
+        ([("budget_g: 5000", "budget_g: 6000"), ("2027-06-12", "2027-06-20")],
+         "its budget begins anew: what week has paid counts no more"),
+        ([("2027-06-05", "2028-06-05"), ("2027-06-12", "2028-06-12")], None),
+        ([("    rules: [trip]", "    categories: [home]")], None),
+        ([("    budget_g: 5000\n", "")], "no budget_g: nothing limits what it pays"),
+    ],
+)  # fmt: skip
+def test_a_budget_of_a_campaign_with_a_new_name_begins_anew(changes, warning):
+    """A budget counts by its campaign's id; next year's campaign is meant to have its own."""
+    told = warned(("- id: week", "- id: days"), *changes)
+    assert [why for text, why in told.items() if text.startswith("campaign days: added")] == [
+        warning
+    ]
+    assert [why for text, why in told.items() if text.startswith("campaign week: removed")] == [
+        None
+    ]
+
+
 def test_who_may_not_report_any_more_deserves_a_second_look():
     more = SAMPLE.replace("reported_by: [partner]", "reported_by: [partner, participant]")
     (change,) = diff({"a.yaml": more}, {"a.yaml": SAMPLE}).changes
