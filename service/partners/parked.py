@@ -196,7 +196,10 @@ async def discard_event(connection: Connection, key: bytes) -> bool:
 
 
 async def purge_parked(connection: Connection, now: datetime) -> int:
-    """Delete what was parked or discarded 30 days ago, a bounded part; how many went."""
+    """Delete what was parked or discarded 30 days ago, a bounded part; how many went.
+
+    The mark of a reversal that still waits stays with it: several may name the same event.
+    """
     status = await connection.execute(_PURGE, now - KEPT, _PURGED_MAX)
     return int(status.rpartition(" ")[2])
 
@@ -243,6 +246,8 @@ RETURNING true"""
 
 _PURGE = """
 DELETE FROM partner_events WHERE event_key IN (
-    SELECT event_key FROM partner_events
+    SELECT event_key FROM partner_events e
     WHERE received_at < $1 AND state NOT IN ('bound', 'reversed')
+        AND (state <> 'reversed_before' OR NOT EXISTS (SELECT FROM partner_events r
+            WHERE r.target_key = e.event_key AND r.state = 'parked'))
     LIMIT $2 FOR UPDATE SKIP LOCKED)"""

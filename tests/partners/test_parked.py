@@ -301,6 +301,30 @@ async def test_parked_events_are_forgotten_after_a_month(metro, intake, database
     assert await metro.parked() == []
 
 
+async def test_the_mark_of_a_reversal_stays_while_a_later_one_waits(metro, alice, database):
+    event, never = metro.event("card-1"), metro.event("card-1")
+    for days in (20, 11):
+        await metro.send(metro.reversal(event), metro.reversal(never))
+        await database.pool.execute(
+            "UPDATE partner_events SET received_at = received_at - $2::interval"
+            " WHERE partner_id = $1",
+            metro.id,
+            timedelta(days=days),
+        )
+    now = datetime.now(UTC)
+    async with database.transaction() as connection:
+        await purge_parked(connection, now)
+    assert len(await metro.parked()) == 2
+    assert (await metro.send_one(event))["status"] == "accepted"
+    assert set((await alice.balances()).values()) == {0}
+    # Once the last reversal is forgotten, so is its mark.
+    for _ in range(2):
+        async with database.transaction() as connection:
+            await purge_parked(connection, now + timedelta(days=20))
+    left = "SELECT state FROM partner_events WHERE partner_id = $1 AND state <> 'bound'"
+    assert [row[0] for row in await database.pool.fetch(left, metro.id)] == ["reversed"]
+
+
 async def test_a_partner_sees_its_own_only(metro, alice, operator, name):
     await metro.send(*[metro.event("card-9") for _ in range(5)])
     assert len(await metro.parked()) == 5
