@@ -19,7 +19,16 @@ from service.database import Connection, Database
 from service.errors import SaxaulError
 from service.partners.events import Event, content_json
 
-Reason = Literal["not-linked", "unknown-type", "event-not-known", "on-hold"]
+Reason = Literal[
+    "not-linked",
+    "unknown-type",
+    "event-not-known",
+    "on-hold",
+    # What the partner was allowed when it sent the event, and is not any more.
+    "event-type-not-granted",
+    "source-not-allowed",
+    "partner-disabled",
+]
 
 KEPT = timedelta(days=30)
 _PURGED_MAX = 2_000
@@ -29,12 +38,14 @@ class Outcome(msgspec.Struct, frozen=True):
     """What became of an event: accepted, duplicate, parked, or rejected with its error.
 
     `is_undone`: it was accepted and taken back at once, because its reversal had come before it.
+    `waits_for`: what an operator is told of one that stays parked.
     """
 
     status: Literal["accepted", "duplicate", "parked", "rejected"]
     action: Action | None = None
     error: SaxaulError | None = None
     is_undone: bool = False
+    waits_for: str | None = None
 
 
 PARKED = Outcome("parked")

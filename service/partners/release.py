@@ -13,10 +13,15 @@ import structlog
 
 from service.actions.writer import ActionFaultError
 from service.errors import SaxaulError
-from service.partners.events import Event, content_of
+from service.partners.events import (
+    Event,
+    SourceNotAllowedError,
+    TypeNotGrantedError,
+    content_of,
+)
 from service.partners.keys import Partner
 from service.partners.links import purge_codes
-from service.partners.parked import PARKED, Outcome, purge_parked
+from service.partners.parked import PARKED, Outcome, Reason, purge_parked
 from service.partners.receive import Intake, award_events, take_back
 
 PAGE = 200
@@ -63,9 +68,12 @@ async def release_one(intake: Intake, key: bytes) -> Outcome | None:
     if not rows:
         return None
     if rows[0]["disabled"]:
-        return PARKED
+        return Outcome("parked", waits_for="partner-disabled")
     outcomes = await _release(intake, rows)
-    return next(iter(outcomes.values()), PARKED)
+    outcome = next(iter(outcomes.values()), PARKED)
+    if outcome.status != "parked":
+        return outcome
+    return Outcome("parked", waits_for=await intake.database.pool.fetchval(_REASON, key))
 
 
 async def keep_releasing(intake: Intake, stop: asyncio.Event) -> None:
@@ -103,28 +111,30 @@ async def _release_all(intake: Intake, statement: str, *values: Any) -> int:
 
 
 async def _release(intake: Intake, rows: Sequence[Any]) -> dict[Event, Outcome]:
-    """Settle these rows; what still cannot be decided stays parked as it is."""
-    events = [event for row in rows if (event := _event(intake, row)) is not None]
+    """Settle these rows; what still cannot be decided stays parked, and says what it waits for."""
+    events: list[Event] = []
+    now_waiting: dict[bytes, Reason] = {}
+    for row in rows:
+        event = _event(intake, row)
+        if isinstance(event, Event):
+            events.append(event)
+        elif event is not None:
+            now_waiting[row["event_key"]] = event
     awarded = await award_events(intake, [e for e in events if e.target_key is None])
     outcomes = {
         event: outcome if isinstance(outcome, Outcome) else PARKED
         for event, outcome in awarded.items()
     }
-    told = {row["event_key"]: row["reason"] for row in rows}
-    now_waiting = {
-        event.key: reason
-        for event, reason in awarded.items()
-        if not isinstance(reason, Outcome) and reason != told[event.key]
-    }
-    if now_waiting:
-        async with intake.database.transaction() as connection:
-            await connection.execute(_WAITS_FOR, list(now_waiting), list(now_waiting.values()))
+    now_waiting |= {e.key: why for e, why in awarded.items() if not isinstance(why, Outcome)}
     by_partner: dict[str, list[Event]] = {}
     for event in events:
         if event.target_key is not None:
             by_partner.setdefault(event.ref.partner_id, []).append(event)
     for reversals in by_partner.values():
-        outcomes |= await take_back(intake, reversals)
+        taken = await take_back(intake, reversals)
+        now_waiting |= {e.key: "event-not-known" for e, o in taken.items() if o.status == "parked"}
+        outcomes |= taken
+    await _tell(intake, rows, now_waiting)
     for event, outcome in outcomes.items():
         if outcome.error is not None:
             _log.warning(
@@ -138,11 +148,24 @@ async def _release(intake: Intake, rows: Sequence[Any]) -> dict[Event, Outcome]:
     return outcomes
 
 
-def _event(intake: Intake, row: Any) -> Event | None:
-    """The event of a parked row; None when the partner may no longer send it: it stays parked."""
+async def _tell(intake: Intake, rows: Sequence[Any], now_waiting: Mapping[bytes, Reason]) -> None:
+    """Write down what these rows wait for now, where that is something else than before."""
+    told = {row["event_key"]: row["reason"] for row in rows}
+    changed = {key: reason for key, reason in now_waiting.items() if reason != told[key]}
+    if changed:
+        async with intake.database.transaction() as connection:
+            await connection.execute(_WAITS_FOR, list(changed), list(changed.values()))
+
+
+def _event(intake: Intake, row: Any) -> Event | Reason | None:
+    """The event of a parked row, or why the partner may no longer send it: it stays parked."""
     partner = Partner(row["partner_id"], row["source_prefix"], frozenset(row["action_types"]))
     try:
         event = intake.identifier.event(partner, content_of(row["body"]))
+    except TypeNotGrantedError:
+        return "event-type-not-granted"
+    except SourceNotAllowedError:
+        return "source-not-allowed"
     except SaxaulError:
         return None
     # What came back from the database may be written otherwise; it is the same content.
@@ -163,6 +186,8 @@ SELECT e.event_key, e.partner_id, e.body, e.fingerprint, e.received_at, e.reason
 FROM partner_events e JOIN partners p ON p.id = e.partner_id
 WHERE e.state = 'parked'"""
 
+_REASON = "SELECT reason FROM partner_events WHERE event_key = $1 AND state = 'parked'"
+
 _ONE = _ROW + " AND e.event_key = $1"
 
 _PAGE = " AND NOT p.disabled AND e.event_key > $1 {condition} ORDER BY e.event_key LIMIT $2"
@@ -175,7 +200,7 @@ _OF_TARGETS = _ROW + _PAGE.format(condition="AND e.target_key = ANY($3::bytea[])
 
 _DUE_EVENTS = _ROW + _PAGE.format(
     condition="""AND e.target_key IS NULL AND e.body ->> 'type' = ANY($3::text[])
-    AND e.body ->> 'type' = ANY(p.action_types)
+    AND (e.body ->> 'type' = ANY(p.action_types) OR e.reason <> 'event-type-not-granted')
     AND EXISTS (SELECT FROM links l
         WHERE l.partner_id = e.partner_id AND l.subject_key = e.subject_key)"""
 )

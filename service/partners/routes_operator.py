@@ -143,10 +143,11 @@ class ParkedEventAnswer(Struct, frozen=True):
 
 
 class ParkedStepAnswer(Struct, frozen=True, omit_defaults=True):
-    """What became of it."""
+    """What became of it; `reason` is what it waits for, if it still does."""
 
     id: UUID
     status: Literal["accepted", "duplicate", "parked", "rejected", "discarded"]
+    reason: str | UnsetType = UNSET
     action_id: UUID | UnsetType = UNSET
     code: str | UnsetType = UNSET
     detail: str | UnsetType = UNSET
@@ -325,6 +326,7 @@ async def retry_parked_event(request: Request, event_id: FromPath[str]) -> Parke
     return ParkedStepAnswer(
         wanted,
         outcome.status,
+        outcome.waits_for or UNSET,
         outcome.action.id if outcome.action else UNSET,
         outcome.error.code if outcome.error else UNSET,
         outcome.error.detail if outcome.error else UNSET,

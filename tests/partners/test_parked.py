@@ -68,6 +68,55 @@ async def test_the_reason_is_what_an_event_waits_for_now(operator, name):
     assert [item["reason"] for item in await sender.parked()] == ["unknown-type"]
 
 
+@pytest.mark.parametrize(
+    ("withheld", "reason"),
+    [
+        ({"action_types": []}, "event-type-not-granted"),
+        ({"source_prefix": "urn:elsewhere"}, "source-not-allowed"),
+    ],
+)
+async def test_the_reason_is_what_the_partner_may_not_send_any_more(
+    metro, operator, intake, withheld, reason
+):
+    path = f"/v1/operator/partners/{metro.id}"
+    before = (await operator.get(path)).json()
+    await metro.send(metro.event("card-9"))
+    assert (await operator.patch(path, withheld)).status_code == 200
+    person = await linked_person(metro, "card-9")
+    assert [item["reason"] for item in await metro.parked()] == [reason]
+    (waiting,) = await items_of(operator, "/v1/operator/parked-events", partner_id=metro.id)
+    retried = await operator.post(f"/v1/operator/parked-events/{waiting['id']}/retry")
+    assert retried.json() == {"id": waiting["id"], "status": "parked", "reason": reason}
+    await operator.patch(path, {name: before[name] for name in withheld})
+    assert await release_due(intake) == 1
+    assert (await person.balances())["ripening_g"] == 52
+
+
+async def test_the_sweep_tells_of_a_withdrawn_grant(metro, alice, operator, intake):
+    await operator.post(f"/v1/operator/participants/{alice.participant_id}/suspend", {})
+    await metro.send(metro.event("card-1"))
+    assert [item["reason"] for item in await metro.parked()] == ["on-hold"]
+    await operator.patch(f"/v1/operator/partners/{metro.id}", {"action_types": []})
+    assert await release_due(intake) == 0
+    assert [item["reason"] for item in await metro.parked()] == ["event-type-not-granted"]
+
+
+async def test_a_retry_tells_what_a_reversal_waits_for(metro, operator):
+    path = f"/v1/operator/partners/{metro.id}"
+    await metro.send(metro.reversal(metro.event("card-9")))
+    (waiting,) = await items_of(operator, "/v1/operator/parked-events", partner_id=metro.id)
+    reasons = []
+    for change in (
+        {"source_prefix": "urn:elsewhere"},
+        {"source_prefix": metro.source},
+        {"disabled": True},
+    ):
+        assert (await operator.patch(path, change)).status_code == 200
+        retried = await operator.post(f"/v1/operator/parked-events/{waiting['id']}/retry")
+        reasons.append(retried.json()["reason"])
+    assert reasons == ["source-not-allowed", "event-not-known", "partner-disabled"]
+
+
 async def test_mended_content_replaces_what_is_parked(metro):
     event = metro.event("card-9", data={"ticket_no": "one"})
     other = event | {"data": {"ticket_no": uuid.uuid4().hex, "distance_km": 4}}
