@@ -16,7 +16,7 @@ from service.rules.load import Step
 from service.rules.rulebook import Badge, Campaign, Rule
 from service.rules.shape import Source, whole
 
-_REGION = re.compile(r"[A-Z]{2}(-[A-Z0-9]{1,3})?")
+_REGION = re.compile(schema.REGION)
 
 
 @dataclass(frozen=True, slots=True)

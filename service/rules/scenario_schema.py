@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from service.rules.schema import ActionTypeName, Id, Line, LocalTime, Name, Scalar
+from service.rules.schema import ActionTypeName, Id, Line, LocalTime, Name, Region, Scalar
 
 SCHEMA_ID = "https://saxaul.example/schemas/scenarios-v1.json"
 
@@ -41,10 +41,7 @@ class StepContext(_Part, frozen=True):
         Annotated[Who, _says("Which partner reports it; claims may count within a partner.")]
         | UnsetType
     ) = UNSET
-    region: (
-        Annotated[str, Meta(max_length=20, description="The person's region, from this step on.")]
-        | UnsetType
-    ) = UNSET
+    region: Annotated[Region, _says("The person's region, from this step on.")] | UnsetType = UNSET
     occurred_at: (
         Annotated[LocalTime, _says("When it began, if it is reported later; else `at`.")]
         | UnsetType

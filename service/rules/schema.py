@@ -36,6 +36,17 @@ LocalTime = Annotated[
         extra={"says": "a time like 2026-06-05T08:15 or 2026-06-05T08:15:00+08:00"},
     ),
 ]
+REGION = "[A-Z]{2}(-[A-Z0-9]{1,3})?"
+Region = Annotated[
+    str,
+    Meta(
+        # Nothing: of no known region.
+        pattern=f"^({REGION})?$",
+        description="An ISO 3166 code.",
+        examples=["CN-ZJ"],
+        extra={"says": "an ISO 3166 code like CN-ZJ, or CN"},
+    ),
+]
 Day = Annotated[
     dt.date, Meta(description="A day in the programme's time zone.", examples=["2026-06-05"])
 ]
@@ -321,7 +332,7 @@ class ExampleContext(_Section, frozen=True):
 
     verified: Annotated[bool, _says("Whether a partner reports it.")] | UnsetType = UNSET
     occurred_at: Annotated[LocalTime, _says("When it began.")] | UnsetType = UNSET
-    region: Annotated[str, Meta(max_length=20, description="The person's region.")] = ""
+    region: Annotated[Region, _says("The person's region.")] = ""
     streak_days: Annotated[int, Meta(ge=0, le=100_000, description="Green days before it.")] = 0
 
 

@@ -262,7 +262,7 @@ def test_all_faults_of_a_file_are_told_and_nothing_of_it_runs(run):
         f"at: 2026-05-01T07:59, {WALK}, expect: {{rules: {{wlk: {{}}}}}}",
         "at: 2026-02-30T07:59, participant: ann, action: mobility.wlk, expect: {campaign: fare}",
         f"at: 2026-05-01T08:00, {WALK}, context: {{occurred_at: 2026-05-01T25:00}}, expect: {{}}",
-        "at: noon, participants: ann, expect: {refused: nope}, times: 0",
+        "at: noon, participants: ann, expect: {refused: nope}, times: 0, context: {region: zj}",
     ) == [
         f"a.yaml:2:8: error: {forward}",
         "a.yaml:2:84: error: there is no rule wlk; did you mean walk?",
@@ -275,6 +275,7 @@ def test_all_faults_of_a_file_are_told_and_nothing_of_it_runs(run):
         "a.yaml:5:14: error: participants is not known in a step; did you mean participant?",
         f"a.yaml:5:51: error: refused cannot be 'nope'; allowed are {refusals}",
         "a.yaml:5:65: error: times must be a whole number from 1 to 1000, not 0",
+        "a.yaml:5:86: error: region must be an ISO 3166 code like CN-ZJ, or CN, not 'zj'",
     ]
 
 
