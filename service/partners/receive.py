@@ -2,7 +2,8 @@
 
 Each event is settled on its own, so a bad one never harms its neighbours. Whatever their order
 in a request: reversals of events that stand come first, for what corrects an event wants the claim,
-the minutes and the limits that it held; other events follow, and reversals of these come last.
+the minutes and the limits that it held; then events that the same request takes back, with their
+reversals; all others come last.
 """
 
 import asyncio
@@ -67,25 +68,34 @@ async def receive_events(intake: Intake, events: Sequence[Event]) -> dict[Event,
     reversals = [event for event in events if event.target_key is not None]
     due = await standing_targets(intake.database, reversals) if reversals else []
     settled = await take_back(intake, due) if due else {}
-    outcomes = await award_events(intake, [e for e in events if e.target_key is None])
-    waiting: dict[Event, Reason] = {
-        event: reason for event, reason in outcomes.items() if not isinstance(reason, Outcome)
-    }
-    settled |= {e: outcome for e, outcome in outcomes.items() if isinstance(outcome, Outcome)}
-    for event, error in (await _refused(intake, waiting)).items():
-        settled[event] = Outcome("rejected", error=error)
-        del waiting[event]
-    if waiting:
-        settled |= await park_events(intake.database, waiting, intake.clock.now())
     if reversals := [event for event in reversals if event not in settled]:
+        named = {event.target_key for event in reversals}
+        taken = [e for e in events if e.target_key is None and e.key in named]
+        settled |= await _settle(intake, taken)
         settled |= await take_back(intake, reversals)
         settled |= await _freed(intake, settled, reversals)
+    settled |= await _settle(intake, [event for event in events if event not in settled])
     for event, outcome in settled.items():
         if isinstance(outcome.error, ActionFaultError):
             if not outcome.error.is_of_data:
                 # Only now: what came beside it is settled, however often the request comes again.
                 raise _not_all()
             settled[event] = Outcome("rejected", error=EventInvalidError(outcome.error.detail))
+    return settled
+
+
+async def _settle(intake: Intake, events: Sequence[Event]) -> dict[Event, Outcome]:
+    """Award these, which are no reversals; what cannot be decided yet is parked, or refused."""
+    outcomes = await award_events(intake, events)
+    waiting: dict[Event, Reason] = {
+        event: reason for event, reason in outcomes.items() if not isinstance(reason, Outcome)
+    }
+    settled = {e: outcome for e, outcome in outcomes.items() if isinstance(outcome, Outcome)}
+    for event, error in (await _refused(intake, waiting)).items():
+        settled[event] = Outcome("rejected", error=error)
+        del waiting[event]
+    if waiting:
+        settled |= await park_events(intake.database, waiting, intake.clock.now())
     return settled
 
 

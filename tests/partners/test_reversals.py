@@ -75,6 +75,57 @@ async def test_a_correction_beside_the_reversal_gets_what_that_frees(
     assert (await alice.balances())["ripening_g"] == (260 if is_known else 52)
 
 
+@pytest.mark.parametrize("order", ["as sent", "backwards", "reversal first"])
+async def test_what_a_request_takes_back_leaves_its_limit_to_the_others(metro, alice, order):
+    """Five a day: the sixth has the place of the one that is taken back beside it."""
+    trips = [metro.event("card-1") for _ in range(6)]
+    undo = metro.reversal(trips[2])
+    sent = {
+        "as sent": [*trips[:5], undo, trips[5]],
+        "backwards": [trips[5], undo, *trips[4::-1]],
+        "reversal first": [undo, *trips],
+    }[order]
+    results = await metro.send(*sent)
+    assert {result["status"] for result in results} == {"accepted"}
+    paid = {result["id"]: result["energy_g"] for result in results}
+    assert paid == {trip["id"]: 52 for trip in trips} | {undo["id"]: -52}
+    assert (await alice.balances())["ripening_g"] == 260
+    assert await metro.parked() == []
+
+
+@pytest.mark.parametrize("wrong_first", [True, False])
+async def test_a_claim_is_for_what_the_same_request_does_not_take_back(metro, alice, wrong_first):
+    wrong = metro.event("card-1")
+    right = metro.event("card-1", data=wrong["data"] | {"distance_km": 5})
+    pair = [wrong, right] if wrong_first else [right, wrong]
+    results = await metro.send(*pair, metro.reversal(wrong))
+    assert {result["status"] for result in results} == {"accepted"}
+    assert (await alice.balances())["ripening_g"] == 52
+    assert await metro.parked() == []
+
+
+async def test_across_requests_the_reversal_must_come_first(metro, alice):
+    """As the guide for partners says: what was refused is sent again, what got nothing stays so."""
+    trips = [metro.event("card-1") for _ in range(6)]
+    right = metro.event("card-1", data=trips[0]["data"] | {"distance_km": 5})
+    assert [result["energy_g"] for result in await metro.send(*trips)] == [52] * 5 + [0]
+    assert (await metro.send_one(right))["problem"]["reason"] == "already-claimed"
+    await metro.send(metro.reversal(trips[0]))
+    assert (await alice.balances())["ripening_g"] == 208
+    assert (await metro.send_one(trips[5]))["energy_g"] == 0
+    assert (await metro.send_one(right))["energy_g"] == 52
+
+
+async def test_two_that_meet_are_both_taken_back_in_one_request(metro, alice):
+    first = metro.event("card-1")
+    second = metro.event("card-1", data=first["data"] | {"distance_km": 5})
+    right = metro.event("card-1", data=first["data"] | {"distance_km": 6})
+    await metro.send(right, second, first, metro.reversal(first), metro.reversal(second))
+    assert (await alice.balances())["ripening_g"] == 52
+    assert await metro.parked() == []
+    assert (await metro.send_one(right))["status"] == "duplicate"
+
+
 async def test_the_reversal_comes_before_its_event(metro, alice, database):
     event = metro.event("card-1")
     undo = metro.reversal(event)
