@@ -25,7 +25,7 @@ class Range(NamedTuple):
 
     def holds(self, value: float) -> bool:
         """Whether this number is among them."""
-        return self.low <= value <= self.high and (not self.is_whole or value.is_integer())
+        return self.low <= value <= self.high and (not self.is_whole or float(value).is_integer())
 
 
 Fact = Range | frozenset[str] | bool

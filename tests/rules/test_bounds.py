@@ -1,7 +1,7 @@
 """What is called decided is decided: proven against values that actions may carry."""
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from service.rules.cel_bounds import Range
@@ -87,6 +87,7 @@ EVERY = [
 
 @settings(max_examples=150)
 @given(COMPARISONS, st.lists(VALUES, min_size=5, max_size=5))
+@example("floor(x) == min(n, 1)", [{"x": 0.5, "y": -5.0, "n": 1.0, "kind": "water", "flag": False}])
 def test_a_comparison_that_is_always_so_is_so(text, values):
     outcome = SCOPE.compile(text, "condition")
     assume(outcome.expression is not None)
