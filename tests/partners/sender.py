@@ -121,3 +121,14 @@ async def linked_person(sender, subject):
     person = await sign_in(sender.client, f"{subject} {uuid.uuid4()}")
     await sender.link(person, subject)
     return person
+
+
+async def code_of(person, partner_id):
+    answer = await person.post("/v1/me/links", {"partner_id": partner_id})
+    assert answer.status_code == 201, answer.text
+    return answer.json()["link_code"]
+
+
+async def link(sender, code, subject):
+    order = {"link_code": code, "subject": subject}
+    return await sender.call("POST", "/links", order, PLAIN)
