@@ -31,6 +31,11 @@ def places_in_scalar(lines: Sequence[str], event: Any) -> list[Place]:
     `event` is the parser's. The last place is the one behind the last character.
     """
     text: str = event.value[:_KNOWN_MAX]
+    start, quoted = event.start_mark, event.style in {"'", '"'}
+    column = start.column + quoted
+    if text and lines[start.line].startswith(text, column) and event.style not in {"|", ">"}:
+        # Most stand in one line just as they are.
+        return [(start.line + 1, column + count) for count in range(1, len(text) + 2)]
     places: list[Place] = []
     pieces = _pieces(lines, event)
     blanks = len(text) - len(text.lstrip(" \t\n"))
