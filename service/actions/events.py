@@ -161,7 +161,12 @@ class BoundEvents:
         free = [key for key in self.added if key not in self.taken]
         if free:
             await connection.execute(_FREE, free)
-        changed = [r for key, r in self.taken.items() if self.added.get(key) != r.row]
+        # Its row may have been made for other content of the batch under its id, which was refused.
+        changed = [
+            r
+            for key, r in self.taken.items()
+            if self.added.get(key) != r.row or self.rows[key].fingerprint != r.fingerprint
+        ]
         if changed:
             keys = [report.event.key for report in changed if report.event]
             await connection.execute(

@@ -410,3 +410,13 @@ async def test_half_a_character_in_one_event_harms_no_other(metro):
     assert results[1]["problem"]["code"] == "event-invalid"
     assert results[1]["problem"]["errors"][0]["pointer"] == "#/1/id"
     assert {item["subject"] for item in await metro.parked()} == {whole, "card-9"}
+
+
+async def test_what_is_mended_beside_its_faulty_copy_is_what_was_accepted(metro, alice):
+    good = metro.event("card-1")
+    bad = good | {"data": good["data"] | {"distance_km": -4}}
+    first, second = await metro.send(bad, good)
+    assert (first["status"], second["status"]) == ("rejected", "accepted")
+    assert (await metro.send_one(good))["status"] == "duplicate"
+    assert (await metro.send_one(bad))["problem"]["code"] == "event-id-reused"
+    assert (await alice.balances())["ripening_g"] == 52
