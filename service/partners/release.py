@@ -1,7 +1,8 @@
 """Parked events are settled as soon as they can be: on a link, on new rules, every minute, by hand.
 
 Whether one came too late is decided by when it came, not by when it is released. Events come
-before reversals, so that a reversal which is parked beside its event finds it.
+before reversals, so that a reversal which is parked beside its event finds it; events that are
+taken back come before the others, which get the limits and claims.
 """
 
 import asyncio
@@ -120,7 +121,7 @@ async def _release(intake: Intake, rows: Sequence[Any]) -> dict[Event, Outcome]:
             events.append(event)
         elif event is not None:
             now_waiting[row["event_key"]] = event
-    awarded = await award_events(intake, [e for e in events if e.target_key is None])
+    awarded = await _award(intake, [e for e in events if e.target_key is None])
     outcomes = {
         event: outcome if isinstance(outcome, Outcome) else PARKED
         for event, outcome in awarded.items()
@@ -146,6 +147,17 @@ async def _release(intake: Intake, rows: Sequence[Any]) -> dict[Event, Outcome]:
             if isinstance(outcome.error, ActionFaultError):
                 outcomes[event] = PARKED
     return outcomes
+
+
+async def _award(intake: Intake, events: Sequence[Event]) -> dict[Event, Outcome | Reason]:
+    """Award these; first those that parked reversals name, with these reversals."""
+    keys = [event.key for event in events]
+    named = {row[0] for row in await intake.database.pool.fetch(_NAMED, keys)} if keys else set()
+    if not named:
+        return await award_events(intake, events)
+    awarded = await award_events(intake, [event for event in events if event.key in named])
+    await _release_all(intake, _OF_TARGETS, list(named))
+    return awarded | await award_events(intake, [e for e in events if e.key not in named])
 
 
 async def _tell(intake: Intake, rows: Sequence[Any], now_waiting: Mapping[bytes, Reason]) -> None:
@@ -179,6 +191,10 @@ FROM unnest($1::bytea[], $2::text[]) AS k (event_key, reason)
 JOIN (SELECT event_key FROM partner_events WHERE event_key = ANY($1::bytea[])
     AND state = 'parked' ORDER BY event_key FOR NO KEY UPDATE) held USING (event_key)
 WHERE e.event_key = held.event_key AND e.state = 'parked'"""
+
+_NAMED = """
+SELECT DISTINCT target_key FROM partner_events
+WHERE target_key = ANY($1::bytea[]) AND state = 'parked'"""
 
 _ROW = """
 SELECT e.event_key, e.partner_id, e.body, e.fingerprint, e.received_at, e.reason, p.source_prefix,

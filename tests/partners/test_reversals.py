@@ -171,10 +171,16 @@ async def test_an_unlinked_event_is_reversed_before_it_is_linked(metro):
     assert await metro.parked() == []
 
 
-async def test_a_reversal_that_waits_outlives_the_person_that_it_names(metro, alice, database):
+@pytest.mark.parametrize("is_mended", [True, False])
+async def test_a_reversal_that_waits_outlives_the_person_that_it_names(
+    metro, alice, database, is_mended
+):
     event = metro.event("card-1")
     undo = metro.reversal(event, subject="card-1")
     assert (await metro.send_one(undo))["status"] == "parked"
+    if is_mended:
+        undo["data"]["reason"] = "said otherwise"
+        assert (await metro.send_one(undo))["status"] == "parked"
     assert (await alice.delete("/v1/me")).status_code == 204
     named = "SELECT count(*) FROM partner_events WHERE body::text LIKE '%card-1%'"
     assert await database.pool.fetchval(f"{named} AND partner_id = $1", metro.id) == 0
@@ -242,6 +248,25 @@ async def test_a_reversal_must_be_well_formed(metro, data, pointer):
     result = await metro.send_one(metro.reversal(metro.event("x"), id="self", data=data))
     assert result["problem"]["code"] == "invalid-attributes"
     assert result["problem"]["errors"][0]["pointer"] == pointer
+
+
+@pytest.mark.parametrize("is_one_request", [True, False])
+async def test_what_waits_beside_its_reversal_leaves_limit_and_claim_to_the_others(
+    metro, intake, is_one_request
+):
+    """Five a day and each ticket once, whichever of these has the first key."""
+    for subject in ("card-7", "card-8", "card-9"):
+        trips = [metro.event(subject) for _ in range(5)]
+        right = metro.event(subject, data=trips[0]["data"] | {"distance_km": 5})
+        sent = [*trips, right, metro.reversal(trips[0])]
+        for part in [sent] if is_one_request else [[event] for event in sent]:
+            assert {result["status"] for result in await metro.send(*part)} == {"parked"}
+        person = await linked_person(metro, subject)
+        await release_due(intake)
+        assert (await person.balances())["ripening_g"] == 260
+        assert (await metro.send_one(right))["energy_g"] == 52
+    assert await metro.parked() == []
+    assert await metro.parked("?state=discarded") == []
 
 
 async def test_a_reversal_is_not_reversed(metro, alice):
