@@ -225,6 +225,8 @@ async def _write(connection: Connection, chunk: _Chunk, now: datetime) -> None:
             event.target_key if event and state != "discarded" else None
             for state, event, _ in changes.values()
         ],
+        # An erasure finds by it who is named in what is parked.
+        [event.ref.subject_key if event else None for event in parked],
         now,
     )
 
@@ -246,9 +248,10 @@ _FREE = "DELETE FROM partner_events WHERE event_key = ANY($1::bytea[])"
 _CHANGE = """
 UPDATE partner_events e SET state = k.state, fingerprint = coalesce(k.fingerprint, e.fingerprint),
     participant_id = k.participant_id, action_id = k.action_id, reason = k.reason, body = k.body,
-    target_key = k.target_key, subject_key = NULL,
-    received_at = CASE WHEN k.body IS NULL THEN e.received_at ELSE $9 END
+    target_key = k.target_key, subject_key = k.subject_key,
+    received_at = CASE WHEN k.body IS NULL THEN e.received_at ELSE $10 END
 FROM unnest($1::bytea[], $2::text[], $3::bytea[], $4::text::uuid[], $5::text::uuid[], $6::text[],
-    $7::text::jsonb[], $8::bytea[])
-    AS k (event_key, state, fingerprint, participant_id, action_id, reason, body, target_key)
+    $7::text::jsonb[], $8::bytea[], $9::bytea[])
+    AS k (event_key, state, fingerprint, participant_id, action_id, reason, body, target_key,
+        subject_key)
 WHERE e.event_key = k.event_key"""
