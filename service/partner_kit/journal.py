@@ -71,12 +71,14 @@ class Journal:
         is_there = self.rejected_path.exists()
         held = self.rejected_path.read_bytes() if is_there else b""
         self._rejected_digest = hashlib.sha256(held[: self.state.rejected_bytes])
-        if self._rejected_digest.hexdigest() == self.state.rejected_digest:
+        known = self.state.rejected_digest or hashlib.sha256().hexdigest()
+        if self._rejected_digest.hexdigest() == known:
             return
         if held and not held.endswith(b"\n"):
             held += b"\n"
             self.rejected_path.write_bytes(held)
         self._rejected_digest = hashlib.sha256(held)
+        self.state.rejected_digest = self._rejected_digest.hexdigest()
         self.state.rejected_bytes = len(held)
 
     def is_outdated_by(self, records: Iterable[bytes]) -> bool:

@@ -138,6 +138,19 @@ def test_what_was_mended_is_not_cut_when_the_file_goes_on(tmp_path, mended):
     assert lines == [*(mended or "").splitlines(), '{"record":2}', '{"record":3}']
 
 
+def test_what_was_rejected_before_a_crash_stands_there_once(tmp_path):
+    def sent():
+        kept = Journal(tmp_path / "trips.ndjson", "http://api", PARTNER)
+        kept.resume()
+        return kept
+
+    sent().save()
+    sent().add_rejected([{"record": 1}])
+    again = sent()
+    again.add_rejected([{"record": 1}])
+    assert again.rejected_path.read_text() == '{"record":1}\n'
+
+
 def test_the_summary_says_what_is_wrong_with_the_first_of_each_kind(instance, city, tmp_path):
     events = [trip(f"nameless-{n}") for n in range(3)]
     for event in events:
