@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 
 from msgspec import UnsetType
 
@@ -22,6 +23,7 @@ def check_examples(
     for index, example in whole(rule.examples):
         at = (*path, "examples", index)
         _check_time(source, at, example)
+        _check_region(source, at, example)
         _check_expected(source, at)
         if kind is None or not isinstance(example.expect.refused, UnsetType):
             continue
@@ -46,6 +48,14 @@ def _check_time(source: Source, path: tuple[Step, ...], example: schema.Example)
     except ValueError as error:
         at = (*path, "context", "occurred_at")
         source.fault(at, f"there is no such time: {error}")
+
+
+def _check_region(source: Source, path: tuple[Step, ...], example: schema.Example) -> None:
+    """An example pays nobody, so what no person can be is told and refuses nothing."""
+    region = example.context.region
+    if region and not re.fullmatch(schema.REGION, region):
+        told = "nobody is of this region: a person's is an ISO 3166 code like CN-ZJ, or CN"
+        source.warn((*path, "context", "region"), told)
 
 
 def _check_expected(source: Source, path: tuple[Step, ...]) -> None:

@@ -332,7 +332,7 @@ class ExampleContext(_Section, frozen=True):
 
     verified: Annotated[bool, _says("Whether a partner reports it.")] | UnsetType = UNSET
     occurred_at: Annotated[LocalTime, _says("When it began.")] | UnsetType = UNSET
-    region: Annotated[Region, _says("The person's region.")] = ""
+    region: Annotated[str, Meta(max_length=20, description="The person's region.")] = ""
     streak_days: Annotated[int, Meta(ge=0, le=100_000, description="Green days before it.")] = 0
 
 
