@@ -62,6 +62,9 @@ async def _look_before(settings: Settings) -> None:
 def app() -> Litestar:
     """The application of one process, which ends when the process that manages it is killed."""
     die_with_parent(signal.SIGKILL)
+    # Until it serves it has the manager's handlers, which would swallow the manager's SIGTERM.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the manager hears a Ctrl-C, too
     settings = with_secret_key(load_settings())
     configure_logging(settings.log_level)
     made = create_app(settings)

@@ -1,0 +1,24 @@
+"""What becomes of the API's processes while they start."""
+
+import signal
+import subprocess
+import sys
+
+_START = """
+import signal
+from service import serve
+
+def told_to_end():
+    signal.raise_signal(signal.SIGINT)
+    signal.raise_signal(signal.SIGTERM)
+
+for each in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(each, lambda *_: None)  # as inherited from the manager
+serve.load_settings = told_to_end
+serve.app()
+"""
+
+
+def test_a_process_that_is_told_to_end_while_it_starts_ends():
+    done = subprocess.run([sys.executable, "-c", _START], timeout=60, check=False)
+    assert done.returncode == -signal.SIGTERM
