@@ -68,11 +68,6 @@ def guarded_port(settings: Settings) -> Iterator[str]:
 
 def _is_port_free(settings: Settings) -> bool:
     try:
-        with socket.create_connection((_reachable_host(settings), settings.port), timeout=1):
-            return False
-    except OSError:
-        pass  # nobody accepts there
-    try:
         family, place = _place(settings)
         with socket.socket(family, socket.SOCK_STREAM) as probe:
             # Connections of a run before, still in TIME_WAIT, do not matter. Never SO_REUSEPORT:
@@ -87,6 +82,10 @@ def _is_port_free(settings: Settings) -> bool:
             f"cannot listen on {settings.host}:{settings.port}: {error.strerror}"
             " (SAXAUL_HOST and SAXAUL_PORT name another address)."
         ) from error
+    # The place is ours; whoever accepts there nevertheless holds it by another address.
+    with suppress(OSError):
+        socket.create_connection((_reachable_host(settings), settings.port), timeout=1).close()
+        return False
     return True
 
 
