@@ -98,7 +98,8 @@ _FORGET = (
             WHERE l.participant_id = $1)
         ORDER BY 1 FOR UPDATE)""",
     # What takes back an event that has not come waits on, but says no more of whom.
-    """UPDATE partner_events SET subject_key = NULL, body = body || '{"subject": null}'
+    """UPDATE partner_events SET subject_key = NULL,
+        body = jsonb_set(body || '{"subject": null}', '{data,reason}', '"erased"')
     WHERE event_key IN (
         SELECT r.event_key FROM links l
         JOIN partner_events r ON r.partner_id = l.partner_id AND r.subject_key = l.subject_key

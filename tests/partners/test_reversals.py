@@ -176,10 +176,10 @@ async def test_a_reversal_that_waits_outlives_the_person_that_it_names(
     metro, alice, database, is_mended
 ):
     event = metro.event("card-1")
-    undo = metro.reversal(event, subject="card-1")
+    undo = metro.reversal(event, subject="card-1", reason="of card-1, twice")
     assert (await metro.send_one(undo))["status"] == "parked"
     if is_mended:
-        undo["data"]["reason"] = "said otherwise"
+        undo["data"]["reason"] = "the ticket of card-1"
         assert (await metro.send_one(undo))["status"] == "parked"
     assert (await alice.delete("/v1/me")).status_code == 204
     named = "SELECT count(*) FROM partner_events WHERE body::text LIKE '%card-1%'"
