@@ -6,6 +6,7 @@ import sys
 import click
 
 from service.embedded import instance_name, needs_embedded, require_instance, reset_home, servers
+from service.embedded.home import is_there
 from service.settings import load_settings
 from service.supervise import bring_up_to_date, has_rules, prepare, run
 
@@ -44,7 +45,7 @@ def reset() -> None:
     if not needs_embedded(settings):
         click.echo("SAXAUL_DATABASE_URL is set: only embedded servers are reset.", err=True)
         sys.exit(1)
-    if not settings.home.exists():
+    if not is_there(settings.home):
         click.echo(f"there is nothing in {settings.home} (SAXAUL_HOME names another folder)")
         return
     asyncio.run(reset_home(settings))

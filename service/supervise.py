@@ -23,7 +23,7 @@ from service.embedded import (
     take_home,
 )
 from service.embedded.children import start_child, stop_child
-from service.embedded.home import Home
+from service.embedded.home import Home, is_there
 from service.migrate import migrate
 from service.rules.watch import FolderWatcher
 from service.settings import Settings, with_secret_key, without_unknown
@@ -83,7 +83,7 @@ async def has_rules(found: Servers) -> bool:
 
 
 async def _run(settings: Settings, say: Callable[[str], None]) -> None:
-    if not settings.home.exists():
+    if not is_there(settings.home):
         # A start that cannot be leaves no folder behind.
         await find_port_free(settings)
         if settings.embedded_database and not settings.rules_dir.is_dir():

@@ -17,7 +17,7 @@ from msgspec import Struct
 from service.database import database_name
 from service.embedded.account import data_folder
 from service.embedded.children import EmbeddedError, end_leftover
-from service.embedded.home import Home, Running, remove_socket_leftovers
+from service.embedded.home import Home, Running, is_there, remove_socket_leftovers
 from service.embedded.postgres import Postgres, start_postgres, stop_postgres
 from service.embedded.redis import RedisServer, start_redis, stop_redis
 from service.migrate import migrate
@@ -102,7 +102,7 @@ def is_in_use(settings: Settings) -> bool:
     """Whether the servers run already, or are being started, by somebody else."""
     if not needs_embedded(settings):
         return True
-    if not (settings.home / "lock").exists():
+    if not is_there(settings.home, "lock"):
         return False
     home = Home(settings.home)
     if not home.take_lock():

@@ -174,6 +174,20 @@ def _socket_path(base: Path, home: Path, server: str) -> Path:
     return base / f"saxaul-{hashlib.sha256(os.fsencode(home)).hexdigest()[:12]}-{server}"
 
 
+def is_there(home: Path, name: str = "") -> bool:
+    """Whether there is such a state folder, or this in it.
+
+    Raises EmbeddedError when this user may not look.
+    """
+    try:
+        (home / name).stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise _unusable(home, error) from error
+    return True
+
+
 def _unusable(path: Path, error: OSError) -> EmbeddedError:
     for place in (path / "lock", path):
         with suppress(OSError):

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+from pathlib import Path
 
 import httpx
 import pytest
@@ -89,6 +90,26 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
     assert refused.returncode == 1
     assert refused.stderr.count("\n") == 1
     assert "SAXAUL_HOME" in refused.stderr
+
+
+@pytest.mark.parametrize("words", [["run"], ["reset"], ["ledger", "audit"]])
+def test_a_folder_that_cannot_be_looked_into_is_one_line(monkeypatch, tmp_path, words):
+    """For root every folder can: what the kernel says to others is put in its mouth."""
+    home = tmp_path / "closed" / "home"
+    look = Path.stat
+
+    def stat(path, **how):
+        if path.is_relative_to(home):
+            raise PermissionError(13, "Permission denied", str(path))
+        return look(path, **how)
+
+    monkeypatch.setattr(Path, "stat", stat)
+    refused = Instance(home).type(*words)
+    assert refused.returncode == 1
+    assert refused.stderr == (
+        f"cannot write to the state folder {home}: Permission denied"
+        " (SAXAUL_HOME names another folder).\n"
+    )
 
 
 def test_a_start_where_no_rules_are_is_one_line_and_leaves_no_instance(embedded_home, tmp_path):
