@@ -8,20 +8,9 @@ import jwt
 import pytest
 
 from service.auth import SCOPES
-from tests.people import eventually, headers_of, served, settings_for, token_of
+from tests.people import eventually, headers_of, served, token_of
 
 ENOUGH = timedelta(seconds=30)
-
-
-@pytest.fixture(scope="module")
-def settings(servers, database_url, tmp_path_factory):
-    return settings_for(servers, database_url, tmp_path_factory.mktemp("home"))
-
-
-@pytest.fixture(scope="module")
-async def client(settings):
-    async with served(settings) as made:
-        yield made
 
 
 async def now_of(client):
