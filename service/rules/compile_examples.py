@@ -54,7 +54,7 @@ def _check_region(source: Source, path: tuple[Step, ...], example: schema.Exampl
     """An example pays nobody, so what no person can be is told and refuses nothing."""
     region = example.context.region
     if region and not re.fullmatch(schema.REGION, region):
-        told = "nobody is of this region: a person's is an ISO 3166 code like CN-ZJ, or CN"
+        told = "nobody is of this region: a person's is an ISO 3166 code like CN-ZJ"
         source.warn((*path, "context", "region"), told)
 
 
