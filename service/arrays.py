@@ -7,7 +7,7 @@ fast.
 """
 
 from collections.abc import Iterable
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from functools import lru_cache
 from typing import Any
 from uuid import UUID
@@ -49,7 +49,8 @@ def documents(values: Iterable[Any]) -> str:
 
 @lru_cache(maxsize=1024)
 def _time(value: datetime) -> str:
-    return f'"{value.isoformat()}"'
+    # PostgreSQL reads no offset of 16 hours or more, which RFC 3339 allows.
+    return f'"{value.astimezone(UTC).isoformat()}"'
 
 
 @lru_cache(maxsize=256)

@@ -1,7 +1,10 @@
 """What operators did, append-only and chained, so that a missing or changed entry shows."""
 
 import hashlib
+import re
+from collections.abc import Sequence
 from datetime import datetime
+from itertools import combinations, islice
 from typing import Any
 
 import msgspec
@@ -9,6 +12,7 @@ from sqlalchemy import BigInteger, CheckConstraint, DateTime, Index, LargeBinary
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
+from service.canonical import FORM, canonical
 from service.database import Base, Connection
 
 
@@ -64,13 +68,33 @@ async def log_act(
     await connection.execute(_MOVE_HEAD, seq, entry_hash)
 
 
-def entry_digest(
-    previous: bytes, entry: tuple[int, datetime, str, str, str, dict[str, Any], str]
-) -> bytes:
-    """SHA-256 over the previous entry's hash and this entry's canonical JSON."""
+def entry_digest(previous: bytes, entry: Sequence[Any]) -> bytes:
+    """SHA-256 over the previous entry's hash and this entry's columns, in canonical form."""
+    return hashlib.sha256(previous + FORM + canonical(entry)).digest()
+
+
+def earlier_zeros(previous: bytes, entry: Sequence[Any], found: bytes) -> int | None:
+    """How many zeros were -0.0 where a digest of the earlier form fits; None where none does.
+
+    That form covered the sign of a zero (a plot on the equator), which jsonb does not keep. Signs
+    are tried, few of one kind first: 16 zeros of an ordinary entry in all ways.
+    """
     seq, at, *rest = entry
-    canonical = msgspec.json.encode([seq, at.timestamp(), *rest], order="sorted")
-    return hashlib.sha256(previous + canonical).digest()
+    told = msgspec.json.encode([seq, at.timestamp(), *rest], order="sorted")
+    parts = _ZERO.split(told)
+    zeros = range(len(parts) - 1)
+    sizes = sorted(range(len(parts)), key=lambda n: min(n, len(zeros) - n))
+    chosen = (negative for size in sizes for negative in combinations(zeros, size))
+    for negative in islice(chosen, min(_TRIES_MAX, _BYTES_MAX // len(told))):
+        signed = [b"-0.0" if n in negative else b"0.0" for n in zeros]
+        text = b"".join(part for pair in zip(parts, [*signed, b""], strict=True) for part in pair)
+        if hashlib.sha256(previous + text).digest() == found:
+            return len(negative)
+    return None
+
+
+_TRIES_MAX, _BYTES_MAX = 2**16, 2**26
+_ZERO = re.compile(rb"(?<=[\[,:])0\.0(?=[],}])")
 
 
 _MAKE_HEAD = "INSERT INTO audit_head (id, seq, hash) VALUES (1, 0, $1) ON CONFLICT DO NOTHING"

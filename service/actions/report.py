@@ -9,8 +9,9 @@ from uuid import UUID
 
 import msgspec
 
-from service.actions.facts import canonical_facts, storable
+from service.actions.facts import canonical_facts
 from service.actions.source import partner_source
+from service.canonical import as_stored
 from service.ids import derived_uuid, uuid7
 from service.rules.judge import Candidate
 
@@ -69,7 +70,7 @@ def participant_report(
     With a key the id follows from it: the key is the action's identity for ever. Without one each
     report is an action of its own.
     """
-    occurred_at, kept = occurred_at.astimezone(UTC), storable(attributes)
+    occurred_at, kept = occurred_at.astimezone(UTC), as_stored(attributes)
     canonical = canonical_facts(type_, occurred_at, reporter, kept)
     return Report(
         participant_id,
@@ -94,7 +95,7 @@ def partner_report(
     received_at: datetime | None = None,
 ) -> Report:
     """What a partner's event tells of a person who is linked to it; it counts as verified."""
-    kept = storable(attributes)
+    occurred_at, kept = occurred_at.astimezone(UTC), as_stored(attributes)
     return Report(
         participant_id,
         derived_uuid(participant_id.bytes, b"partner", event.key),

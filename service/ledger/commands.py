@@ -27,6 +27,10 @@ from service.settings import load_settings
 
 _SHOWN_MAX = 20
 _LOG_ASKS = ("log", "the log of the operators' acts is whole")
+_NOTES = (
+    ("facts", "digests of actions cover the time with the offset that its partner sent"),
+    ("log", "entries of the operators' log were hashed with a zero as -0.0"),
+)
 _SUMS_ASK = (
     ("gifts", "all gifts sum to 0"),
     ("budgets", "budgets were drawn to the gram, draw by draw"),
@@ -145,6 +149,11 @@ def _print(report: AuditReport, participant: UUID | None) -> None:
         click.echo(f"    found    {difference.found}")
     if len(report.differences) > _SHOWN_MAX:
         click.echo(f"and more; --format json shows the first {len(report.differences)}.")
+    for name, note in _NOTES:
+        if report.notes[name]:
+            click.echo(
+                f"{report.notes[name]:,} {note}, as an earlier version did: not a difference"
+            )
     verdict = "clean" if report.is_clean else "NOT CLEAN"
     counts = f"{report.books:,} books, {report.transfers:,} transfers, {report.actions:,} actions"
     click.echo(
@@ -164,6 +173,7 @@ def _facts(report: AuditReport) -> dict[str, Any]:
         "log_entries": report.log_entries,
         "found": report.found,
         "differences": report.differences,
+        "notes": report.notes,
     }
 
 

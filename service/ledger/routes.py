@@ -94,6 +94,7 @@ class DifferenceAnswer(Struct, frozen=True):
 class AuditAnswer(Struct, frozen=True):
     """What was audited and what is off: of each check how many, and the first differences.
 
+    `notes` counts by check what is as an earlier version wrote it, in that version's form.
     When time was up, `complete` is false and `next_after` tells where to go on.
     """
 
@@ -106,6 +107,7 @@ class AuditAnswer(Struct, frozen=True):
     log_entries: int
     found: dict[str, int]
     differences: list[DifferenceAnswer]
+    notes: dict[str, int]
     next_after: UUID | None
 
 
@@ -263,6 +265,7 @@ def _audit_answer(report: AuditReport) -> AuditAnswer:
             DifferenceAnswer(d.check, d.participant_id, d.what, d.expected, d.found)
             for d in report.differences
         ],
+        notes=report.notes,
         next_after=None if report.complete else report.after,
     )
 

@@ -8,19 +8,19 @@ import hashlib
 import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import msgspec
 
 from service.actions.report import EventRef
+from service.canonical import canonical
 from service.errors import FieldError, SaxaulError
 from service.ids import derived_uuid
 from service.partners.keys import Partner
 
 REVERSAL = "action.reversed"
 
-_encode = msgspec.json.Encoder(order="sorted").encode
 # Below this a double is exactly the whole number that it shows.
 _EXACT = 2**53
 
@@ -125,8 +125,7 @@ class Identifier:
         return Event(ref, content, self._fingerprint(content), target_key)
 
     def _fingerprint(self, content: Content) -> bytes:
-        time = content.time.astimezone(UTC) if content.time else None
-        said = _encode((content.type, content.subject, time, _canonical(content.data)))
+        said = canonical((content.type, content.subject, content.time, _canonical(content.data)))
         return hashlib.blake2b(said, digest_size=16, key=self._fingerprint_key).digest()
 
 
