@@ -2,7 +2,7 @@
 
 A reversal is a row of `actions` whose id follows from the reversed one, so it happens once. What
 the action's bubble still holds goes first, then what expired from it, then what is available; the
-rest stands in arrears and is repaid from the next collect. Campaign budgets get nothing back.
+rest stands in arrears, repaid by what becomes available next. Campaign budgets get nothing back.
 """
 
 import hashlib

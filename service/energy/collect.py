@@ -1,4 +1,4 @@
-"""Collecting: ripe energy becomes available; what a reversal left unpaid is repaid first."""
+"""Collecting: ripe energy becomes available."""
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -118,17 +118,6 @@ def _move(book: Book, bubble: Bubble, at: datetime) -> None:
         cause_id=bubble.id,
         at=at,
     )
-    repaid_g = min(amount_g, -book[Account.ARREARS])
-    if repaid_g:
-        post(
-            book,
-            Account.AVAILABLE,
-            Account.ARREARS,
-            repaid_g,
-            cause="arrears",
-            cause_id=bubble.id,
-            at=at,
-        )
 
 
 _REGIONS = "SELECT id, region FROM actions WHERE participant_id = $1 AND id = ANY($2::uuid[])"

@@ -33,11 +33,13 @@ async def adjust(
 ) -> Adjustment:
     """Issue grams to `available`, or take them back from there; also for suspended people.
 
+    What is issued repays what is owed, first.
+
     Raises BookMissingError, ParticipantErasedError, InsufficientEnergyError.
     """
     book = await lock_book(connection, participant_id)
     book.require_not_erased()
-    before_g = book[Account.AVAILABLE]
+    before = _spendable(book)
     adjustment = Adjustment(uuid7(now), amount_g, book.tick(now), book)
     sides = (Account.ISSUANCE, Account.AVAILABLE)
     if amount_g < 0:
@@ -55,9 +57,13 @@ async def adjust(
             "adjustment": str(adjustment.id),
             "amount_g": amount_g,
             "reason": reason,
-            "before": {"available_g": before_g},
-            "after": {"available_g": book[Account.AVAILABLE]},
+            "before": before,
+            "after": _spendable(book),
         },
         request_id=operator.request_id,
     )
     return adjustment
+
+
+def _spendable(book: Book) -> dict[str, int]:
+    return {"available_g": book[Account.AVAILABLE], "arrears_g": book[Account.ARREARS]}

@@ -151,7 +151,8 @@ def post(
 ) -> None:
     """Move grams from one account of a locked book to another, and lengthen its hash chain.
 
-    `facts_digest` is the action's, for an award: so the chain covers why, too.
+    What becomes available repays first what reversals left in arrears. `facts_digest` is the
+    action's, for an award: so the chain covers why, too.
     """
     if amount_g <= 0 or debit == credit:
         message = f"a transfer needs a positive amount and two accounts: {amount_g} g"
@@ -174,6 +175,10 @@ def post(
     book.posted.append(
         Transfer(book.seq, debit, credit, amount_g, cause, cause_id, counter_id, at, book.head)
     )
+    owed_g = -book[Account.ARREARS]
+    if credit is Account.AVAILABLE and owed_g:
+        repaid_g = min(amount_g, owed_g)
+        post(book, credit, Account.ARREARS, repaid_g, cause="arrears", cause_id=cause_id, at=at)
 
 
 def transfer_hash(

@@ -61,6 +61,7 @@ class Book(Base):
         CheckConstraint("planted >= 0", name="planted_not_negative"),
         CheckConstraint("expired >= 0", name="expired_not_negative"),
         CheckConstraint("arrears <= 0", name="arrears_not_positive"),
+        CheckConstraint("available = 0 OR arrears = 0", name="debt_is_repaid_first"),
         CheckConstraint("octet_length(head) = 32", name="head_is_sha256"),
         CheckConstraint("trees >= 0", name="trees_not_negative"),
         {"postgresql_with": {"fillfactor": "50"}},

@@ -23,7 +23,10 @@ from tests.ledger.histories import (
     make_person,
     reverse,
 )
+from tests.planting.forestry import cancel, open_project, pledge
 
+# Somebody spent what was taken back later: 120 g earned, 80 g pledged, 80 g owed.
+DEBT = [("award", 120, 0), ("wait", 30), ("collect_all",), ("pledge", 2), ("reverse", 0)]
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("award"), st.integers(0, 300), st.integers(0, 900)),
@@ -32,10 +35,14 @@ STEPS = st.lists(
         st.tuples(st.just("expire")),
         st.tuples(st.just("reverse"), st.integers(0, 9)),
         st.tuples(st.just("adjust"), st.integers(-150, 150).filter(bool)),
+        st.tuples(st.just("pledge"), st.integers(1, 3)),
+        st.tuples(st.just("cancel"), st.integers(0, 3)),
         st.tuples(st.just("wait"), st.integers(1, 60)),
     ),
+    min_size=4,
     max_size=14,
 )
+PRICE_G = 40
 
 
 @dataclass
@@ -55,6 +62,7 @@ class _Model:
     """A person's accounts as a child would keep them."""
 
     available_g: int = 0
+    pledged_g: int = 0
     arrears_g: int = 0
     expired_g: int = 0
     saved_g: int = 0
@@ -66,9 +74,12 @@ class _Model:
 
     def collect(self, bubble):
         bubble.held = "collected"
-        repaid_g = min(self.arrears_g, bubble.energy_g)
+        self.credit(bubble.energy_g)
+
+    def credit(self, amount_g):
+        repaid_g = min(self.arrears_g, amount_g)
         self.arrears_g -= repaid_g
-        self.available_g += bubble.energy_g - repaid_g
+        self.available_g += amount_g - repaid_g
 
     def reverse(self, bubble):
         bubble.is_reversed = True
@@ -85,8 +96,9 @@ class _Model:
 class _History:
     """One person's life, step by step, in the database and in the model."""
 
-    def __init__(self, database, person):
-        self.database, self.person = database, person
+    def __init__(self, database, person, project):
+        self.database, self.person, self.project = database, person, project
+        self.pledges = []
         self.model, self.ids, self.now = _Model(), [], START
 
     async def wait(self, hours):
@@ -142,24 +154,47 @@ class _History:
     async def adjust(self, amount_g):
         try:
             await adjust_by(self.database, self.person, amount_g, self.now)
-            self.model.available_g += amount_g
+            if amount_g > 0:
+                self.model.credit(amount_g)
+            else:
+                self.model.available_g += amount_g
         except InsufficientEnergyError:
             assert self.model.available_g < -amount_g
+
+    async def pledge(self, trees):
+        try:
+            made = await pledge(self.database, self.person, self.project, trees, now=self.now)
+        except InsufficientEnergyError:
+            assert self.model.available_g < PRICE_G * trees
+            return
+        self.pledges.append(made)
+        self.model.available_g -= made.amount_g
+        self.model.pledged_g += made.amount_g
+
+    async def cancel(self, number):
+        if number < len(self.pledges):
+            made = self.pledges.pop(number)
+            await cancel(self.database, self.person, made.id, now=self.now)
+            self.model.pledged_g -= made.amount_g
+            self.model.credit(made.amount_g)
 
 
 @settings(
     max_examples=25,
 )
-@given(steps=STEPS)
-async def test_random_histories_are_exact_and_clean(database, steps):
+@given(begun=st.sampled_from([[], DEBT]), steps=STEPS)
+async def test_random_histories_are_exact_and_clean(database, begun, steps):
     person = await make_person(database)
-    history = _History(database, person)
-    for kind, *values in steps:
+    history = _History(database, person, await open_project(database, price_g=PRICE_G))
+    for kind, *values in begun + steps:
         await getattr(history, kind)(*values)
     book, model = await book_of(database, person), history.model
-    assert (book.available, -book.arrears, book.expired, book.ripening, book.saved_g) == (
+    assert (
+        (book.available, -book.arrears, book.pledged, book.expired, book.ripening, book.saved_g)
+    ) == (
         model.available_g,
         model.arrears_g,
+        model.pledged_g,
         model.expired_g,
         model.ripening_g,
         model.saved_g,
