@@ -1,7 +1,8 @@
 """Nobody has grams to spend and owes grams: what is available repays arrears first.
 
-Books that have both repay by a transfer of the usual kind, booked now and chained as `ledger audit`
-recomputes it; its cause is what last made grams available there. Nobody else's balance changes.
+Books that have both repay by a transfer of the usual kind, chained as `ledger audit` recomputes it.
+Its time is that of the last booking, its cause what last made grams available there. Nobody else's
+balance changes.
 
 Revision: 0007, after 0006.
 """
@@ -20,7 +21,7 @@ _BOOKS_MAX = 1_000
 _REPAY = sa.text("""
 WITH due AS (
     SELECT b.participant_id, b.seq + 1 AS seq, b.head, least(b.available, -b.arrears) AS amount_g,
-        greatest(b.last_at, now()) AS at, t.cause_id
+        b.last_at AS at, t.cause_id
     FROM books b CROSS JOIN LATERAL (
         SELECT cause_id FROM transfers
         WHERE participant_id = b.participant_id AND credit = 3 ORDER BY seq DESC LIMIT 1) AS t
@@ -35,10 +36,10 @@ WITH due AS (
         || int8send((extract(epoch FROM at) * 1000000)::bigint)
         || convert_to('arrears', 'UTF8') || decode('00', 'hex'))
     FROM due
-    RETURNING participant_id, seq, amount_g, at, hash
+    RETURNING participant_id, seq, amount_g, hash
 )
 UPDATE books b SET available = b.available - r.amount_g, arrears = b.arrears + r.amount_g,
-    seq = r.seq, head = r.hash, last_at = r.at
+    seq = r.seq, head = r.hash
 FROM repaid r WHERE b.participant_id = r.participant_id""")
 
 

@@ -10,7 +10,7 @@ import msgspec
 from litestar import get, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from service.actions.audit import COMPARES, WHOLE
 from service.database import Connection
@@ -43,7 +43,10 @@ _AMOUNT_MAX_G = 1_000_000_000_000
 
 
 class TransferAnswer(Struct, frozen=True):
-    """One move of grams inside a book; `hash` continues the hash of the transfer before."""
+    """One move of grams inside a book; `hash` continues the hash of the transfer before.
+
+    Adjustments tell the `reason` that the operator gave.
+    """
 
     seq: int
     debit: str
@@ -53,10 +56,14 @@ class TransferAnswer(Struct, frozen=True):
     cause_id: UUID
     at: datetime
     hash: str
+    reason: str | UnsetType = UNSET
 
 
 class AdjustmentOrder(Struct, frozen=True, forbid_unknown_fields=True):
-    """Grams to add to what is available, or below 0 to take from it, and why."""
+    """Grams to add to what is available, or below 0 to take from it, and why: the person is told.
+
+    What is added repays first what is owed.
+    """
 
     amount_g: Annotated[int, Meta(ge=-_AMOUNT_MAX_G, le=_AMOUNT_MAX_G, examples=[50])]
     reason: Annotated[str, Meta(min_length=1, max_length=500)]
@@ -151,12 +158,12 @@ async def _statement(request: Request, participant_id: UUID) -> Listing[Transfer
     before = decode_cursor(secret, kind, page.cursor, tuple[int])[0] if page.cursor else None
     async with shared.database.sessions() as session:
         rows = await list_transfers(session, participant_id, before=before, limit=page.limit + 1)
-    items = [_transfer(row) for row in rows[: page.limit]]
+    items = [_transfer(*row) for row in rows[: page.limit]]
     more = len(rows) > page.limit
     return Listing(items, encode_cursor(secret, kind, (items[-1].seq,)) if more else None)
 
 
-def _transfer(row: Transfer) -> TransferAnswer:
+def _transfer(row: Transfer, reason: str | None) -> TransferAnswer:
     return TransferAnswer(
         row.seq,
         Account(row.debit).column,
@@ -166,6 +173,7 @@ def _transfer(row: Transfer) -> TransferAnswer:
         row.cause_id,
         row.at,
         row.hash.hex(),
+        reason or UNSET,
     )
 
 

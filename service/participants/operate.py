@@ -17,7 +17,12 @@ from service.ledger.books import BookMissingError, lock_book
 from service.ledger.models import Book
 from service.participants.identities import subject_key
 from service.participants.models import Identity, Participant
-from service.participants.queries import ADJUSTED, stored_balances
+from service.participants.queries import (
+    ADJUSTED,
+    Suspension,
+    find_suspensions,
+    stored_balances,
+)
 
 State = Literal["active", "suspended", "erased"]
 
@@ -36,6 +41,7 @@ class ParticipantView:
     earned_g: int
     saved_g: int
     trees: int
+    suspension: Suspension | None
 
 
 async def get_view(session: AsyncSession, participant_id: UUID) -> ParticipantView:
@@ -70,17 +76,24 @@ async def list_views(
 async def _views(
     session: AsyncSession, wanted: ColumnElement[bool], *, limit: int
 ) -> list[ParticipantView]:
-    rows = await session.execute(
+    found = await session.execute(
         select(Book, Participant, ADJUSTED)
         .outerjoin(Participant, Participant.participant_id == Book.participant_id)
         .where(wanted)
         .order_by(Book.participant_id)
         .limit(limit)
     )
-    return [_view(*row) for row in rows]
+    rows = found.all()
+    suspensions = await find_suspensions(session, [row[0] for row in rows])
+    return [
+        _view(book, person, adjusted_g, suspensions.get(book.participant_id))
+        for book, person, adjusted_g in rows
+    ]
 
 
-def _view(book: Book, person: Participant | None, adjusted_g: int) -> ParticipantView:
+def _view(
+    book: Book, person: Participant | None, adjusted_g: int, suspension: Suspension | None
+) -> ParticipantView:
     state: State = "suspended" if book.suspended else "active"
     return ParticipantView(
         participant_id=book.participant_id,
@@ -93,6 +106,7 @@ def _view(book: Book, person: Participant | None, adjusted_g: int) -> Participan
         earned_g=-book.issuance - int(adjusted_g),
         saved_g=book.saved_g,
         trees=book.trees,
+        suspension=suspension,
     )
 
 

@@ -1,16 +1,26 @@
 """Reads of one person: what they show of themselves, what they hold."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+import msgspec
 from sqlalchemy import bindparam, case, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from service.audit_log import AuditEntry
 from service.ledger.accounts import Account
 from service.ledger.balances import Balances
 from service.ledger.models import Book, Transfer
 from service.participants.models import Participant
+
+
+class Suspension(msgspec.Struct, frozen=True):
+    """Since when nothing moves in somebody's book, and why, if an operator said so."""
+
+    reason: str | None
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +36,7 @@ class Profile:
     earned_g: int
     saved_g: int
     trees: int
+    suspension: Suspension | None
 
 
 async def find_profile(session: AsyncSession, participant_id: UUID) -> Profile | None:
@@ -35,6 +46,7 @@ async def find_profile(session: AsyncSession, participant_id: UUID) -> Profile |
     if row is None:
         return None
     person, book, adjusted_g = row
+    suspensions = await find_suspensions(session, [book])
     return Profile(
         participant_id=participant_id,
         display_name=person.display_name,
@@ -45,7 +57,25 @@ async def find_profile(session: AsyncSession, participant_id: UUID) -> Profile |
         earned_g=-book.issuance - int(adjusted_g),
         saved_g=book.saved_g,
         trees=book.trees,
+        suspension=suspensions.get(participant_id),
     )
+
+
+async def find_suspensions(
+    session: AsyncSession, books: Collection[Book]
+) -> dict[UUID, Suspension]:
+    """Why those of these people who are suspended are: as the last act on each tells."""
+    wanted = [str(book.participant_id) for book in books if book.suspended]
+    if not wanted:
+        return {}
+    entry = AuditEntry
+    query = (
+        select(entry)
+        .where(entry.object.in_(wanted), entry.act == "participant.suspend")
+        .order_by(entry.seq)
+    )
+    acts = await session.scalars(query)
+    return {UUID(act.object): Suspension(act.detail["reason"], act.at) for act in acts}
 
 
 async def find_region(session: AsyncSession, participant_id: UUID) -> str | None:

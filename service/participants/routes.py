@@ -11,7 +11,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType, structs
 from service.ledger.balances import Balances
 from service.ledger.books import BookClosedError
 from service.participants.edit_profile import edit_profile
-from service.participants.queries import Profile, find_profile
+from service.participants.queries import Profile, Suspension, find_profile
 from service.parts import parts
 from service.wire import Request, caller, opens, read_body
 
@@ -39,7 +39,7 @@ class Totals(Struct, frozen=True):
 
 
 class Me(Struct, frozen=True):
-    """The caller."""
+    """The caller. `suspension` is there only as long as nothing may move in their book."""
 
     participant_id: UUID
     display_name: str
@@ -48,6 +48,7 @@ class Me(Struct, frozen=True):
     created_at: datetime
     balances: Balances
     totals: Totals
+    suspension: Suspension | UnsetType = UNSET
 
 
 class ProfileEdit(Struct, frozen=True, forbid_unknown_fields=True):
@@ -91,6 +92,7 @@ def _me(profile: Profile | None, participant_id: UUID) -> Me:
         created_at=profile.created_at,
         balances=profile.balances,
         totals=Totals(profile.earned_g, profile.saved_g, profile.trees),
+        suspension=profile.suspension or UNSET,
     )
 
 

@@ -8,7 +8,7 @@ from uuid import UUID
 from litestar import get, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from service.audit_log import log_act
 from service.errors import FieldError, InvalidRequestError
@@ -21,6 +21,7 @@ from service.participants.operate import (
     list_views,
     set_suspended,
 )
+from service.participants.queries import Suspension
 from service.participants.routes import Totals
 from service.parts import parts
 from service.wire import Listing, Request, caller, opens, path_uuid, read_body, read_query
@@ -44,10 +45,11 @@ class ParticipantAnswer(Struct, frozen=True):
     created_at: datetime | None
     balances: Balances
     totals: Totals
+    suspension: Suspension | UnsetType = UNSET
 
 
 class SuspensionOrder(Struct, frozen=True, forbid_unknown_fields=True):
-    """Why, for the log."""
+    """Why: for the log, and for the person, who is told."""
 
     reason: Annotated[str, Meta(min_length=1, max_length=500)] | None = None
 
@@ -172,6 +174,7 @@ def _answer(view: ParticipantView) -> ParticipantAnswer:
         created_at=view.created_at,
         balances=view.balances,
         totals=Totals(view.earned_g, view.saved_g, view.trees),
+        suspension=view.suspension or UNSET,
     )
 
 

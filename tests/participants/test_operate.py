@@ -108,8 +108,8 @@ async def test_an_adjustment_gives_and_takes_and_is_told(client, operator, alice
         "adjustment": taken.json()["id"],
         "amount_g": -30,
         "reason": "too much",
-        "before": {"available_g": 70},
-        "after": {"available_g": 40},
+        "before": {"available_g": 70, "arrears_g": 0},
+        "after": {"available_g": 40, "arrears_g": 0},
     }
     statement = (await alice.get("/v1/me/statement")).json()["items"]
     assert [(t["debit"], t["credit"], t["amount_g"], t["cause"]) for t in statement] == [

@@ -3,7 +3,7 @@
 import json
 import signal
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 
 import msgspec
 import pytest
@@ -59,6 +59,19 @@ def test_a_file_is_sent_in_batches_and_paid_once(instance, city, tmp_path):
     assert again.returncode == 0, again.stderr
     assert journal(path).statuses == {"duplicate": 23}
     assert len(ids_paid(city) - before) == 23
+
+
+def test_times_may_have_any_offset(instance, city, tmp_path):
+    """What is digested of them is what the database gives back, so the audit stays clean."""
+    trips = [trip(f"offset-{n}", n * 7) for n in range(3)]
+    for event, hours in zip(trips, (8, -15, 23), strict=True):
+        zone = timezone(timedelta(hours=hours, minutes=30))
+        event["time"] = datetime.fromisoformat(event["time"]).astimezone(zone).isoformat()
+    done = send(instance, city, write(tmp_path / "trips.ndjson", trips))
+    assert done.returncode == 0, done.stderr
+    assert journal(tmp_path / "trips.ndjson").statuses == {"accepted": 3}
+    told = city.post("/v1/operator/ledger/audit", city.operator, {"mode": "full"})
+    assert (told["clean"], told["found"], told["notes"]) == (True, {}, {})
 
 
 def test_the_private_key_of_the_pair_signs_too(instance, city, tmp_path):
