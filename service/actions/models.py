@@ -71,7 +71,11 @@ class Action(Base):
 
 
 class Counter(Base):
-    """How much of a limit a person has used in a period; written under the book's lock."""
+    """How much of a limit a person has used in a period; written under the book's lock.
+
+    A rule's row of a day also holds what its actions came to: exactly, the whole grams that were
+    awarded and a rest, which is below 0 where more was awarded.
+    """
 
     __tablename__ = "counters"
 
@@ -81,11 +85,21 @@ class Counter(Base):
     by_key: Mapped[str] = mapped_column(Text, primary_key=True)
     n: Mapped[int] = mapped_column(BigInteger)
     grams: Mapped[int] = mapped_column(BigInteger)
+    earned_g: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    earned_rest_ng: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    saved_g: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    saved_rest_ng: Mapped[int] = mapped_column(BigInteger, server_default="0")
     ends_on: Mapped[date | None] = mapped_column(Date)
 
     __table_args__ = (
         CheckConstraint("n >= 0", name="n_not_negative"),
         CheckConstraint("grams >= 0", name="grams_not_negative"),
+        CheckConstraint(
+            "earned_g >= 0 AND earned_g * 1e9 + earned_rest_ng >= 0", name="earned_not_negative"
+        ),
+        CheckConstraint(
+            "saved_g >= 0 AND saved_g * 1e9 + saved_rest_ng >= 0", name="saved_not_negative"
+        ),
         Index(None, "ends_on"),
         {"postgresql_with": {"fillfactor": "70"}},
     )

@@ -9,7 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from service.actions.models import Action, Counter
-from service.actions.store import Usage, reversal_id
+from service.actions.store import reversal_id
+from service.rules.evaluate import Usage
 from service.rules.rulebook import CounterKey
 
 

@@ -24,7 +24,6 @@ from service.actions.reverse import reversal_row, take_back
 from service.actions.store import (
     Action,
     Deciding,
-    Trip,
     actions_write,
     counters_write,
     read_actions,
@@ -49,7 +48,8 @@ from service.metrics import RULES_FAILED
 from service.outbox import outbox_write
 from service.rules.evaluate import Award, Decision, appraise, settle
 from service.rules.judge import Judged, Refusal, judge
-from service.rules.rulebook import CounterKey, Rulebook
+from service.rules.rulebook import CounterKey, Rulebook, Used
+from service.rules.standing import Uses, award_entry, stored_uses, uses_of
 
 _log = structlog.get_logger()
 
@@ -92,7 +92,7 @@ class _Batch:
     budgets: Budgets = field(default_factory=Budgets)
     actions: dict[tuple[UUID, UUID], Action] = field(default_factory=dict)
     bubbles: list[Bubble] = field(default_factory=list)
-    used: dict[tuple[UUID, CounterKey], tuple[int, int]] = field(default_factory=dict)
+    used: dict[tuple[UUID, CounterKey], Used] = field(default_factory=dict)
     ripening: dict[datetime, tuple[datetime, datetime, date]] = field(default_factory=dict)
 
 
@@ -212,7 +212,7 @@ async def _accept(
             batch.events.take(report)
             claim = claims.keys.get(report)
             if batch.events.reversal_reason(report) is None:
-                _remember_trip(batch.deciding, report, verdict)
+                batch.deciding.standings[report.participant_id].travel(verdict)
                 claims.take(report)
             batch.accepted[row_key] = _appraised(batch, report, verdict, claim)
     await claims.settle(connection)
@@ -277,17 +277,8 @@ def _refusal(batch: _Batch, report: Report, verdict: Judged | Refusal) -> Saxaul
         return error
     if isinstance(verdict, Refusal):
         return refusal_error(verdict)
-    if verdict.exclusive:
-        for trip in batch.deciding.trips.get(report.participant_id, ()):
-            if verdict.meets(trip.starts_at, trip.ends_at):
-                return OverlapError(trip.starts_at, trip.ends_at)
-    return None
-
-
-def _remember_trip(deciding: Deciding, report: Report, verdict: Judged) -> None:
-    if verdict.exclusive and verdict.ends_at:
-        trip = Trip(report.candidate.occurred_at, verdict.ends_at)
-        deciding.trips.setdefault(report.participant_id, []).append(trip)
+    trip = batch.deciding.standings[report.participant_id].met(verdict)
+    return OverlapError(trip.starts_at, trip.ends_at) if trip else None
 
 
 async def _bind(
@@ -312,8 +303,7 @@ def _award(batch: _Batch, accepted: _Accepted) -> Action:
     """Settle what one accepted action earns, and post it."""
     report, verdict = accepted.report, accepted.verdict
     book = batch.books[report.participant_id]
-    usage = batch.deciding.usage.setdefault(book.participant_id, {})
-    budgets = batch.budgets
+    usage, budgets = batch.deciding.standings[book.participant_id].usage, batch.budgets
     decision = settle(batch.rulebook, verdict, accepted.awards, usage=usage, budgets=budgets.left)
     for award in decision.awards:
         budgets.draw(award)
@@ -324,10 +314,7 @@ def _award(batch: _Batch, accepted: _Accepted) -> Action:
         book.salt or b"", report.canonical, batch.rulebook.sha256, action
     )
     _tell_failures(decision, report, batch.rulebook.version)
-    for award in decision.awards:
-        for key, n, grams in award.counters:
-            used_n, used_g = usage.get(key, (0, 0))
-            usage[key] = batch.used[book.participant_id, key] = (used_n + n, used_g + grams)
+    _use(batch, book.participant_id, list(uses_of(decision.awards)))
     if decision.energy_g:
         post(
             book,
@@ -349,19 +336,24 @@ def _award(batch: _Batch, accepted: _Accepted) -> Action:
     return action
 
 
+def _use(batch: _Batch, owner: UUID, uses: Uses, *, is_back: bool = False) -> None:
+    """Remember what is used, or given back, and that it is to be written."""
+    standing = batch.deciding.standings[owner]
+    (standing.give_back if is_back else standing.use)(uses)
+    for key, _ in uses:
+        batch.used[owner, key] = standing.usage[key]
+
+
 def _undo(batch: _Batch, action: Action, reason: str) -> None:
     """Take back at once what a partner reversed before it came: no bubble is left of it."""
     owner = action.participant_id
-    book, usage = batch.books[owner], batch.deciding.usage[owner]
+    book = batch.books[owner]
     row = reversal_row(
         book, action, reason, source=action.source, reporter=action.reporter, now=batch.now
     )
     take_back(book, row, remaining_g=action.energy_g, expired_g=0)
     for award in action.awards:
-        for counter, period, by_key, n, grams in award["counters"]:
-            key = CounterKey(counter, period, by_key)
-            used_n, used_g = usage[key]
-            usage[key] = batch.used[owner, key] = (used_n - n, used_g - grams)
+        _use(batch, owner, list(stored_uses(award["counters"])), is_back=True)
     batch.actions[owner, row.id] = row
 
 
@@ -394,7 +386,7 @@ def _row(batch: _Batch, report: Report, verdict: Judged, decision: Decision, boo
         b"",
         None,
         report.candidate.attributes,
-        [_award_entry(award) for award in decision.awards],
+        [award_entry(award) for award in decision.awards],
     )
 
 
@@ -410,23 +402,6 @@ def _tell_failures(decision: Decision, report: Report, version: int) -> None:
                 action_id=str(report.id),
                 participant_id=str(report.participant_id),
             )
-
-
-def _award_entry(award: Award) -> dict[str, object]:
-    """One award as `actions.awards` keeps it: enough to explain, to audit and to give back."""
-    entry: dict[str, object] = {
-        "rule": award.rule,
-        "saved_g": award.saved_g,
-        "energy_g": award.energy_g,
-        "limited_by": award.limited_by,
-        "counters": [[*key, n, grams] for key, n, grams in award.counters],
-    }
-    if award.failed:
-        entry["failed"] = True
-    if award.campaign is not None:
-        entry["campaign"], entry["extra_g"] = award.campaign, award.extra_g
-        entry["budget_seq"] = award.budget_seq
-    return entry
 
 
 def _times(batch: _Batch, at: datetime) -> tuple[datetime, datetime, date]:

@@ -30,6 +30,7 @@ from service.ledger.books import (
     post,
 )
 from service.outbox import lane_of, outbox_write
+from service.rules.standing import Standing, stored_uses
 
 
 class AlreadyReversedError(ConflictError):
@@ -347,16 +348,19 @@ def _empty(bubble: Bubble, taken: Mapping[Account, int]) -> int:
 
 
 def _free(actions: Sequence[Action]) -> list[Write]:
-    """Give back what these actions used of their limits, and their claims."""
-    used: dict[tuple[UUID, str, str, str], tuple[int, int]] = defaultdict(lambda: (0, 0))
+    """Give back what these actions used of limits and added to sums of days, and their claims."""
+    standings: dict[UUID, Standing] = defaultdict(Standing)
     for action in actions:
         for award in action.awards:
-            for counter, period, by_key, n, grams in award["counters"]:
-                key = (action.participant_id, counter, period, by_key)
-                used[key] = (used[key][0] + n, used[key][1] + grams)
+            standings[action.participant_id].use(stored_uses(award["counters"]))
+    used = [
+        (owner, *key, *more)
+        for owner, standing in standings.items()
+        for key, more in standing.usage.items()
+    ]
     writes = []
     if used:
-        columns = [*zip(*used, strict=True), *zip(*used.values(), strict=True)]
+        columns = zip(*used, strict=True)
         writes.append(Write(_GIVE_BACK, tuple([list(column) for column in columns])))
     claimed = [action for action in actions if action.claim_key is not None]
     if claimed:
@@ -393,9 +397,15 @@ GROUP BY 1, 2"""
 # The rows were used up under this very book's lock, so they cannot fall below 0; one that is gone
 # belongs to a period that ended long ago.
 _GIVE_BACK = """
-UPDATE counters SET n = counters.n - d.n, grams = counters.grams - d.grams
-FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[])
-    AS d (participant_id, counter, period, by_key, n, grams)
+UPDATE counters SET n = counters.n - d.n, grams = counters.grams - d.grams,
+    earned_g = counters.earned_g - d.earned_g,
+    earned_rest_ng = counters.earned_rest_ng - d.earned_rest_ng,
+    saved_g = counters.saved_g - d.saved_g,
+    saved_rest_ng = counters.saved_rest_ng - d.saved_rest_ng
+FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[],
+        $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[])
+    AS d (participant_id, counter, period, by_key, n, grams, earned_g, earned_rest_ng,
+        saved_g, saved_rest_ng)
 WHERE counters.participant_id = d.participant_id AND counters.counter = d.counter
     AND counters.period = d.period AND counters.by_key = d.by_key
     AND counters.participant_id = ANY($1::uuid[])"""

@@ -31,6 +31,7 @@ from service.rules.explain import explain_award
 from service.rules.languages import Reader
 from service.rules.routes import read_by, reader_of
 from service.rules.rulebook import Rulebook
+from service.rules.standing import carried_in
 from service.wire import (
     JsonAnswer,
     KeyMalformedError,
@@ -411,6 +412,7 @@ def _awards(row: ActionRow, rulebook: Rulebook, reader: Reader) -> list[AwardAns
                 energy_g=award["energy_g"],
                 limited_by=award["limited_by"],
                 campaign_id=award.get("campaign"),
+                carried=carried_in(award),
                 reader=reader,
             ),
         )

@@ -8,7 +8,7 @@ next pass.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -23,7 +23,8 @@ from service.actions.simulate_runs import RunLog
 from service.actions.source import partner_of
 from service.rules.evaluate import Award, appraise, budgets_wanted, settle
 from service.rules.judge import Candidate, Judged, Refusal, judge
-from service.rules.rulebook import CounterKey, Rulebook
+from service.rules.rulebook import CounterKey, Rulebook, Used
+from service.rules.standing import Standing, stored_uses, uses_of
 
 OVERLAP, ALREADY_CLAIMED, TOO_LATE = "overlap", "already-claimed", "too-late"
 
@@ -100,8 +101,7 @@ class Given:
 class Start:
     """How a person stood when the period began, by the actions before it."""
 
-    usage: dict[CounterKey, tuple[int, int]] = field(default_factory=dict)
-    trips: list[tuple[datetime, datetime, UUID]] = field(default_factory=list)
+    standing: Standing = field(default_factory=Standing)
     # What was recorded before the period and is reversed in it.
     given: dict[UUID, tuple[Sequence[PastAward], Given]] = field(default_factory=dict)
     # What is recorded and reversed in it.
@@ -149,14 +149,11 @@ class Person:
     def __init__(self, participant_id: UUID, start: Start, draft: Draft, log: RunLog) -> None:
         """Stand where the person stood at the start."""
         self.id = participant_id
-        self.usage = start.usage
+        self.standing = start.standing
         self.given = start.given
         self._reversed_within = start.reversed_within
         self._draft = draft
         self._log = log
-        self._trips: dict[int, list[tuple[datetime, datetime, UUID]]] = {}
-        for trip in start.trips:
-            self._trips.setdefault(trip[0].toordinal(), []).append(trip)
 
     def act(self, row: Row, past: Sequence[PastAward]) -> Given:
         """Decide on the person's next action. Raises VersionMissingError."""
@@ -169,12 +166,8 @@ class Person:
         """Take back what the reversed action gave: as it was, and under the draft."""
         assert row.reverses is not None
         past, given = self.given.pop(row.reverses)
-        for key, n, grams in _counters(given.awards):
-            if key in self.usage:
-                used_n, used_g = self.usage[key]
-                self.usage[key] = (used_n - n, used_g - grams)
-        trips = self._trips.get(row.occurred_at.toordinal(), [])
-        trips[:] = [trip for trip in trips if trip[2] != row.reverses]
+        self.standing.give_back(_uses(given.awards))
+        self.standing.forget(row.occurred_at, row.reverses)
         if given.claim is not None:
             freed = free_record(given.claim, row.recorded_us, self.id, given.claim_seq)
             self._log.add(CLAIMS, 0, freed)
@@ -197,7 +190,7 @@ class Person:
         verdict = self._judged(rulebook, row)
         if isinstance(verdict, Refusal):
             return Given(reason=verdict.reason or verdict.code)
-        if verdict.exclusive and verdict.ends_at and self._meets(row.occurred_at, verdict.ends_at):
+        if self.standing.met(verdict):
             return Given(reason=OVERLAP)
         given = Given()
         if verdict.claim is not None and row.type in draft.contested:
@@ -209,12 +202,12 @@ class Person:
         if rulebook.campaigns and (names := budgets_wanted(awards)):
             places = {name: self._place(row, past, verdict, name) for name in names}
         budgets = self._budgets(places)
-        decision = settle(rulebook, verdict, awards, usage=self.usage, budgets=budgets)
+        usage = self.standing.usage
+        decision = settle(rulebook, verdict, awards, usage=usage, budgets=budgets)
         if places:
             self._note_draws(rulebook, row, verdict, decision.awards, places)
-        self._use(decision.awards)
-        if verdict.exclusive and verdict.ends_at:
-            self._remember(row.occurred_at, verdict.ends_at, row.id)
+        self.standing.use(uses_of(decision.awards))
+        self.standing.travel(verdict, row.id)
         given.energy_g, given.saved_g = decision.energy_g, decision.saved_g
         given.awards = decision.awards
         return given
@@ -275,7 +268,7 @@ class Person:
             if name in cuts and cuts[name].is_at(stream, key):
                 wanted = appraise(rulebook, verdict, region=row.region, streak_days=row.streak_days)
                 more = {**budgets, name: _ENOUGH_G}
-                settle(rulebook, verdict, wanted, usage=self.usage, budgets=more)
+                settle(rulebook, verdict, wanted, usage=self.standing.usage, budgets=more)
             # Also who draws nothing is noted, for the place in the order.
             grams = sum(award.drawn_g for award in wanted if award.campaign == name)
             self._note(name, stream, key, grams)
@@ -302,25 +295,6 @@ class Person:
         stream = DENIED if was_offered and _covers(then, row.type, name) else NEW
         return stream, draw_key(row.recorded_us, row.recorded_us, self.id, row.seq)
 
-    def _use(self, awards: Sequence[Award | PastAward]) -> None:
-        usage = self.usage
-        for key, n, grams in _counters(awards):
-            used_n, used_g = usage.get(key, (0, 0))
-            usage[key] = (used_n + n, used_g + grams)
-
-    def _meets(self, starts_at: datetime, ends_at: datetime) -> bool:
-        """Whether another trip fills some of these minutes; none is longer than a day."""
-        day = starts_at.toordinal()
-        return any(
-            starts_at < trip[1] and trip[0] < ends_at
-            for near in (day - 1, day, day + 1)
-            for trip in self._trips.get(near, ())
-        )
-
-    def _remember(self, starts_at: datetime, ends_at: datetime, action_id: UUID) -> None:
-        trip = (starts_at, ends_at, action_id)
-        self._trips.setdefault(starts_at.toordinal(), []).append(trip)
-
 
 def _covers(rulebook: Rulebook, type_: str, name: str) -> bool:
     """Whether this campaign may multiply awards of this type."""
@@ -330,17 +304,10 @@ def _covers(rulebook: Rulebook, type_: str, name: str) -> bool:
     )
 
 
-def _counters(
-    awards: Sequence[Award | PastAward],
-) -> Sequence[tuple[CounterKey, int, int]]:
-    """What these awards use of limits."""
-    used: list[tuple[CounterKey, int, int]] = []
+def _uses(awards: Sequence[Award | PastAward]) -> Iterator[tuple[CounterKey, Used]]:
+    """What these awards use of limits, and add to the sums of their day."""
     for award in awards:
         if isinstance(award, Award):
-            used.extend(award.counters)
+            yield from uses_of([award])
         elif award.counters != _NO_COUNTERS:
-            used += [
-                (CounterKey(counter, period, by_key), n, grams)
-                for counter, period, by_key, n, grams in msgspec.json.decode(award.counters)
-            ]
-    return used
+            yield from stored_uses(msgspec.json.decode(award.counters))

@@ -16,7 +16,8 @@ import msgspec
 
 from service.actions.simulate_decide import Given, PastAward, Row, Start
 from service.actions.simulate_period import Period
-from service.rules.rulebook import PERIODS, CounterKey, Program, Rulebook, period_names
+from service.rules.rulebook import PERIODS, CounterKey, Program, Rulebook, Used, period_names
+from service.rules.standing import Trip
 
 PEOPLE_MAX = 1_000
 ROWS_A_PAGE = 20_000
@@ -95,16 +96,17 @@ async def read_starts(
         rows = await connection.fetch(
             _USED, page.people, since, period.starts_at, list(needs.per_of)
         )
-        for person, counter, name, by_key, n, grams in rows:
+        for person, counter, name, by_key, *used in rows:
             # Texts of one kind of period sort as their times do; what ended earlier is over.
             if name >= names[person][needs.per_of[counter]]:
-                starts[person].usage[CounterKey(counter, name, by_key)] = (n, grams)
+                key = CounterKey(counter, name, by_key)
+                starts[person].standing.usage[key] = Used(*used)
     if needs.trips:
         reach = [earliest - _TRIP_MAX for earliest in page.earliest]
         for person, action_id, starts_at, ends_at in await connection.fetch(
             _TRIPS, page.people, reach, period.starts_at
         ):
-            starts[person].trips.append((starts_at, ends_at, action_id))
+            starts[person].standing.fill(Trip(starts_at, ends_at, action_id))
     return starts
 
 
@@ -189,7 +191,9 @@ _STOOD = """
 
 _USED = f"""
 SELECT a.participant_id, c ->> 0, c ->> 1, c ->> 2, sum((c ->> 3)::bigint)::bigint,
-    sum((c ->> 4)::bigint)::bigint
+    sum((c ->> 4)::bigint)::bigint, coalesce(sum((c ->> 5)::bigint), 0)::bigint,
+    coalesce(sum((c ->> 6)::bigint), 0)::bigint, coalesce(sum((c ->> 7)::bigint), 0)::bigint,
+    coalesce(sum((c ->> 8)::bigint), 0)::bigint
 FROM unnest($1::uuid[], $2::timestamptz[]) AS p (participant_id, since)
 JOIN actions a ON a.participant_id = p.participant_id AND a.occurred_at >= p.since
     AND a.recorded_at < $3 {_STOOD}

@@ -8,14 +8,11 @@ from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
-import msgspec
-
 from service.arrays import dates, documents, flags, integers, times, uuids
 from service.database import Connection, Write
 from service.ids import derived_uuid
-from service.rules.rulebook import CounterKey
-
-Usage = dict[CounterKey, tuple[int, int]]
+from service.rules.rulebook import CounterKey, Used
+from service.rules.standing import Standing, Trip
 
 
 @dataclass(slots=True)
@@ -49,20 +46,12 @@ class Action:
     awards: Sequence[Mapping[str, Any]]
 
 
-class Trip(msgspec.Struct, frozen=True):
-    """The minutes that an exclusive action fills: [starts_at, ends_at)."""
-
-    starts_at: datetime
-    ends_at: datetime
-
-
 @dataclass(slots=True)
 class Deciding:
     """What decides on a batch, read after its books were locked."""
 
     twins: set[tuple[UUID, UUID]]
-    usage: dict[UUID, Usage]
-    trips: dict[UUID, list[Trip]]
+    standings: dict[UUID, Standing]
     regions: dict[UUID, str]
 
 
@@ -94,17 +83,16 @@ async def read_deciding(
         times([ends_at for _, _, ends_at in trips]),
         times([starts_at - TRIP_MAX for _, starts_at, _ in trips]),
     )
-    deciding = Deciding(set(), {}, {}, {})
-    for kind, owner, action_id, first, second, third, n, grams, starts_at, ends_at in rows:
+    deciding = Deciding(set(), {owner: Standing() for owner in people}, {})
+    for kind, owner, action_id, first, second, third, starts_at, ends_at, *used in rows:
         if kind == _COUNTER:
-            key = CounterKey(first, second, third)
-            deciding.usage.setdefault(owner, {})[key] = (n, grams)
+            deciding.standings[owner].usage[CounterKey(first, second, third)] = Used(*used)
         elif kind == _REGION:
             deciding.regions[owner] = first
         elif kind == _TWIN:
             deciding.twins.add((owner, action_id))
         else:
-            deciding.trips.setdefault(owner, []).append(Trip(starts_at, ends_at))
+            deciding.standings[owner].fill(Trip(starts_at, ends_at, action_id))
     return deciding
 
 
@@ -125,7 +113,7 @@ def actions_write(actions: Sequence[Action]) -> Write:
     return Write(_ADD_ACTIONS, tuple([literal(column) for literal, column in columns]))
 
 
-def counters_write(used: Mapping[tuple[UUID, CounterKey], tuple[int, int]]) -> Write:
+def counters_write(used: Mapping[tuple[UUID, CounterKey], Used]) -> Write:
     """Store the totals of these counters, as computed under their books' locks."""
     return Write(
         _SET_COUNTERS,
@@ -134,9 +122,8 @@ def counters_write(used: Mapping[tuple[UUID, CounterKey], tuple[int, int]]) -> W
             [key.counter for _, key in used],
             [key.period for _, key in used],
             [key.by_key for _, key in used],
-            integers([n for n, _ in used.values()]),
-            integers([grams for _, grams in used.values()]),
             dates([last_day(key.period) for _, key in used]),
+            *map(integers, zip(*used.values(), strict=True)),
         ),
     )
 
@@ -162,20 +149,23 @@ _REGION, _COUNTER, _TWIN = 0, 1, 2
 
 _READ = """
 SELECT 0, p.participant_id, NULL::uuid, coalesce(p.region, ''), NULL, NULL,
-    NULL::bigint, NULL::bigint, NULL::timestamptz, NULL::timestamptz
+    NULL::timestamptz, NULL::timestamptz, NULL::bigint, NULL::bigint, NULL::bigint, NULL::bigint,
+    NULL::bigint, NULL::bigint
 FROM participants p WHERE p.participant_id = ANY($1::text::uuid[])
 UNION ALL
-SELECT 1, c.participant_id, NULL, c.counter, c.period, c.by_key, c.n, c.grams, NULL, NULL
+SELECT 1, c.participant_id, NULL, c.counter, c.period, c.by_key, NULL, NULL, c.n, c.grams,
+    c.earned_g, c.earned_rest_ng, c.saved_g, c.saved_rest_ng
 FROM unnest($4::text::uuid[], $5::text[], $6::text[], $7::text[])
     AS k (participant_id, counter, period, by_key)
 JOIN counters c ON c.participant_id = k.participant_id AND c.counter = k.counter
     AND c.period = k.period AND c.by_key = k.by_key
 UNION ALL
-SELECT 2, a.participant_id, a.id, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+SELECT 2, a.participant_id, a.id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
 FROM unnest($2::text::uuid[], $3::text::uuid[]) AS k (participant_id, id)
 JOIN actions a ON a.participant_id = k.participant_id AND a.id = k.id
 UNION ALL
-SELECT 3, a.participant_id, a.id, NULL, NULL, NULL, NULL, NULL, a.occurred_at, a.ends_at
+SELECT 3, a.participant_id, a.id, NULL, NULL, NULL, a.occurred_at, a.ends_at,
+    NULL, NULL, NULL, NULL, NULL, NULL
 FROM unnest($8::text::uuid[], $9::text::timestamptz[], $10::text::timestamptz[],
     $11::text::timestamptz[])
     AS t (participant_id, starts_at, ends_at, earliest)
@@ -214,9 +204,13 @@ SELECT * FROM unnest(
     $24::text::jsonb[], $25::text::jsonb[])"""  # noqa: S608 - constant columns
 
 _SET_COUNTERS = """
-INSERT INTO counters (participant_id, counter, period, by_key, n, grams, ends_on)
+INSERT INTO counters (participant_id, counter, period, by_key, ends_on,
+    n, grams, earned_g, earned_rest_ng, saved_g, saved_rest_ng)
 SELECT * FROM unnest(
-    $1::text::uuid[], $2::text[], $3::text[], $4::text[], $5::text::bigint[], $6::text::bigint[],
-    $7::text::date[])
+    $1::text::uuid[], $2::text[], $3::text[], $4::text[], $5::text::date[],
+    $6::text::bigint[], $7::text::bigint[], $8::text::bigint[], $9::text::bigint[],
+    $10::text::bigint[], $11::text::bigint[])
 ON CONFLICT (participant_id, counter, period, by_key)
-DO UPDATE SET n = excluded.n, grams = excluded.grams"""
+DO UPDATE SET n = excluded.n, grams = excluded.grams, earned_g = excluded.earned_g,
+    earned_rest_ng = excluded.earned_rest_ng, saved_g = excluded.saved_g,
+    saved_rest_ng = excluded.saved_rest_ng"""

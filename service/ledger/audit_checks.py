@@ -149,7 +149,7 @@ SELECT a.participant_id, 'action ' || a.id || ', ' || o.what, o.expected || ' g'
 FROM actions a
 CROSS JOIN LATERAL (
     SELECT coalesce(sum((w ->> 'energy_g')::bigint), 0) AS energy_g,
-        coalesce(max((w ->> 'saved_g')::bigint), 0) AS saved_g
+        coalesce(max((w ->> 'saved_g')::bigint) FILTER (WHERE NOT w ? 'counted'), 0) AS saved_g
     FROM jsonb_array_elements(a.awards) AS w) AS w
 CROSS JOIN LATERAL (VALUES
     ('energy of its awards', w.energy_g, a.energy_g),
@@ -232,7 +232,9 @@ WHERE s.participant_id = ANY($1::uuid[]) AND s.origin = 'action'
 _COUNTERS = """
 WITH used AS (
     SELECT a.participant_id, c ->> 0 AS counter, c ->> 1 AS period, c ->> 2 AS by_key,
-        sum((c ->> 3)::bigint) AS n, sum((c ->> 4)::bigint) AS grams
+        sum((c ->> 3)::bigint) AS n, sum((c ->> 4)::bigint) AS grams, ARRAY[
+            coalesce(sum((c ->> 5)::bigint), 0), coalesce(sum((c ->> 6)::bigint), 0),
+            coalesce(sum((c ->> 7)::bigint), 0), coalesce(sum((c ->> 8)::bigint), 0)] AS sums
     FROM actions a
     CROSS JOIN LATERAL jsonb_array_elements(a.awards) AS w
     CROSS JOIN LATERAL jsonb_array_elements(w -> 'counters') AS c
@@ -241,11 +243,14 @@ WITH used AS (
             AND r.participant_id = a.participant_id AND r.reverses = a.id)
     GROUP BY 1, 2, 3, 4
 ), kept AS (
-    SELECT participant_id, counter, period, by_key, n, grams, ends_on FROM counters
+    SELECT participant_id, counter, period, by_key, n, grams, ends_on,
+        ARRAY[earned_g, earned_rest_ng, saved_g, saved_rest_ng]::numeric[] AS sums FROM counters
     WHERE participant_id = ANY($1::uuid[])
 ), compared AS (
     SELECT participant_id, counter, period, by_key, coalesce(u.n, 0) AS used_n,
         coalesce(u.grams, 0) AS used_g, k.n AS kept_n, k.grams AS kept_g, k.ends_on,
+        coalesce(u.sums, ARRAY[0, 0, 0, 0]::numeric[]) AS used_sums,
+        coalesce(k.sums, ARRAY[0, 0, 0, 0]::numeric[]) AS kept_sums,
         CASE
             WHEN period = 'ever' THEN 'infinity'
             WHEN period ~ '^[0-9]{4}-W[0-5][0-9]$' THEN to_date(period, 'IYYY-"W"IW') + 6
@@ -256,14 +261,17 @@ WITH used AS (
     FROM used u FULL JOIN kept k USING (participant_id, counter, period, by_key)
 )
 SELECT participant_id, concat_ws(' ', 'counter', counter, period, nullif(by_key, '')),
-    format('%s times, %s g, until %s', used_n, used_g, last_day),
+    format('%s times, %s g, until %s', used_n, used_g, last_day)
+        || CASE WHEN used_sums <> kept_sums THEN format(', sums %s', used_sums) ELSE '' END,
     format('%s times, %s g, until %s', coalesce(kept_n, 0), coalesce(kept_g, 0),
         coalesce(ends_on, 'infinity'))
+        || CASE WHEN used_sums <> kept_sums THEN format(', sums %s', kept_sums) ELSE '' END
 FROM compared JOIN books b USING (participant_id)
 WHERE NOT b.closed AND CASE
-    WHEN kept_n IS NULL THEN used_n + used_g > 0 AND last_day >= $2::date - 120
-    ELSE (used_n, used_g, last_day) IS DISTINCT FROM
-        (kept_n, kept_g, coalesce(ends_on, 'infinity')) END"""
+    WHEN kept_n IS NULL THEN (used_n + used_g > 0 OR used_sums <> kept_sums)
+        AND last_day >= $2::date - 120
+    ELSE (used_n, used_g, used_sums, last_day) IS DISTINCT FROM
+        (kept_n, kept_g, kept_sums, coalesce(ends_on, 'infinity')) END"""
 
 _CLAIMS = """
 SELECT a.participant_id, 'claim of action ' || a.id,
@@ -346,7 +354,7 @@ PAGE_CHECKS = (
     Check("saved", "savings and number of actions", _SAVED),
     Check("bubbles", "each bubble is what its transfers left of it", _BUBBLES),
     Check("ripening", "bubbles ripen and expire when their actions say", _RIPENING),
-    Check("counters", "each limit counts what its awards used", _COUNTERS, ("today",)),
+    Check("counters", "each limit and sum counts what its awards used", _COUNTERS, ("today",)),
     Check("claims", "what is paid once is bound to who was paid", _CLAIMS),
     Check("trees", "pledges and trees are what their transfers paid", PLEDGES),
     Check("lives", "each tree stands where its steps led it", LIVES),

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from service.rules.evaluate import Budgets, Usage
+from service.rules.expressions import Expression
 from service.rules.languages import Reader
 from service.rules.rulebook import (
     REPORTERS,
@@ -173,15 +174,14 @@ def _rule(rule: Rule, reader: Reader) -> dict[str, Any]:
         "from": rule.starts_on.isoformat() if rule.starts_on else None,
         "until": rule.ends_before.isoformat() if rule.ends_before else None,
         "when": rule.when.text if rule.when else None,
-        "saves": rule.saves if isinstance(rule.saves, int) else rule.saves.text,
-        "earns": _earns(rule),
+        "saves": _amount(rule.saves),
+        "earns": _amount(rule.saves if rule.earns is None else rule.earns),
         "limits": [_limit(limit) for limit in rule.limits],
     }
 
 
-def _earns(rule: Rule) -> int | str:
-    earns = rule.saves if rule.earns is None else rule.earns
-    return earns if isinstance(earns, int) else earns.text
+def _amount(amount: float | Expression) -> int | str:
+    return amount.text if isinstance(amount, Expression) else round(amount)
 
 
 def _limit(limit: Limit) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from service.rules.explain_steps import Facts, Step, explain_steps, lines_of
 from service.rules.judge import Candidate, Refusal
 from service.rules.publish import files_of
 from service.rules.rule_set import BrokenSetError, RuleSet
+from service.rules.standing import award_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +174,7 @@ async def _recorded(action_id: UUID, participant_id: UUID | None) -> tuple[list[
     facts = Facts(candidate, row["region"], row["streak_days"])
     if not row["awards"]:
         head.append("no rule applied to it")
-    return head, [_told(rules, award["rule"], facts, _award(award)) for award in row["awards"]]
+    return head, [_told(rules, award["rule"], facts, award_of(award)) for award in row["awards"]]
 
 
 async def _find(
@@ -183,21 +184,6 @@ async def _find(
     if row is None:
         raise NotFoundError(f"There is no action {action_id}.")
     return dict(row)
-
-
-def _award(entry: Mapping[str, Any]) -> Award:
-    """An award as `actions.awards` keeps it."""
-    return Award(
-        rule=entry["rule"],
-        saved_g=entry["saved_g"],
-        energy_g=entry["energy_g"],
-        limited_by=entry["limited_by"],
-        counters=(),
-        failed=entry.get("failed", False),
-        campaign=entry.get("campaign"),
-        extra_g=entry.get("extra_g", 0),
-        drawn_g=entry.get("extra_g", 0) if entry.get("budget_seq") is not None else 0,
-    )
 
 
 def _told(rules: RuleSet, rule_id: str, facts: Facts, award: Award | None) -> _Told:

@@ -32,6 +32,7 @@ from service.rules.rulebook import (
     ActionType,
     Badge,
     Campaign,
+    CounterSource,
     Factor,
     Program,
     Rule,
@@ -289,7 +290,16 @@ class _Compiler:
         used = frozenset(
             name for expression in _expressions(kind, rules) for name in expression.names
         )
-        counters = tuple(dict.fromkeys(limit.source for rule in rules for limit in rule.limits))
+        campaigns = self._campaigns_of(shape.category, rules)
+        sums = {r.id: CounterSource(f"{r.id}/day/", 0, None) for r in rules if not r.is_whole}
+        multiplied = {
+            rule: CounterSource(f"{rule}/day/*", 0, None)
+            for rule, offered in campaigns.items()
+            if any(campaign.times.denominator > 1 for campaign in offered)
+        }
+        limits = [limit.source for rule in rules for limit in rule.limits]
+        counters = tuple(dict.fromkeys([*limits, *sums.values(), *multiplied.values()]))
+        slot = {source: index for index, source in enumerate(counters)}
         lasts = None if isinstance(shape.lasts, UnsetType) else shape.lasts
         assert kind.scope is not None  # only whole drafts come here
         return ActionType(
@@ -307,11 +317,10 @@ class _Compiler:
             claim=kind.claim,
             rules=rules,
             counters=counters,
-            slots={
-                rule.id: tuple(counters.index(limit.source) for limit in rule.limits)
-                for rule in rules
-            },
-            campaigns=self._campaigns_of(shape.category, rules),
+            slots={rule.id: tuple(slot[limit.source] for limit in rule.limits) for rule in rules},
+            sums={rule: slot[source] for rule, source in sums.items()},
+            multiplied={rule: slot[source] for rule, source in multiplied.items()},
+            campaigns=campaigns,
             scope=kind.scope,
             used_names=used,
             presence_names=tuple(

@@ -117,7 +117,7 @@ def _grams(
     key: str,
     when: Compiled | None,
     factors: Collection[str],
-) -> tuple[bool, int | Expression | None]:
+) -> tuple[bool, float | Expression | None]:
     """Compile saves or earns: whether it is whole, and its grams, if it is given at all."""
     text = draft.shape.saves if key == "saves" else draft.shape.earns
     if isinstance(text, UnsetType) or kind.scope is None:
@@ -141,7 +141,7 @@ def _grams(
         draft.source.fault(
             path, f"{key} must lie between 0 and {GRAMS_MAX:,} g, not {constant:,.15g}"
         )
-    return grams is not None, grams
+    return grams is not None, grams if grams == constant else constant
 
 
 def _check_grams(

@@ -12,8 +12,9 @@ from service.rules.compile import Draft
 from service.rules.diff_words import jump
 from service.rules.examples import decide_example
 from service.rules.judge import Refusal
-from service.rules.rulebook import CounterKey, Rule, Rulebook
+from service.rules.rulebook import Rule, Rulebook
 from service.rules.schema import Example
+from service.rules.standing import Standing, uses_of
 
 # Rules that are tried: a set of a thousand rules of one type would take minutes.
 _TRIED_MAX = 100_000
@@ -140,21 +141,15 @@ def _outcome(rulebook: Rulebook, rule: Rule, example: Example) -> dict[str, Any]
 
 def _day_g(rulebook: Rulebook, rule: Rule, example: Example) -> int:
     """What a person earns who does the same many times at once."""
-    usage: dict[CounterKey, tuple[int, int]] = {}
+    standing = Standing()
     total_g = 0
     for _ in range(_TIMES_A_DAY):
-        award = decide_example(rulebook, rule, example, usage)
+        award = decide_example(rulebook, rule, example, standing.usage)
         if award is None or isinstance(award, Refusal):
             return 0
         total_g += award.energy_g
-        _use(usage, award.counters)
+        standing.use(uses_of([award]))
     return total_g
-
-
-def _use(usage: dict[CounterKey, tuple[int, int]], counters: Any) -> None:
-    for key, count, grams in counters:
-        used_n, used_g = usage.get(key, (0, 0))
-        usage[key] = used_n + count, used_g + grams
 
 
 def _worry(before_g: int, after_g: int) -> str | None:

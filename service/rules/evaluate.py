@@ -1,9 +1,10 @@
 """What an acceptable action earns: every rule of its type, in order of id.
 
-A rule's own grams are multiplied by a campaign, then cut by the rule's limits, then by what is left
-of the campaign's budget. Pure: sees no clock and no database. What this person has used of each
-limit, and what campaigns have left, come as arguments, so that a simulation decides by these very
-functions.
+What a rule gives is summed exactly over a day of the programme, and an award is what the sum, in
+whole grams, grows by: telling an action in parts changes nothing. These grams are multiplied by a
+campaign, then cut by the rule's limits, then by what is left of the campaign's budget. Pure: sees
+no clock and no database. What this person has used of each limit, the sums of the day, and what
+campaigns have left, come as arguments, so that a simulation decides by these very functions.
 """
 
 from __future__ import annotations
@@ -11,12 +12,28 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from service.rules.expressions import Expression
 from service.rules.judge import Judged
-from service.rules.rulebook import GRAMS_MAX, Campaign, CounterKey, Limit, Rule, Rulebook
+from service.rules.rulebook import (
+    GRAMS_MAX,
+    Campaign,
+    Carried,
+    Carry,
+    CounterKey,
+    Limit,
+    Rule,
+    Rulebook,
+    Used,
+)
 
-Usage = Mapping[CounterKey, tuple[int, int]]
+Usage = Mapping[CounterKey, tuple[int, ...]]
+"""What was used, each as the first fields of Used; one that is missing is unused."""
+
 Budgets = Mapping[str, int]
 """What campaigns with a budget have left, by id; one that is missing has ended."""
+
+GRAM_NG = 10**9
+"""Exact amounts are counted in 10^-9 g: as far as the digits of a double reach."""
 
 _UNUSED = (0, 0)
 _ENOUGH_G = 10**18
@@ -27,9 +44,12 @@ _NO_BUDGETS: Budgets = {}
 class Award:
     """What one rule gives. `counters`: the limits that it uses up, as (key, count, grams).
 
-    `extra_g` of `energy_g` come from the campaign, and `drawn_g` of these out of its budget.
-    `offers` are the campaigns that are on for it, the one that gives most first; `cuts` the limits
-    that took something off.
+    `saved_ng` and `earned_ng` are what the rule gives exactly, `sums` how the sums of its day grow
+    by it, `carried_ng` what these had left over before (energy, savings, multiplied energy).
+    Savings that are not `is_counted` are told for themselves; another rule saves more. `extra_g`
+    of `energy_g` come from the campaign, and `drawn_g` of these out of its budget. `offers` are
+    the campaigns that are on for it, the one that gives most first; `cuts` the limits that took
+    something off.
     """
 
     rule: str
@@ -38,6 +58,11 @@ class Award:
     limited_by: str | None
     counters: tuple[tuple[CounterKey, int, int], ...]
     failed: bool
+    saved_ng: int = 0
+    earned_ng: int = 0
+    sums: tuple[tuple[CounterKey, Used], ...] = ()
+    carried_ng: tuple[int, int, int] = (0, 0, 0)
+    is_counted: bool = True
     offers: tuple[Campaign, ...] = ()
     cuts: tuple[Limit, ...] = ()
     campaign: str | None = None
@@ -48,7 +73,7 @@ class Award:
 
 @dataclass(slots=True)
 class Decision:
-    """All awards of one action. `saved_g` is the largest among them: it is saved only once."""
+    """All awards of one action. Its savings count once, by the rule that saves most."""
 
     awards: tuple[Award, ...]
     saved_g: int
@@ -66,7 +91,7 @@ def evaluate(
 ) -> Decision:
     """Decide on an action, by the rulebook that judged it: appraise it, then settle.
 
-    `usage` holds (count, grams) of this person's counters; one that is missing is unused.
+    `usage` holds what this person has used of each counter.
     """
     awards = appraise(rulebook, judged, region=region, streak_days=streak_days)
     return settle(rulebook, judged, awards, usage=usage, budgets=budgets)
@@ -95,14 +120,9 @@ def appraise(
         award = _award(rule, activation)
         if award is None:
             continue
-        if campaigns and award.energy_g and rule.id in campaigns:
-            award.offers = tuple(
-                [
-                    campaign
-                    for campaign in campaigns[rule.id]
-                    if campaign.holds(day, region) and _extra_g(award.energy_g, campaign)
-                ]
-            )
+        if campaigns and award.earned_ng and rule.id in campaigns:
+            offered = [c for c in campaigns[rule.id] if c.times > 1 and c.holds(day, region)]
+            award.offers = tuple(offered)
         awards.append(award)
     return awards
 
@@ -134,38 +154,60 @@ def settle(
     usage: Usage,
     budgets: Budgets = _NO_BUDGETS,
 ) -> Decision:
-    """Multiply appraised awards, then cut them by limits and budgets; changes the awards only.
+    """Sum and multiply appraised awards, then cut them by limits and budgets; changes these only.
 
     Rules that share a group see what an earlier rule of this very action used, and so with budgets.
     """
-    slots = rulebook.action_types[judged.candidate.type].slots
+    kind = rulebook.action_types[judged.candidate.type]
     added: dict[CounterKey, tuple[int, int]] = {}
-    saved_g = energy_g = 0
+    counted = max(awards, key=_saved_ng) if awards else None
+    energy_g = 0
     for award in awards:
+        award.is_counted = award is counted or not award.saved_ng
+        if award.rule in kind.sums and not award.failed:
+            _sum(award, judged.counters[kind.sums[award.rule]], usage)
         if award.energy_g:
             own_g, campaign = award.energy_g, None
             if award.offers:
                 campaign = _campaign(award.offers, budgets, awards)
-            if campaign is not None:
-                award.energy_g += _extra_g(own_g, campaign)
+            if campaign is not None and campaign.times.denominator > 1:
+                _multiply(award, campaign, judged.counters[kind.multiplied[award.rule]], usage)
+            elif campaign is not None:
+                award.energy_g *= campaign.times.numerator
+            if award.energy_g == own_g:
+                campaign = None
             limits = rulebook.rules[award.rule].limits
             if limits:
-                keys = [judged.counters[slot] for slot in slots[award.rule]]
+                keys = [judged.counters[slot] for slot in kind.slots[award.rule]]
                 _limit(award, limits, keys, usage, added)
             if campaign is not None:
                 _draw(award, own_g, campaign, _left_g(campaign, budgets, awards))
             if limits and award.energy_g:
                 _use(award, keys, added)
-        saved_g = max(saved_g, award.saved_g)
         energy_g += award.energy_g
-    return Decision(tuple(awards), saved_g, energy_g)
+    return Decision(tuple(awards), counted.saved_g if counted else 0, energy_g)
 
 
 def whole_grams(grams: float | None) -> int | None:
     """Round once, half to even; None for what failed, is below 0, no number or beyond reason."""
-    if grams is None or not 0 <= grams <= GRAMS_MAX:
-        return None
-    return round(grams)
+    exact_ng = _exact_ng(grams)
+    return None if exact_ng is None else _rounded(exact_ng)
+
+
+def carried_of(sums: Iterable[tuple[CounterKey, Used]], carried_ng: Sequence[int]) -> Carried:
+    """What an award has to tell of carrying: nothing, where it was rounded alone to some grams."""
+    own = multiplied = Used()
+    for key, used in sums:
+        if key.counter.endswith("*"):
+            multiplied = used
+        else:
+            own = used
+    grew = (own[2:4], own[4:6], multiplied[2:4])
+    carries = [
+        Carry(before_ng, grams * GRAM_NG + rest_ng, grams)
+        for before_ng, (grams, rest_ng) in zip(carried_ng, grew, strict=True)
+    ]
+    return Carried(*[c if c.exact_ng and (c.before_ng or not c.grams) else None for c in carries])
 
 
 def _award(rule: Rule, activation: object) -> Award | None:
@@ -174,25 +216,71 @@ def _award(rule: Rule, activation: object) -> Award | None:
         holds = rule.when.holds(activation)
         if holds is not True:
             return None if holds is False else Award(rule.id, 0, 0, None, (), True)
-    saves = rule.saves
-    saved_g = saves if isinstance(saves, int) else whole_grams(saves.number(activation))
-    earns = rule.earns
-    if earns is None:
-        energy_g = saved_g
-    else:
-        energy_g = earns if isinstance(earns, int) else whole_grams(earns.number(activation))
-    if saved_g is None or energy_g is None:
+    saved_ng = _amount_ng(rule.saves, activation)
+    earned_ng = saved_ng if rule.earns is None else _amount_ng(rule.earns, activation)
+    if saved_ng is None or earned_ng is None:
         return Award(rule.id, 0, 0, None, (), True)
-    return Award(rule.id, saved_g, energy_g, None, (), False)
+    saved_g, energy_g = _rounded(saved_ng), _rounded(earned_ng)
+    return Award(rule.id, saved_g, energy_g, None, (), False, saved_ng, earned_ng)
 
 
-def _extra_g(own_g: int, campaign: Campaign) -> int:
-    """What a campaign adds to a rule's own grams: times them, rounded half to even, less them."""
-    divisor = campaign.times.denominator
-    grams, rest = divmod(own_g * campaign.times.numerator, divisor)
-    if 2 * rest > divisor or (2 * rest == divisor and grams % 2):
-        grams += 1
-    return grams - own_g
+def _amount_ng(amount: float | Expression, activation: object) -> int | None:
+    """What a rule saves or earns exactly; None when that fails."""
+    if isinstance(amount, int):
+        return amount * GRAM_NG
+    return _exact_ng(amount.number(activation) if isinstance(amount, Expression) else amount)
+
+
+def _exact_ng(grams: float | None) -> int | None:
+    """What a double means: it holds no more digits. None for what is no reasonable amount."""
+    if grams is None or not 0 <= grams <= GRAMS_MAX:
+        return None
+    return round(grams * GRAM_NG)
+
+
+def _rounded(exact_ng: int) -> int:
+    """Whole grams, half to even, by six digits of nine: three thirds make a whole."""
+    return round(round(exact_ng, -3), -9) // GRAM_NG
+
+
+def _saved_ng(award: Award) -> int:
+    return award.saved_ng
+
+
+def _carry(awarded_g: int, rest_ng: int, more_ng: int, *, least_g: int = 0) -> tuple[int, int]:
+    """What a sum that grows by so much is to be awarded, and by how much that moves its rest.
+
+    What was awarded can be more than the sum after a reversal: then nothing is awarded until the
+    sum has come to it again.
+    """
+    total_ng = awarded_g * GRAM_NG + rest_ng + more_ng
+    grams = max(_rounded(total_ng) - awarded_g, least_g)
+    return grams, more_ng - grams * GRAM_NG
+
+
+def _sum(award: Award, key: CounterKey, usage: Usage) -> None:
+    """Award what the day's sums of a rule grow by, in whole grams."""
+    before = Used(*usage.get(key, ()))
+    award.energy_g, earned_ng = _carry(before.earned_g, before.earned_rest_ng, award.earned_ng)
+    saved_g = saved_ng = 0
+    if award.is_counted:
+        saved_g, saved_ng = _carry(before.saved_g, before.saved_rest_ng, award.saved_ng)
+        award.saved_g = saved_g
+    used = Used(0, 0, award.energy_g, earned_ng, saved_g, saved_ng)
+    if any(used):
+        award.sums = ((key, used),)
+        award.carried_ng = (before.earned_rest_ng, before.saved_rest_ng, 0)
+
+
+def _multiply(award: Award, campaign: Campaign, key: CounterKey, usage: Usage) -> None:
+    """Multiply whole grams exactly, summed over the day like what they come from."""
+    before = Used(*usage.get(key, ()))
+    own_g, times = award.energy_g, campaign.times
+    more_ng = own_g * GRAM_NG * times.numerator // times.denominator
+    grams, rest_ng = _carry(before.earned_g, before.earned_rest_ng, more_ng, least_g=own_g)
+    award.energy_g = grams
+    award.sums += ((key, Used(0, 0, grams, rest_ng)),)
+    award.carried_ng = (*award.carried_ng[:2], before.earned_rest_ng)
 
 
 def _campaign(
@@ -220,7 +308,7 @@ def _limit(
     """Cut an award to what its limits leave."""
     energy_g = award.energy_g
     for limit, key in zip(limits, keys, strict=True):
-        used_n, used_g = usage.get(key, _UNUSED)
+        used_n, used_g, *_ = usage.get(key, _UNUSED)
         if key in added:
             used_n, used_g = used_n + added[key][0], used_g + added[key][1]
         if limit.count is None:

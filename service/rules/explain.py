@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from service.rules.cel_tree import Node, literal
+from service.rules.evaluate import GRAM_NG
 from service.rules.expressions import Expression
 from service.rules.languages import Reader
-from service.rules.rulebook import Attribute, Explain, Factor, Rulebook
+from service.rules.rulebook import Attribute, Carried, Carry, Explain, Factor, Rulebook, Told
 
 Values = Mapping[str, object]
 _Show = Callable[[Values], str]
@@ -19,6 +20,7 @@ _Show = Callable[[Values], str]
 _STRENGTH = {"? :": 0, "||": 1, "&&": 2, "==": 3, "!=": 3, "<": 3, "<=": 3, ">": 3, ">=": 3,
              "in": 3, "+": 4, "-": 4, "*": 5, "/": 5}  # fmt: skip
 _ATOM = 9
+_NOTHING = Carried()
 _COMPARE: Mapping[str, Callable[[float, float], bool]] = {
     "==": lambda left, right: left == right,
     "!=": lambda left, right: left != right,
@@ -38,6 +40,7 @@ def explain_award(
     energy_g: int,
     limited_by: str | None,
     campaign_id: str | None = None,
+    carried: Carried = _NOTHING,
     reader: Reader | None = None,
 ) -> str:
     """Explain an award of this rulebook; attributes are None when their person was erased.
@@ -54,12 +57,12 @@ def explain_award(
         times = f" x {_number(float(campaign.times))} {title}"
         if limited_by == campaign.text:
             cut_by = f"what was left of the campaign's {campaign.budget_g} g"
-    return rule.explain(attributes, saved_g, energy_g, cut_by, times)
+    return rule.explain(attributes, Told(saved_g, energy_g, cut_by, times, carried))
 
 
 def explainer(
-    saves: int | Expression,
-    earns: int | Expression | None,
+    saves: float | Expression,
+    earns: float | Expression | None,
     attributes: Mapping[str, Attribute],
     factors: Mapping[str, Factor],
 ) -> Explain:
@@ -74,26 +77,51 @@ def explainer(
     )
     sources = _sources(saves, factors)
 
-    def explain(values: Values, saved_g: int, energy_g: int, cut_by: str | None, times: str) -> str:
+    def explain(values: Values, award: Told) -> str:
+        saved_g, energy_g, cut_by, times, carried = award
         show = show_factor if times else show_energy
-        energy = (show(values) if show else "0 g") + times
+        energy = _with_carry(show(values) if show else "0 g", carried.earned)
+        if times and carried.earned:
+            energy = f"({energy})"
+        energy = _with_carry(energy + times, carried.multiplied)
+        told = carried.multiplied or (None if times else carried.earned)
         if cut_by is not None:
             energy += f", cut to {energy_g} g by {cut_by}"
-        elif energy != f"{energy_g} g":
+        elif energy != f"{energy_g} g" and not (told and told.grams == energy_g):
             energy += f" = {energy_g} g"
         if earns is None:
             return energy + (f"; saves {saved_g} g CO2e" if times else "") + sources
-        if show_saved is None or saved_g == 0:
+        if show_saved is None or (saved_g == 0 and not carried.saved):
             return energy
-        saved = show_saved(values)
-        saved += "" if saved == f"{saved_g} g" else f" = {saved_g} g"
+        saved = _with_carry(show_saved(values), carried.saved)
+        saved += "" if saved == f"{saved_g} g" or carried.saved else f" = {saved_g} g"
         return f"{energy}; saves {saved} CO2e{sources}"
 
     return explain
 
 
-def _sources(saves: int | Expression, factors: Mapping[str, Factor]) -> str:
-    if isinstance(saves, int):
+def _with_carry(shown: str, carry: Carry | None) -> str:
+    """An amount with what was carried from earlier that day, what that made, and what is left."""
+    if carry is None:
+        return shown
+    exact, before = _grams(carry.exact_ng), _grams(abs(carry.before_ng))
+    after_ng = carry.before_ng + carry.exact_ng - carry.grams * GRAM_NG
+    text = shown if shown == exact else f"{shown} = {exact}"
+    if carry.before_ng:
+        sign = "plus" if carry.before_ng > 0 else "less"
+        text += f", {sign} {before} carried from earlier that day"
+    text += f": {carry.grams} g"
+    if after_ng:
+        text += f", {_grams(after_ng)} carried on"
+    return text
+
+
+def _grams(exact_ng: int) -> str:
+    return f"{_number(exact_ng / GRAM_NG)} g"
+
+
+def _sources(saves: float | Expression, factors: Mapping[str, Factor]) -> str:
+    if not isinstance(saves, Expression):
         return ""
     used = [name.removeprefix("factors.") for name in saves.tree.names()]
     texts = [factors[name].source.partition(",")[0] for name in used if name in factors]
@@ -107,15 +135,15 @@ class _Shower:
         self._attributes = attributes
         self._factors = factors
 
-    def grams(self, amount: int | Expression) -> _Show:
+    def grams(self, amount: float | Expression) -> _Show:
         """Show an amount. A lone number that multiplies attributes is grams a unit."""
-        if isinstance(amount, int):
-            return _constantly(f"{amount} g")
+        if not isinstance(amount, Expression):
+            return _constantly(f"{_number(amount)} g")
         return self._show(amount.tree, in_grams=True)[0]
 
-    def grams_to_multiply(self, amount: int | Expression) -> _Show:
+    def grams_to_multiply(self, amount: float | Expression) -> _Show:
         """Show an amount as one that a campaign multiplies: a sum stands in brackets."""
-        if isinstance(amount, int):
+        if not isinstance(amount, Expression):
             return self.grams(amount)
         show, held = self._show(amount.tree, in_grams=True)
         return show if held >= _STRENGTH["*"] else _in_brackets(show)

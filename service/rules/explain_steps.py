@@ -13,9 +13,9 @@ from msgspec import UnsetType
 
 from service.rules import schema
 from service.rules.cel_tree import Node, literal
-from service.rules.evaluate import Award, whole_grams
+from service.rules.evaluate import GRAM_NG, Award, carried_of, whole_grams
 from service.rules.judge import Candidate, Refusal, judge
-from service.rules.rulebook import ActionType, Rulebook
+from service.rules.rulebook import ActionType, Carry, Rulebook
 
 _METHODS = frozenset(("startsWith", "endsWith", "contains", "matches"))
 # What their parts came to says it all.
@@ -107,17 +107,31 @@ def _after(rulebook: Rulebook, rule_id: str, award: Award) -> Iterator[Step]:
     if award.failed:
         yield Step("result", "an expression failed; a rule that fails pays nothing", (), "0 g")
         return
+    carried = carried_of(award.sums, award.carried_ng)
+    for carry, unit in ((carried.saved, "g CO2e"), (carried.earned, "g")):
+        if carry is not None:
+            yield Step("carried", *_carried(carry, unit))
     if award.campaign is not None:
         campaign = rulebook.campaigns[award.campaign]
         drawn = f", of which {award.drawn_g} g from its budget" if award.drawn_g else ""
         text = f"{campaign.title.default}: energy counts {_shown(float(campaign.times))} times"
         yield Step("campaign", text, (), f"{award.extra_g} g more{drawn}")
+    if (carry := carried.multiplied) is not None:
+        yield Step("carried", *_carried(carry, "g"))
     for limit in rulebook.rules[rule_id].limits:
         cuts = f"cuts to {award.energy_g} g" if award.limited_by == limit.text else "cuts nothing"
         by = f" by {limit.source.by}" if limit.source.by else ""
         yield Step("limit", limit.text + by, (), cuts)
     result = f"{award.energy_g} g of energy, {award.saved_g} g CO2e saved"
     yield Step("result", result)
+
+
+def _carried(carry: Carry, unit: str) -> tuple[str, tuple[str, ...], str]:
+    """How the day's sum came to an award: what was left over before, and what is after."""
+    before, exact = carry.before_ng / GRAM_NG, carry.exact_ng / GRAM_NG
+    text = f"{_shown(before)} {unit} from earlier that day + {_shown(exact)} {unit}"
+    after = before + exact - carry.grams
+    return text, (), f"{carry.grams} {unit}, {_shown(round(after, 9))} {unit} carried on"
 
 
 @dataclass(slots=True)

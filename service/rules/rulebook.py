@@ -20,9 +20,35 @@ FUTURE_TOLERANCE = dt.timedelta(minutes=5)
 
 _DAYS_A_WEEK = 7
 
-# (attributes, saved_g, energy_g, what cut it, a campaign's ` x 2 Title`) of an award -> how it came
-# about, in a sentence
-Explain = Callable[[Mapping[str, object], int, int, str | None, str], str]
+
+class Carry(NamedTuple):
+    """How an exact amount became grams: with what was carried from earlier that day."""
+
+    before_ng: int
+    exact_ng: int
+    grams: int
+
+
+class Carried(NamedTuple):
+    """The carries of an award, where there is something to tell of."""
+
+    earned: Carry | None = None
+    saved: Carry | None = None
+    multiplied: Carry | None = None
+
+
+class Told(NamedTuple):
+    """What is told of an award; `times` is a campaign's, as ` x 2 Title`."""
+
+    saved_g: int
+    energy_g: int
+    cut_by: str | None
+    times: str
+    carried: Carried
+
+
+# attributes, and what is told of an award -> how it came about, in a sentence
+Explain = Callable[[Mapping[str, object], Told], str]
 
 
 @lru_cache(maxsize=4096)
@@ -49,6 +75,21 @@ class CounterKey(NamedTuple):
     counter: str
     period: str
     by_key: str
+
+
+class Used(NamedTuple):
+    """What was used of a limit, and what a rule's actions of a day came to: a counter's row.
+
+    Exactly, they earned `earned_g` and `earned_rest_ng` (10^-9 g) more or, below 0, less; so with
+    savings. The grams are what was awarded before campaigns, limits and budgets.
+    """
+
+    n: int = 0
+    grams: int = 0
+    earned_g: int = 0
+    earned_rest_ng: int = 0
+    saved_g: int = 0
+    saved_rest_ng: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +263,10 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One rule; `saves` and `earns` are grams, constant or computed. None earns what it saves."""
+    """One rule; `saves` and `earns` are grams, constant or computed. None earns what it saves.
+
+    A constant is an integer exactly where it is whole.
+    """
 
     id: str
     action: str
@@ -230,10 +274,15 @@ class Rule:
     starts_on: dt.date | None
     ends_before: dt.date | None
     when: Expression | None
-    saves: int | Expression
-    earns: int | Expression | None
+    saves: float | Expression
+    earns: float | Expression | None
     limits: tuple[Limit, ...]
     explain: Explain
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it gives the same whole grams each time, so that nothing is ever rounded."""
+        return isinstance(self.saves, int) and (self.earns is None or isinstance(self.earns, int))
 
     def is_on(self, day: dt.date) -> bool:
         """Whether its dates hold this day of the programme."""
@@ -297,9 +346,13 @@ class ActionType:
     exclusive: bool
     claim: Claim | None
     rules: tuple[Rule, ...]
-    # Every counter that a limit on this type uses, and by rule which of them its limits use.
+    # Every counter that a rule of this type uses, and by rule which of them its limits use.
     counters: tuple[CounterSource, ...]
     slots: Mapping[str, tuple[int, ...]]
+    # By rule, which counter holds the exact sum of a day, where amounts need not be whole grams;
+    # and that of what campaigns made of it, where one's times are not whole.
+    sums: Mapping[str, int]
+    multiplied: Mapping[str, int]
     # By rule, the campaigns that may multiply it, the one that gives most first; mostly empty.
     campaigns: Mapping[str, tuple[Campaign, ...]]
     scope: Scope

@@ -30,13 +30,13 @@ from service.rules.load import (
     shown_name,
 )
 from service.rules.load import Step as PathStep
-from service.rules.rulebook import CounterKey, Rulebook
+from service.rules.rulebook import Rulebook
 from service.rules.scenario_schema import RuleExpect, Step, StepExpect
 from service.rules.shape import path_text, shape_list, whole
+from service.rules.standing import Standing, uses_of
 
 FOLDER = "tests"
 
-Trip = tuple[dt.datetime, dt.datetime]
 Got = Mapping[str, object]
 
 
@@ -123,8 +123,7 @@ class _Person:
     """What has to be remembered of somebody."""
 
     region: str = ""
-    usage: dict[CounterKey, tuple[int, int]] = field(default_factory=dict)
-    trips: list[Trip] = field(default_factory=list)
+    standing: Standing = field(default_factory=Standing)
     active_days: set[dt.date] = field(default_factory=set)
 
 
@@ -153,30 +152,26 @@ class World:
             judged,
             region=person.region,
             streak_days=streak_before(person.active_days, judged.local_date),
-            usage=person.usage,
+            usage=person.standing.usage,
             budgets=self._budgets,
         )
         self._remember(person, judged, decision)
         return decision
 
     def _refusal(self, person: _Person, judged: Judged) -> Refusal | None:
-        for starts_at, ends_at in person.trips if judged.exclusive else ():
-            if judged.meets(starts_at, ends_at):
-                detail = f"It meets the trip of {starts_at:%m-%d %H:%M} to {ends_at:%m-%d %H:%M}."
-                return Refusal("action-refused", "overlap", detail)
+        if trip := person.standing.met(judged):
+            times = f"{trip.starts_at:%m-%d %H:%M} to {trip.ends_at:%m-%d %H:%M}"
+            return Refusal("action-refused", "overlap", f"It meets the trip of {times}.")
         if judged.claim in self._claims:
             return Refusal("action-refused", "already-claimed", "It was paid before.")
         return None
 
     def _remember(self, person: _Person, judged: Judged, decision: Decision) -> None:
-        if judged.exclusive and judged.ends_at is not None:
-            person.trips.append((judged.candidate.occurred_at, judged.ends_at))
+        person.standing.travel(judged)
+        person.standing.use(uses_of(decision.awards))
         if judged.claim is not None:
             self._claims.add(judged.claim)
         for award in decision.awards:
-            for key, n, grams in award.counters:
-                used_n, used_g = person.usage.get(key, (0, 0))
-                person.usage[key] = (used_n + n, used_g + grams)
             if award.campaign is not None and award.drawn_g:
                 self._budgets[award.campaign] -= award.drawn_g
         person.active_days.add(judged.local_date)

@@ -11,6 +11,7 @@ from service.ledger.audit import audit
 from service.rules.evaluate import evaluate, untouched_budgets
 from service.rules.judge import Candidate, judge
 from service.rules.publish import Rulebooks, publish
+from service.rules.standing import Standing, award_entry, uses_of
 from tests.actions.reports import NOW, SECRET
 from tests.ledger.histories import make_person
 
@@ -61,20 +62,18 @@ async def test_rows_decide_again_as_they_were_decided(database):
             moved,
         )
     rows = {row["id"]: row for row in await database.pool.fetch("SELECT * FROM actions")}
-    usage, budgets, seqs = defaultdict(dict), untouched_budgets(rulebook), defaultdict(int)
+    standings, budgets = defaultdict(Standing), untouched_budgets(rulebook)
+    seqs = defaultdict(int)
     paid = defaultdict(int)
     for action_id in order:
         row = rows[action_id]
-        again = _decided(rulebook, row, usage[row["participant_id"]], budgets, seqs)
-        assert again == [{**_NONE, **award} for award in row["awards"]]
+        again = _decided(rulebook, row, standings[row["participant_id"]], budgets, seqs)
+        assert again == row["awards"]
         for award in row["awards"]:
             paid[award["rule"], bool(award.get("extra_g")), bool(award["limited_by"])] += 1
     assert budgets == {"double": 0, "more": 0}
     assert len(paid) >= 7, paid
     assert (await audit(database, mode="full", now=NOW)).differences == []
-
-
-_NONE = {"campaign": None, "extra_g": 0, "budget_seq": None}
 
 
 def _walk(dice, person, now):
@@ -89,7 +88,7 @@ def _walk(dice, person, now):
     )
 
 
-def _decided(rulebook, row, usage, budgets, seqs):
+def _decided(rulebook, row, standing, budgets, seqs):
     """Decide from a row alone; what it used and drew is carried on."""
     candidate = Candidate(
         row["type"], row["attributes"], row["occurred_at"], row["reporter"], row["verified"], None
@@ -101,7 +100,7 @@ def _decided(rulebook, row, usage, budgets, seqs):
         judged,
         region=row["region"],
         streak_days=row["streak_days"],
-        usage=usage,
+        usage=standing.usage,
         budgets=budgets,
     )
     told = []
@@ -109,19 +108,7 @@ def _decided(rulebook, row, usage, budgets, seqs):
         if award.drawn_g:
             budgets[award.campaign] -= award.drawn_g
             seqs[award.campaign] += 1
-        for key, n, grams in award.counters:
-            used = usage.get(key, (0, 0))
-            usage[key] = (used[0] + n, used[1] + grams)
-        told.append(
-            {
-                "rule": award.rule,
-                "saved_g": award.saved_g,
-                "energy_g": award.energy_g,
-                "limited_by": award.limited_by,
-                "counters": [[*key, n, grams] for key, n, grams in award.counters],
-                "campaign": award.campaign,
-                "extra_g": award.extra_g,
-                "budget_seq": seqs[award.campaign] if award.drawn_g else None,
-            }
-        )
+            award.budget_seq = seqs[award.campaign]
+        told.append(award_entry(award))
+    standing.use(uses_of(decision.awards))
     return told

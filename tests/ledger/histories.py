@@ -21,7 +21,7 @@ from service.ledger.accounts import Account
 from service.ledger.adjust import adjust
 from service.ledger.books import book_writes, lock_book, make_book, post
 from service.rules.compile import sha256_of
-from service.rules.rulebook import CounterKey
+from service.rules.rulebook import CounterKey, Used
 
 START = datetime(2026, 11, 21, 2, 0, tzinfo=UTC)
 RULES = {"test.yaml": "what these awards rest on"}
@@ -127,8 +127,8 @@ async def award(
             )
             writes.append(new_bubbles_write([bubble_from(action)]))
         totals = {
-            (participant_id, CounterKey(*key)): tuple(
-                map(sum, zip(used.get(key, (0, 0)), more, strict=True))
+            (participant_id, CounterKey(*key)): Used(
+                *map(sum, zip(used.get(key, (0, 0)), more, strict=True))
             )
             for key, more in counters.items()
         }

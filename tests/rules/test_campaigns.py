@@ -185,7 +185,7 @@ def test_budgets_are_wanted_only_where_they_could_decide():
         f"id: less, {DAY}, rules: [r], earns_times: 1.001, budget_g: 5",
         rules=(RULE, "id: x, earns: 5"),
     )
-    assert budgets_wanted(decided(rulebook).awards) == {"c"}
+    assert budgets_wanted(decided(rulebook).awards) == {"c", "less"}
     assert decide(rulebook, walk(rulebook=rulebook)).energy_g == 62
 
 
