@@ -23,7 +23,8 @@ from service.database import Base
 class Action(Base):
     """A recorded low-carbon act or its reversal, with all that decided its award.
 
-    Append-only but for `attributes`, which erasure sets to null; the primary key is the dedupe key.
+    Append-only but for `attributes`, which erasure sets to null, as the exact amounts in `awards`
+    go with them; the primary key is the dedupe key.
     """
 
     __tablename__ = "actions"

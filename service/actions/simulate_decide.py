@@ -21,7 +21,7 @@ from service.actions.simulate_claims import CLAIMS, Refused, free_record, want_r
 from service.actions.simulate_draws import DENIED, DREW, NEW, Cut, draw_key, draw_record
 from service.actions.simulate_runs import RunLog
 from service.actions.source import partner_of
-from service.rules.evaluate import Award, appraise, budgets_wanted, settle
+from service.rules.evaluate import Award, Usage, appraise, budgets_wanted, settle
 from service.rules.judge import Candidate, Judged, Refusal, judge
 from service.rules.rulebook import CounterKey, Rulebook, Used
 from service.rules.standing import Standing, stored_uses, uses_of
@@ -202,8 +202,12 @@ class Person:
         if rulebook.campaigns and (names := budgets_wanted(awards)):
             places = {name: self._place(row, past, verdict, name) for name in names}
         budgets = self._budgets(places)
-        usage = self.standing.usage
+        usage: Usage = self.standing.usage
+        if alone := draft.rulebook is None and _was_rounded_alone(past):
+            usage = {key: usage[key][:2] for key in verdict.counters if key in usage}
         decision = settle(rulebook, verdict, awards, usage=usage, budgets=budgets)
+        for award in decision.awards if alone else ():
+            award.sums = ()
         if places:
             self._note_draws(rulebook, row, verdict, decision.awards, places)
         self.standing.use(uses_of(decision.awards))
@@ -294,6 +298,12 @@ class Person:
         was_offered = campaign is not None and campaign.holds(verdict.local_date, row.region)
         stream = DENIED if was_offered and _covers(then, row.type, name) else NEW
         return stream, draw_key(row.recorded_us, row.recorded_us, self.id, row.seq)
+
+
+def _was_rounded_alone(past: Sequence[PastAward]) -> bool:
+    """Whether an action came before there were sums of days."""
+    uses = _uses(past)
+    return any(award.energy_g or award.saved_g for award in past) and all(u.n for _, u in uses)
 
 
 def _covers(rulebook: Rulebook, type_: str, name: str) -> bool:

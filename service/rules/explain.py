@@ -83,8 +83,8 @@ def explainer(
         energy = _with_carry(show(values) if show else "0 g", carried.earned)
         if times and carried.earned:
             energy = f"({energy})"
-        energy = _with_carry(energy + times, carried.multiplied)
-        told = carried.multiplied or (None if times else carried.earned)
+        told = carried.multiplied if times else carried.earned
+        energy = _with_carry(energy + times, told) if times else energy
         if cut_by is not None:
             energy += f", cut to {energy_g} g by {cut_by}"
         elif energy != f"{energy_g} g" and not (told and told.grams == energy_g):
@@ -93,14 +93,15 @@ def explainer(
             return energy + (f"; saves {saved_g} g CO2e" if times else "") + sources
         if show_saved is None or (saved_g == 0 and not carried.saved):
             return energy
-        saved = _with_carry(show_saved(values), carried.saved)
-        saved += "" if saved == f"{saved_g} g" or carried.saved else f" = {saved_g} g"
-        return f"{energy}; saves {saved} CO2e{sources}"
+        saved = _with_carry(show_saved(values), carried.saved, " CO2e")
+        if not carried.saved:
+            saved += " CO2e" if saved == f"{saved_g} g" else f" = {saved_g} g CO2e"
+        return f"{energy}; saves {saved}{sources}"
 
     return explain
 
 
-def _with_carry(shown: str, carry: Carry | None) -> str:
+def _with_carry(shown: str, carry: Carry | None, of: str = "") -> str:
     """An amount with what was carried from earlier that day, what that made, and what is left."""
     if carry is None:
         return shown
@@ -108,10 +109,10 @@ def _with_carry(shown: str, carry: Carry | None) -> str:
     after_ng = carry.before_ng + carry.exact_ng - carry.grams * GRAM_NG
     text = shown if shown == exact else f"{shown} = {exact}"
     if carry.before_ng:
-        sign = "plus" if carry.before_ng > 0 else "less"
-        text += f", {sign} {before} carried from earlier that day"
-    text += f": {carry.grams} g"
-    if after_ng:
+        how = f"plus {before} carried on" if carry.before_ng > 0 else f"less {before} rounded up"
+        text += f", {how} earlier that day"
+    text += f": {carry.grams} g{of}"
+    if after_ng > 0:
         text += f", {_grams(after_ng)} carried on"
     return text
 
