@@ -91,6 +91,9 @@ async def test_a_recorded_action_is_explained_by_the_version_that_decided_it(set
         ann = await sign_in(client, "ann")
         olive = await sign_in(client, "olive", "operator")
         walked = (await ann.post("/v1/me/actions", walk())).json()
+        tiny = (await ann.post("/v1/me/actions", walk(attributes={"steps": 16}))).json()
+        code, printed, _ = await saxaul(settings, "rules", "explain", "--action", tiny["id"])
+        assert "0 g from earlier that day + 0.32 g: 0 g, 0.32 g carried on" in printed
         code, _, errors = await saxaul(
             settings, "rules", "publish", str(folder), "--note", "five grams"
         )
