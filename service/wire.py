@@ -35,10 +35,14 @@ from service.faults import (
     escaped,
     fault,
     halves_as_nul,
+    has_finer_times,
     invalid,
+    kept_time,
+    kept_times,
     malformed,
     plain_json,
     refuse_nul,
+    refuse_twice,
 )
 from service.idempotency import Answer, Key
 from service.ids import derived_uuid
@@ -218,13 +222,18 @@ def parse(data: bytes, kind: type[S], at: str = "#") -> S:
     """
     decoder = _decoder(kind)
     value: S
+    if decoder.times and has_finer_times(data):
+        data = kept_times(data, decoder.times)
     try:
         if decoder.is_envelope:
             data = halves_as_nul(data)
         elif b"\\u0000" in data:
             refuse_nul(plain_json(data), at)
         value = decoder.decode(data)
+        refuse_twice(data, at, deep=not decoder.is_envelope)
     except msgspec.ValidationError as error:
+        if decoder.times and (kept := kept_times(data, decoder.times)) != data:
+            return parse(kept, kind, at)
         # The decoder may stop at a wrong field before it meets what makes the bytes no JSON.
         raise invalid(str(error), kind, at, plain_json(data)) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -252,6 +261,8 @@ def read_query(request: litestar.Request[Any, Any, State], kind: type[S]) -> S:
             raise fault(f"#/query/{escaped(name)}", "is given more than once")
         fields[name] = value
     refuse_nul(fields, "#/query")
+    for name in _decoder(kind).times & fields.keys():
+        fields[name] = kept_time(fields[name])
     try:
         query = msgspec.convert(fields, kind, strict=False)
     except msgspec.ValidationError as error:
@@ -390,6 +401,19 @@ class _Decoder:
         # Its items are decoded one by one, each with its own faults.
         self.is_envelope = any(_holds_raw(hint) for hint in get_type_hints(kind).values())
         self.check = _check_of(kind)
+        self.times = frozenset(_times_of(kind))
+
+
+def _times_of(hint: Any) -> Iterator[str]:
+    """The names of all members that are times, in a value of this type."""
+    for inner in get_args(hint):
+        yield from _times_of(inner)
+    if isinstance(hint, type) and issubclass(hint, Struct):
+        hints = get_type_hints(hint, include_extras=True)
+        for member in msgspec.structs.fields(hint):
+            if _check_of(hints[member.name]) is _check_time:
+                yield member.encode_name
+            yield from _times_of(hints[member.name])
 
 
 def _holds_raw(hint: Any) -> bool:

@@ -116,6 +116,19 @@ MISSHAPEN = {
     "a NUL in an attribute": (with_attributes(rb'{"note": "a\u0000"}'), "#/attributes/note"),
     "a NUL in a name": (with_attributes(rb'{"a\u0000": 1}'), "#/attributes/a%00"),
     "a name with a slash": (with_attributes(b'{"a/b~c": []}'), "#/attributes/a~1b~0c"),
+    "a name twice": (a_walk()[:-1] + b', "type": "mobility.bike"}', "#/type"),
+    "a name twice in attributes": (
+        with_attributes(b'{"steps": 8000, "steps": 1}'),
+        "#/attributes/steps",
+    ),
+    "a name twice, once escaped": (
+        with_attributes(rb'{"steps": 8000, "step\u0073": 1}'),
+        "#/attributes/steps",
+    ),
+    "61 seconds of another minute": (
+        a_walk(occurred_at="2026-11-21T12:00:60Z"),
+        "#/occurred_at",
+    ),
 }
 
 
@@ -125,6 +138,50 @@ async def test_json_of_another_shape_is_invalid(client, alice, body, pointer):
     problem = assert_problem(answer, 422, "invalid-request")
     assert problem["errors"][0]["pointer"] == pointer
     assert problem["errors"][0]["detail"]
+
+
+async def test_a_name_twice_in_an_item_harms_no_other(client, alice):
+    first, second = (a_walk(idempotency_key=f"a-name-twice-item-{n}") for n in "12")
+    spoilt = second[:-1] + b', "type": "mobility.bike"}'
+    body = b'{"actions": [%b, %b]}' % (spoilt, first)
+    answer = await client.post(f"{ACTIONS}/batch", content=body, headers=alice | JSON)
+    wrong, right = answer.json()["results"]
+    assert right["status"] == "accepted"
+    assert wrong["problem"]["errors"][0] == {
+        "pointer": "#/actions/0/type",
+        "detail": "is given more than once",
+    }
+    body = b'{"actions": [%b], "actions": [%b]}' % (first, second)
+    answer = await client.post(f"{ACTIONS}/batch", content=body, headers=alice | JSON)
+    problem = assert_problem(answer, 422, "invalid-request")
+    assert [each["pointer"] for each in problem["errors"]] == ["#/actions"]
+
+
+async def test_an_operator_says_nothing_twice(client, operator):
+    body = b'{"id": "twice", "name": "n", "action_types": [], "source_prefix": "urn:a", "id": "b"}'
+    answer = await client.post("/v1/operator/partners", content=body, headers=operator | JSON)
+    assert_problem(answer, 422, "invalid-request")
+
+
+async def test_a_persons_leap_second_is_the_second_that_follows(client, alice):
+    today = datetime.now(UTC).date()
+    body = a_walk(occurred_at=f"{today - timedelta(days=1)}T23:59:60.5Z")
+    answer = await client.post(ACTIONS, content=body, headers=alice | JSON)
+    assert answer.json()["occurred_at"] == f"{today}T00:00:00.500000Z"
+    items = {"actions": [json.loads(body) | {"idempotency_key": "in-the-leap-second"}]}
+    answer = await client.post(f"{ACTIONS}/batch", json=items, headers=alice)
+    assert answer.json()["accepted"] == 1, answer.text
+
+
+async def test_a_report_with_fewer_digits_is_the_same_report(client, alice):
+    second, key = (datetime.now(UTC) - timedelta(hours=1)).isoformat()[:19], "the-same-instant-x"
+    answers = []
+    for digits in ("999999999", "999999"):
+        body = a_walk(occurred_at=f"{second}.{digits}Z")
+        headers = alice | JSON | {"Idempotency-Key": key}
+        answers.append(await client.post(ACTIONS, content=body, headers=headers))
+    assert [answer.status_code for answer in answers] == [201, 200], answers[1].text
+    assert answers[0].json()["occurred_at"] == f"{second}.999999Z"
 
 
 async def test_a_misspelt_field_is_told_how_it_is_spelt(client, alice):

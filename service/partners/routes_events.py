@@ -18,7 +18,15 @@ from service.errors import (
     SaxaulError,
     item_problem,
 )
-from service.faults import fault, halves_as_nul, malformed, plain_json, refuse_deep
+from service.faults import (
+    fault,
+    halves_as_nul,
+    has_finer_times,
+    has_names_twice,
+    malformed,
+    plain_json,
+    refuse_deep,
+)
 from service.partners.events import REVERSAL, Content, Event, EventInvalidError, Identifier
 from service.partners.keys import Partner
 from service.partners.parked import Outcome
@@ -153,9 +161,11 @@ def _read(sent: Signed) -> list[_Item]:
 
 
 def _read_batch(body: bytes) -> list[_Item]:
-    if b"\\u0000" not in body:
+    if b"\\u0000" not in body and not has_finer_times(body):
         try:
-            return [_Item(f"#/{i}", _content(e)) for i, e in enumerate(_counted(_decode(body)))]
+            items = [_Item(f"#/{i}", _content(e)) for i, e in enumerate(_counted(_decode(body)))]
+            if not has_names_twice(body):
+                return items
         except (msgspec.DecodeError, RecursionError, EventInvalidError):
             pass  # Something is wrong: each is read on its own, to find out where.
     body = halves_as_nul(body)
