@@ -12,6 +12,8 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
+import asyncpg
+
 from service.actions.refusals import UnknownActionTypeError
 from service.actions.report import EventRef, Report
 from service.actions.store import Action, reversal_id
@@ -22,6 +24,9 @@ from service.ledger.books import BookClosedError, SuspendedError
 
 RowKey = tuple[UUID, UUID]
 """A row of `actions`: the participant's id and the action's."""
+
+Links = dict[tuple[str, bytes], tuple[UUID, datetime | None]]
+"""Partner and subject -> the person; what happened before the time beside was another's."""
 
 # What refuses an event now and may not tomorrow: it says nothing of the event's content.
 _PASSING = (SuspendedError, BookClosedError, UnknownActionTypeError)
@@ -81,7 +86,7 @@ class BoundEvents:
     now: datetime
     rows: dict[bytes, _Row] = field(default_factory=dict)
     added: dict[bytes, RowKey] = field(default_factory=dict)
-    links: dict[tuple[str, bytes], UUID] = field(default_factory=dict)
+    links: Links = field(default_factory=dict)
     reasons: dict[bytes, str] = field(default_factory=dict)
     taken: dict[bytes, Report] = field(default_factory=dict)
     discarded: dict[bytes, str] = field(default_factory=dict)
@@ -105,14 +110,16 @@ class BoundEvents:
         if row is not None:
             if row.fingerprint != report.fingerprint:
                 return EventIdReusedError(event.event_id)
-            owner, action_id = row.action
-            return known[row.action], (owner, reversal_id(action_id)) in known
+            bound_to, action_id = row.action
+            return known[row.action], (bound_to, reversal_id(action_id)) in known
         if report.received_at is not None and not self._is_waiting(report):
             return StillParkedError()
         first = self.taken.get(event.key)
         if first is not None and first.row != report.row:
             return EventIdReusedError(event.event_id)
-        if self.links.get((event.partner_id, event.subject_key)) != report.participant_id:
+        owner, since = linked_to(self.links, event)
+        happened = report.candidate.occurred_at
+        if owner != report.participant_id or (since is not None and happened < since):
             return LinkChangedError()
         return None
 
@@ -193,7 +200,8 @@ async def bind_events(
             wanted.setdefault(report.event.key, report)
     if not wanted:
         return bound
-    bound.links = await _read_links(connection, [r.event for r in reports if r.event is not None])
+    # A link is changed under its person's book only, and these are locked.
+    bound.links = await read_links(connection, [r.event for r in reports if r.event is not None])
     missing = sorted(wanted)
     while missing:
         added = await _add(connection, [wanted[key] for key in missing], now)
@@ -232,19 +240,23 @@ async def _add(connection: Connection, reports: Sequence[Report], now: datetime)
     return [row[0] for row in rows]
 
 
-async def _read_links(
-    connection: Connection, events: Sequence[EventRef]
-) -> dict[tuple[str, bytes], UUID]:
-    """Who is linked now: a link is changed under its person's book only, and these are locked."""
+async def read_links(connection: Connection | asyncpg.Pool, events: Sequence[EventRef]) -> Links:
+    """Who these subjects are now, and since when."""
     subjects = list({(event.partner_id, event.subject_key) for event in events})
     rows = await connection.fetch(_LINKS, [s[0] for s in subjects], [s[1] for s in subjects])
-    return {(row[0], row[1]): row[2] for row in rows}
+    return {(row[0], row[1]): (row[2], row[3]) for row in rows}
+
+
+def linked_to(links: Links, event: EventRef) -> tuple[UUID | None, datetime | None]:
+    """Who this event's subject is, and before when it was another's."""
+    return links.get((event.partner_id, event.subject_key), (None, None))
 
 
 _LINKS = """
-SELECT l.partner_id, l.subject_key, l.participant_id
+SELECT l.partner_id, l.subject_key, l.participant_id, l.since
 FROM unnest($1::text[], $2::bytea[]) AS k (partner_id, subject_key)
-JOIN links l ON l.partner_id = k.partner_id AND l.subject_key = k.subject_key"""
+JOIN links l ON l.partner_id = k.partner_id AND l.subject_key = k.subject_key
+    AND l.ended_at IS NULL"""
 
 _ADD = """
 INSERT INTO partner_events (event_key, partner_id, source, event_id, fingerprint,

@@ -108,7 +108,9 @@ _FORGET = (
             JOIN links m ON m.partner_id = e.partner_id AND m.subject_key = e.subject_key
             WHERE e.event_key = r.target_key AND e.state = 'parked' AND m.participant_id = $1)
         ORDER BY 1 FOR NO KEY UPDATE OF r)""",
-    "DELETE FROM links WHERE participant_id = $1",
+    # That the card was somebody's stays known: what it brings is not the next owner's.
+    """UPDATE links SET participant_id = NULL, ended_at = coalesce(ended_at, linked_at)
+    WHERE participant_id = $1""",
     "DELETE FROM link_codes WHERE participant_id = $1",
 )
 

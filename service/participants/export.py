@@ -12,7 +12,7 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import Column, RowMapping, Table, Text, cast, or_, select, tuple_
+from sqlalchemy import Column, DateTime, RowMapping, Table, Text, cast, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.audit_log import AuditEntry
@@ -95,11 +95,13 @@ async def _parked(database: Database, participant_id: UUID) -> AsyncIterator[byt
     """What partners sent of this person and what waits to be decided."""
     tables = Base.metadata.tables
     event, link = tables["partner_events"].c, tables["links"].c
+    happened = cast(event.body["time"].astext, DateTime(timezone=True))
     linked = (link.partner_id == event.partner_id) & (link.subject_key == event.subject_key)
     query = (
         select(event.event_key, event.partner_id, event.received_at, event.reason, event.body)
         .join_from(tables["partner_events"], tables["links"], linked)
-        .where(link.participant_id == participant_id, event.state == "parked")
+        .where(link.participant_id == participant_id, link.ended_at.is_(None))
+        .where(event.state == "parked", or_(link.since.is_(None), happened >= link.since))
     )
     after = b""
     while True:

@@ -86,7 +86,8 @@ async def link_subject(
 ) -> None:
     """Link the partner's reference to whoever the code was given; a code is good for one link.
 
-    A reference that meant somebody else means the newcomer from here on. Raises LinkCodeError.
+    A reference that meant somebody else, or once did, means the newcomer for what happens from
+    here on. Raises LinkCodeError.
     """
     code_key = identifier.code_key(link_code)
     subject_key = identifier.subject_key(partner_id, subject)
@@ -119,11 +120,13 @@ async def _link(
         raise _LinkMovedError
 
 
-async def unlink(connection: Connection, participant_id: UUID, partner_id: str) -> None:
+async def unlink(
+    connection: Connection, participant_id: UUID, partner_id: str, now: datetime
+) -> None:
     """End all links of this person with this partner. Raises LinkMissingError."""
     await lock_book(connection, participant_id)
     await connection.execute(_DROP_CODES, participant_id, partner_id)
-    if await connection.fetchval(_UNLINK, participant_id, partner_id) is None:
+    if await connection.fetchval(_UNLINK, participant_id, partner_id, now) is None:
         raise LinkMissingError
 
 
@@ -153,13 +156,16 @@ _FIND_LINK = "SELECT participant_id FROM links WHERE partner_id = $1 AND subject
 _LINK = """
 INSERT INTO links (partner_id, subject_key, participant_id, linked_at) VALUES ($1, $2, $3, $4)
 ON CONFLICT (partner_id, subject_key)
-DO UPDATE SET participant_id = excluded.participant_id, linked_at = excluded.linked_at
-WHERE links.participant_id IN ($3, $5)
+DO UPDATE SET participant_id = excluded.participant_id, linked_at = excluded.linked_at,
+    ended_at = NULL, since = CASE WHEN links.participant_id = excluded.participant_id
+        THEN links.since ELSE excluded.linked_at END
+WHERE links.participant_id IS NULL OR links.participant_id IN ($3, $5)
 RETURNING true"""
 
 _UNLINK = """
-WITH gone AS (DELETE FROM links WHERE participant_id = $1 AND partner_id = $2 RETURNING true)
-SELECT true FROM gone LIMIT 1"""
+WITH ended AS (UPDATE links SET ended_at = $3
+    WHERE participant_id = $1 AND partner_id = $2 AND ended_at IS NULL RETURNING true)
+SELECT true FROM ended LIMIT 1"""
 
 _PURGE_CODES = """
 DELETE FROM link_codes WHERE code_key IN (

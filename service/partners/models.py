@@ -67,17 +67,26 @@ class PartnerKey(Base):
 
 
 class Link(Base):
-    """A partner's own reference of a person, as an HMAC, and the person who agreed to it."""
+    """A partner's own reference of a person, as an HMAC, and the person who agreed to it.
+
+    A link that ended stays, to tell a card that was sold from one that was nobody's; of a person
+    who was erased nothing but that is left. What happened before `since` was another's.
+    """
 
     __tablename__ = "links"
 
     partner_id: Mapped[str] = mapped_column(Text, primary_key=True)
     subject_key: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
-    participant_id: Mapped[UUID]
+    participant_id: Mapped[UUID | None]
     linked_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    since: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    ended_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
 
     __table_args__ = (
         CheckConstraint("octet_length(subject_key) = 32", name="subject_key_is_hmac"),
+        CheckConstraint(
+            "participant_id IS NOT NULL OR ended_at IS NOT NULL", name="nobodys_has_ended"
+        ),
         Index(None, "participant_id"),
     )
 

@@ -21,6 +21,8 @@ from service.partners.events import Event, content_json
 
 Reason = Literal[
     "not-linked",
+    # The card was another's when this happened.
+    "before-link",
     "unknown-type",
     "event-not-known",
     "on-hold",

@@ -47,7 +47,7 @@ async def list_links(
     query = (
         select(Link, Partner.name)
         .join(Partner, Partner.id == Link.partner_id)
-        .where(Link.participant_id == participant_id)
+        .where(Link.participant_id == participant_id, Link.ended_at.is_(None))
         .order_by(Link.partner_id, Link.subject_key)
         .limit(limit)
     )

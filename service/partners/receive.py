@@ -12,7 +12,12 @@ from dataclasses import dataclass
 from functools import partial
 from uuid import UUID
 
-from service.actions.events import LinkChangedError, StillParkedError
+from service.actions.events import (
+    LinkChangedError,
+    StillParkedError,
+    linked_to,
+    read_links,
+)
 from service.actions.record import Recorded
 from service.actions.refusals import (
     AlreadyClaimedError,
@@ -47,6 +52,7 @@ from service.settings import Settings
 # more often than this while one request waits, it is no people.
 _TRIES_MAX = 8
 _NOBODY = UUID(int=0)
+_NOBODYS: tuple[Reason, ...] = ("not-linked", "before-link")
 # What a reversal makes free again.
 _FREED = (AlreadyClaimedError, OverlapError)
 
@@ -109,13 +115,16 @@ async def award_events(intake: Intake, events: Sequence[Event]) -> dict[Event, O
     for _ in range(_TRIES_MAX):
         if not open_:
             break
-        links = await _read_links(intake.database, open_)
+        links = await read_links(intake.database.pool, [event.ref for event in open_])
         known = intake.rulebooks.active.action_types
         reports: dict[Event, Report] = {}
         for event in open_:
-            owner = links.get((event.ref.partner_id, event.ref.subject_key))
+            owner, since = linked_to(links, event.ref)
+            assert event.content.time is not None
             if owner is None:
                 outcomes[event] = "not-linked"
+            elif since is not None and event.content.time < since:
+                outcomes[event] = "before-link"
             elif event.content.type not in known:
                 outcomes[event] = "unknown-type"
             else:
@@ -166,7 +175,7 @@ async def _refused(intake: Intake, waiting: Mapping[Event, Reason]) -> dict[Even
     rulebook, now = intake.rulebooks.active, intake.clock.now()
     refused: dict[Event, SaxaulError] = {}
     for event, reason in waiting.items():
-        if reason == "not-linked" and event.content.type in rulebook.action_types:
+        if reason in _NOBODYS and event.content.type in rulebook.action_types:
             verdict = judge(rulebook, _report(event, _NOBODY).candidate, now)
             if isinstance(verdict, Refusal):
                 refused[event] = refusal_error(verdict)
@@ -238,19 +247,3 @@ def _outcome(outcome: Recorded | SaxaulError) -> Outcome | Reason:
     if isinstance(outcome, StillParkedError):
         return PARKED
     return Outcome("rejected", error=outcome)
-
-
-async def _read_links(
-    database: Database, events: Sequence[Event]
-) -> Mapping[tuple[str, bytes], UUID]:
-    """Who these subjects are; the writer looks again once their books are locked."""
-    subjects = list({(event.ref.partner_id, event.ref.subject_key) for event in events})
-    partners, keys = [partner for partner, _ in subjects], [key for _, key in subjects]
-    rows = await database.pool.fetch(_LINKS, partners, keys)
-    return {(row[0], row[1]): row[2] for row in rows}
-
-
-_LINKS = """
-SELECT l.partner_id, l.subject_key, l.participant_id
-FROM unnest($1::text[], $2::bytea[]) AS k (partner_id, subject_key)
-JOIN links l ON l.partner_id = k.partner_id AND l.subject_key = k.subject_key"""

@@ -218,7 +218,9 @@ _DUE_EVENTS = _ROW + _PAGE.format(
     condition="""AND e.target_key IS NULL AND e.body ->> 'type' = ANY($3::text[])
     AND (e.body ->> 'type' = ANY(p.action_types) OR e.reason <> 'event-type-not-granted')
     AND EXISTS (SELECT FROM links l
-        WHERE l.partner_id = e.partner_id AND l.subject_key = e.subject_key)"""
+        WHERE l.partner_id = e.partner_id AND l.subject_key = e.subject_key
+            AND l.ended_at IS NULL
+            AND (l.since IS NULL OR (e.body ->> 'time')::timestamptz >= l.since))"""
 )
 
 _DUE_REVERSALS = _ROW + _PAGE.format(

@@ -101,8 +101,10 @@ async def list_my_links(request: Request) -> Listing[MyLink]:
 )
 async def unlink_me(request: Request, partner_id: FromPath[str]) -> None:
     """Take my consent back: what the partner sends from here on waits, and is forgotten."""
-    async with parts(request).database.transaction() as connection:
-        await unlink(connection, caller(request).participant_id, partner_id)
+    shared = parts(request)
+    async with shared.database.transaction() as connection:
+        owner = caller(request).participant_id
+        await unlink(connection, owner, partner_id, shared.clock.now())
 
 
 routes: list[HTTPRouteHandler] = [make_code, list_my_links, unlink_me]

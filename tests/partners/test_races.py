@@ -5,6 +5,7 @@ import copy
 import random
 import uuid
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -95,7 +96,9 @@ async def test_one_box_over_two_partners_at_two_processes(operator, other_client
 async def test_events_while_their_subject_changes_hands(metro, there, alice):
     """Each is paid once, to whoever was linked then; none is lost, none is left waiting."""
     bob = await sign_in(metro.client, uuid.uuid4().hex)
-    events = [metro.event("card-1") for _ in range(30)]
+    # As from a clock that is ahead: after every consent.
+    soon = (datetime.now(UTC) + timedelta(minutes=4)).isoformat()
+    events = [metro.event("card-1", time=soon) for _ in range(30)]
 
     async def relink():
         for person in (bob, alice, bob):

@@ -187,6 +187,7 @@ async def test_a_reversal_that_waits_outlives_the_person_that_it_names(
     (waiting,) = await metro.parked()
     assert waiting["id"] == undo["id"]
     bob = await linked_person(metro, "card-1")
+    event["time"] = (await metro.client.get("/v1/dev/clock")).json()["now"]
     assert (await metro.send_one(event))["status"] == "accepted"
     assert set((await bob.balances()).values()) == {0}
     assert (await metro.send_one(undo))["status"] == "duplicate"
