@@ -14,10 +14,11 @@ from rich.text import Text
 
 
 class _Rate(ProgressColumn):
-    """Pieces a second, since the beginning."""
+    """Pieces a second, since the beginning; those of `before` were done by another run."""
 
     def render(self, task: Task) -> Text:
-        return Text(f"{task.completed / task.elapsed:,.0f}/s" if task.elapsed else "")
+        done = task.completed - task.fields.get("before", 0)
+        return Text(f"{done / task.elapsed:,.0f}/s" if task.elapsed else "")
 
 
 def progress_bar(console: Console) -> Progress:

@@ -5,8 +5,11 @@ import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC
+from functools import partial
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import click
 import httpx
@@ -18,8 +21,9 @@ from service.address import url_of
 from service.partner_kit.journal import Journal, JournalFaultError, State
 from service.partner_kit.keys import SigningKey, signing_key
 from service.partner_kit.read import (
-    FileFaultError,
+    TRIP_FORMS,
     Kinds,
+    Trips,
     form_of,
     kinds_of,
     read_records,
@@ -35,6 +39,7 @@ from service.partner_kit.send import (
 from service.partner_kit.vectors import AT, PRIVATE_KEY, SECRET, Setting, vectors_of
 from service.partners.signature import read_private_key, read_secret
 from service.progress import progress_bar
+from service.replay.table import FileFaultError
 from service.settings import SettingsError, load_settings
 
 _TIMEOUT_S = 60.0
@@ -123,7 +128,13 @@ def show_test_vectors(**setting: Any) -> None:
 )
 @click.option("--source", default="", help="The source of events that name none.")
 @click.option(
-    "--format", "form", type=click.Choice(["ndjson", "csv"]), help="Default: by the file's name."
+    "--format",
+    "form",
+    type=click.Choice(["ndjson", "csv", *TRIP_FORMS]),
+    help="Default: ndjson or csv, by the file's name.",
+)
+@click.option(
+    "--subject", default="", help="The column or member of a trip that tells who made it."
 )
 @click.option(
     "--batch",
@@ -156,7 +167,12 @@ def send(**options: Any) -> None:
     """Sign and send the events of FILE, in batches.
 
     NDJSON holds a CloudEvent a line (specversion and source may be missing), CSV the columns id,
-    type, subject, time and one for each attribute. A run that was interrupted goes on where it
+    type, subject, time and one for each attribute. Trips are those of bike shares: Citi Bike's CSV,
+    also of before 2021, in the programme's time zone (citibike), or the Mobility Data
+    Specification's JSON (mds). They tell no rider: name the column in which yours do by --subject;
+    without one each trip waits under its own id.
+
+    A run that was interrupted goes on where it
     stood when it is started again; rejected items go to a file, to be
     mended in place and sent as they stand there: of each line the event goes out.
 
@@ -167,14 +183,14 @@ def send(**options: Any) -> None:
     try:
         url = order.url or url_of(load_settings())
         journal = Journal(order.file, url, order.partner_id, order.rejected)
-        asyncio.run(_send(errors, journal, order))
+        sent = asyncio.run(_send(errors, journal, order))
     except (FileFaultError, JournalFaultError, SendError, SettingsError) as error:
         errors.print(str(error), markup=False)
         sys.exit(1)
     except KeyboardInterrupt:
         errors.print(f"interrupted after {journal.state.records:,} records; run it again to go on")
         sys.exit(1)
-    _print_state(Console(highlight=False, soft_wrap=True), journal)
+    _print_state(Console(highlight=False, soft_wrap=True), journal, sent)
     sys.exit(1 if journal.state.statuses.get("rejected") else 0)
 
 
@@ -188,6 +204,7 @@ class _Order:
     url: str | None
     source: str
     form: str | None
+    subject: str
     batch: int
     parallel: int
     rejected: Path | None
@@ -195,17 +212,20 @@ class _Order:
     patience: float
 
 
-async def _send(errors: Console, journal: Journal, order: _Order) -> None:
+async def _send(errors: Console, journal: Journal, order: _Order) -> int:
+    """How many records were sent, of those that had not been. Raises FileFaultError, SendError."""
     async with httpx.AsyncClient(
         base_url=journal.state.url, timeout=_TIMEOUT_S, trust_env=False
     ) as client:
         form = order.form or form_of(order.file)
         kinds = await _kinds(client) if form == "csv" else {}
-        total = sum(1 for _ in read_records(order.file, form, order.source, kinds))
+        trips = Trips(await _zone(client) if form == "citibike" else UTC, order.subject)
+        read = partial(read_records, order.file, form, order.source, kinds, trips)
+        total = sum(1 for _ in read())
         if order.restart:
             journal.restart()
         done = journal.resume()
-        records = read_records(order.file, form, order.source, kinds)
+        records = read()
         if journal.is_outdated_by(record.body for record in records):
             journal.restart()
             done = 0
@@ -214,15 +234,26 @@ async def _send(errors: Console, journal: Journal, order: _Order) -> None:
                 f"{order.file} has {total:,} records, {done:,} were sent: --restart sends all."
             )
         sender = Sender(client, order.partner_id, order.key, patience_s=order.patience)
-        records = read_records(order.file, form, order.source, kinds)
         with progress_bar(errors) as progress:
-            bar = progress.add_task("sending", total=total, completed=done)
+            bar = progress.add_task(
+                "sending", total=total, completed=done, before=done, visible=done < total
+            )
             await sender.send_file(
-                batches_of(records, journal, order.batch),
+                batches_of(read(), journal, order.batch),
                 journal,
                 parallel=order.parallel,
                 progress=lambda answered: progress.advance(bar, answered),
             )
+    return total - done
+
+
+async def _zone(client: httpx.AsyncClient) -> ZoneInfo:
+    """The programme's time zone. Raises SendError."""
+    try:
+        answer = (await client.get("/v1/program")).raise_for_status().json()
+        return ZoneInfo(answer["timezone"])
+    except (httpx.HTTPError, ValueError, KeyError) as error:
+        raise SendError(f"{client.base_url} does not show its programme: {error}") from error
 
 
 async def _kinds(client: httpx.AsyncClient) -> Kinds:
@@ -240,7 +271,7 @@ async def _kinds(client: httpx.AsyncClient) -> Kinds:
         raise SendError(f"{client.base_url} does not show its action types: {error}") from error
 
 
-def _print_state(console: Console, journal: Journal) -> None:
+def _print_state(console: Console, journal: Journal, sent: int) -> None:
     """What became of all records, over all runs."""
     state: State = journal.state
     table = Table()
@@ -252,6 +283,8 @@ def _print_state(console: Console, journal: Journal) -> None:
         table.add_row(f"  {reason}", f"{number:,}")
     console.print(table)
     console.print(f"{state.records:,} records answered, {state.energy_g:,} g")
+    if state.records and not sent:
+        console.print("All were sent before; nothing was sent now (--restart sends them again).")
     for reason, first in state.firsts.items():
         console.print(f"{reason}, first in {first}", markup=False)
     if state.statuses.get("rejected"):

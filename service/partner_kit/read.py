@@ -5,14 +5,20 @@ Numbers of NDJSON go out as they stand in the file. CSV knows text only: the cat
 what is a number.
 """
 
-import csv
+import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import Any
 
 import msgspec
+
+from service.replay.plan import PARTNER_TYPE
+from service.replay.read import FORMS, Row, read_rows
+from service.replay.table import FileFaultError, read_table
 
 EVENT_MAX_BYTES = 65_536
 REQUIRED = ("id", "type", "subject", "time")
@@ -20,7 +26,10 @@ REQUIRED = ("id", "type", "subject", "time")
 Kinds = Mapping[str, Mapping[str, str]]
 """Action type -> attribute -> number, integer, string or boolean."""
 
-_INTEGER = re.compile(r"-?[0-9]{1,18}")
+TRIP_FORMS = tuple(form for form in FORMS if form != "steps")
+
+_INTEGER = re.compile(r"(-?[0-9]{1,18})(?:\.0+)?")
+_RIDE_NO_MAX = 64
 _encode = msgspec.json.Encoder().encode
 _raw_members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -45,16 +54,26 @@ class Record:
     fault: str = ""
 
 
-class FileFaultError(Exception):
-    """The file as a whole cannot be sent; the message is one line."""
+@dataclass(frozen=True, slots=True)
+class Trips:
+    """What trips do not tell: the zone of their times; in which column stands who made them."""
+
+    zone: tzinfo = UTC
+    subject: str = ""
 
 
-def read_records(path: Path, form: str, source: str, kinds: Kinds) -> Iterator[Record]:
+def read_records(
+    path: Path, form: str, source: str, kinds: Kinds, trips: Trips | None = None
+) -> Iterator[Record]:
     """All records in the order of the file. Raises FileFaultError."""
+    if form in TRIP_FORMS:
+        for number, row in enumerate(read_rows(path, form), 1):
+            yield _trip_record(number, row, source, trips or Trips())
+        return
     read = _read_csv if form == "csv" else _read_ndjson
     try:
         yield from read(path, source, kinds)
-    except (OSError, csv.Error, UnicodeDecodeError) as error:
+    except OSError as error:
         raise FileFaultError(f"{path} cannot be read: {error}") from error
 
 
@@ -109,6 +128,8 @@ def _record(number: int, line: bytes, source: str) -> Record:
         return Record(number, _shown(text), "is no JSON object")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         return Record(number, _shown(text), f"is no JSON: {error}")
+    if twice := _twice_in(text):
+        return Record(number, text, f"names {twice} twice")
     missing = [name for name in REQUIRED if name not in members]
     if missing and not _is_reversal(members, missing):
         return Record(number, _encode(members), f"has no {missing[0]}")
@@ -117,6 +138,25 @@ def _record(number: int, line: bytes, source: str) -> Record:
     members.setdefault("specversion", msgspec.Raw(b'"1.0"'))
     members.setdefault("source", msgspec.Raw(_encode(source)))
     return Record(number, _encode(members))
+
+
+class _TwiceError(Exception):
+    """An object names a member twice: one of them would be lost on the way."""
+
+
+def _twice_in(text: bytes) -> str:
+    """The name that an object of this JSON has twice, or nothing."""
+    try:
+        json.loads(text, object_pairs_hook=_once, parse_int=float)
+    except _TwiceError as error:
+        return str(error)
+    return ""
+
+
+def _once(pairs: list[tuple[str, Any]]) -> None:
+    names = [name for name, _ in pairs]
+    if len(set(names)) < len(names):
+        raise _TwiceError(next(name for name, number in Counter(names).items() if number > 1))
 
 
 def _is_reversal(members: Mapping[str, msgspec.Raw], missing: Sequence[str]) -> bool:
@@ -128,21 +168,15 @@ def _is_reversal(members: Mapping[str, msgspec.Raw], missing: Sequence[str]) -> 
 
 
 def _read_csv(path: Path, source: str, kinds: Kinds) -> Iterator[Record]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        rows = csv.DictReader(file)
-        columns = rows.fieldnames or []
-        missing = [name for name in REQUIRED if name not in columns]
-        if missing:
-            needed = ", ".join(REQUIRED)
-            raise FileFaultError(f"{path} has no column {missing[0]}: it needs {needed}.")
-        for number, row in enumerate(rows, 1):
-            yield _csv_record(number, row, source, kinds)
+    hint = f"it needs {', '.join(REQUIRED)}."
+    for number, (_, cells, more) in enumerate(read_table(path, REQUIRED, hint), 1):
+        if more:
+            yield Record(number, _encode(more), "has more fields than there are columns")
+        else:
+            yield _csv_record(number, cells, source, kinds)
 
 
-def _csv_record(number: int, row: Mapping[str | None, Any], source: str, kinds: Kinds) -> Record:
-    if None in row:
-        return Record(number, _encode(row[None]), "has more fields than there are columns")
-    cells = {name: cell for name, cell in row.items() if name is not None and cell}
+def _csv_record(number: int, cells: dict[str, str], source: str, kinds: Kinds) -> Record:
     source = cells.pop("source", "") or source
     attributes = kinds.get(cells.get("type", ""), {})
     event: dict[str, Any] = {"specversion": "1.0", "source": source}
@@ -154,14 +188,36 @@ def _csv_record(number: int, row: Mapping[str | None, Any], source: str, kinds: 
     return Record(number, _encode(event))
 
 
+def _trip_record(number: int, row: Row, source: str, trips: Trips) -> Record:
+    """A trip as the event of a shared bike; without a rider it stands for itself."""
+    if row.action is None:
+        return Record(number, _encode(row.cells), f"cannot be read: {row.fault}")
+    key, at = row.action.key, row.action.at
+    subject = row.cells.get(trips.subject) if trips.subject else key
+    if not subject or not source:
+        missing = trips.subject if source else "source, and no --source was given"
+        return Record(number, _encode(row.cells), f"has no {missing}")
+    event = {
+        "specversion": "1.0",
+        "id": key,
+        "source": source,
+        "type": PARTNER_TYPE,
+        "subject": subject,
+        "time": (at if at.tzinfo else at.replace(tzinfo=trips.zone)).isoformat(),
+        "data": {**row.action.attributes, "ride_no": key[:_RIDE_NO_MAX]},
+    }
+    return Record(number, _encode(event))
+
+
 def _value(cell: str, kind: str) -> object:
     """A cell as its attribute's type; text that does not fit stays text, for the API to judge."""
-    if kind == "boolean" and cell in {"true", "false"}:
-        return cell == "true"
+    if kind == "boolean" and cell.lower() in {"true", "false"}:
+        return cell.lower() == "true"
     try:
         if kind == "integer":
-            # int() alone would also read 1_000 and the digits of other scripts.
-            return int(cell) if _INTEGER.fullmatch(cell) else cell
+            # int() alone would also read 1_000 and the digits of other scripts; a column with gaps
+            # is one of 3.0 to data frames.
+            return int(found[1]) if (found := _INTEGER.fullmatch(cell)) else cell
         return msgspec.json.decode(cell, type=float) if kind == "number" else cell
     except (ValueError, msgspec.DecodeError):
         return cell

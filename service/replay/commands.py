@@ -17,11 +17,14 @@ from service.progress import progress_bar
 from service.replay.api import PATIENCE_S, ApiError, open_api
 from service.replay.as_partner import PartnerReplay
 from service.replay.plan import PEOPLE, Order, plan_days, plan_partner_days
-from service.replay.read import FORMS, FileFaultError, Found, read_actions
+from service.replay.read import FORMS, SPAN_MAX_DAYS, Found, read_actions, span_days
 from service.replay.run import Replay, Tally
+from service.replay.table import FileFaultError
 from service.settings import load_settings
 
 _HEAD = 10
+# Times of the API lie in these years, those of the mornings after the last day included.
+_FIRST, _LAST = date(2000, 1, 2).toordinal(), date(2199, 11, 1).toordinal()
 _BALANCES = ("ripening_g", "available_g", "pledged_g", "planted_g", "expired_g", "arrears_g")
 
 
@@ -47,8 +50,13 @@ def _address(_context: click.Context, _option: click.Parameter, url: str | None)
 @click.option(
     "--people",
     type=click.IntRange(1, 10_000),
-    help="How many made-up people share the actions; default: 300 for citibike, for steps the"
-    " people of the file.",
+    help="How many made-up people share the actions; default: 300 for trips, for steps the people"
+    " of the file.",
+)
+@click.option(
+    "--any-span",
+    is_flag=True,
+    help=f"Also a file of more than {SPAN_MAX_DAYS} days: the clock moves through all of them.",
 )
 @click.option(
     "--as-partner",
@@ -69,13 +77,15 @@ def replay(
     start: datetime | None,
     url: str | None,
     people: int | None,
+    any_span: bool,
     as_partner: bool,
     patience: float,
 ) -> None:
     """Send the trips or daily steps of FILE through the API, as if made-up people had made them.
 
-    FILE is a month of Citi Bike's system data (citibike) or Fitabase's daily activity (steps). The
-    instance must be in development mode: its clock moves along, day by day.
+    FILE is a month of Citi Bike's system data, also of before 2021 (citibike), trips as the
+    Mobility Data Specification has them (mds), or Fitabase's daily activity (steps). The instance
+    must be in development mode: its clock moves along, day by day.
 
     The same file and start give the same requests: a replay that was broken off is completed by
     running it again with the start that it printed. Do so before the clock, which goes on by
@@ -83,10 +93,10 @@ def replay(
     """
     console = Console(highlight=False, soft_wrap=True)
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
-    if as_partner and form != "citibike":
+    if as_partner and form == "steps":
         raise click.UsageError("--as-partner is for trips: no partner reports steps")
     try:
-        found = read_actions(file, form)
+        found = read_actions(file, form, any_span=any_span)
         asyncio.run(
             _replay(
                 console,
@@ -124,6 +134,9 @@ async def _replay(
             today = datetime.fromisoformat(program["now"]).astimezone(zone).date()
             start = today + timedelta(days=1)
         plan = plan_partner_days if as_partner else plan_days
+        ends = start.toordinal() + span_days(found.actions)
+        if not _FIRST <= start.toordinal() <= ends <= _LAST:
+            raise FileFaultError(f"{title}: begun on {start} it leaves the years 2000 to 2199.")
         days = plan(found.actions, Order(form, start, zone, people))
         console.print(
             f"{title}: {len(found.actions):,} actions of {len(days)} days, {start} to"

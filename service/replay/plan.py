@@ -19,7 +19,7 @@ BATCH_MAX = 100
 EVENTS_MAX = 500
 PARTNER_ID, PARTNER_SOURCE = "replay-bikes", "urn:replay:bikes"
 PARTNER_TYPE = "mobility.shared_bike"
-PEOPLE = {"citibike": 300, "steps": None}
+PEOPLE = {"citibike": 300, "mds": 300, "steps": None}
 
 _PLAIN = re.compile(r"[!-~]{1,90}")
 _encode = msgspec.json.Encoder().encode

@@ -1,19 +1,25 @@
 """`saxaul partner send`: whole files, what is bad in them, and runs that were broken off."""
 
+import io
 import json
+import re
 import signal
 import time
 from datetime import UTC, datetime, timedelta, timezone
+from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
+from rich.console import Console
 
 from service.partner_kit.journal import Journal, State
 from service.partner_kit.keys import signing_key
 from service.partner_kit.read import read_records
 from service.partner_kit.vectors import PRIVATE_KEY
+from service.progress import progress_bar
 from tests.instance import PATIENCE_S
 from tests.partner_kit.city import PARTNER, SOURCE
+from tests.replay.files import FORMER_CITIBIKE, mds_trip, write_mds
 
 
 def trip(event_id, minutes_ago=30, **changes):
@@ -224,6 +230,128 @@ def test_a_cell_is_a_whole_number_only_as_json_writes_it(tmp_path, cell, value):
     path.write_text(f"id,type,subject,time,count\nb,t,s,2026-11-21T08:00:00Z,{cell}\n", "utf-8")
     (record,) = read_records(path, "csv", "urn:city", {"t": {"count": "integer"}})
     assert msgspec.json.decode(record.body)["data"] == {"count": value}
+
+
+@pytest.mark.parametrize(
+    ("cell", "kind", "value"),
+    [
+        ("3.0", "integer", 3),
+        ("3.00", "integer", 3),
+        ("3.5", "integer", "3.5"),
+        ("3.0", "number", 3.0),
+        ("3.0", "string", "3.0"),
+        ("True", "boolean", True),
+        ("FALSE", "boolean", False),
+        ("yes", "boolean", "yes"),
+    ],
+)
+def test_cells_are_read_as_tools_write_them(tmp_path, cell, kind, value):
+    path = tmp_path / "bottles.csv"
+    path.write_text(f"id,type,subject,time,count\nb,t,s,2026-11-21T08:00:00Z,{cell}\n", "utf-8")
+    (record,) = read_records(path, "csv", "urn:city", {"t": {"count": kind}})
+    read = msgspec.json.decode(record.body)["data"]["count"]
+    assert (read, type(read)) == (value, type(value))
+
+
+PANDAS = """\
+id,type,subject,time,distance_km,station,count
+a1,recycling.bottle,u1,2026-11-30T08:00:00Z,,,3.0
+a2,mobility.shared_bike,u1,2026-11-30T09:00:00Z,2.5,,
+a3,mobility.shared_bike,u1,2026-11-30T09:00:00Z,2.5,,,,
+,,,,,,
+ , ,,,,,,,,
+"""
+
+
+def test_a_table_of_a_data_frame_is_read_without_its_empty_rows(tmp_path):
+    path = tmp_path / "frame.csv"
+    path.write_text(PANDAS)
+    kinds = {"recycling.bottle": {"count": "integer"}}
+    records = list(read_records(path, "csv", "urn:city", kinds))
+    assert [(record.number, record.fault) for record in records] == [(1, ""), (2, ""), (3, "")]
+    assert msgspec.json.decode(records[0].body)["data"] == {"count": 3}
+    path.write_text(PANDAS.replace("2.5,,,,", "2.5,,,,more"))
+    third = list(read_records(path, "csv", "urn:city", kinds))[2]
+    assert third.fault == "has more fields than there are columns"
+
+
+def test_a_column_that_stands_twice_is_refused_by_its_name(instance, city, tmp_path):
+    path = tmp_path / "twice.csv"
+    path.write_text("id,type,subject,time,distance_km,distance_km\na,t,s,now,1,2\n")
+    done = send(instance, city, path, "--source", SOURCE)
+    assert done.returncode == 1
+    assert done.stderr.strip() == f"{path} names the column distance_km twice: which one counts?"
+
+
+def test_a_name_that_stands_twice_in_a_line_is_not_sent(tmp_path):
+    path = write(tmp_path / "trips.ndjson", [trip("twice-1"), trip("twice-2")])
+    path.write_text(path.read_text().replace('"source": ', '"id": "else", "source": ', 1))
+    first, second = read_records(path, "ndjson", "", {})
+    assert first.fault == "names id twice"
+    assert not second.fault
+
+
+def test_trips_of_mds_are_sent_as_events(instance, city, tmp_path):
+    began = int(time.time()) - 7 * 3_600
+    path = write_mds(
+        tmp_path / "trips.json",
+        mds_trip(began, began, user="rider-1"),
+        mds_trip(began + 1, began + 1_200, user="rider-1", distance="far"),
+        mds_trip(began + 2, began + 2_400),
+    )
+    options = ["--format", "mds", "--source", SOURCE]
+    done = send(instance, city, path, *options, "--subject", "user")
+    assert done.returncode == 1
+    assert journal(path).statuses == {"accepted": 1, "rejected": 2}, done.stdout
+    assert (
+        "first in record 2: The record cannot be read: distance 'far' is no number" in done.stdout
+    )
+    rides = [each for each in city.actions() if each["type"] == "mobility.shared_bike"]
+    assert began in {datetime.fromisoformat(ride["occurred_at"]).timestamp() for ride in rides}
+    other = write_mds(tmp_path / "nobodys.json", mds_trip(began + 3, began + 3_600))
+    done = send(instance, city, other, *options)
+    assert done.returncode == 0, done.stdout
+    # Where nobody is named, the trip itself is: it waits for whoever links it.
+    assert journal(other).statuses == {"parked": 1}
+
+
+def test_trips_of_bikes_are_sent_in_the_programmes_time(instance, city, tmp_path):
+    zone = ZoneInfo(city.get("/v1/program", city.rider)["timezone"])
+    began = datetime.now(zone).replace(microsecond=0) - timedelta(hours=9)
+    former = FORMER_CITIBIKE.replace("2019-02-01 00:00:00.1230", f"{began:%Y-%m-%d %H:%M:%S}")
+    ended = began + timedelta(minutes=5)
+    former = former.replace("2019-02-01 00:05:00.2340", f"{ended:%Y-%m-%d %H:%M:%S}")
+    path = tmp_path / "before.csv"
+    path.write_text(former)
+    done = send(instance, city, path, "--format", "citibike", "--source", SOURCE)
+    assert done.returncode == 1
+    assert journal(path).statuses == {"parked": 1, "rejected": 1}, done.stdout
+    (waiting,) = [
+        item
+        for item in city.get("/v1/operator/parked-events", city.operator)["items"]
+        if item["event"]["id"].startswith("99-")
+    ]
+    assert datetime.fromisoformat(waiting["event"]["time"]) == began
+
+
+def test_a_finished_file_is_not_shown_as_sent_again(instance, city, tmp_path):
+    path = write(tmp_path / "trips.ndjson", [trip(f"finished-{n}", 600 + n) for n in range(3)])
+    first = send(instance, city, path)
+    assert "3 records answered" in first.stdout
+    assert "before" not in first.stdout
+    again = send(instance, city, path)
+    assert again.returncode == 0
+    assert "All were sent before; nothing was sent now (--restart sends them again)." in (
+        again.stdout
+    )
+
+
+def test_the_rate_is_of_what_is_done_now():
+    console = Console(file=io.StringIO(), force_terminal=True)
+    with progress_bar(console) as progress:
+        bar = progress.add_task("sending", total=9_000_000, completed=8_999_999, before=8_999_999)
+        progress.advance(bar)
+    assert re.search(r"\d,\d{3},\d{3}/s", console.file.getvalue()) is None
 
 
 def test_a_run_that_was_broken_off_goes_on_where_it_stood(instance, city, tmp_path):

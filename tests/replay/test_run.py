@@ -17,10 +17,13 @@ from service.replay.run import Replay
 from tests.people import served, settings_for
 from tests.replay.files import (
     CITIBIKE_COLUMNS,
+    FORMER_CITIBIKE,
     STEPS_COLUMNS,
+    mds_trip,
     ride,
     steps,
     write_csv,
+    write_mds,
 )
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
@@ -102,6 +105,32 @@ async def test_a_second_replay_changes_no_balance_and_never_moves_the_clock_back
     assert same_books == books
     later = (await quiet_client.get("/v1/dev/clock")).json()["now"]
     assert later[:13] == clock[:13]
+
+
+async def test_trips_of_other_forms_are_played_too(quiet_client, tmp_path):
+    former = tmp_path / "before.csv"
+    former.write_text(FORMER_CITIBIKE)
+    trips = write_mds(tmp_path / "trips.json", mds_trip(1, 1_796_025_600))
+    start = await tomorrow(quiet_client)
+    tally, _ = await play(Api(quiet_client, 5), plan(former, "citibike", start, people=3))
+    assert tally.accepted.actions == 1
+    assert tally.refused == {"invalid-attributes (distance_km is required)": 1}
+    days = plan(trips, "mds", start + timedelta(days=8), people=3)
+    tally, _ = await play(Api(quiet_client, 5), days)
+    assert (tally.accepted.actions, tally.refused) == (1, {})
+
+
+async def test_far_dates_are_one_line_and_code_1(live_server, tmp_path):
+    near, far = ("1/1/2024", "1/2/2024"), ("1/1/0001", "12/31/9999")
+    for start, dates in (("2026-12-01", far), ("9999-12-31", near), ("0001-01-01", near)):
+        rows = [steps(1, day, "100.00") for day in dates]
+        path = write_csv(tmp_path / "ages.csv", STEPS_COLUMNS, rows)
+        words = [str(path), "--format", "steps", "--any-span", "--start", start]
+        told = await asyncio.to_thread(
+            CliRunner().invoke, replay, [*words, "--url", live_server.url], catch_exceptions=False
+        )
+        assert told.exit_code == 1
+        assert told.stderr == f"ages.csv: begun on {start} it leaves the years 2000 to 2199.\n"
 
 
 async def test_killed_in_the_middle_and_run_again_it_ends_like_an_undisturbed_one(
