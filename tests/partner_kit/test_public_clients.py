@@ -40,6 +40,8 @@ def run(command, city, text=None, **more):
         "PARTNER": PARTNER,
         "SOURCE": SOURCE,
         "SECRET": city.secret,
+        "TYPE": "transit.metro_trip",
+        "SUBJECT": "rider-1",
         **more,
     }
     done = subprocess.run(
@@ -89,8 +91,6 @@ def test_node_sends_what_its_clients_can_send(city, how, count):
     at = datetime.now(UTC) - timedelta(hours=2, minutes=10 * len(how))
     more = {
         "URL": f"{city.url}/v1/partners/{PARTNER}/events",
-        "TYPE": "transit.metro_trip",
-        "SUBJECT": "rider-1",
         "ID": f"node-{how}",
         "TIME": at.isoformat(),
         "DATA": '{"distance_km": 8.2}',
