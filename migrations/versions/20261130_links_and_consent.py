@@ -1,13 +1,13 @@
 """A link that ended stays, so that a card that was sold is told from one that was nobody's.
 
-Revision: 0007, after 0006. Of links that are there nothing is known of before: `since` is null.
+Revision: 0009, after 0008. Of links that are there nothing is known of before: `since` is null.
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0007"
-down_revision = "0006"
+revision = "0009"
+down_revision = "0008"
 branch_labels = None
 depends_on = None
 

@@ -3,14 +3,14 @@
 They begin at nothing: what was awarded before stays as it was rounded, action by action. Awards
 keep the exact amounts, which tell of what was reported: erasure takes them away with it.
 
-Revision: 0007, after 0006.
+Revision: 0008, after 0007.
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0007"
-down_revision = "0006"
+revision = "0008"
+down_revision = "0007"
 branch_labels = None
 depends_on = None
 
