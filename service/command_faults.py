@@ -1,12 +1,10 @@
 """What ends a command and a person can mend, as one plain line."""
 
-import asyncpg
-import redis.exceptions
-
 from service.address import AddressError
-from service.database import DatabaseUnusableError
+from service.database import DatabaseUnusableError, is_outdated_plan, is_passing
 from service.embedded.children import EmbeddedError
 from service.errors import SaxaulError
+from service.redis_client import REDIS_AWAY
 from service.settings import SettingsError
 from service.supervise import RunError
 
@@ -19,14 +17,7 @@ _PLAIN = (
     SaxaulError,
     SettingsError,
 )
-_POSTGRES_GONE = (
-    asyncpg.PostgresConnectionError,
-    asyncpg.InterfaceError,
-    asyncpg.OperatorInterventionError,
-    ConnectionRefusedError,
-    ConnectionResetError,
-)
-_REDIS_GONE = (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError)
+_OF_A_LINE = (ConnectionError, TimeoutError)
 
 
 def plain_line(error: Exception) -> str | None:
@@ -35,8 +26,11 @@ def plain_line(error: Exception) -> str | None:
         return str(error)
     if isinstance(error, PermissionError):
         return f"{error.filename}: {error.strerror}"
-    if isinstance(error, _POSTGRES_GONE):
-        return f"PostgreSQL does not answer any more: {error}"
-    if isinstance(error, _REDIS_GONE):
+    if isinstance(error, REDIS_AWAY):
         return f"Redis does not answer: {error}"
+    if is_outdated_plan(error):
+        return "The tables were changed meanwhile, and nothing was done: run it again."
+    # Other faults of the system are of files, and tell too little without a traceback.
+    if is_passing(error) and (isinstance(error, _OF_A_LINE) or not isinstance(error, OSError)):
+        return f"PostgreSQL does not answer any more: {error}"
     return None

@@ -7,6 +7,7 @@ Everything that locks books or moves grams runs set-based SQL on an asyncpg conn
 import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -15,14 +16,21 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 import asyncpg
 import msgspec
 from asyncpg.pool import PoolConnectionProxy
-from sqlalchemy import MetaData
+from sqlalchemy import MetaData, event
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import (
     AsyncEngine,
     AsyncSession,
     async_sessionmaker,
     create_async_engine,
 )
-from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy.orm import (
+    DeclarativeBase,
+    ORMExecuteState,
+    Session,
+    SessionTransactionOrigin,
+)
 
 from service.settings import Settings
 
@@ -35,6 +43,21 @@ _NAMES = {
 }
 
 Connection = asyncpg.Connection | PoolConnectionProxy
+
+# All that a driver raises; what of it passes by itself is told by `is_passing`.
+DRIVER_FAULTS = (
+    OSError,
+    EOFError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    DBAPIError,
+    PoolTimeoutError,
+)
+# No connection (08, 28, 3D), a conflict (40), too little room (53), a server that stops, starts,
+# cancels (57) or lets nobody in (55), a transaction that rested for too long because this process
+# was stopped (25P03), a server that became a standby (25006), and an unknown outcome (XX000).
+_PASSING = ("08", "28", "3D", "40", "53", "55", "57", "25P03", "25006", "XX000")
 
 
 class DatabaseUnusableError(Exception):
@@ -78,6 +101,13 @@ def _joined(texts: tuple[str, ...]) -> str:
 
 _PLACEHOLDER = re.compile(r"\$(\d+)")
 
+# Whether the request that is served here may have stored something: it is not run again then.
+has_stored = ContextVar("has_stored", default=False)
+
+
+class _Session(Session):
+    """A session whose reads are read again once when the tables changed under them."""
+
 
 # So many actions of a lane wait for their held books at once, each on a connection of its own.
 PATIENT_AT_ONCE = 2
@@ -92,7 +122,7 @@ class Database:
         self.lane_pool = lane_pool
         self.engine = engine
         self.sessions: async_sessionmaker[AsyncSession] = async_sessionmaker(
-            engine, expire_on_commit=False
+            engine, expire_on_commit=False, sync_session_class=_Session
         )
 
     @asynccontextmanager
@@ -100,6 +130,7 @@ class Database:
         """One transaction on a connection of the writing pool; commits when the block ends well."""
         async with self.pool.acquire() as connection, connection.transaction():
             yield connection
+        has_stored.set(True)
 
     @asynccontextmanager
     async def lane_transaction(self) -> AsyncIterator[Connection]:
@@ -140,7 +171,7 @@ async def open_database(settings: Settings, url: str) -> Database:
 
     try:
         pool = await make_pool(1, settings.writer_pool)
-    except (OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except (ValueError, *DRIVER_FAULTS) as error:
         # ValueError: asyncpg reads the address here, and ssl files that it names.
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DatabaseUnusableError(
@@ -161,6 +192,47 @@ def database_name(url: str) -> str:
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2] or dict(parse_qsl(parts.query)).get("host", "localhost")
     return f"{parts.path.lstrip('/') or 'of the default name'} at {host}"
+
+
+def is_outdated_plan(error: BaseException) -> bool:
+    """Whether the tables changed under a prepared statement, which is forgotten by now.
+
+    The transaction did nothing; the same again is prepared anew.
+    """
+    outdated = (asyncpg.InvalidCachedStatementError, asyncpg.OutdatedSchemaCacheError)
+    return isinstance(_of_driver(error), outdated)
+
+
+def is_passing(error: BaseException) -> bool:
+    """Whether running the same transaction again may succeed, or may find it done."""
+    found = _of_driver(error)
+    if isinstance(found, asyncpg.PostgresError):
+        return is_outdated_plan(found) or (found.sqlstate or "").startswith(_PASSING)
+    if isinstance(found, DBAPIError):
+        return found.connection_invalidated
+    # What asyncpg could not encode is a ValueError as well.
+    return isinstance(found, DRIVER_FAULTS) and not isinstance(found, ValueError)
+
+
+def _of_driver(error: BaseException) -> BaseException:
+    """What asyncpg raised, where SQLAlchemy stands between."""
+    if isinstance(error, DBAPIError) and error.orig is not None:
+        return error.orig.__cause__ or error
+    return error
+
+
+@event.listens_for(_Session, "do_orm_execute")
+def _read_again(state: ORMExecuteState) -> Any:
+    # What a block of `sessions.begin()` wrote before would be lost.
+    begun = state.session.get_transaction()
+    is_reading = begun is None or begun.origin is SessionTransactionOrigin.AUTOBEGIN
+    try:
+        return state.invoke_statement()
+    except DBAPIError as error:
+        if not (state.is_select and is_reading and is_outdated_plan(error)):
+            raise
+        state.session.rollback()
+        return state.invoke_statement()
 
 
 async def _keep_session(_connection: Connection) -> None:

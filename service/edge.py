@@ -5,7 +5,6 @@ import re
 from time import perf_counter
 from typing import Any
 
-import asyncpg
 import litestar
 import structlog
 from litestar.datastructures import State
@@ -13,12 +12,9 @@ from litestar.enums import HttpMethod, ScopeType
 from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from prometheus_client import Histogram
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import TimeoutError as RedisTimeoutError
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from service.auth import require_access
+from service.database import has_stored, is_outdated_plan, is_passing
 from service.errors import (
     PROBLEM_JSON,
     MalformedRequestError,
@@ -33,6 +29,7 @@ from service.ledger.books import BookClosedError
 from service.metrics import REQUEST_SECONDS
 from service.parts import Parts
 from service.rate_limit import RateLimitedError, RateLimiter, client_address
+from service.redis_client import REDIS_AWAY
 from service.settings import Settings
 from service.unread_body import discard
 from service.wire import Access, NoFields, read_query
@@ -86,12 +83,15 @@ class Edge:
             # What GET would answer, without the body: no route has to think of it.
             scope["method"], send = HttpMethod.GET, _without_body(send)
         began_s = perf_counter()
+        has_stored.set(False)
         request_id = _request_id(scope["headers"])
         scope["request_id"] = request_id  # type: ignore[typeddict-unknown-key]
         # What is counted when the caller went away before there was an answer.
         status = 499
 
         async def send_with_headers(message: Message) -> None:
+            if scope.get("runs_again"):
+                return
             if message["type"] == "http.response.start":
                 nonlocal status
                 status = message["status"]
@@ -107,6 +107,9 @@ class Edge:
 
         try:
             await self._app(scope, receive, send_with_headers)
+            if scope.get("runs_again"):
+                scope["runs_again"] = False  # type: ignore[typeddict-unknown-key]
+                await self._app(scope, receive, send_with_headers)
         finally:
             self._count(scope, status, perf_counter() - began_s)
 
@@ -236,7 +239,12 @@ def render(
 ) -> litestar.Response[bytes]:
     """Any exception as a problem document."""
     told = _told(error)
-    request_id: str = request.scope["request_id"]  # type: ignore[typeddict-item]
+    scope: Any = request.scope
+    request_id: str = scope["request_id"]
+    if is_outdated_plan(error) and not has_stored.get() and "runs_again" not in scope:
+        # The request did nothing yet: it is served again, and this answer is not sent.
+        scope["runs_again"] = True
+        _log.info("request_runs_again", request_id=request_id, error=repr(error))
     instance = (
         request_id
         if _UUID_TEXT.fullmatch(request_id)
@@ -274,33 +282,6 @@ def _told(error: Exception) -> SaxaulError:
         return MethodNotAllowedError("See the header Allow for the methods of this address.")
     if isinstance(error, HTTPException) and error.status_code < 500:
         return MalformedRequestError(error.detail)
-    if _is_away(error):
+    if is_passing(error) or isinstance(error, REDIS_AWAY):
         return UnavailableError("A part of the service is not available; send the request again.")
     return InternalError()
-
-
-# What asyncpg raises when a server is away, stopping, full, or slower than it may be.
-_AWAY = (
-    asyncpg.PostgresConnectionError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-    asyncpg.InsufficientResourcesError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.TransactionRollbackError,
-    asyncpg.ObjectNotInPrerequisiteStateError,
-    RedisConnectionError,
-    RedisTimeoutError,
-    PoolTimeoutError,
-    ConnectionError,
-    TimeoutError,
-)
-
-
-def _is_away(error: BaseException | None) -> bool:
-    if isinstance(error, DBAPIError):
-        return error.connection_invalidated or _is_away(_driver_error(error))
-    return isinstance(error, _AWAY)
-
-
-def _driver_error(error: DBAPIError) -> BaseException | None:
-    return error.orig.__cause__ if error.orig is not None else None

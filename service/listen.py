@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, suppress
 import asyncpg
 import structlog
 
-from service.database import Connection
+from service.database import DRIVER_FAULTS, Connection
 
 # How long a word can be missed when the connection dies without a sign.
 _PING_S = 20.0
@@ -56,7 +56,7 @@ async def _keep(url: str, follows: Sequence[Follow], connection: asyncpg.Connect
                 if connection is None:
                     connection = await _connected(url, follows)
                 await _until_broken(connection)
-            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except DRIVER_FAULTS as error:
                 _log.warning("listening_broken", error=repr(error))
             if connection is not None:
                 connection.terminate()

@@ -1,9 +1,19 @@
 """Redis: one client a process, with short patience, because everything in it can be missed."""
 
+import redis.exceptions
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+# What passes by itself: it is away, full or busy, or another node is about to take over.
+REDIS_AWAY = (
+    redis.exceptions.ConnectionError,
+    redis.exceptions.TimeoutError,
+    redis.exceptions.ReadOnlyError,
+    redis.exceptions.OutOfMemoryError,
+    redis.exceptions.TryAgainError,
+    redis.exceptions.ClusterError,
+)
 _PATIENCE_S = 1.0
 _CONNECTIONS_MAX = 64
 

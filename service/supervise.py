@@ -13,6 +13,7 @@ import asyncpg
 import httpx
 
 from service.address import find_port_free, url_of
+from service.database import DRIVER_FAULTS
 from service.demo import DEMO_PARTNER, DEMO_SOURCE, demo_secret_path, seed_demo
 from service.embedded import (
     Servers,
@@ -68,7 +69,7 @@ async def bring_up_to_date(settings: Settings, found: Servers) -> None:
     """Migrate. Raises RunError."""
     try:
         await migrate(found.database_url)
-    except (OSError, asyncpg.PostgresError) as error:
+    except DRIVER_FAULTS as error:
         which = "at SAXAUL_DATABASE_URL" if settings.database_url else "embedded"
         raise RunError(f"the migrations failed on PostgreSQL {which}: {error}") from error
 

@@ -195,7 +195,7 @@ def dotted(node):
 ONLY_IN = {
     r"(datetime|dt|date)\.(now|utcnow|today)|time\.time(_ns)?": {"clock.py"},
     r"os\.(environ|getenv|putenv)": {"settings.py"},
-    r".*\.(commit|rollback)": set(),
+    r".*\.(commit|rollback)": {"database.py"},
 }
 
 

@@ -17,7 +17,7 @@ from service.actions.budgets import EndedCampaigns
 from service.actions.record import Outcome, Recorded, record_actions
 from service.actions.report import Report
 from service.clock import Clock
-from service.database import PATIENT_AT_ONCE, Database
+from service.database import PATIENT_AT_ONCE, Database, has_stored, is_passing
 from service.errors import SaxaulError, UnavailableError
 from service.ledger.books import BookBusyError
 from service.metrics import ACTIONS_WAITING, BATCH_ACTIONS
@@ -114,6 +114,7 @@ class Writer:
             raise QueueFullError
         loop = asyncio.get_running_loop()
         entry = _Waiting(report, loop.create_future(), loop.time())
+        has_stored.set(True)
         self.waiting += 1
         self.lanes[lane_of(report.participant_id, len(self.lanes))].add(entry)
         return entry.future
@@ -239,21 +240,3 @@ def _is_of_data(error: BaseException) -> bool:
         return (error.sqlstate or "").startswith(("22", "23"))
     # What asyncpg could not encode.
     return isinstance(error, asyncpg.InterfaceError) and isinstance(error, ValueError)
-
-
-def is_passing(error: BaseException) -> bool:
-    """Whether running the same transaction again may succeed, or may find it done.
-
-    Conflicts (40), lost connections (08), an unknown outcome (XX000), a server that stops or
-    cancels (57), too little room (53), a transaction that rested for too long because this process
-    was stopped (25P03), and whatever the socket says.
-    """
-    if isinstance(error, asyncpg.PostgresError):
-        state = error.sqlstate or ""
-        return state.startswith(("40", "08", "53", "57")) or state in {"XX000", "25P03"}
-    if isinstance(error, ValueError):  # what asyncpg could not encode: an InterfaceError as well
-        return False
-    return isinstance(
-        error,
-        OSError | TimeoutError | EOFError | asyncpg.InterfaceError | asyncpg.InternalClientError,
-    )

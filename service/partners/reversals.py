@@ -15,9 +15,8 @@ from service.actions.events import EventIdReusedError
 from service.actions.refusals import ActionRefusedError
 from service.actions.reverse import Reversal, Undo, Undoing, reverse_actions
 from service.actions.store import Action, read_actions, reversal_id
-from service.actions.writer import is_passing
 from service.arrays import documents, uuids
-from service.database import Connection, Database
+from service.database import Connection, Database, is_passing
 from service.errors import FieldError, SaxaulError, UnavailableError
 from service.ledger.books import lock_books
 from service.partners.events import Event, EventInvalidError, content_json

@@ -14,11 +14,10 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path, PurePath
 
-import asyncpg
 import structlog
 
 from service.audit_log import log_act
-from service.database import Connection, Database
+from service.database import DRIVER_FAULTS, Connection, Database
 from service.errors import ConflictError, NotFoundError, SaxaulError, UnavailableError
 from service.ids import uuid7
 from service.rules.budgets import open_budgets
@@ -384,7 +383,7 @@ class Rulebooks:
             try:
                 async with self._database.pool.acquire(timeout=poll_s) as connection:
                     await self.refresh(connection)
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except DRIVER_FAULTS as error:
                 # The next look mends it; until then the known version decides.
                 _log.warning("rulebook-not-refreshed", error=str(error))
 

@@ -17,7 +17,7 @@ import asyncpg
 import structlog
 
 from service.clock import Clock
-from service.database import speak_json
+from service.database import DRIVER_FAULTS, speak_json
 from service.rules.diff import diff
 from service.rules.load import RULE_SUFFIXES
 from service.rules.publish import RulebookInvalidError, files_of, publish_folder_if_changed
@@ -68,7 +68,7 @@ class FolderWatcher:
             await asyncio.sleep(LOOK_S)
             try:
                 await self.look()
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except DRIVER_FAULTS as error:
                 # The database is away: the next look tries again.
                 self._settled = None
                 _log.warning("rules_folder_not_published", error=str(error))
