@@ -1,7 +1,6 @@
 """What holds for everybody: the programme's clock, and what its rules allow."""
 
 from datetime import datetime
-from typing import Any
 
 from litestar import get
 from litestar.handlers import HTTPRouteHandler
@@ -9,10 +8,10 @@ from msgspec import Struct
 
 from service.parts import parts
 from service.rules.budgets import read_left
-from service.rules.catalogue import list_campaigns, running_campaigns
+from service.rules.catalogue import CampaignAnswer, list_campaigns, running_campaigns
 from service.rules.routes import read_by, reader_of
 from service.rules.rulebook import Program
-from service.wire import JsonAnswer, Request, opens
+from service.wire import JsonAnswer, Request, Time, opens
 
 
 class RipeningTerms(Struct, frozen=True):
@@ -51,14 +50,14 @@ class ProgramTerms(Struct, frozen=True):
 
     name: str
     timezone: str
-    now: datetime
+    now: Time
     ripening: RipeningTerms
     expires_after_s: int
     taking: TakingTerms
     watering: WateringTerms
     shield: ShieldTerms
     rulebook_version: int
-    campaigns: list[dict[str, Any]]
+    campaigns: list[CampaignAnswer]
 
 
 @get("/v1/program", operation_id="getProgram", **opens("public", answer=ProgramTerms))
@@ -76,7 +75,7 @@ async def get_program(request: Request) -> JsonAnswer:
 
 
 def _terms(
-    program: Program, now: datetime, rulebook_version: int, campaigns: list[dict[str, Any]]
+    program: Program, now: datetime, rulebook_version: int, campaigns: list[CampaignAnswer]
 ) -> ProgramTerms:
     time = program.ripening.next_day_at
     return ProgramTerms(

@@ -99,8 +99,8 @@ class ActionBubble(Struct, frozen=True):
 
     id: UUID
     energy_g: int
-    ripens_at: datetime
-    expires_at: datetime
+    ripens_at: Time
+    expires_at: Time
 
 
 class ActionAnswer(Struct, frozen=True):
@@ -108,8 +108,8 @@ class ActionAnswer(Struct, frozen=True):
 
     id: UUID
     type: str
-    occurred_at: datetime
-    recorded_at: datetime
+    occurred_at: Time
+    recorded_at: Time
     source: str
     status: Literal["accepted", "reversed"]
     saved_g: int

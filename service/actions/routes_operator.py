@@ -1,6 +1,5 @@
 """Actions over HTTP, the operators' side: take one back."""
 
-from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
@@ -18,6 +17,7 @@ from service.parts import parts
 from service.wire import (
     JsonAnswer,
     Request,
+    Time,
     answered,
     caller,
     opens,
@@ -49,7 +49,7 @@ class ReversalAnswer(Struct, frozen=True):
     id: UUID
     action_id: UUID
     participant_id: UUID
-    at: datetime
+    at: Time
     reason: str
     energy_g: int
     saved_g: int

@@ -1,7 +1,6 @@
 """Drafts of the rules over HTTP, the operators' side: what they would have paid."""
 
 import asyncio
-from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
@@ -18,7 +17,7 @@ from service.faults import fault
 from service.parts import parts
 from service.rules.publish import compile_rulebook_or_raise
 from service.rules.routes_operator import Files, parted
-from service.wire import Request, caller, opens, read_body
+from service.wire import Request, Time, caller, opens, read_body
 
 _PERIOD_TEXT = (
     "A day of the programme like 2026-11-21, or a time like 2026-11-21T08:00:00Z; by default"
@@ -121,7 +120,7 @@ class ChangedActionAnswer(Struct, frozen=True):
 
     id: UUID
     type: str
-    occurred_at: datetime
+    occurred_at: Time
     energy_before_g: int
     energy_after_g: int
 
@@ -138,8 +137,8 @@ class PersonSides(Struct, frozen=True):
 class SimulationAnswer(Struct, frozen=True, rename={"from_": "from"}):
     """What a draft would have given beside what was given. Not `settled`: close, not exact."""
 
-    from_: datetime
-    to: datetime
+    from_: Time
+    to: Time
     timezone: str
     sha256: str
     as_recorded: bool

@@ -1,6 +1,6 @@
 """Tokens and the movable clock over HTTP; these routes exist in development mode only."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -49,7 +49,7 @@ class ClockMove(Struct, frozen=True, forbid_unknown_fields=True):
 class ClockReading(Struct, frozen=True):
     """The programme's time."""
 
-    now: datetime
+    now: Time
 
 
 class ClockMovesForwardOnlyError(ConflictError):

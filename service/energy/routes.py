@@ -24,6 +24,7 @@ from service.wire import (
     Listing,
     NoFields,
     Request,
+    Time,
     answered,
     caller,
     idempotency_key,
@@ -48,8 +49,8 @@ class BubbleAnswer(msgspec.Struct, frozen=True):
     energy_g: int
     remaining_g: int
     state: Literal["ripening", "ripe"]
-    ripens_at: datetime
-    expires_at: datetime
+    ripens_at: Time
+    expires_at: Time
     origin: Origin
 
 

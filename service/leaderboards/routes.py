@@ -1,7 +1,6 @@
 """Leaderboards over HTTP: pages of a board, and where I stand."""
 
 import re
-from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
@@ -16,7 +15,7 @@ from service.leaderboards.keys import BOARDS, Board, PeriodName, period_of
 from service.leaderboards.queries import names_to_show
 from service.pages import Page, decode_cursor, encode_cursor
 from service.parts import Parts, parts
-from service.wire import Request, caller, opens, read_query
+from service.wire import Request, Time, caller, opens, read_query
 
 _REGION = re.compile(r"region:([A-Z]{2}-[A-Z0-9]{1,3})")
 _SCOPES = "global, or region: and an ISO 3166-2 code such as region:CN-ZJ"
@@ -58,7 +57,7 @@ class BoardPage(Struct, frozen=True):
     board: str
     period: str
     scope: str
-    as_of: datetime
+    as_of: Time
     size: int
     items: list[BoardItem]
     next_cursor: str | None

@@ -1,7 +1,6 @@
 """The ledger over HTTP: statements for people; adjustments, audit and the log for operators."""
 
 import hashlib
-from datetime import datetime
 from functools import partial
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -29,6 +28,7 @@ from service.wire import (
     JsonAnswer,
     Listing,
     Request,
+    Time,
     answered,
     caller,
     key_text,
@@ -54,7 +54,7 @@ class TransferAnswer(Struct, frozen=True):
     amount_g: int
     cause: str
     cause_id: UUID
-    at: datetime
+    at: Time
     hash: str
     reason: str | UnsetType = UNSET
 
@@ -76,7 +76,7 @@ class AdjustmentAnswer(Struct, frozen=True):
     participant_id: UUID
     amount_g: int
     reason: str
-    at: datetime
+    at: Time
     balances: Balances
 
 
@@ -122,7 +122,7 @@ class ActAnswer(Struct, frozen=True):
     """What an operator did, to what, with the state before and after."""
 
     seq: int
-    at: datetime
+    at: Time
     actor: str
     act: str
     object: str

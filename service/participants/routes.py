@@ -1,6 +1,5 @@
 """A person's own page: who they are here, what they hold, what they show."""
 
-from datetime import datetime
 from typing import Annotated, Literal, cast
 from uuid import UUID
 
@@ -13,7 +12,7 @@ from service.ledger.books import BookClosedError
 from service.participants.edit_profile import edit_profile
 from service.participants.queries import Profile, Suspension, find_profile
 from service.parts import parts
-from service.wire import Request, caller, opens, read_body
+from service.wire import Request, Time, caller, opens, read_body
 
 Visibility = Literal["public", "friends", "hidden"]
 DisplayName = Annotated[
@@ -45,7 +44,7 @@ class Me(Struct, frozen=True):
     display_name: str
     region: str | None
     visibility: Visibility
-    created_at: datetime
+    created_at: Time
     balances: Balances
     totals: Totals
     suspension: Suspension | UnsetType = UNSET

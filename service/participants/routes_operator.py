@@ -1,7 +1,6 @@
 """Participants over HTTP, the operators' side: find, look, suspend, resume."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -24,7 +23,7 @@ from service.participants.operate import (
 from service.participants.queries import Suspension
 from service.participants.routes import Totals
 from service.parts import parts
-from service.wire import Listing, Request, caller, opens, path_uuid, read_body, read_query
+from service.wire import Listing, Request, Time, caller, opens, path_uuid, read_body, read_query
 
 
 class ParticipantSearch(Page, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -42,7 +41,7 @@ class ParticipantAnswer(Struct, frozen=True):
     display_name: str | None
     region: str | None
     visibility: str | None
-    created_at: datetime | None
+    created_at: Time | None
     balances: Balances
     totals: Totals
     suspension: Suspension | UnsetType = UNSET

@@ -17,7 +17,7 @@ from service.partners.queries import list_parked
 from service.partners.release import release_new_link
 from service.partners.routes_signed import signed
 from service.parts import parts
-from service.wire import Listing, Request, opens, parse, read_query
+from service.wire import Listing, Request, Time, opens, parse, read_query
 
 
 class LinkOrder(Struct, frozen=True, forbid_unknown_fields=True):
@@ -32,7 +32,7 @@ class LinkAnswer(Struct, frozen=True):
 
     partner_id: str
     subject: str
-    linked_at: datetime
+    linked_at: Time
 
 
 class OwnParkedSearch(Page, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -51,10 +51,10 @@ class ParkedAnswer(Struct, frozen=True):
     source: str
     type: str | None
     subject: str | None
-    time: datetime | None
+    time: Time | None
     reason: str
-    received_at: datetime
-    expires_at: datetime
+    received_at: Time
+    expires_at: Time
 
 
 @post(

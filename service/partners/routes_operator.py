@@ -91,10 +91,10 @@ class KeyAnswer(Struct, frozen=True):
     kind: Kind
     state: KeyState
     public_key: str | None
-    created_at: datetime
-    not_before: datetime
-    not_after: datetime | None
-    last_used_at: datetime | None
+    created_at: Time
+    not_before: Time
+    not_after: Time | None
+    last_used_at: Time | None
 
 
 class NewKeyAnswer(Struct, frozen=True, omit_defaults=True):
@@ -114,7 +114,7 @@ class PartnerAnswer(Struct, frozen=True):
     action_types: list[str]
     source_prefix: str
     disabled: bool
-    created_at: datetime
+    created_at: Time
     keys: list[KeyAnswer]
 
 
@@ -137,8 +137,8 @@ class ParkedEventAnswer(Struct, frozen=True):
     event_id: str
     type: str | None
     reason: str
-    received_at: datetime
-    expires_at: datetime
+    received_at: Time
+    expires_at: Time
     event: dict[str, Any] | None
 
 

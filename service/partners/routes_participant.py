@@ -1,6 +1,5 @@
 """A person's links with partners over HTTP: give a code, look, take it back."""
 
-from datetime import datetime
 from typing import Annotated
 
 import msgspec
@@ -19,6 +18,7 @@ from service.wire import (
     JsonAnswer,
     Listing,
     Request,
+    Time,
     answered,
     caller,
     idempotency_key,
@@ -38,7 +38,7 @@ class CodeAnswer(Struct, frozen=True):
     """To be given to the partner; good for one link until then."""
 
     link_code: str
-    expires_at: datetime
+    expires_at: Time
 
 
 class MyLink(Struct, frozen=True):
@@ -46,7 +46,7 @@ class MyLink(Struct, frozen=True):
 
     partner_id: str
     partner_name: str
-    linked_at: datetime
+    linked_at: Time
 
 
 @post(

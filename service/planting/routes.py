@@ -1,7 +1,7 @@
 """Planting over HTTP: projects, pledges, and the public proof of a tree."""
 
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import date
 from functools import partial
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -40,6 +40,7 @@ from service.wire import (
     Listing,
     NoFields,
     Request,
+    Time,
     answered,
     caller,
     idempotency_key,
@@ -100,7 +101,7 @@ class TimelineEntry(Struct, frozen=True):
     """A change of some or all trees of a pledge."""
 
     status: Status
-    at: datetime
+    at: Time
     note: str | None
 
 
@@ -140,7 +141,7 @@ class EvidenceAnswer(Struct, frozen=True):
 
     url: str
     sha256: str
-    taken_at: datetime
+    taken_at: Time
     position: dict[str, Any]
 
 
@@ -148,7 +149,7 @@ class TreeTimelineEntry(Struct, frozen=True):
     """A change of a tree: where, and how it was shown."""
 
     status: Status
-    at: datetime
+    at: Time
     plot: TreePlot | None
     evidence: list[EvidenceAnswer]
 
@@ -158,7 +159,7 @@ class TreeTransfer(Struct, frozen=True):
 
     cause: Literal["pledge", "plant"]
     amount_g: int
-    at: datetime
+    at: Time
     hash: str
 
 

@@ -3,49 +3,121 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
+from typing import Literal, get_args
+
+from msgspec import UNSET, Struct, UnsetType, field
 
 from service.rules.evaluate import Budgets, Usage
 from service.rules.expressions import Expression
 from service.rules.languages import Reader
 from service.rules.rulebook import (
-    REPORTERS,
     ActionType,
     Attribute,
     Campaign,
+    Claim,
     CounterKey,
     Limit,
+    Per,
     Rule,
     Rulebook,
     period_names,
 )
+from service.rules.scenario_schema import Reporter
 
 _NO_BUDGETS: Budgets = {}
 
 
-def list_action_types(rulebook: Rulebook, reader: Reader) -> list[dict[str, Any]]:
+class AttributeAnswer(Struct, frozen=True):
+    """An attribute of an action type, with the bounds that its values are held to."""
+
+    type: Literal["number", "integer", "string", "boolean"]
+    required: bool
+    unit: str | UnsetType
+    minimum: float | UnsetType
+    maximum: float | UnsetType
+    max_length: int | UnsetType
+    pattern: str | UnsetType
+    one_of: tuple[str, ...] | UnsetType
+
+
+class ClaimAnswer(Struct, frozen=True):
+    """What is paid once: the same values of these attributes, in a period, within one or all."""
+
+    by: tuple[str, ...]
+    per: Per
+    within: Literal["all", "partner"]
+
+
+class LimitAnswer(Struct, frozen=True):
+    """A cap on what a rule or a group of rules gives a person in a period: by times or grams."""
+
+    per: Per
+    grams: int | UnsetType
+    count: int | UnsetType
+    group: str | UnsetType
+    by: str | UnsetType
+    left: int | UnsetType = UNSET
+
+
+class CampaignAnswer(Struct, frozen=True):
+    """A campaign that multiplies energy; where it names no rules or regions, it is for all."""
+
+    id: str
+    title: str
+    from_: dt.date = field(name="from")
+    until: dt.date
+    earns_times: float
+    rules: tuple[str, ...]
+    categories: tuple[str, ...]
+    regions: list[str]
+    budget_g: int | None
+    left_g: int | None
+
+
+class RuleAnswer(Struct, frozen=True):
+    """A rule of an action type; `saves` and `earns` are grams, or how they are computed."""
+
+    rule: str
+    title: str
+    from_: dt.date | None = field(name="from")
+    until: dt.date | None
+    when: str | None
+    saves: int | str
+    earns: int | str
+    limits: list[LimitAnswer]
+    campaign: CampaignAnswer | UnsetType | None = UNSET
+
+
+class Suggestion(Struct, frozen=True):
+    """An action type by which a person can still earn or save something today."""
+
+    type: str
+    title: str
+    hint: str | None
+    category: str
+    reported_by: list[Reporter]
+    rules: list[RuleAnswer]
+
+
+class ActionTypeAnswer(Suggestion, frozen=True):
+    """An action type: what a report of it holds, who may report it, and what it gives."""
+
+    attributes: dict[str, AttributeAnswer]
+    accepted_for_s: int
+    claim: ClaimAnswer | None
+
+
+def list_action_types(rulebook: Rulebook, reader: Reader) -> list[ActionTypeAnswer]:
     """Describe every action type: attributes, who may report it, its rules with their limits."""
     return [
-        {
-            "type": kind.name,
-            "title": reader.say(kind.title),
-            "category": kind.category,
-            "hint": reader.say(kind.hint) if kind.hint else None,
-            "reported_by": [who for who in REPORTERS if who in kind.reported_by],
-            "attributes": {
-                name: _attribute(attribute) for name, attribute in kind.attributes.items()
-            },
-            "accepted_for_s": int(kind.accepted_for.total_seconds()),
-            "claim": None
-            if kind.claim is None
-            else {
-                "by": list(kind.claim.by),
-                "per": kind.claim.per,
-                "within": "partner" if kind.claim.within_partner else "all",
-            },
-            "rules": [_rule(rule, reader) for rule in kind.rules],
-        }
+        ActionTypeAnswer(
+            *_named(kind, reader),
+            [_rule(rule, reader, [_limit(limit) for limit in rule.limits]) for rule in kind.rules],
+            {name: _attribute(attribute) for name, attribute in kind.attributes.items()},
+            int(kind.accepted_for.total_seconds()),
+            _claim(kind.claim) if kind.claim else None,
+        )
         for kind in rulebook.action_types.values()
     ]
 
@@ -62,19 +134,9 @@ def running_campaigns(rulebook: Rulebook, now: dt.datetime) -> list[Campaign]:
 
 def list_campaigns(
     campaigns: Iterable[Campaign], left: Budgets, reader: Reader
-) -> list[dict[str, Any]]:
+) -> list[CampaignAnswer]:
     """Describe campaigns that have not ended, each with what is left of its budget."""
-    return [
-        {
-            **_campaign(campaign, left, reader),
-            "rules": list(campaign.rules),
-            "categories": list(campaign.categories),
-            "regions": sorted(campaign.regions),
-            "budget_g": campaign.budget_g,
-        }
-        for campaign in campaigns
-        if _has_something_left(campaign, left)
-    ]
+    return [_campaign(each, left, reader) for each in campaigns if _has_something_left(each, left)]
 
 
 def suggestion_counters(rulebook: Rulebook, now: dt.datetime) -> tuple[CounterKey, ...]:
@@ -97,7 +159,7 @@ def list_suggestions(
     *,
     region: str = "",
     left: Budgets = _NO_BUDGETS,
-) -> list[dict[str, Any]]:
+) -> list[Suggestion]:
     """Tell what this person can still do today, with the campaign and what is left of each limit.
 
     `left` is what campaigns with a budget have left. A type is left out when every rule that holds
@@ -112,21 +174,12 @@ def list_suggestions(
         for rule in kind.rules:
             if rule.is_on(day):
                 limits = [_left(limit, names, usage) for limit in rule.limits]
-                if all(limit["left"] > 0 for limit in limits):
+                if all(limit.left for limit in limits):
                     campaign = _campaign_for(kind, rule, (day, region), left)
                     told = _campaign(campaign, left, reader) if campaign else None
-                    rules.append({**_rule(rule, reader), "limits": limits, "campaign": told})
+                    rules.append(_rule(rule, reader, limits, told))
         if rules:
-            suggestions.append(
-                {
-                    "type": kind.name,
-                    "title": reader.say(kind.title),
-                    "hint": reader.say(kind.hint) if kind.hint else None,
-                    "category": kind.category,
-                    "reported_by": [who for who in REPORTERS if who in kind.reported_by],
-                    "rules": rules,
-                }
-            )
+            suggestions.append(Suggestion(*_named(kind, reader), rules))
     return suggestions
 
 
@@ -142,52 +195,73 @@ def _has_something_left(campaign: Campaign, left: Budgets) -> bool:
     return campaign.budget_g is None or left.get(campaign.id, 0) > 0
 
 
-def _campaign(campaign: Campaign, left: Budgets, reader: Reader) -> dict[str, Any]:
-    return {
-        "id": campaign.id,
-        "title": reader.say(campaign.title),
-        "from": campaign.starts_on.isoformat(),
-        "until": campaign.ends_before.isoformat(),
-        "earns_times": float(campaign.times),
-        "left_g": None if campaign.budget_g is None else left[campaign.id],
-    }
+def _campaign(campaign: Campaign, left: Budgets, reader: Reader) -> CampaignAnswer:
+    return CampaignAnswer(
+        campaign.id,
+        reader.say(campaign.title),
+        campaign.starts_on,
+        campaign.ends_before,
+        float(campaign.times),
+        campaign.rules,
+        campaign.categories,
+        sorted(campaign.regions),
+        campaign.budget_g,
+        None if campaign.budget_g is None else left[campaign.id],
+    )
 
 
-def _attribute(attribute: Attribute) -> dict[str, Any]:
-    known: Mapping[str, Any] = {
-        "type": attribute.type,
-        "required": attribute.required,
-        "unit": attribute.unit or None,
-        "minimum": attribute.minimum,
-        "maximum": attribute.maximum,
-        "max_length": attribute.max_length,
-        "pattern": attribute.pattern,
-        "one_of": list(attribute.one_of) or None,
-    }
-    return {key: value for key, value in known.items() if value is not None}
+def _named(kind: ActionType, reader: Reader) -> tuple[str, str, str | None, str, list[Reporter]]:
+    title, hint = reader.say(kind.title), reader.say(kind.hint) if kind.hint else None
+    reported_by = [who for who in get_args(Reporter) if who in kind.reported_by]
+    return kind.name, title, hint, kind.category, reported_by
 
 
-def _rule(rule: Rule, reader: Reader) -> dict[str, Any]:
-    return {
-        "rule": rule.id,
-        "title": reader.say(rule.title),
-        "from": rule.starts_on.isoformat() if rule.starts_on else None,
-        "until": rule.ends_before.isoformat() if rule.ends_before else None,
-        "when": rule.when.text if rule.when else None,
-        "saves": _amount(rule.saves),
-        "earns": _amount(rule.saves if rule.earns is None else rule.earns),
-        "limits": [_limit(limit) for limit in rule.limits],
-    }
+def _attribute(attribute: Attribute) -> AttributeAnswer:
+    minimum, maximum = attribute.minimum, attribute.maximum
+    return AttributeAnswer(
+        attribute.type,
+        attribute.required,
+        attribute.unit or UNSET,
+        UNSET if minimum is None else minimum,
+        UNSET if maximum is None else maximum,
+        attribute.max_length or UNSET,
+        attribute.pattern or UNSET,
+        attribute.one_of or UNSET,
+    )
 
 
-def _amount(amount: float | Expression) -> int | str:
-    return amount.text if isinstance(amount, Expression) else round(amount)
+def _claim(claim: Claim) -> ClaimAnswer:
+    return ClaimAnswer(claim.by, claim.per, "partner" if claim.within_partner else "all")
 
 
-def _limit(limit: Limit) -> dict[str, Any]:
-    amount = {"grams": limit.grams} if limit.count is None else {"count": limit.count}
-    more = {"group": limit.group, "by": limit.source.by}
-    return {"per": limit.per, **amount, **{key: value for key, value in more.items() if value}}
+def _rule(
+    rule: Rule,
+    reader: Reader,
+    limits: list[LimitAnswer],
+    campaign: CampaignAnswer | UnsetType | None = UNSET,
+) -> RuleAnswer:
+    return RuleAnswer(
+        rule.id,
+        reader.say(rule.title),
+        rule.starts_on,
+        rule.ends_before,
+        rule.when.text if rule.when else None,
+        _grams(rule.saves),
+        _grams(rule.saves if rule.earns is None else rule.earns),
+        limits,
+        campaign,
+    )
+
+
+def _grams(given: float | Expression) -> int | str:
+    return given.text if isinstance(given, Expression) else round(given)
+
+
+def _limit(limit: Limit, left: int | UnsetType = UNSET) -> LimitAnswer:
+    grams, count = (limit.grams, UNSET) if limit.count is None else (UNSET, limit.count)
+    return LimitAnswer(
+        limit.per, grams, count, limit.group or UNSET, limit.source.by or UNSET, left
+    )
 
 
 def _key(limit: Limit, names: tuple[str, ...]) -> CounterKey | None:
@@ -196,9 +270,8 @@ def _key(limit: Limit, names: tuple[str, ...]) -> CounterKey | None:
     return CounterKey(limit.source.counter, names[limit.source.per_index], "")
 
 
-def _left(limit: Limit, names: tuple[str, ...], usage: Usage) -> dict[str, Any]:
+def _left(limit: Limit, names: tuple[str, ...], usage: Usage) -> LimitAnswer:
     key = _key(limit, names)
     used_n, used_g = (0, 0) if key is None else usage.get(key, (0, 0))
-    if limit.count is None:
-        return {**_limit(limit), "left": max(limit.grams - used_g, 0)}
-    return {**_limit(limit), "left": max(limit.count - used_n, 0)}
+    left = limit.grams - used_g if limit.count is None else limit.count - used_n
+    return _limit(limit, max(left, 0))

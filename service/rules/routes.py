@@ -1,6 +1,6 @@
 """The rules as apps see them: the catalogue of action types, and what can still be done today."""
 
-from typing import Any
+from typing import TypeVar
 
 import msgspec
 from litestar import get
@@ -12,6 +12,8 @@ from service.participants.queries import find_region
 from service.parts import parts
 from service.rules.budgets import read_left
 from service.rules.catalogue import (
+    ActionTypeAnswer,
+    Suggestion,
     list_action_types,
     list_suggestions,
     running_campaigns,
@@ -20,19 +22,21 @@ from service.rules.catalogue import (
 from service.rules.languages import Reader, preferred_languages
 from service.wire import JsonAnswer, Request, caller, opens, read_query
 
+S = TypeVar("S", bound=Suggestion)
+
 
 class Catalogue(msgspec.Struct, frozen=True):
     """Every action type of the active rulebook, in the caller's language."""
 
     rulebook_version: int
-    items: list[dict[str, Any]]
+    items: list[ActionTypeAnswer]
     next_cursor: str | None
 
 
 class Suggestions(msgspec.Struct, frozen=True):
     """What a person can still do today, with what is left of each limit."""
 
-    items: list[dict[str, Any]]
+    items: list[Suggestion]
     next_cursor: str | None
 
 
@@ -68,17 +72,15 @@ async def suggest(request: Request) -> JsonAnswer:
     return read_by(reader, Suggestions(*_page_of(request, "suggestions", items)))
 
 
-def _page_of(
-    request: Request, kind: str, items: list[dict[str, Any]]
-) -> tuple[list[dict[str, Any]], str | None]:
+def _page_of(request: Request, kind: str, items: list[S]) -> tuple[list[S], str | None]:
     """The page that is asked for of a list that runs by type, and the cursor of the next one."""
     page, secret = read_query(request, Page), parts(request).settings.secret_key
     if page.cursor:
         (after,) = decode_cursor(secret, kind, page.cursor, tuple[str])
-        items = [item for item in items if item["type"] > after]
+        items = [item for item in items if item.type > after]
     shown = items[: page.limit]
     is_last = len(shown) == len(items)
-    return shown, None if is_last else encode_cursor(secret, kind, (shown[-1]["type"],))
+    return shown, None if is_last else encode_cursor(secret, kind, (shown[-1].type,))
 
 
 def reader_of(request: Request) -> Reader:

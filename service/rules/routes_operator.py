@@ -3,7 +3,6 @@
 import asyncio
 import re
 from collections.abc import Mapping
-from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
@@ -36,6 +35,7 @@ from service.wire import (
     Listing,
     NoFields,
     Request,
+    Time,
     answered,
     caller,
     opens,
@@ -109,7 +109,7 @@ class RulebookSummary(Struct, frozen=True):
     author: str
     note: str
     based_on: int | None
-    created_at: datetime
+    created_at: Time
     active: bool
 
 

@@ -14,7 +14,6 @@ from service.rules.expressions import Expression, Scope
 
 Per = Literal["day", "week", "month", "year", "ever"]
 PERIODS: tuple[Per, ...] = ("day", "week", "month", "year", "ever")
-REPORTERS = ("participant", "device", "partner")
 GRAMS_MAX = 1_000_000
 FUTURE_TOLERANCE = dt.timedelta(minutes=5)
 

@@ -1,17 +1,25 @@
 """What apps show: the catalogue in the reader's language, and what is left to do today."""
 
+import msgspec
 import pytest
 
-from service.rules.catalogue import (
-    list_action_types,
-    list_suggestions,
-    suggestion_counters,
-)
+from service.rules import catalogue
+from service.rules.catalogue import suggestion_counters
 from service.rules.languages import Reader, preferred_languages
 from service.rules.rulebook import CounterKey
 from tests.rules.sets import NOW, PROGRAM, rulebook_of, shipped_rulebook, walk_rules
 
 SHIPPED = shipped_rulebook()
+
+
+def list_action_types(*args):
+    """The catalogue as it is sent."""
+    return msgspec.json.decode(msgspec.json.encode(catalogue.list_action_types(*args)))
+
+
+def list_suggestions(*args):
+    """The suggestions as they are sent."""
+    return msgspec.json.decode(msgspec.json.encode(catalogue.list_suggestions(*args)))
 
 
 @pytest.mark.parametrize(
