@@ -1,17 +1,21 @@
 """What holds for everybody: the programme's clock, and what its rules allow."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 
+import msgspec
 from litestar import get
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
 from service.parts import parts
+from service.public_answer import public_answer
 from service.rules.budgets import read_left
 from service.rules.catalogue import CampaignAnswer, list_campaigns, running_campaigns
-from service.rules.routes import read_by, reader_of
+from service.rules.routes import reader_of
 from service.rules.rulebook import Program
 from service.wire import JsonAnswer, Request, Time, opens
+
+_ANY_TIME = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 class RipeningTerms(Struct, frozen=True):
@@ -60,7 +64,7 @@ class ProgramTerms(Struct, frozen=True):
     campaigns: list[CampaignAnswer]
 
 
-@get("/v1/program", operation_id="getProgram", **opens("public", answer=ProgramTerms))
+@get("/v1/program", operation_id="getProgram", **opens("public", answer=ProgramTerms, is_kept=True))
 async def get_program(request: Request) -> JsonAnswer:
     """The programme's clock and terms, and the campaigns of today that have not ended."""
     shared, reader = parts(request), reader_of(request)
@@ -71,7 +75,11 @@ async def get_program(request: Request) -> JsonAnswer:
         async with shared.database.sessions() as session:
             left = await read_left(session, campaigns)
     told = list_campaigns(campaigns, left, reader)
-    return read_by(reader, _terms(rulebook.program, now, rulebook.version, told))
+    terms = _terms(rulebook.program, now, rulebook.version, told)
+    # Whoever has the terms need not fetch them for the time alone.
+    lasting = msgspec.json.encode(msgspec.structs.replace(terms, now=_ANY_TIME))
+    body = msgspec.json.encode(terms)
+    return public_answer(request, body, headers=reader.headers(), tagged=lasting)
 
 
 def _terms(

@@ -121,6 +121,7 @@ class Access:
     answer: Any = None
     takes_key: bool = False
     key_required: bool = False
+    is_kept: bool = False
     problems: tuple[str, ...] = ()
     media: Mapping[str, Any] = field(default_factory=lambda: {"application/json": None})
 
@@ -133,6 +134,7 @@ def opens(
     answer: Any = None,
     takes_key: bool = False,
     key_required: bool = False,
+    is_kept: bool = False,
     problems: tuple[str, ...] = (),
     media: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
@@ -141,15 +143,17 @@ def opens(
     `who` is "public", "participant", "operator:<scope>", or "partner": then the route itself checks
     the signature. `media` are what its body may be, by media type, if that is not JSON of `body`.
     `answer` names the answer's type where the handler returns a Response; `takes_key` that an
-    operator may repeat the request by an Idempotency-Key, as participants may any POST; `problems`
-    are codes beyond those that every such route has.
+    operator may repeat the request by an Idempotency-Key, as participants may any POST; `is_kept`
+    that whoever has the answer is told so (`public_answer`); `problems` are codes beyond those that
+    every such route has.
     """
     role, _, scope = who.partition(":")
     roles = {"public", "participant", "operator", "partner"}
     if role not in roles or (role == "operator") != bool(scope):
         raise ValueError(f"no such access: {who}")
     accepted = media or {"application/json": body}
-    access = Access(role, scope, body, query, answer, takes_key, key_required, problems, accepted)
+    repeats = (takes_key, key_required, is_kept)
+    access = Access(role, scope, body, query, answer, *repeats, problems, accepted)
     return {"opt": {"access": access}}
 
 

@@ -12,17 +12,18 @@ from service.metrics import OUTBOX_WAITING, exposition
 from service.operations.openapi import openapi_text
 from service.operations.readiness import PartState, is_ready, outbox_waiting, part_states
 from service.parts import parts
-from service.wire import Request, is_loopback, opens
+from service.public_answer import public_answer
+from service.wire import JsonAnswer, Request, is_loopback, opens
 
 _FOLDER = Path(__file__).parent
 _PAGE = (_FOLDER / "schema.html").read_bytes()
 _SCRIPT = (_FOLDER / "schema.js").read_bytes()
 _STYLE = (_FOLDER / "schema.css").read_bytes()
-_PAGE_HEADERS = {
-    "Cache-Control": "no-cache",
-    "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'; base-uri 'none'",
-    "Referrer-Policy": "no-referrer",
-}
+_PAGE_HEADERS = (
+    (b"content-security-policy", b"default-src 'self'; frame-ancestors 'none'; base-uri 'none'"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"vary", b"Accept"),
+)
 
 
 class Health(Struct, frozen=True):
@@ -71,30 +72,32 @@ async def get_metrics(request: Request) -> Response[bytes]:
     return Response(exposition(), media_type="text/plain; version=0.0.4")
 
 
-@get("/schema", operation_id="getSchema", **opens("public", answer=dict))
-async def get_schema(request: Request) -> Response[bytes]:
+@get("/schema", operation_id="getSchema", **opens("public", answer=dict, is_kept=True))
+async def get_schema(request: Request) -> JsonAnswer:
     """This description; as a page for a browser."""
     if "text/html" in request.headers.get("accept", ""):
-        return _asset(_PAGE, "text/html")
-    return _asset(_document(request), "application/json")
+        return _asset(request, _PAGE, b"text/html; charset=utf-8")
+    return _asset(request, _document(request), b"application/json")
 
 
-@get("/schema/openapi.json", operation_id="getOpenapi", **opens("public", answer=dict))
-async def get_openapi(request: Request) -> Response[bytes]:
+@get(
+    "/schema/openapi.json", operation_id="getOpenapi", **opens("public", answer=dict, is_kept=True)
+)
+async def get_openapi(request: Request) -> JsonAnswer:
     """This description."""
-    return _asset(_document(request), "application/json")
+    return _asset(request, _document(request), b"application/json")
 
 
 @get("/schema/page.js", include_in_schema=False, **opens("public"))
-async def get_page_script() -> Response[bytes]:
+async def get_page_script(request: Request) -> JsonAnswer:
     """What makes the page of the description."""
-    return _asset(_SCRIPT, "text/javascript")
+    return _asset(request, _SCRIPT, b"text/javascript; charset=utf-8")
 
 
 @get("/schema/page.css", include_in_schema=False, **opens("public"))
-async def get_page_style() -> Response[bytes]:
+async def get_page_style(request: Request) -> JsonAnswer:
     """How the page of the description looks."""
-    return _asset(_STYLE, "text/css")
+    return _asset(request, _STYLE, b"text/css; charset=utf-8")
 
 
 def _document(request: Request) -> bytes:
@@ -105,8 +108,8 @@ def _document(request: Request) -> bytes:
     return document
 
 
-def _asset(content: bytes, media_type: str) -> Response[bytes]:
-    return Response(content, media_type=media_type, headers={**_PAGE_HEADERS, "Vary": "Accept"})
+def _asset(request: Request, content: bytes, media_type: bytes) -> JsonAnswer:
+    return public_answer(request, content, headers=_PAGE_HEADERS, media_type=media_type)
 
 
 routes: list[HTTPRouteHandler] = [

@@ -35,6 +35,7 @@ from service.planting.queries import (
     view_at_once,
 )
 from service.planting.trees import Status
+from service.public_answer import public_answer
 from service.wire import (
     JsonAnswer,
     Listing,
@@ -183,8 +184,12 @@ class TreeAnswer(Struct, frozen=True):
     paid: TreePaid
 
 
-@get("/v1/projects", operation_id="listProjects", **opens("public", query=Page))
-async def list_all_projects(request: Request) -> Listing[ProjectAnswer]:
+@get(
+    "/v1/projects",
+    operation_id="listProjects",
+    **opens("public", query=Page, answer=Listing[ProjectAnswer], is_kept=True),
+)
+async def list_all_projects(request: Request) -> JsonAnswer:
     """The planting projects, in the order in which they were opened."""
     page = read_query(request, Page)
     shared = parts(request)
@@ -194,14 +199,20 @@ async def list_all_projects(request: Request) -> Listing[ProjectAnswer]:
         rows = await list_projects(session, after=after[0] if after else None, limit=page.limit + 1)
     items = [project_answer(*row) for row in rows[: page.limit]]
     more = len(rows) > page.limit
-    return Listing(items, encode_cursor(secret, "projects", (items[-1].id,)) if more else None)
+    cursor = encode_cursor(secret, "projects", (items[-1].id,)) if more else None
+    return public_answer(request, msgspec.json.encode(Listing(items, cursor)))
 
 
-@get("/v1/projects/{project_id:str}", operation_id="getProject", **opens("public"))
-async def get_one_project(request: Request, project_id: FromPath[str]) -> FundedProjectAnswer:
+@get(
+    "/v1/projects/{project_id:str}",
+    operation_id="getProject",
+    **opens("public", answer=FundedProjectAnswer, is_kept=True),
+)
+async def get_one_project(request: Request, project_id: FromPath[str]) -> JsonAnswer:
     """One project."""
     async with parts(request).database.sessions() as session:
-        return funded_project_answer(*await get_project(session, path_uuid(project_id)))
+        found = funded_project_answer(*await get_project(session, path_uuid(project_id)))
+    return public_answer(request, msgspec.json.encode(found))
 
 
 @post(
@@ -296,12 +307,16 @@ async def cancel_my_pledge(request: Request, pledge_id: FromPath[str]) -> JsonAn
     return answered(await once(shared.database, key, shared.clock.real_now(), effect, hold=hold))
 
 
-@get("/v1/trees/{number:str}", operation_id="getTree", **opens("public"))
-async def get_one_tree(request: Request, number: FromPath[str]) -> TreeAnswer:
+@get(
+    "/v1/trees/{number:str}",
+    operation_id="getTree",
+    **opens("public", answer=TreeAnswer, is_kept=True),
+)
+async def get_one_tree(request: Request, number: FromPath[str]) -> JsonAnswer:
     """The public proof of a tree, by its number as people type it."""
     async with parts(request).database.sessions() as session:
         view = await get_tree(session, number)
-    return TreeAnswer(
+    found = TreeAnswer(
         number=view.tree.number,
         tree_url=_tree_url(request, view.tree.number),
         status=Status(view.tree.status),
@@ -317,6 +332,7 @@ async def get_one_tree(request: Request, number: FromPath[str]) -> TreeAnswer:
         timeline=[_tree_entry(step) for step in view.steps],
         paid=_paid(view.tree, view.transfers),
     )
+    return public_answer(request, msgspec.json.encode(found))
 
 
 def project_answer(project: models.Project, stock: models.Stock) -> ProjectAnswer:

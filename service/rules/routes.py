@@ -1,5 +1,6 @@
 """The rules as apps see them: the catalogue of action types, and what can still be done today."""
 
+from functools import lru_cache
 from typing import TypeVar
 
 import msgspec
@@ -10,6 +11,7 @@ from service.actions.queries import read_usage
 from service.pages import Page, decode_cursor, encode_cursor
 from service.participants.queries import find_region
 from service.parts import parts
+from service.public_answer import Headers, public_answer
 from service.rules.budgets import read_left
 from service.rules.catalogue import (
     ActionTypeAnswer,
@@ -20,9 +22,12 @@ from service.rules.catalogue import (
     suggestion_counters,
 )
 from service.rules.languages import Reader, preferred_languages
+from service.rules.rulebook import Rulebook
 from service.wire import JsonAnswer, Request, caller, opens, read_query
 
 S = TypeVar("S", bound=Suggestion)
+
+_CATALOGUES_KEPT = 32
 
 
 class Catalogue(msgspec.Struct, frozen=True):
@@ -43,13 +48,26 @@ class Suggestions(msgspec.Struct, frozen=True):
 @get(
     "/v1/action-types",
     operation_id="listActionTypes",
-    **opens("public", query=Page, answer=Catalogue),
+    **opens("public", query=Page, answer=Catalogue, is_kept=True),
 )
 async def list_types(request: Request) -> JsonAnswer:
     """The catalogue: attributes with their bounds, who may report, rules and limits."""
-    rulebook, reader = parts(request).rulebooks.active, reader_of(request)
-    items, more = _page_of(request, "action-types", list_action_types(rulebook, reader))
-    return read_by(reader, Catalogue(rulebook.version, items, more))
+    shared, page = parts(request), read_query(request, Page)
+    body, headers = _catalogue(
+        shared.rulebooks.active, _languages_of(request), page, shared.settings.secret_key
+    )
+    return public_answer(request, body, headers=headers)
+
+
+@lru_cache(maxsize=_CATALOGUES_KEPT)
+def _catalogue(
+    rulebook: Rulebook, languages: tuple[str, ...], page: Page, secret: str
+) -> tuple[bytes, Headers]:
+    """What only another version of the rules changes."""
+    reader = Reader(languages)
+    items, more = _page_of(page, secret, "action-types", list_action_types(rulebook, reader))
+    catalogue = Catalogue(rulebook.version, items, more)
+    return msgspec.json.encode(catalogue), reader.headers()
 
 
 @get(
@@ -69,12 +87,12 @@ async def suggest(request: Request) -> JsonAnswer:
         if campaigns:
             region = await find_region(session, participant_id)
     items = list_suggestions(rulebook, usage, now, reader, region=region or "", left=left)
-    return read_by(reader, Suggestions(*_page_of(request, "suggestions", items)))
+    shown = _page_of(read_query(request, Page), shared.settings.secret_key, "suggestions", items)
+    return read_by(reader, Suggestions(*shown))
 
 
-def _page_of(request: Request, kind: str, items: list[S]) -> tuple[list[S], str | None]:
+def _page_of(page: Page, secret: str, kind: str, items: list[S]) -> tuple[list[S], str | None]:
     """The page that is asked for of a list that runs by type, and the cursor of the next one."""
-    page, secret = read_query(request, Page), parts(request).settings.secret_key
     if page.cursor:
         (after,) = decode_cursor(secret, kind, page.cursor, tuple[str])
         items = [item for item in items if item.type > after]
@@ -85,9 +103,13 @@ def _page_of(request: Request, kind: str, items: list[S]) -> tuple[list[S], str 
 
 def reader_of(request: Request) -> Reader:
     """Who reads the answer, by the header Accept-Language."""
+    return Reader(_languages_of(request))
+
+
+def _languages_of(request: Request) -> tuple[str, ...]:
     headers = request.scope["headers"]
     values = [value.decode("latin-1") for name, value in headers if name == b"accept-language"]
-    return Reader(preferred_languages(",".join(values)))
+    return preferred_languages(",".join(values))
 
 
 def read_by(reader: Reader, content: msgspec.Struct) -> JsonAnswer:

@@ -363,7 +363,7 @@ class ActionType:
     needs_person: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Rulebook:
     """All rules of one published version (0: a draft that nobody published)."""
 
