@@ -30,6 +30,7 @@ from service.leaderboards.keys import Layout
 from service.leaderboards.routes import routes as leaderboard_routes
 from service.ledger.routes import routes as ledger_routes
 from service.listen import listening
+from service.operations.openapi import openapi_text
 from service.operations.routes import routes as operation_routes
 from service.participants.identities import resolve_participant
 from service.participants.routes import routes as participant_routes
@@ -92,12 +93,13 @@ def create_app(settings: Settings) -> Litestar:
         debug=False,
         state=State(
             {
+                "openapi_text": openapi_text,
                 "body_limits": {
                     "public": settings.body_max_participant_bytes,
                     "participant": settings.body_max_participant_bytes,
                     "partner": settings.body_max_partner_bytes,
                     "operator": settings.body_max_operator_bytes,
-                }
+                },
             }
         ),
     )

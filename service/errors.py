@@ -5,10 +5,11 @@ renderer makes `application/problem+json` (RFC 9457) of them.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 from uuid import uuid4
 
 import msgspec
+from msgspec import Meta
 
 PROBLEM_JSON = "application/problem+json"
 
@@ -52,6 +53,12 @@ PROBLEMS: dict[str, tuple[int, str]] = {
     "internal-error": (500, "The service failed"),
     "unavailable": (503, "The service is not available now"),
 }
+
+Code = Annotated[str, Meta(extra_json_schema={"enum": [*PROBLEMS]})]
+# Why an action is refused.
+Reason = Literal[
+    "implausible", "too-late", "in-future", "overlap", "reporter-not-allowed", "already-claimed"
+]
 
 
 class FieldError(msgspec.Struct, frozen=True):
@@ -150,10 +157,10 @@ class InsufficientEnergyError(ConflictError):
 class ItemProblem(msgspec.Struct, frozen=True, omit_defaults=True):
     """Why one item of a list is refused: its problem document without what the list tells."""
 
-    code: str
+    code: Code
     title: str
     detail: str
-    reason: str | msgspec.UnsetType = msgspec.UNSET
+    reason: Reason | msgspec.UnsetType = msgspec.UNSET
     errors: Sequence[FieldError] | msgspec.UnsetType = msgspec.UNSET
 
 

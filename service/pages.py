@@ -18,10 +18,8 @@ _TAG_BYTES = 16
 class Page(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The query of a list: how many, and where the last page ended."""
 
-    limit: Annotated[int, Meta(ge=1, le=200, description="How many items at most.")] = 50
-    cursor: (
-        Annotated[str, Meta(max_length=512, description="`next_cursor` of the page before.")] | None
-    ) = None
+    limit: Annotated[int, Meta(ge=1, le=200)] = 50
+    cursor: Annotated[str, Meta(max_length=512)] | None = None
 
 
 def encode_cursor(secret: str, kind: str, key_values: Sequence[Any]) -> str:

@@ -6,6 +6,7 @@ from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
 
+import msgspec
 import pytest
 from litestar.routes import HTTPRoute
 from openapi_spec_validator import validate
@@ -13,7 +14,7 @@ from openapi_spec_validator import validate
 from service.app import create_app
 from service.errors import PROBLEMS
 from service.operations.commands import generated
-from service.operations.openapi import openapi_document, operations
+from service.operations.openapi import openapi_document, operations, words
 from service.settings import Settings
 from tests.people import served, settings_for
 
@@ -85,8 +86,95 @@ def test_operations_have_names_of_their_own(document):
     assert [name for name in names if not re.fullmatch(r"[a-z]+([A-Z][a-z]*)*", name)] == []
 
 
-def test_operations_say_what_they_do(document):
-    assert [name for name, operation in operations_of(document) if not operation["summary"]] == []
+def properties_of(document):
+    """Every property of every schema, and every parameter, with its full name."""
+    for name, schema in document["components"]["schemas"].items():
+        for field, told in schema.get("properties", {}).items():
+            yield f"{name}.{field}", told
+    for _, operation in operations_of(document):
+        for told in operation.get("parameters", ()):
+            yield f"{operation['operationId']}.{told['name']}", {**told["schema"], **told}
+
+
+def test_everything_says_what_it_is(document):
+    silent = [name for name, told in properties_of(document) if len(told["description"]) < 5]
+    for name, operation in operations_of(document):
+        silent += [name] * (len(operation["summary"]) < 10 or len(operation["description"]) < 20)
+    silent += [tag["name"] for tag in document["tags"] if len(tag["description"]) < 20]
+    silent += [
+        name
+        for name, schema in document["components"]["schemas"].items()
+        if not schema["description"]
+    ]
+    assert silent == []
+
+
+def test_every_word_is_used_and_has_one_meaning(document):
+    told = json.dumps(document, ensure_ascii=False)
+    known = msgspec.to_builtins(words())
+    texts = [
+        (name, text)
+        for group in known.values()
+        if group != known["about"]
+        for name, text in group.items()
+    ]
+    assert [
+        name for name, text in texts if json.dumps(text, ensure_ascii=False)[1:-1] not in told
+    ] == []
+    exceptions = {name for name in words().properties if "." in name}
+    queries = {kind.__name__ for kind in queries_of(create_app(Settings()))}
+    known_names = {name for name, _ in properties_of(document)}
+    assert [n for n in exceptions - known_names if n.partition(".")[0] not in queries] == []
+    properties = words().properties
+    assert [n for n in exceptions if properties[n] == properties.get(n.partition(".")[2])] == []
+
+
+def queries_of(app):
+    return {operation.access.query for operation in operations(app)} - {None}
+
+
+def test_names_of_schemas_are_plain(document):
+    names = document["components"]["schemas"]
+    assert [name for name in names if not re.fullmatch(r"([A-Z][a-z0-9]*)+", name)] == []
+
+
+def test_a_problem_tells_its_codes_and_what_comes_with_them(document):
+    problem = document["components"]["schemas"]["Problem"]
+    assert set(problem["properties"]["code"]["enum"]) == set(PROBLEMS)
+    assert {"reason", "needed_g", "available_g", "errors"} <= set(problem["properties"])
+    assert {"type", "title", "status", "detail", "code", "instance"} == set(problem["required"])
+
+
+TIMES = re.compile(r".*(_at|\.at|\.now|\.time|\.timestamp|\.as_of|\.not_before|\.not_after)")
+DAYS = re.compile(r"(Season|RuleAnswer|CampaignAnswer)\.(from|until)|DaySides\.day")
+# A time of day, and a period that may be told as a day or as a time.
+OTHERWISE = {"RipeningTerms.next_day_at"}
+
+
+def test_times_and_days_say_their_form(document):
+    forms = {
+        name: {form.get("format") for form in told.get("anyOf", [told]) if form != {"type": "null"}}
+        for name, told in properties_of(document)
+    }
+    found = {name: form for name, form in forms.items() if TIMES.fullmatch(name)}
+    assert {n for n, form in found.items() if form != {"date-time"}} == OTHERWISE
+    assert len(found) > 30
+    days = {name: form for name, form in forms.items() if DAYS.fullmatch(name)}
+    assert set(map(frozenset, days.values())) == {frozenset({"date"})}
+
+
+def test_what_may_be_left_out_is_not_required_and_what_always_comes_is(app, document):
+    """Generators of clients take what has a default for what is always there."""
+    schemas = document["components"]["schemas"]
+    assert [name for name, told in properties_of(document) if "default" in told] == []
+    for operation in operations(app):
+        kind = operation.access.body
+        if kind is not None:
+            needed = {field.encode_name for field in msgspec.structs.fields(kind) if field.required}
+            assert set(schemas[kind.__name__].get("required", ())) == needed
+    assert set(schemas["ActionAnswerList"]["required"]) == {"items", "next_cursor"}
+    assert set(schemas["Health"]["required"]) == {"status", "parts"}
+    assert "reason" not in schemas["ItemProblem"]["required"]
 
 
 def test_only_what_creates_answers_201(document):

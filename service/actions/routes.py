@@ -51,10 +51,10 @@ from service.wire import (
 )
 
 AttributeValue = str | bool | int | float
-ActionTypeName = Annotated[str, Meta(min_length=1, max_length=128, examples=["mobility.walk"])]
+ActionTypeName = Annotated[str, Meta(min_length=1, max_length=128)]
 Attributes = Annotated[
     dict[Annotated[str, Meta(max_length=128)], AttributeValue],
-    Meta(max_length=64, examples=[{"steps": 8000, "distance_km": 5.6}]),
+    Meta(max_length=64),
 ]
 
 

@@ -1,6 +1,7 @@
 """Drafts of the rules over HTTP, the operators' side: what they would have paid."""
 
 import asyncio
+from datetime import date
 from typing import Annotated
 from uuid import UUID
 
@@ -19,20 +20,13 @@ from service.rules.publish import compile_rulebook_or_raise
 from service.rules.routes_operator import Files, parted
 from service.wire import Request, Time, caller, opens, read_body
 
-_PERIOD_TEXT = (
-    "A day of the programme like 2026-11-21, or a time like 2026-11-21T08:00:00Z; by default"
-)
-
 
 class SimulationOrder(Struct, frozen=True, forbid_unknown_fields=True):
     """A draft, and what of the past is replayed under it: from inclusive, to exclusive."""
 
     files: Files
-    from_: (
-        Annotated[str, Meta(max_length=40, description=f"{_PERIOD_TEXT} 30 days before the end.")]
-        | None
-    ) = msgspec.field(name="from", default=None)
-    to: Annotated[str, Meta(max_length=40, description=f"{_PERIOD_TEXT} now.")] | None = None
+    from_: Annotated[str, Meta(max_length=40)] | None = msgspec.field(name="from", default=None)
+    to: Annotated[str, Meta(max_length=40)] | None = None
 
 
 class Sides(Struct, frozen=True):
@@ -47,7 +41,7 @@ class Sides(Struct, frozen=True):
 class DaySides(Sides, frozen=True, kw_only=True):
     """A day of the programme, by when it was recorded."""
 
-    day: str
+    day: date
 
 
 class RuleSides(Sides, frozen=True, kw_only=True):
@@ -169,10 +163,7 @@ class SimulationAnswer(Struct, frozen=True, rename={"from_": "from"}):
     **opens("operator:rules:write", body=SimulationOrder, problems=("rulebook-invalid",)),
 )
 async def simulate_files(request: Request) -> SimulationAnswer:
-    """Replay what was recorded in a period under a draft; of that nothing is stored.
-
-    One at a time and for a minute at most; else 503.
-    """
+    """Replay what was recorded in a period under a draft; of that nothing is stored."""
     order = await read_body(request, SimulationOrder)
     files, _ = parted(order.files)
     shared, operator = parts(request), caller(request)

@@ -20,7 +20,7 @@ from service.wire import Request, Time, caller, opens, read_query
 _REGION = re.compile(r"region:([A-Z]{2}-[A-Z0-9]{1,3})")
 _SCOPES = "global, or region: and an ISO 3166-2 code such as region:CN-ZJ"
 
-Scope = Annotated[str, Meta(max_length=32, description=f"Who is ranked: {_SCOPES}.")]
+Scope = Annotated[str, Meta(max_length=32)]
 
 
 class BoardQuery(Page, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -35,7 +35,7 @@ class AroundQuery(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
 
     period: PeriodName = "week"
     scope: Scope = "global"
-    around: Annotated[int, Meta(ge=0, le=50, description="Neighbours on each side.")] = 5
+    around: Annotated[int, Meta(ge=0, le=50)] = 5
 
 
 class BoardItem(Struct, frozen=True):

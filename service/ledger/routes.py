@@ -65,7 +65,7 @@ class AdjustmentOrder(Struct, frozen=True, forbid_unknown_fields=True):
     What is added repays first what is owed.
     """
 
-    amount_g: Annotated[int, Meta(ge=-_AMOUNT_MAX_G, le=_AMOUNT_MAX_G, examples=[50])]
+    amount_g: Annotated[int, Meta(ge=-_AMOUNT_MAX_G, le=_AMOUNT_MAX_G)]
     reason: Annotated[str, Meta(min_length=1, max_length=500)]
 
 
@@ -88,7 +88,7 @@ class AuditOrder(Struct, frozen=True, forbid_unknown_fields=True):
     after: UUID | None = None
 
 
-class DifferenceAnswer(Struct, frozen=True):
+class AuditDifference(Struct, frozen=True):
     """One thing that is off."""
 
     check: str
@@ -113,7 +113,7 @@ class AuditAnswer(Struct, frozen=True):
     actions: int
     log_entries: int
     found: dict[str, int]
-    differences: list[DifferenceAnswer]
+    differences: list[AuditDifference]
     notes: dict[str, int]
     next_after: UUID | None
 
@@ -270,7 +270,7 @@ def _audit_answer(report: AuditReport) -> AuditAnswer:
         log_entries=report.log_entries,
         found=report.found,
         differences=[
-            DifferenceAnswer(d.check, d.participant_id, d.what, d.expected, d.found)
+            AuditDifference(d.check, d.participant_id, d.what, d.expected, d.found)
             for d in report.differences
         ],
         notes=report.notes,

@@ -1,10 +1,16 @@
-"""The OpenAPI document, made from the routes: their access, structs, codes and docstrings."""
+"""The OpenAPI document: structs, access and codes from the routes, words and examples from files.
+
+`words.yaml` tells what operations do and what properties are, by their names: one word means one
+thing, or `Schema.name` says otherwise. `examples.json` is a story that a test sends to the program.
+"""
 
 import inspect
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
+from pathlib import Path
 from types import NoneType
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -13,11 +19,15 @@ import msgspec
 from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
-from service.errors import PROBLEM_JSON, PROBLEMS, FieldError
+from service.errors import PROBLEM_JSON, PROBLEMS, Code, FieldError, Reason
+from service.operations.readiness import PartState
+from service.planting.routes import Season
+from service.rules.routes_operator import ProblemAnswer, RulebookDifference
 from service.wire import Access
 
+_FOLDER = Path(__file__).parent
 _REF = "#/components/schemas/{name}"
 _EVERY = ("internal-error", "unavailable")
 _CLOSED = ("unauthenticated", "forbidden")
@@ -35,15 +45,6 @@ _WITH_BODY = (
     "invalid-request",
 )
 _WITH_KEY = ("idempotency-key-malformed", "idempotency-in-progress", "idempotency-key-reused")
-_HEADERS = {
-    "RateLimit-Policy": "How many requests pass in which time, where requests are limited:"
-    ' `"partner";q=1000;w=10`, w in seconds.',
-    "RateLimit": "How many more would pass now, and in how many seconds all of them:"
-    ' `"partner";r=997;t=1`.',
-    "Retry-After": "After so many seconds the request may pass.",
-    "WWW-Authenticate": "What credentials are asked for: `Bearer` or `Signature`.",
-    "Idempotency-Replayed": "`true` on the first answer to this Idempotency-Key, given again.",
-}
 _LIMITED = ("RateLimit-Policy", "RateLimit")
 _HEADERS_OF = {
     "unauthenticated": ("WWW-Authenticate",),
@@ -53,36 +54,79 @@ _HEADERS_OF = {
 }
 _PATH_PARAMETER = re.compile(r"\{(\w+)\}")
 
+_LISTING = re.compile(rb"Listing_(\w+?)_(?=\")")
+_NAMED = re.compile(rb"#/components/schemas/(\w+)")
+
 _STAMP = {"webhook-id": "^[A-Za-z0-9_-]{1,64}$", "webhook-timestamp": "^[0-9]{1,12}$"}
-_SIGNATURE = {
-    "type": "apiKey",
-    "in": "header",
-    "name": "webhook-signature",
-    "description": "Standard Webhooks: `v1,` and the base64 of HMAC-SHA256, or `v1a,` and that of"
-    " an ed25519 signature, over webhook-id, webhook-timestamp and the body, joined by dots."
-    " Several entries stand with a space between.",
-}
-
-_ABOUT = """\
-Backend for personal carbon points: recorded low-carbon actions become energy, energy becomes trees.
-
-Every error is a problem document (RFC 9457) with a stable `code`; `errors` names each faulty place
-by an RFC 6901 pointer. Times are RFC 3339; answers are in UTC. Grams are whole numbers and end in
-`_g`. Lists take `limit` and `cursor` and answer `next_cursor`. Any POST of a participant takes an
-`Idempotency-Key`: sent again unchanged, it answers the same and does nothing twice.
-"""
 
 
 class Problem(Struct, frozen=True):
-    """RFC 9457. Some codes add members of their own, such as `needed_g` or `reason`."""
+    """RFC 9457. Members beyond `instance` come with some codes only."""
 
     type: str
     title: str
     status: int
     detail: str
-    code: str
+    code: Code
     instance: str
-    errors: list[FieldError] | msgspec.UnsetType = msgspec.UNSET
+    errors: list[FieldError] | UnsetType = UNSET
+    reason: Reason | UnsetType = UNSET
+    needed_g: int | UnsetType = UNSET
+    available_g: int | UnsetType = UNSET
+    scope: str | UnsetType = UNSET
+    season: Season | UnsetType = UNSET
+    trees_left: int | UnsetType = UNSET
+    pledged: int | UnsetType = UNSET
+    trees: list[str] | UnsetType = UNSET
+    problems: list[ProblemAnswer] | UnsetType = UNSET
+    based_on: int | UnsetType = UNSET
+    active_version: int | UnsetType | None = UNSET
+    diff: RulebookDifference | UnsetType | None = UNSET
+    parts: dict[str, PartState] | UnsetType = UNSET
+
+
+class Words(Struct, frozen=True, forbid_unknown_fields=True):
+    """What is told of everything, by its name."""
+
+    about: str
+    tags: dict[str, str]
+    security: dict[str, str]
+    headers: dict[str, str]
+    operations: dict[str, str]
+    properties: dict[str, str]
+
+    def of(self, owner: str, name: str) -> str:
+        """What a property or parameter is. Raises KeyError for one that nobody described."""
+        return self.properties.get(f"{owner}.{name}") or self.properties[name]
+
+
+class Step(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A request of the story and its answer: the first of an operation is its example.
+
+    `by` is whose it is; `path` and `query` are its parameters; `status` is one of a problem.
+    """
+
+    operation: str
+    by: str = ""
+    path: dict[str, str] = {}
+    query: dict[str, str] = {}
+    key: str = ""
+    media: str = "application/json"
+    body: Any = UNSET
+    status: int = 0
+    answer: Any = UNSET
+
+
+@cache
+def words() -> Words:
+    """The file of words."""
+    return msgspec.yaml.decode((_FOLDER / "words.yaml").read_bytes(), type=Words)
+
+
+@cache
+def story() -> list[Step]:
+    """The file of examples, in the order in which they can be sent."""
+    return msgspec.json.decode((_FOLDER / "examples.json").read_bytes(), type=list[Step])
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,88 +190,123 @@ def openapi_text(app: Litestar) -> bytes:
 
 def openapi_document(app: Litestar) -> dict[str, Any]:
     """The whole description, in a stable order."""
-    offered = operations(app)
-    types: list[Any] = [Problem]
-    for operation in offered:
-        access = operation.access
-        types += [kind for kind in (access.query, operation.answer) if kind]
-        types += [kind for kind in access.media.values() if kind]
-    schemas, components = msgspec.json.schema_components(types, ref_template=_REF)
-    schema_of = {_key(kind): schema for kind, schema in zip(types, schemas, strict=True)}
-    queries = {operation.access.query for operation in offered} - {None}
+    offered, known = operations(app), words()
+    schema_of, components = _schemas(offered)
     paths: dict[str, dict[str, Any]] = {}
     for operation in offered:
-        paths.setdefault(operation.path, {})[operation.method] = _described(
-            operation, schema_of, components
-        )
-    for query in queries:
+        described = _described(operation, schema_of, components)
+        paths.setdefault(operation.path, {})[operation.method] = described
+    for query in {operation.access.query for operation in offered} - {None}:
         # A query is told parameter by parameter.
-        del components[schema_of[_key(query)]["$ref"].rpartition("/")[2]]
+        del components[_name(schema_of[repr(query)])]
+    tags = sorted({operation.tag for operation in offered})
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "Saxaul",
             "version": version("saxaul"),
-            "description": _ABOUT,
+            "description": known.about,
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/"}],
-        "tags": [{"name": name} for name in sorted({operation.tag for operation in offered})],
+        "tags": [{"name": name, "description": known.tags[name]} for name in tags],
         "paths": paths,
         "components": {
             "schemas": dict(sorted(components.items())),
             "headers": {
                 name: {"description": told, "schema": {"type": "string"}}
-                for name, told in _HEADERS.items()
+                for name, told in known.headers.items()
             },
             "securitySchemes": {
-                f"{realm}Token": {
-                    "type": "http",
-                    "scheme": "bearer",
-                    "bearerFormat": "JWT",
-                    "description": f"An access token of the {realm}s' issuer.",
-                }
-                for realm in ("participant", "operator")
-            }
-            | {"partnerSignature": _SIGNATURE},
+                name: {**_SCHEMES[name], "description": told}
+                for name, told in known.security.items()
+            },
         },
     }
 
 
-def _key(kind: Any) -> str:
-    return repr(kind)
+_BEARER = {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
+_SCHEMES = {
+    "participantToken": _BEARER,
+    "operatorToken": _BEARER,
+    "partnerSignature": {"type": "apiKey", "in": "header", "name": "webhook-signature"},
+}
+
+
+def _schemas(offered: list[Operation]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The schema of each type that goes in or out, and the components that they name."""
+    sent = [kind for each in offered for kind in (each.access.query, *each.access.media.values())]
+    types = [kind for kind in (*sent, *(each.answer for each in offered), Problem) if kind]
+    made = msgspec.json.encode(msgspec.json.schema_components(types, ref_template=_REF))
+    schemas, components = msgspec.json.decode(_LISTING.sub(rb"\1List", made))
+    schema_of = dict(zip(map(repr, types), schemas, strict=True))
+    asked = _reached([schema_of[repr(kind)] for kind in sent if kind], components)
+    for name, component in components.items():
+        component["description"] = inspect.cleandoc(component["description"])
+        for field, schema in component.get("properties", {}).items():
+            schema["description"] = words().of(name, field)
+            if "default" not in schema:
+                continue
+            # Generators of clients take what has a default for what is always there.
+            default = schema.pop("default")
+            if name not in asked:
+                component["required"] = [*component.get("required", ()), field]
+            elif default:
+                schema["description"] += f" Default: {default}."
+    return schema_of, components
+
+
+def _reached(schemas: Any, components: dict[str, Any]) -> set[str]:
+    """The names of all components that these schemas need."""
+    reached: set[str] = set()
+    waiting = schemas
+    while waiting:
+        found = {name.decode() for name in _NAMED.findall(msgspec.json.encode(waiting))} - reached
+        reached |= found
+        waiting = [components[name] for name in found]
+    return reached
+
+
+def _name(schema: dict[str, Any]) -> str:
+    return str(schema["$ref"].rpartition("/")[2])
 
 
 def _described(
     operation: Operation, schema_of: dict[str, Any], components: dict[str, Any]
 ) -> dict[str, Any]:
-    access = operation.access
-    text = inspect.getdoc(operation.handler.fn) or ""
-    summary, _, description = text.partition("\n\n")
+    access, steps = operation.access, [step for step in story() if step.operation == operation.id]
+    summary = (inspect.getdoc(operation.handler.fn) or "").partition("\n\n")[0]
     described: dict[str, Any] = {
         "operationId": operation.id,
         "tags": [operation.tag],
         "summary": " ".join(summary.split()).rstrip("."),
+        "description": words().operations[operation.id],
+        "security": [],
     }
-    if description:
-        described["description"] = description
     if access.role == "partner":
         described["security"] = [{"partnerSignature": []}]
     elif access.role != "public":
-        scopes = [access.scope] if access.scope else []
-        described["security"] = [{f"{access.role}Token": scopes}]
-    else:
-        described["security"] = []
+        described["security"] = [{f"{access.role}Token": [access.scope] if access.scope else []}]
     if parameters := list(_parameters(operation, schema_of, components)):
+        given = {**steps[0].path, **steps[0].query} if steps else {}
+        for parameter in parameters:
+            if "description" not in parameter:
+                parameter["description"] = words().of(operation.id, parameter["name"])
+            if parameter["name"] in given:
+                parameter["example"] = given[parameter["name"]]
         described["parameters"] = parameters
     if access.body is not None:
-        described["requestBody"] = {
-            "required": bool(_required(access.body)),
-            "content": {
-                media: {"schema": schema_of[_key(kind)]} for media, kind in access.media.items()
-            },
-        }
+        content = {media: {"schema": schema_of[repr(kind)]} for media, kind in access.media.items()}
+        for step in reversed(steps):
+            if step.body is not UNSET and not step.status:
+                content[step.media]["example"] = step.body
+        described["requestBody"] = {"required": bool(_required(access.body)), "content": content}
     described["responses"] = _responses(operation, schema_of)
+    for step in reversed(steps):
+        if step.answer is not UNSET:
+            status = str(step.status or operation.handler.status_code)
+            (media,) = described["responses"][status]["content"].values()
+            media["example"] = step.answer
     return described
 
 
@@ -239,34 +318,27 @@ def _parameters(
     operation: Operation, schema_of: dict[str, Any], components: dict[str, Any]
 ) -> Iterator[dict[str, Any]]:
     for name in _PATH_PARAMETER.findall(operation.path):
-        schema = (
-            {"type": "string", "format": "uuid"}
-            if name.endswith("_id") and name != "partner_id"
-            else {"type": "string"}
-        )
-        yield {"name": name, "in": "path", "required": True, "schema": schema}
+        is_id = name.endswith("_id") and name != "partner_id"
+        form = {"format": "uuid"} if is_id else {}
+        yield {"name": name, "in": "path", "required": True, "schema": {"type": "string", **form}}
     query = operation.access.query
     if query is not None:
-        component = components[schema_of[_key(query)]["$ref"].rpartition("/")[2]]
+        component = components[_name(schema_of[repr(query)])]
         for name, schema in component["properties"].items():
-            yield {
-                "name": name,
-                "in": "query",
-                "required": name in component.get("required", ()),
-                "schema": schema,
-            }
+            told = {"name": name, "in": "query", "required": name in component.get("required", ())}
+            plain = dict(schema)
+            yield {**told, "description": plain.pop("description"), "schema": plain}
+    headers: dict[str, tuple[bool, dict[str, Any]]] = {}
     if operation.access.role == "partner":
-        for name, pattern in _STAMP.items():
-            schema = {"type": "string", "pattern": pattern}
-            yield {"name": name, "in": "header", "required": True, "schema": schema}
+        headers = {name: (True, {"pattern": pattern}) for name, pattern in _STAMP.items()}
     if _takes_key(operation):
-        yield {
-            "name": "Idempotency-Key",
-            "in": "header",
-            "required": operation.access.key_required,
-            "description": "Makes the request repeatable: the same key, the same answer.",
-            "schema": {"type": "string", "minLength": 16, "maxLength": 128},
-        }
+        bounds = {"minLength": 16, "maxLength": 128}
+        headers["Idempotency-Key"] = (operation.access.key_required, bounds)
+    if operation.access.is_kept:
+        headers["If-None-Match"] = (False, {})
+    for name, (is_required, bounds) in headers.items():
+        told = {"name": name, "in": "header", "required": is_required}
+        yield {**told, "schema": {"type": "string", **bounds}}
 
 
 def _takes_key(operation: Operation) -> bool:
@@ -285,16 +357,19 @@ def _responses(operation: Operation, schema_of: dict[str, Any]) -> dict[str, Any
     if answer is str:
         good["content"] = {"text/plain": {"schema": {"type": "string"}}}
     elif answer is not None:
-        good["content"] = {"application/json": {"schema": schema_of[_key(answer)]}}
+        good["content"] = {"application/json": {"schema": schema_of[repr(answer)]}}
     responses: dict[str, Any] = {str(operation.handler.status_code): good}
     told = [*_LIMITED] if _is_counted(operation) and operation.access.role != "operator" else []
     if _takes_key(operation):
         told.append("Idempotency-Replayed")
+    if operation.access.is_kept:
+        told.append("ETag")
+        responses["304"] = {"description": "Not changed", "headers": _headers(told)}
     if told:
         good["headers"] = _headers(told)
     if operation.access.role == "participant" and operation.handler.status_code == 201:
         responses.setdefault("200", {**good, "description": "Done before, with this key"})
-    problem = {PROBLEM_JSON: {"schema": schema_of[_key(Problem)]}}
+    problem = {PROBLEM_JSON: {"schema": schema_of[repr(Problem)]}}
     by_status: dict[int, list[str]] = {}
     for code in dict.fromkeys(_codes(operation)):
         by_status.setdefault(PROBLEMS[code][0], []).append(code)

@@ -9,7 +9,6 @@ from msgspec import Struct
 
 from service.errors import NotFoundError, UnavailableError
 from service.metrics import OUTBOX_WAITING, exposition
-from service.operations.openapi import openapi_text
 from service.operations.readiness import PartState, is_ready, outbox_waiting, part_states
 from service.parts import parts
 from service.public_answer import public_answer
@@ -103,7 +102,7 @@ async def get_page_style(request: Request) -> JsonAnswer:
 def _document(request: Request) -> bytes:
     state = request.app.state
     if "openapi" not in state:
-        state.openapi = openapi_text(request.app)
+        state.openapi = state.openapi_text(request.app)
     document: bytes = state.openapi
     return document
 

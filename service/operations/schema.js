@@ -16,32 +16,9 @@ function resolved(schema) {
   return name ? openapi.components.schemas[name] : schema;
 }
 
-// An example of a schema: enough to begin with, not every possibility.
-function example(schema, depth = 0) {
-  const found = resolved(schema);
-  if (depth > 6) return null;
-  if (found.examples) return found.examples[0];
-  if (found.default !== undefined && found.default !== null) return found.default;
-  if (found.enum) return found.enum[0];
-  const choices = (found.anyOf || found.oneOf || []).filter((choice) => choice.type !== "null");
-  if (choices.length) return example(choices[0], depth + 1);
-  switch (found.type) {
-    case "object": {
-      // What may be left out is left out, unless somebody said what it looks like.
-      const required = new Set(found.required || []);
-      const entries = Object.entries(found.properties || {})
-        .filter(([name, inner]) => required.has(name) || inner.examples);
-      return Object.fromEntries(entries.map(([name, inner]) => [name, example(inner, depth + 1)]));
-    }
-    case "array": return found.minItems && found.items ? [example(found.items, depth + 1)] : [];
-    case "integer": case "number": return found.minimum ?? 0;
-    case "boolean": return false;
-    case "string":
-      if (found.format === "date-time") return now.toISOString();
-      if (found.format === "uuid") return "00000000-0000-0000-0000-000000000000";
-      return found.minLength ? "text" : "";
-    default: return null;
-  }
+// The document's example at the programme's time, so that it is not too late to be tried.
+function example({ example: shown = {} }) {
+  return JSON.stringify(shown, null, 2).replace(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, now.toISOString());
 }
 
 function typeOf(schema) {
@@ -96,8 +73,7 @@ function requestOf(path, form) {
 
 function tryForm(path, method, operation) {
   const body = operation.requestBody
-    ? element("textarea", { spellcheck: false, value: JSON.stringify(
-      example(operation.requestBody.content["application/json"].schema), null, 2) })
+    ? element("textarea", { spellcheck: false, value: example(operation.requestBody.content["application/json"]) })
     : null;
   const shown = element("pre", { hidden: true });
   const form = element("form", {}, ...inputs(operation), body, element("button", { textContent: "Send" }), shown);
@@ -141,7 +117,8 @@ function operationDetails(path, method, operation) {
 }
 
 function show() {
-  const sections = new Map(openapi.tags.map(({ name }) => [name, [element("h2", { textContent: name })]]));
+  const sections = new Map(openapi.tags.map(({ name, description }) => [name,
+    [element("h2", { textContent: name }), element("p", { textContent: description })]]));
   for (const [path, methods] of Object.entries(openapi.paths)) {
     for (const [method, operation] of Object.entries(methods)) {
       sections.get(operation.tags[0]).push(operationDetails(path, method, operation));

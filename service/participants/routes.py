@@ -21,12 +21,9 @@ DisplayName = Annotated[
         min_length=1,
         max_length=64,
         pattern=r"^[^\x00-\x1f\x7f]*[^\x00-\x20\x7f][^\x00-\x1f\x7f]*$(?!\n)",
-        description="1 to 64 characters, one of them visible, none a control character.",
     ),
 ]
-Region = Annotated[
-    str, Meta(max_length=6, pattern=r"^[A-Z]{2}-[A-Z0-9]{1,3}$(?!\n)", examples=["CN-ZJ"])
-]
+Region = Annotated[str, Meta(max_length=6, pattern=r"^[A-Z]{2}-[A-Z0-9]{1,3}$(?!\n)")]
 
 
 class Totals(Struct, frozen=True):

@@ -127,11 +127,7 @@ class _Item:
     ),
 )
 async def send_events(request: Request, partner_id: FromPath[str]) -> JsonAnswer:
-    """Record verified events, each on its own; sending them again is always safe.
-
-    The body is signed the Standard Webhooks way. 503 means that an unknown part may be stored:
-    sent again unchanged, it is completed and pays nothing twice.
-    """
+    """Record verified events, each on its own; sending them again is always safe."""
     sent = await signed(request, partner_id)
     intake = parts(request).intake
     items = _read(sent)

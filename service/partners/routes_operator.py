@@ -13,7 +13,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from service.audit_log import log_act
 from service.database import Connection
-from service.errors import NotFoundError
+from service.errors import Code, NotFoundError
 from service.faults import fault
 from service.pages import Page, decode_cursor, encode_cursor
 from service.partners.administer import (
@@ -35,17 +35,12 @@ from service.partners.signature import KeyTextError, public_text, read_public_ke
 from service.parts import parts
 from service.wire import Listing, Request, Time, caller, opens, path_uuid, read_body, read_query
 
-PartnerId = Annotated[
-    str,
-    Meta(pattern=r"^[a-z0-9][a-z0-9-]{1,62}$(?!\n)", examples=["city-metro"]),
-]
+PartnerId = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{1,62}$(?!\n)")]
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
-Prefix = Annotated[
-    str, Meta(min_length=1, max_length=200, pattern=r"^[!-~]+$(?!\n)", examples=["urn:city-metro"])
-]
+Prefix = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[!-~]+$(?!\n)")]
 Types = Annotated[
     list[Annotated[str, Meta(min_length=1, max_length=128)]],
-    Meta(max_length=200, examples=[["transit.metro_trip"]]),
+    Meta(max_length=200),
 ]
 
 
@@ -73,7 +68,7 @@ class KeyOrder(Struct, frozen=True, forbid_unknown_fields=True):
     `public_key` is `whpk_` and the base64 of 32 bytes. A key with `not_before` waits until then.
     """
 
-    kind: Annotated[Literal["hmac", "ed25519"], Meta(examples=["hmac"])]
+    kind: Literal["hmac", "ed25519"]
     public_key: Annotated[str, Meta(max_length=200)] | None = None
     not_before: Time | None = None
 
@@ -149,7 +144,7 @@ class ParkedStepAnswer(Struct, frozen=True, omit_defaults=True):
     status: Literal["accepted", "duplicate", "parked", "rejected", "discarded"]
     reason: str | UnsetType = UNSET
     action_id: UUID | UnsetType = UNSET
-    code: str | UnsetType = UNSET
+    code: Code | UnsetType = UNSET
     detail: str | UnsetType = UNSET
 
 

@@ -31,7 +31,7 @@ from service.wire import (
 class CodeOrder(Struct, frozen=True, forbid_unknown_fields=True):
     """Which partner may link me."""
 
-    partner_id: Annotated[str, Meta(min_length=1, max_length=63, examples=["demo-metro"])]
+    partner_id: Annotated[str, Meta(min_length=1, max_length=63)]
 
 
 class CodeAnswer(Struct, frozen=True):

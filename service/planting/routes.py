@@ -87,7 +87,7 @@ class PledgeBody(Struct, frozen=True, forbid_unknown_fields=True):
     """What to plant. The dedication stays between you and us."""
 
     project_id: UUID
-    trees: Annotated[int, Meta(ge=1, le=1_000, examples=[1])]
+    trees: Annotated[int, Meta(ge=1, le=1_000)]
     dedication: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
 
 

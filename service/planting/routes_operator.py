@@ -50,7 +50,7 @@ POSITIONS_MAX = 1_000
 _HEIGHT_MAX_M = 10_000
 
 Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"\S")]
-Country = Annotated[str, Meta(min_length=2, max_length=64, pattern=r"\S", examples=["CN"])]
+Country = Annotated[str, Meta(min_length=2, max_length=64, pattern=r"\S")]
 # The last part: `$` alone also matches before a line end.
 Url = Annotated[str, Meta(max_length=2_048, pattern=r"^https?://[^\s/?#]+\S*$(?!\n)")]
 Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-fA-F]{64}$(?!\n)")]
@@ -125,7 +125,7 @@ class PlotAnswer(Struct, frozen=True):
 class AllocateBody(Struct, frozen=True, forbid_unknown_fields=True):
     """How many trees get a place."""
 
-    trees: Annotated[int, Meta(ge=1, le=1_000_000, examples=[12])]
+    trees: Annotated[int, Meta(ge=1, le=1_000_000)]
 
 
 class EvidenceBody(Struct, frozen=True, forbid_unknown_fields=True):

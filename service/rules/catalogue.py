@@ -33,12 +33,12 @@ class AttributeAnswer(Struct, frozen=True):
 
     type: Literal["number", "integer", "string", "boolean"]
     required: bool
-    unit: str | UnsetType
-    minimum: float | UnsetType
-    maximum: float | UnsetType
-    max_length: int | UnsetType
-    pattern: str | UnsetType
-    one_of: tuple[str, ...] | UnsetType
+    unit: str | UnsetType = UNSET
+    minimum: float | UnsetType = UNSET
+    maximum: float | UnsetType = UNSET
+    max_length: int | UnsetType = UNSET
+    pattern: str | UnsetType = UNSET
+    one_of: tuple[str, ...] | UnsetType = UNSET
 
 
 class ClaimAnswer(Struct, frozen=True):
@@ -53,10 +53,10 @@ class LimitAnswer(Struct, frozen=True):
     """A cap on what a rule or a group of rules gives a person in a period: by times or grams."""
 
     per: Per
-    grams: int | UnsetType
-    count: int | UnsetType
-    group: str | UnsetType
-    by: str | UnsetType
+    grams: int | UnsetType = UNSET
+    count: int | UnsetType = UNSET
+    group: str | UnsetType = UNSET
+    by: str | UnsetType = UNSET
     left: int | UnsetType = UNSET
 
 

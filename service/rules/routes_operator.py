@@ -53,11 +53,7 @@ Files = Annotated[
         Annotated[str, Meta(min_length=1, max_length=200)],
         Annotated[str, Meta(max_length=2_097_152)],
     ],
-    Meta(
-        max_length=64,
-        description="Name of a file to its text; tests/NAME.yaml are scenarios, run but not kept.",
-        examples=[{"transit.yaml": "..."}],
-    ),
+    Meta(max_length=64),
 ]
 Severity = Literal["error", "warning"]
 
@@ -143,7 +139,7 @@ class ConsequenceAnswer(Struct, frozen=True):
     warning: str | None
 
 
-class DifferenceAnswer(Struct, frozen=True):
+class RulebookDifference(Struct, frozen=True):
     """What changes from one version to another; `left` examples were too many to be compared."""
 
     same: bool
@@ -258,14 +254,14 @@ async def get_rulebook(request: Request, version: FromPath[str]) -> RulebookAnsw
 )
 async def diff_rulebooks(
     request: Request, before: FromPath[str], after: FromPath[str]
-) -> DifferenceAnswer:
+) -> RulebookDifference:
     """What changes from one published version to another, in words and by the examples."""
     wanted = _version(before), _version(after)
     async with parts(request).database.pool.acquire() as connection:
         sides = [await files_of(connection, version) for version in wanted]
     difference: Difference = await asyncio.to_thread(diff_or_raise, *sides)
     await _log(request, "rulebook.diff", str(wanted[1]), before=wanted[0])
-    return msgspec.convert(difference_json(difference), DifferenceAnswer)
+    return msgspec.convert(difference_json(difference), RulebookDifference)
 
 
 @post(
