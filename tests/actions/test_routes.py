@@ -65,11 +65,12 @@ async def test_a_walk_told_in_parts_earns_the_same_and_every_part_explains_itsel
     ]
     actions = [answer.json() for answer in answers]
     assert [action["energy_g"] for action in actions] == [0, 0, 0, 1]
+    eight = "8 steps x 0.02 g = 0.16 g"
     assert [action["awards"][0]["explanation"] for action in actions] == [
-        "8 steps x 0.02 g = 0.16 g: 0 g, 0.16 g carried on",
-        "8 steps x 0.02 g = 0.16 g, plus 0.16 g carried on earlier that day: 0 g, 0.32 g carried on",
-        "8 steps x 0.02 g = 0.16 g, plus 0.32 g carried on earlier that day: 0 g, 0.48 g carried on",
-        "8 steps x 0.02 g = 0.16 g, plus 0.48 g carried on earlier that day: 1 g",
+        f"{eight}: 0 g, 0.16 g carried on",
+        f"{eight}, plus 0.16 g carried on earlier that day: 0 g, 0.32 g carried on",
+        f"{eight}, plus 0.32 g carried on earlier that day: 0 g, 0.48 g carried on",
+        f"{eight}, plus 0.48 g carried on earlier that day: 1 g",
     ]
     assert (await alice.get(f"/v1/me/actions/{actions[2]['id']}")).json() == actions[2]
     assert (await alice.get("/v1/me")).json()["totals"]["earned_g"] == 1
