@@ -163,7 +163,7 @@ class Authenticator:
 
     async def _verify(self, token: bytes, now: datetime) -> Credentials:
         if len(token) > _TOKEN_MAX_BYTES:
-            raise InvalidTokenError(f"A token has at most {_TOKEN_MAX_BYTES} bytes.")
+            raise InvalidTokenError("A token has at most {most} bytes.", most=_TOKEN_MAX_BYTES)
         header, claimed, audiences = _read_unverified(token)
         for trust in self._trusted:
             if trust.issuer == claimed.iss and trust.audience in audiences:
@@ -253,6 +253,6 @@ async def tell_forgotten(connection: Connection, participant_id: UUID) -> None:
 def require_access(credentials: Credentials, *, role: str, scope: str) -> None:
     """Raise ForbiddenError when these credentials are of the other role, or lack the scope."""
     if credentials.realm != role:
-        raise ForbiddenError(f"Only a token of the {role}s' issuer opens this.")
+        raise ForbiddenError("Only a token of the {role}s' issuer opens this.", role=role)
     if scope and scope not in credentials.scopes:
-        raise ForbiddenError(f"This needs the scope {scope}.", facts={"scope": scope})
+        raise ForbiddenError("This needs the scope {scope}.", scope=scope)

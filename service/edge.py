@@ -22,12 +22,12 @@ from service.errors import (
     SaxaulError,
     UnauthenticatedError,
     UnavailableError,
-    problem_body,
 )
 from service.ids import derived_uuid
 from service.ledger.books import BookClosedError
 from service.metrics import REQUEST_SECONDS
 from service.parts import Parts
+from service.problems import problem_body, reader_of
 from service.rate_limit import RateLimitedError, RateLimiter, client_address
 from service.redis_client import REDIS_AWAY
 from service.settings import Settings
@@ -46,16 +46,14 @@ class MethodNotAllowedError(SaxaulError):
     """The address is right, the method is not."""
 
     code = "method-not-allowed"
+    text = "See the header Allow for the methods of this address."
 
 
 class InternalError(SaxaulError):
     """Our fault; what exactly stands in the log beside the request's id."""
 
     code = "internal-error"
-
-    def __init__(self) -> None:
-        """Tell nothing of the inside."""
-        super().__init__("The service failed; its operators find this request by its instance.")
+    text = "The service failed; its operators find this request by its instance."
 
 
 class Edge:
@@ -257,6 +255,7 @@ def render(
         _log.warning("request_unavailable", request_id=request_id, error=repr(error), cause=cause)
     if isinstance(error, BookClosedError):
         request.app.state.parts.authenticator.drop(error.participant_id)
+    reader = reader_of(request)
     headers = dict(told.headers) if isinstance(told, RateLimitedError) else {}
     if told.retry_after_s is not None:
         headers["Retry-After"] = str(told.retry_after_s)
@@ -264,11 +263,10 @@ def render(
         headers["WWW-Authenticate"] = told.challenge
     if isinstance(error, MethodNotAllowedException):
         headers["Allow"] = (error.headers or {}).get("allow", "")
+    body = problem_body(told, reader, f"urn:uuid:{instance}")
+    headers |= {name.decode().title(): value.decode() for name, value in reader.headers()}
     return litestar.Response(
-        problem_body(told, f"urn:uuid:{instance}"),
-        status_code=told.status,
-        media_type=PROBLEM_JSON,
-        headers=headers,
+        body, status_code=told.status, media_type=PROBLEM_JSON, headers=headers
     )
 
 
@@ -279,7 +277,7 @@ def _told(error: Exception) -> SaxaulError:
     if isinstance(error, NotFoundException):
         return NotFoundError()
     if isinstance(error, MethodNotAllowedException):
-        return MethodNotAllowedError("See the header Allow for the methods of this address.")
+        return MethodNotAllowedError()
     if isinstance(error, HTTPException) and error.status_code < 500:
         return MalformedRequestError(error.detail)
     if is_passing(error) or isinstance(error, REDIS_AWAY):

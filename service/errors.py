@@ -1,12 +1,13 @@
 """What can go wrong, as named errors with facts, and the one form in which the world sees it.
 
-An error carries a code and a sentence. The table below gives each code its status and title; the
-renderer makes `application/problem+json` (RFC 9457) of them.
+An error carries a code, a sentence and facts. The table below gives each code its status and title;
+service/problems.py makes `application/problem+json` (RFC 9457) of them.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Annotated, Any, ClassVar, Literal
-from uuid import uuid4
+import re
+from dataclasses import dataclass
+from string import Formatter
+from typing import Annotated, Any, ClassVar, Literal, dataclass_transform
 
 import msgspec
 from msgspec import Meta
@@ -68,29 +69,65 @@ class FieldError(msgspec.Struct, frozen=True):
     detail: str
 
 
+@dataclass_transform(eq_default=False)
 class SaxaulError(Exception):
-    """Base of every error that a caller is told of. `code` names a row of PROBLEMS."""
+    """Base of every error that a caller is told of. `code` names a row of PROBLEMS.
+
+    What a class annotates are its facts: they are given when it is raised, and fill in its `text`.
+    A class without a text is given one, with the facts that this one asks for. Facts that `members`
+    names stand in the answer. Whoever answers says `text` in the reader's language; `detail` is
+    English.
+    """
 
     code: ClassVar[str] = "internal-error"
+    text: ClassVar[str] = "{said}"
+    members: ClassVar[tuple[str, ...]] = ()
+    said: str = ""
+    errors: tuple[FieldError, ...] = ()
     retry_after_s: int | None = None
 
+    def __init_subclass__(cls) -> None:
+        """Make facts of what is annotated."""
+        if "__annotations__" in vars(cls):
+            dataclass(eq=False, repr=False)(cls)
+
     def __init__(
-        self,
-        detail: str,
-        *,
-        errors: tuple[FieldError, ...] = (),
-        facts: dict[str, Any] | None = None,
+        self, said: str | None = None, *, errors: tuple[FieldError, ...] = (), **facts: object
     ) -> None:
-        """`detail` is a sentence for whoever called; `facts` become members of the answer."""
-        super().__init__(detail)
-        self.detail = detail
+        """`said` is a sentence for whoever called, or the text of one when there are facts."""
         self.errors = errors
-        self.facts = facts or {}
+        vars(self).update(facts)
+        if said is not None:
+            vars(self)["text" if facts else "said"] = said
 
     @property
     def status(self) -> int:
         """The HTTP status of its code."""
         return PROBLEMS[self.code][0]
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What stands in the answer beside what every problem has."""
+        return {name: getattr(self, name) for name in self.members if hasattr(self, name)}
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """The facts that its text asks for."""
+        names = [re.split(r"[.[]", name)[0] for _, name, *_ in Formatter().parse(self.text) if name]
+        return {name: getattr(self, name) for name in names}
+
+    @property
+    def detail(self) -> str:
+        """Its sentence."""
+        return self.text.format(**self.told)
+
+    def __str__(self) -> str:
+        """As a command tells it."""
+        return self.detail
+
+    def __repr__(self) -> str:
+        """As a log tells it: facts may be of a person."""
+        return f"{type(self).__name__}({self.detail!r})"
 
 
 class ConflictError(SaxaulError):
@@ -115,23 +152,21 @@ class UnauthenticatedError(SaxaulError):
     """No token, or one that does not hold. `challenge` is what WWW-Authenticate asks for."""
 
     code = "unauthenticated"
-    challenge: ClassVar[str] = "Bearer"
+    challenge = "Bearer"
 
 
 class ForbiddenError(SaxaulError):
     """A token that holds, of a role or scope that may not do this."""
 
     code = "forbidden"
+    members = ("scope",)
 
 
 class NotFoundError(SaxaulError):
     """Not there, or not the caller's."""
 
     code = "not-found"
-
-    def __init__(self, what: str = "There is nothing at this address.") -> None:
-        """Say what was looked for, in a sentence."""
-        super().__init__(what)
+    said = "There is nothing at this address."
 
 
 class UnavailableError(SaxaulError):
@@ -145,53 +180,7 @@ class InsufficientEnergyError(ConflictError):
     """A book holds less than is asked of it."""
 
     code = "insufficient-energy"
-
-    def __init__(self, *, needed_g: int, available_g: int) -> None:
-        """Both amounts in grams."""
-        super().__init__(
-            f"{needed_g} g are needed, {available_g} g are available.",
-            facts={"needed_g": needed_g, "available_g": available_g},
-        )
-
-
-class ItemProblem(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Why one item of a list is refused: its problem document without what the list tells."""
-
-    code: Code
-    title: str
-    detail: str
-    reason: Reason | msgspec.UnsetType = msgspec.UNSET
-    errors: Sequence[FieldError] | msgspec.UnsetType = msgspec.UNSET
-
-
-def item_problem(error: SaxaulError, place: Callable[[str], str] = str) -> ItemProblem:
-    """A refusal of an item; `place` makes its pointers count from the top of the body."""
-    return ItemProblem(
-        error.code,
-        PROBLEMS[error.code][1],
-        error.detail,
-        error.facts.get("reason", msgspec.UNSET),
-        [FieldError(place(f.pointer), f.detail) for f in error.errors] or msgspec.UNSET,
-    )
-
-
-def problem(error: SaxaulError, instance: str | None = None) -> dict[str, Any]:
-    """The members of its problem document."""
-    status, title = PROBLEMS[error.code]
-    members: dict[str, Any] = {
-        "type": f"urn:saxaul:problem:{error.code}",
-        "title": title,
-        "status": status,
-        "detail": error.detail,
-        "code": error.code,
-        "instance": instance or f"urn:uuid:{uuid4()}",
-        **error.facts,
-    }
-    if error.errors:
-        members["errors"] = error.errors
-    return members
-
-
-def problem_body(error: SaxaulError, instance: str | None = None) -> bytes:
-    """Its problem document as JSON."""
-    return msgspec.json.encode(problem(error, instance))
+    text = "{needed_g} g are needed, {available_g} g are available."
+    members = ("needed_g", "available_g")
+    needed_g: int
+    available_g: int

@@ -13,9 +13,10 @@ from urllib.parse import quote
 import msgspec
 from msgspec import Struct
 
-from service.errors import FieldError, InvalidRequestError, MalformedRequestError
+from service.errors import FieldError, InvalidRequestError, MalformedRequestError, SaxaulError
+from service.rules.told import Told
 
-TIME_RULE = "a time between 2000 and 2199, with an offset, such as 2026-11-21T08:00:00Z"
+TIME_RULE = "must be a time between 2000 and 2199, with an offset, such as 2026-11-21T08:00:00Z"
 
 # How many entries are tried to find the one that msgspec only calls `[...]`.
 _LOCATED_MAX = 200
@@ -45,12 +46,17 @@ _MISSING = re.compile(r"Object missing required field `(.*)`$")
 Steps = list[tuple[str, str]]
 
 
-def fault(pointer: str, detail: str) -> InvalidRequestError:
-    """One fault as an error to raise."""
-    return InvalidRequestError(
-        f"{pointer.removeprefix('#') or 'The request'} {detail}.",
-        errors=(FieldError(pointer, detail),),
-    )
+def fault(
+    pointer: str,
+    text: str,
+    at: str | None = None,
+    kind: type[SaxaulError] = InvalidRequestError,
+    **facts: object,
+) -> SaxaulError:
+    """One fault as an error to raise; `at` names the place where the pointer would not do."""
+    detail = Told(text, **facts) if facts else text
+    at = at or pointer.removeprefix("#") or "The request"
+    return kind("{at} {fault}.", at=at, fault=detail, errors=(FieldError(pointer, detail),))
 
 
 def escaped(name: str) -> str:
@@ -65,7 +71,7 @@ def malformed(error: Exception) -> MalformedRequestError:
     if isinstance(error, RecursionError):
         return MalformedRequestError("The body is nested too deeply.")
     reason = str(error).removeprefix("JSON is malformed: ")
-    return MalformedRequestError(f"The body is not JSON: {reason}.")
+    return MalformedRequestError("The body is not JSON: {reason}.", reason=reason)
 
 
 def plain_json(data: bytes) -> Any:
@@ -103,7 +109,7 @@ def refuse_deep(data: bytes) -> None:
     for _ in range(_DEPTH_MAX):
         brackets = brackets.replace(b"[]", b"")  # the innermost level of each place
     if brackets:
-        raise MalformedRequestError(f"The body is nested more than {_DEPTH_MAX} deep.")
+        raise MalformedRequestError("The body is nested more than {most} deep.", most=_DEPTH_MAX)
 
 
 def _whole(digits: str) -> int | float:
@@ -218,7 +224,7 @@ def _leaves(value: Any, at: str) -> Iterator[tuple[str, Any]]:
         yield at, value
 
 
-def invalid(message: str, kind: type[Struct], at: str, plain: Any) -> InvalidRequestError:
+def invalid(message: str, kind: type[Struct], at: str, plain: Any) -> SaxaulError:
     """A message of msgspec as a fault: its path as a pointer, its sentence with what is allowed.
 
     `plain` is what was decoded, without a shape.
@@ -238,7 +244,7 @@ def invalid(message: str, kind: type[Struct], at: str, plain: Any) -> InvalidReq
     if found := _MISSING.match(sentence):
         return fault(f"{pointer}/{escaped(found[1])}", "is required")
     if "timezone" in sentence or "RFC3339" in sentence or "`datetime" in sentence:
-        return fault(pointer, f"must be {TIME_RULE}")
+        return fault(pointer, TIME_RULE)
     if sentence.startswith("Invalid enum value"):
         allowed = [
             str(value)
@@ -246,7 +252,7 @@ def invalid(message: str, kind: type[Struct], at: str, plain: Any) -> InvalidReq
             if get_origin(hint) is Literal
             for value in get_args(hint)
         ]
-        return fault(pointer, f"must be one of {', '.join(allowed)}")
+        return fault(pointer, "must be one of {allowed}", allowed=", ".join(allowed))
     return fault(pointer, sentence[0].lower() + sentence[1:])
 
 
@@ -259,8 +265,10 @@ def _unknown_field(name: str, kind: type[Struct], steps: Steps) -> str:
     ]
     close = get_close_matches(name, allowed, n=1)
     hint = f"; did you mean {close[0]}?" if close else ""
-    listed = f"allowed are {', '.join(allowed)}" if allowed else "none is allowed here"
-    return f"is not a field: {listed}{hint}"
+    if not allowed:
+        return "is not a field: none is allowed here"
+    template = "is not a field: allowed are {allowed}{hint}"
+    return Told(template, allowed=", ".join(allowed), hint=hint)
 
 
 def _located(names: list[str], message: str, kind: type[Struct], plain: Any) -> list[str]:

@@ -15,7 +15,9 @@ from sqlalchemy import CheckConstraint, DateTime, Index, LargeBinary, SmallInteg
 from sqlalchemy.orm import Mapped, mapped_column
 
 from service.database import Base, Connection, Database
-from service.errors import ConflictError, SaxaulError, problem_body
+from service.errors import ConflictError, SaxaulError
+from service.problems import problem_body
+from service.rules.languages import Reader
 
 
 class IdempotencyKey(Base):
@@ -39,31 +41,34 @@ class IdempotencyKey(Base):
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """Who repeats what: `fingerprint` is the SHA-256 of everything that must be the same."""
+    """Who repeats what: `fingerprint` is the SHA-256 of everything that must be the same.
+
+    In the language of the first `reader` the answer stays.
+    """
 
     participant_id: UUID
     route: str
     key: str
     fingerprint: bytes
+    reader: Reader
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A status and a JSON body, ready to send."""
+    """A status and a JSON body, ready to send; `reader` is whose language its sentences are in."""
 
     status: int
     body: bytes
     replayed: bool = False
+    reader: Reader | None = None
 
 
 class KeyReusedError(SaxaulError):
     """The key came before, with another request."""
 
     code = "idempotency-key-reused"
-
-    def __init__(self, key: str) -> None:
-        """Name the key."""
-        super().__init__(f"Idempotency-Key {key} was used for another request; use a new key.")
+    text = "Idempotency-Key {key} was used for another request; use a new key."
+    key: str
 
 
 class KeyInProgressError(SaxaulError):
@@ -71,10 +76,8 @@ class KeyInProgressError(SaxaulError):
 
     code = "idempotency-in-progress"
     retry_after_s = 1
-
-    def __init__(self, key: str) -> None:
-        """Name the key."""
-        super().__init__(f"The first request with Idempotency-Key {key} is still running.")
+    text = "The first request with Idempotency-Key {key} is still running."
+    key: str
 
 
 Hold = Callable[[Connection], Awaitable[None]]
@@ -107,7 +110,8 @@ async def once(
         except ConflictError as conflict:
             if hold is not None:
                 await hold(connection)
-            answer = Answer(conflict.status, problem_body(conflict))
+            body = problem_body(conflict, key.reader)
+            answer = Answer(conflict.status, body, reader=key.reader)
         await connection.execute(_STORE, *_row_of(key), answer.status, answer.body)
         return answer
 

@@ -35,9 +35,7 @@ _log = structlog.get_logger(__name__)
 class KeysUnavailableError(UnavailableError):
     """No keys to check a token with; nothing is wrong with the token."""
 
-    def __init__(self) -> None:
-        """One sentence."""
-        super().__init__("The keys of the token's issuer cannot be fetched now.")
+    text = "The keys of the token's issuer cannot be fetched now."
 
 
 @dataclass(frozen=True, slots=True)

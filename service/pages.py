@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct
 
-from service.errors import FieldError, InvalidRequestError
+from service.faults import fault
 
 _TAG_BYTES = 16
 
@@ -43,10 +43,7 @@ def decode_cursor(secret: str, kind: str, text: str, key_type: Any = list[Any]) 
             return msgspec.msgpack.decode(payload, type=key_type)
     except (binascii.Error, ValueError):
         pass
-    detail = "must be the next_cursor of a page of this list"
-    raise InvalidRequestError(
-        f"/query/cursor {detail}.", errors=(FieldError("#/query/cursor", detail),)
-    )
+    raise fault("#/query/cursor", "must be the next_cursor of a page of this list")
 
 
 def _tag(secret: str, kind: str, payload: bytes) -> bytes:

@@ -8,10 +8,10 @@ from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
 from service.parts import parts
+from service.problems import reader_of
 from service.public_answer import public_answer
 from service.rules.budgets import read_left
 from service.rules.catalogue import CampaignAnswer, list_campaigns, running_campaigns
-from service.rules.routes import reader_of
 from service.rules.rulebook import Program
 from service.wire import JsonAnswer, Request, Time, opens
 

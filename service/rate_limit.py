@@ -32,17 +32,19 @@ class RateLimitedError(SaxaulError):
     """Too many requests; `retry_after_s` says when the next one passes."""
 
     code = "rate-limited"
+    text = (
+        "At most {limit.per_s} requests a second, {limit.burst} at once;"
+        " try again in {retry_after_s} s."
+    )
+    limit: "Limit"
+    retry_after_s: int
 
-    def __init__(self, limit: "Limit", retry_after_s: int) -> None:
-        """Say how many are allowed."""
-        super().__init__(
-            f"At most {limit.per_s} requests a second, {limit.burst} at once;"
-            f" try again in {retry_after_s} s."
-        )
-        self.retry_after_s = retry_after_s
-        self.headers = {
-            "RateLimit-Policy": limit.policy.decode(),
-            "RateLimit": f'"{limit.name}";r=0;t={retry_after_s}',
+    @property
+    def headers(self) -> dict[str, str]:
+        """How many are allowed, and when."""
+        return {
+            "RateLimit-Policy": self.limit.policy.decode(),
+            "RateLimit": f'"{self.limit.name}";r=0;t={self.retry_after_s}',
         }
 
 

@@ -7,7 +7,7 @@ offset; everything else becomes a problem that names the place and what is allow
 import hashlib
 import ipaddress
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache, lru_cache
@@ -46,6 +46,8 @@ from service.faults import (
 )
 from service.idempotency import Answer, Key
 from service.ids import derived_uuid
+from service.problems import reader_of
+from service.rules.languages import Reader
 
 S = TypeVar("S", bound=Struct)
 T = TypeVar("T")
@@ -74,40 +76,30 @@ class BodyTooLargeError(SaxaulError):
     """More bytes than this caller may send."""
 
     code = "body-too-large"
-
-    def __init__(self, limit_bytes: int) -> None:
-        """Say how many are allowed."""
-        super().__init__(f"At most {limit_bytes} bytes are accepted here.")
+    text = "At most {limit_bytes} bytes are accepted here."
+    limit_bytes: int
 
 
 class UnsupportedMediaTypeError(SaxaulError):
     """A body that is not of the asked type, by its headers."""
 
     code = "unsupported-media-type"
-
-    def __init__(self, media: Iterable[str] = ("application/json",)) -> None:
-        """Say what is accepted."""
-        super().__init__(f"Send the body as {' or '.join(media)}, without a content encoding.")
+    text = "Send the body as {allowed}, without a content encoding."
+    allowed: str = "application/json"
 
 
 class KeyRequiredError(SaxaulError):
     """A request that must be repeatable came without a key."""
 
     code = "idempotency-key-required"
-
-    def __init__(self) -> None:
-        """Say what a key looks like."""
-        super().__init__("Send a header Idempotency-Key of 16 to 128 visible ASCII characters.")
+    text = "Send a header Idempotency-Key of 16 to 128 visible ASCII characters."
 
 
 class KeyMalformedError(SaxaulError):
     """A key that is too short, too long, or holds other characters."""
 
     code = "idempotency-key-malformed"
-
-    def __init__(self) -> None:
-        """Say what a key looks like."""
-        super().__init__("Idempotency-Key must have 16 to 128 visible ASCII characters.")
+    text = "Idempotency-Key must have 16 to 128 visible ASCII characters."
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +162,7 @@ class Request(litestar.Request[Any, Any, State]):
         limit: int = self.app.state.body_limits[access.role]
         is_accepted, length = _described(self.scope["headers"], access.media)
         if length and not is_accepted:
-            raise UnsupportedMediaTypeError(access.media)
+            raise UnsupportedMediaTypeError(" or ".join(access.media))
         if length and length > limit:
             raise BodyTooLargeError(limit)
         parts: list[bytes] = []
@@ -185,7 +177,7 @@ class Request(litestar.Request[Any, Any, State]):
             self.scope["is_body_read"] = not more  # type: ignore[typeddict-unknown-key]
             size += len(part)
             if size and not is_accepted:
-                raise UnsupportedMediaTypeError(access.media)
+                raise UnsupportedMediaTypeError(" or ".join(access.media))
             if size > limit:
                 raise BodyTooLargeError(limit)
             parts.append(part)
@@ -332,7 +324,7 @@ def _key(
         digest.update(len(part).to_bytes(4) + part)
     digest.update(body_bytes)
     route = f"{scope['method']} {scope['path_template']}"
-    return Key(owner, route, text, digest.digest())
+    return Key(owner, route, text, digest.digest(), reader_of(request))
 
 
 def key_text(request: litestar.Request[Any, Any, State]) -> str | None:
@@ -387,10 +379,21 @@ class JsonAnswer:
         await send({"type": "http.response.body", "body": self.body, "more_body": False})
 
 
+def read_by(
+    reader: Reader, content: Struct, status: int = 200, *, replayed: bool = False
+) -> JsonAnswer:
+    """An answer whose texts were chosen for its reader, which its headers tell."""
+    answer = JsonAnswer(status, msgspec.json.encode(content), replayed=replayed)
+    answer.headers += reader.headers()
+    return answer
+
+
 def answered(answer: Answer) -> JsonAnswer:
     """The answer of a repeatable request, marked when it is the first answer again."""
     media_type = b"application/json" if answer.status < 400 else b"application/problem+json"
-    return JsonAnswer(answer.status, answer.body, replayed=answer.replayed, media_type=media_type)
+    sent = JsonAnswer(answer.status, answer.body, replayed=answer.replayed, media_type=media_type)
+    sent.headers += answer.reader.headers() if answer.reader else []
+    return sent
 
 
 Check = Callable[[Any, str], Iterator[FieldError]]
@@ -453,7 +456,7 @@ def _check_of(hint: Any) -> Check | None:
 
 def _check_time(value: Any, at: str) -> Iterator[FieldError]:
     if isinstance(value, datetime) and value.year not in _YEARS:
-        yield FieldError(at, f"must be {TIME_RULE}")
+        yield FieldError(at, TIME_RULE)
 
 
 def _fields_check(checks: dict[tuple[str, str], Check]) -> Check:

@@ -58,6 +58,8 @@ EDGES = {
     "tables",
     "worker",
 }
+# What every answer is said with: pure, so that the wire may know it.
+WORDS = {"service.rules.languages", "service.rules.told"}
 # Neighbours of one level that may know each other, in this direction.
 NEIGHBOURS = {("energy", "ledger"), ("participants", "ledger"), ("partners", "actions")}
 
@@ -90,6 +92,8 @@ def level_of(name):
     parts = name.split(".")
     if len(parts) == 1 or parts[1] in EDGES:
         return EDGE
+    if name in WORDS:
+        return PLATFORM
     if parts[1] in SLICES and re.match(r"routes|commands", parts[-1]):
         return EDGE
     return SLICES.get(parts[1], PLATFORM)

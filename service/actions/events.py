@@ -36,26 +36,20 @@ class EventIdReusedError(SaxaulError):
     """The event's id was accepted with other content."""
 
     code = "event-id-reused"
-
-    def __init__(self, event_id: str) -> None:
-        """Name the id."""
-        super().__init__(f"Event {event_id[:200]} was accepted with other content; use a new id.")
+    text = "Event {event_id:.200} was accepted with other content; use a new id."
+    event_id: str
 
 
 class LinkChangedError(UnavailableError):
     """The subject is not linked to this person any more; nothing was stored."""
 
-    def __init__(self) -> None:
-        """One sentence."""
-        super().__init__("The link was changed meanwhile; send the event again.")
+    text = "The link was changed meanwhile; send the event again."
 
 
 class StillParkedError(ConflictError):
     """The same event is parked, and its release decides."""
 
-    def __init__(self) -> None:
-        """One sentence."""
-        super().__init__("The event is parked.")
+    text = "The event is parked."
 
 
 class _Row(NamedTuple):

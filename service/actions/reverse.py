@@ -37,28 +37,21 @@ class AlreadyReversedError(ConflictError):
     """An operator wants to reverse what was reversed before."""
 
     code = "already-reversed"
-
-    def __init__(self, earlier: "Reversal") -> None:
-        """Tell when."""
-        super().__init__(
-            f"Action {earlier.action_id} was reversed at {earlier.at:%Y-%m-%dT%H:%M:%SZ}."
-        )
+    text = "Action {earlier.action_id} was reversed at {earlier.at:%FT%TZ}."
+    earlier: "Reversal"
 
 
 class SearchTooLongError(UnavailableError):
     """Looking for an action among all of them took too long."""
 
-    def __init__(self) -> None:
-        """Say how it is found at once."""
-        super().__init__("The action was not found in time; name its participant_id, too.")
+    text = "The action was not found in time; name its participant_id, too."
 
 
 class ActionMissingError(NotFoundError):
     """No such action of this person."""
 
-    def __init__(self, action_id: UUID) -> None:
-        """Name the action."""
-        super().__init__(f"There is no action {action_id}.")
+    text = "There is no action {action_id}."
+    action_id: UUID
 
 
 @dataclass(frozen=True, slots=True)

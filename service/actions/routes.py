@@ -15,21 +15,14 @@ from service.actions.queries import find_action, list_actions, reversed_among
 from service.actions.record import Recorded
 from service.actions.report import participant_report
 from service.database import Connection
-from service.errors import (
-    FieldError,
-    ItemProblem,
-    NotFoundError,
-    SaxaulError,
-    UnavailableError,
-    item_problem,
-)
+from service.errors import FieldError, NotFoundError, SaxaulError, UnavailableError
 from service.idempotency import Answer, once
 from service.ledger.books import hold_open
 from service.pages import Page, decode_cursor, encode_cursor
 from service.parts import Parts, parts
+from service.problems import ItemProblem, item_problem, reader_of
 from service.rules.explain import explain_award
 from service.rules.languages import Reader
-from service.rules.routes import read_by, reader_of
 from service.rules.rulebook import Rulebook
 from service.rules.standing import carried_in
 from service.wire import (
@@ -47,6 +40,7 @@ from service.wire import (
     parse,
     path_uuid,
     read_body,
+    read_by,
     read_query,
 )
 
@@ -185,12 +179,9 @@ async def record_one(request: Request) -> JsonAnswer:
         )
     )
     rulebook, reader = await _rulebook_of(shared, recorded.action), reader_of(request)
-    body = msgspec.json.encode(
-        action_answer(recorded.action, rulebook, reader, is_reversed=recorded.reversed)
-    )
-    answer = JsonAnswer(200 if recorded.replayed else 201, body, replayed=recorded.replayed)
-    answer.headers += reader.headers()
-    return answer
+    content = action_answer(recorded.action, rulebook, reader, is_reversed=recorded.reversed)
+    status = 200 if recorded.replayed else 201
+    return read_by(reader, content, status, replayed=recorded.replayed)
 
 
 @post(
@@ -203,13 +194,13 @@ async def record_batch(request: Request) -> JsonAnswer:
     """Record up to 100 actions of an offline phone; a bad one never harms the others."""
     batch = await read_body(request, ActionBatch)
     shared = parts(request)
-    participant_id = caller(request).participant_id
+    participant_id, reader = caller(request).participant_id, reader_of(request)
 
     async def effect(connection: Connection | None = None) -> Answer:
-        answer = await _record_items(shared, participant_id, batch)
+        answer = await _record_items(shared, participant_id, batch, reader)
         if connection is not None:
             await hold_open(connection, participant_id)
-        return Answer(200, msgspec.json.encode(answer))
+        return Answer(200, msgspec.json.encode(answer), reader=reader)
 
     key = idempotency_key(request, await request.body())
     if key is None:
@@ -217,7 +208,9 @@ async def record_batch(request: Request) -> JsonAnswer:
     return answered(await once(shared.database, key, shared.clock.real_now(), effect))
 
 
-async def _record_items(shared: Parts, participant_id: UUID, batch: ActionBatch) -> BatchAnswer:
+async def _record_items(
+    shared: Parts, participant_id: UUID, batch: ActionBatch, reader: Reader
+) -> BatchAnswer:
     outcomes = await asyncio.gather(
         *(
             _record_item(shared, participant_id, index, raw)
@@ -228,7 +221,8 @@ async def _record_items(shared: Parts, participant_id: UUID, batch: ActionBatch)
     results = []
     for index, outcome in enumerate(outcomes):
         if isinstance(outcome, _ItemError):
-            results.append(_rejected(index, outcome))
+            problem = item_problem(outcome.error, reader)
+            results.append(BatchResult(index, outcome.key, "rejected", problem=problem))
         elif isinstance(outcome, BaseException):
             raise outcome
         else:
@@ -296,10 +290,6 @@ def _readable_key(raw: msgspec.Raw) -> str | None:
         return None
     key = item.get("idempotency_key") if isinstance(item, dict) else None
     return key if isinstance(key, str) else None
-
-
-def _rejected(index: int, refused: _ItemError) -> BatchResult:
-    return BatchResult(index, refused.key, "rejected", problem=item_problem(refused.error))
 
 
 def _result(index: int, outcome: tuple[str, Recorded]) -> BatchResult:
@@ -402,7 +392,7 @@ def _awards(row: ActionRow, rulebook: Rulebook, reader: Reader) -> list[AwardAns
             award["saved_g"],
             award["energy_g"],
             award["limited_by"],
-            _FAILED
+            reader.tell(_FAILED)
             if award.get("failed")
             else explain_award(
                 rulebook,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 
 from service.rules.rulebook import Program
+from service.rules.told import Told
 
 DEFAULT_DAYS = 30
 
@@ -57,7 +58,7 @@ def read_period(program: Program, start: str | None, end: str | None, now: datet
         starts_at = _instant(program, "from", start)
     if starts_at >= ends_at:
         if end is None:
-            raise PeriodError("from", f"must be before now, {now:%Y-%m-%dT%H:%M:%SZ}")
+            raise PeriodError("from", Told("must be before now, {now:%FT%TZ}", now=now))
         raise PeriodError("to", "must be after from; it is the first day that no longer counts")
     return Period(starts_at, ends_at)
 
@@ -72,5 +73,7 @@ def _instant(program: Program, which: str, text: str) -> datetime:
             return instant.astimezone(UTC)
     except ValueError:
         pass  # said below, as for a time that cannot be used
-    allowed = "a day like 2026-11-21 or a time like 2026-11-21T08:00:00Z, of 2000 to 2199"
-    raise PeriodError(which, f"must be {allowed}")
+    raise PeriodError(
+        which,
+        "must be a day like 2026-11-21 or a time like 2026-11-21T08:00:00Z, of 2000 to 2199",
+    )

@@ -17,23 +17,18 @@ class SimulationBusyError(UnavailableError):
     """This process simulates for somebody already."""
 
     retry_after_s = 10
-
-    def __init__(self) -> None:
-        """Say what to do."""
-        super().__init__("Another simulation is running; try again when it is done.")
+    text = "Another simulation is running; try again when it is done."
 
 
 class SimulationTooLongError(UnavailableError):
     """More was recorded in the period than can be replayed in the time."""
 
     retry_after_s = 60
-
-    def __init__(self, seconds: float) -> None:
-        """Say what to do."""
-        super().__init__(
-            f"The simulation was stopped after {seconds:g} s; choose a shorter period, or use"
-            " `saxaul rules simulate`, which may take as long as it needs."
-        )
+    text = (
+        "The simulation was stopped after {seconds:g} s; choose a shorter period, or use"
+        " `saxaul rules simulate`, which may take as long as it needs."
+    )
+    seconds: float
 
 
 class Simulator:

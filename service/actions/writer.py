@@ -44,17 +44,13 @@ class ActiveRules(Protocol):
 class QueueFullError(UnavailableError):
     """More is waiting than the writer may hold; nothing was stored."""
 
-    def __init__(self) -> None:
-        """One sentence."""
-        super().__init__("The service has more to record than it can hold; try again shortly.")
+    text = "The service has more to record than it can hold; try again shortly."
 
 
 class NotRecordedError(UnavailableError):
     """The database failed or did not say how it ended; sending it again is always safe."""
 
-    def __init__(self) -> None:
-        """One sentence."""
-        super().__init__("The action may not be stored; send it again with the same key.")
+    text = "The action may not be stored; send it again with the same key."
 
 
 class ActionFaultError(SaxaulError):
@@ -64,11 +60,8 @@ class ActionFaultError(SaxaulError):
     """
 
     code = "internal-error"
-
-    def __init__(self, *, is_of_data: bool = False) -> None:
-        """One sentence without inner detail; the log has it."""
-        self.is_of_data = is_of_data
-        super().__init__("This action could not be recorded; it was logged for the operators.")
+    text = "This action could not be recorded; it was logged for the operators."
+    is_of_data: bool = False
 
 
 @dataclass(slots=True, eq=False)

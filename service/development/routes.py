@@ -1,6 +1,6 @@
 """Tokens and the movable clock over HTTP; these routes exist in development mode only."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -12,7 +12,8 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from service.auth import SCOPES
 from service.clock import ClockMovedBackError
 from service.development.issuer import issuer_of
-from service.errors import ConflictError, FieldError, InvalidRequestError, NotFoundError
+from service.errors import ConflictError, NotFoundError
+from service.faults import fault
 from service.participants.identities import resolve_participant
 from service.parts import parts
 from service.wire import Request, Time, is_loopback, opens, read_body
@@ -54,6 +55,9 @@ class ClockMovesForwardOnlyError(ConflictError):
     """The clock was asked to go back."""
 
     code = "clock-moves-forward-only"
+    text = "It is {now:%FT%TZ} already, and {wanted:%FT%TZ} is past."
+    now: datetime
+    wanted: datetime
 
 
 @post("/v1/dev/token", status_code=200, **opens("public", body=TokenOrder))
@@ -65,8 +69,8 @@ async def make_development_token(request: Request) -> Token:
     assert shared.development_issuer is not None
     scopes = tuple(order.scope.split()) if order.role == "operator" else ()
     if unknown := [scope for scope in scopes if scope not in SCOPES]:
-        detail = f"{unknown[0]} is no scope; there are: {', '.join(SCOPES)}"
-        raise InvalidRequestError(f"/scope: {detail}.", errors=(FieldError("#/scope", detail),))
+        text, scopes_all = "{scope} is no scope; there are: {all}", ", ".join(SCOPES)
+        raise fault("#/scope", text, "/scope:", scope=unknown[0], all=scopes_all)
     token = shared.development_issuer.sign(
         order.role, order.subject, scopes, shared.clock.real_now()
     )
@@ -97,14 +101,10 @@ async def move_clock(request: Request) -> ClockReading:
     shared = parts(request)
     clock = shared.clock
     if (move.advance_s is None) == (move.now is None):
-        detail = "needs either advance_s or now"
-        raise InvalidRequestError(f"The request {detail}.", errors=(FieldError("#", detail),))
+        raise fault("#", "needs either advance_s or now")
     by = timedelta(seconds=move.advance_s or 0)
     if move.advance_s is not None and (clock.now() + by).year > _LATEST_YEAR:
-        detail = f"must not lead beyond the year {_LATEST_YEAR}"
-        raise InvalidRequestError(
-            f"/advance_s {detail}.", errors=(FieldError("#/advance_s", detail),)
-        )
+        raise fault("#/advance_s", "must not lead beyond the year {year}", year=_LATEST_YEAR)
     try:
         async with shared.database.transaction() as connection:
             if move.now is not None:
@@ -112,8 +112,7 @@ async def move_clock(request: Request) -> ClockReading:
             else:
                 await clock.advance(connection, by)
     except ClockMovedBackError as error:
-        detail = f"It is {error.now:{_SHORT}} already, and {error.wanted:{_SHORT}} is past."
-        raise ClockMovesForwardOnlyError(detail) from error
+        raise ClockMovesForwardOnlyError(error.now, error.wanted) from error
     return ClockReading(clock.now())
 
 

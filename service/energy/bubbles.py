@@ -17,38 +17,29 @@ class BubbleNotRipeError(ConflictError):
     """It ripens later."""
 
     code = "bubble-not-ripe"
-
-    def __init__(self, ripens_at: datetime) -> None:
-        """Say when."""
-        super().__init__(f"The bubble ripens at {ripens_at:%Y-%m-%dT%H:%M:%SZ}.")
+    text = "The bubble ripens at {ripens_at:%FT%TZ}."
+    ripens_at: datetime
 
 
 class BubbleExpiredError(ConflictError):
     """Nobody collected it in time."""
 
     code = "bubble-expired"
-
-    def __init__(self, expires_at: datetime) -> None:
-        """Say when."""
-        super().__init__(f"The bubble expired at {expires_at:%Y-%m-%dT%H:%M:%SZ}.")
+    text = "The bubble expired at {expires_at:%FT%TZ}."
+    expires_at: datetime
 
 
 class BubbleEmptyError(ConflictError):
     """All of it was collected, taken or reversed."""
 
     code = "bubble-empty"
-
-    def __init__(self) -> None:
-        """One sentence."""
-        super().__init__("There is nothing left in this bubble.")
+    text = "There is nothing left in this bubble."
 
 
 class BubbleMissingError(NotFoundError):
     """No such bubble of this person."""
 
-    def __init__(self) -> None:
-        """One sentence."""
-        super().__init__("You have no such bubble.")
+    text = "You have no such bubble."
 
 
 @dataclass(slots=True)

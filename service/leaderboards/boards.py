@@ -22,9 +22,7 @@ _PAGE = (Path(__file__).parent / "page.lua").read_text(encoding="utf-8")
 class BoardsAwayError(UnavailableError):
     """Redis does not answer, or is just being filled; everything but boards goes on."""
 
-    def __init__(self) -> None:
-        """One sentence."""
-        super().__init__("The leaderboards are not available now; ask again in a moment.")
+    text = "The leaderboards are not available now; ask again in a moment."
 
 
 class Place(NamedTuple):

@@ -9,7 +9,8 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from msgspec import Meta, Struct
 
-from service.errors import FieldError, InvalidRequestError, NotFoundError
+from service.errors import NotFoundError
+from service.faults import fault
 from service.leaderboards.boards import Entry, Place, percentile
 from service.leaderboards.keys import BOARDS, Board, PeriodName, period_of
 from service.leaderboards.queries import names_to_show
@@ -136,13 +137,11 @@ async def get_my_rank(request: Request, board: FromPath[str]) -> MyRank:
 def _board(shared: Parts, name: str, period: PeriodName, scope: str) -> Board:
     """The board of now. Raises NotFoundError, InvalidRequestError."""
     if name not in BOARDS:
-        raise NotFoundError(f"There is no leaderboard {name}; there are {', '.join(BOARDS)}.")
+        text = "There is no leaderboard {name}; there are {all}."
+        raise NotFoundError(text, name=name, all=", ".join(BOARDS))
     region = _REGION.fullmatch(scope)
     if region is None and scope != "global":
-        detail = f"must be {_SCOPES}"
-        raise InvalidRequestError(
-            f"/query/scope {detail}.", errors=(FieldError("#/query/scope", detail),)
-        )
+        raise fault("#/query/scope", "must be {allowed}", allowed=_SCOPES)
     day = shared.rulebooks.active.program.local_date(shared.clock.now())
     return Board(name, period_of(period, day).name, region[1] if region else "")
 

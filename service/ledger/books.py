@@ -32,47 +32,37 @@ _NOBODY = bytes(16)
 class BookClosedError(UnavailableError):
     """The person was erased a moment ago; the next request makes a new participant."""
 
-    def __init__(self, participant_id: UUID) -> None:
-        """Name the book."""
-        super().__init__("This participant was erased; send the request again to start anew.")
-        self.participant_id = participant_id
+    text = "This participant was erased; send the request again to start anew."
+    participant_id: UUID
 
 
 class BookBusyError(UnavailableError):
     """The book was held by somebody else for too long."""
 
-    def __init__(self, participant_id: UUID) -> None:
-        """Name the book."""
-        super().__init__("Your account is busy; send the request again.")
-        self.participant_id = participant_id
+    text = "Your account is busy; send the request again."
+    participant_id: UUID
 
 
 class SuspendedError(ForbiddenError):
     """An operator suspended this participant: reading goes on, moving grams does not."""
 
     code = "participant-suspended"
-
-    def __init__(self) -> None:
-        """One sentence for the person."""
-        super().__init__("This participant is suspended; ask the operators.")
+    text = "This participant is suspended; ask the operators."
 
 
 class ParticipantErasedError(ConflictError):
     """An operator wants to move grams in a book that erasure closed for ever."""
 
-    def __init__(self, participant_id: UUID) -> None:
-        """Name the book."""
-        super().__init__(f"Participant {participant_id} was erased; nothing moves in this book.")
+    text = "Participant {participant_id} was erased; nothing moves in this book."
+    participant_id: UUID
 
 
 class BookMissingError(SaxaulError):
     """There is no such book."""
 
     code = "not-found"
-
-    def __init__(self, participant_id: UUID) -> None:
-        """Name the book."""
-        super().__init__(f"There is no participant {participant_id}.")
+    text = "There is no participant {participant_id}."
+    participant_id: UUID
 
 
 @dataclass(slots=True)

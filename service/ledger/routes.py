@@ -13,7 +13,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from service.actions.audit import COMPARES, WHOLE
 from service.database import Connection
-from service.errors import FieldError, InvalidRequestError
+from service.faults import fault
 from service.idempotency import Answer, Key, once
 from service.ledger.accounts import Account
 from service.ledger.adjust import adjust
@@ -24,6 +24,7 @@ from service.ledger.models import Transfer
 from service.ledger.queries import has_book, list_acts, list_transfers
 from service.pages import Page, decode_cursor, encode_cursor
 from service.parts import Parts, parts
+from service.problems import reader_of
 from service.wire import (
     JsonAnswer,
     Listing,
@@ -194,8 +195,7 @@ async def adjust_participant(request: Request, participant_id: FromPath[str]) ->
     wanted = path_uuid(participant_id)
     order = await read_body(request, AdjustmentOrder)
     if not order.amount_g:
-        fault = FieldError("#/amount_g", "must be above or below 0")
-        raise InvalidRequestError("/amount_g must be above or below 0.", errors=(fault,))
+        raise fault("#/amount_g", "must be above or below 0")
     shared = parts(request)
 
     async def effect(connection: Connection) -> Answer:
@@ -223,7 +223,8 @@ def _operator_key(request: Request, participant_id: UUID, body: bytes) -> Key | 
     if text is None:
         return None
     digest = hashlib.sha256(f"{caller(request).subject}\0".encode() + body).digest()
-    return Key(participant_id, "POST /v1/operator/participants/*/adjustments", text, digest)
+    route = "POST /v1/operator/participants/*/adjustments"
+    return Key(participant_id, route, text, digest, reader_of(request))
 
 
 @post(

@@ -35,10 +35,10 @@ class Health(Struct, frozen=True):
 class NotReadyError(UnavailableError):
     """Something is missing that requests need."""
 
-    def __init__(self, states: dict[str, PartState]) -> None:
-        """Name the parts."""
-        lacking = ", ".join(name for name, state in states.items() if state != "ok")
-        super().__init__(f"Not ready: {lacking}.", facts={"parts": states})
+    text = "Not ready: {lacking}."
+    members = ("parts",)
+    lacking: str
+    parts: dict[str, PartState]
 
 
 @get("/health/live", operation_id="getLiveness", **opens("public"))
@@ -52,7 +52,8 @@ async def get_readiness(request: Request) -> Health:
     """Requests can be served: database migrated, rules active, demo data there if it is wanted."""
     states = await part_states(parts(request))
     if not is_ready(states):
-        raise NotReadyError(states)
+        lacking = ", ".join(name for name, state in states.items() if state != "ok")
+        raise NotReadyError(lacking, states)
     return Health("ready", states)
 
 

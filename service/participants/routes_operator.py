@@ -65,8 +65,9 @@ async def find_participants(request: Request) -> Listing[ParticipantAnswer]:
     secret = shared.settings.secret_key
     if search.subject is not None and (search.alias is not None or search.cursor is not None):
         name = "cursor" if search.alias is None else "alias"
-        fault = FieldError(f"#/query/{name}", "cannot be combined with subject")
-        raise InvalidRequestError(f"/query/{name} cannot go with subject.", errors=(fault,))
+        place = FieldError(f"#/query/{name}", "cannot be combined with subject")
+        text = "/query/{name} cannot go with subject."
+        raise InvalidRequestError(text, errors=(place,), name=name)
     async with shared.database.sessions() as session:
         if search.subject is not None:
             issuers = shared.authenticator.issuers("participant")

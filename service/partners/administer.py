@@ -26,33 +26,27 @@ _CHANGEABLE = ("name", "action_types", "source_prefix", "disabled")
 class PartnerExistsError(ConflictError):
     """The id is taken."""
 
-    def __init__(self, partner_id: str) -> None:
-        """Name it."""
-        super().__init__(f"There is a partner {partner_id} already.")
+    text = "There is a partner {partner_id} already."
+    partner_id: str
 
 
 class PartnerMissingError(NotFoundError):
     """No such partner."""
 
-    def __init__(self) -> None:
-        """One sentence."""
-        super().__init__("There is no such partner.")
+    text = "There is no such partner."
 
 
 class KeyMissingError(NotFoundError):
     """No such key of this partner."""
 
-    def __init__(self) -> None:
-        """One sentence."""
-        super().__init__("This partner has no such key.")
+    text = "This partner has no such key."
 
 
 class TooManyKeysError(ConflictError):
     """As many keys as a partner may have are not revoked."""
 
-    def __init__(self) -> None:
-        """Say what to do."""
-        super().__init__(f"A partner has at most {KEYS_MAX} keys at once; revoke one first.")
+    text = "A partner has at most {keys_max} keys at once; revoke one first."
+    keys_max: int = KEYS_MAX
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,11 @@ import msgspec
 
 from service.actions.report import EventRef
 from service.canonical import canonical
-from service.errors import FieldError, SaxaulError
+from service.errors import SaxaulError
+from service.faults import fault
 from service.ids import derived_uuid
 from service.partners.keys import Partner
+from service.rules.told import Told
 
 REVERSAL = "action.reversed"
 
@@ -42,21 +44,11 @@ class SourceNotAllowedError(SaxaulError):
 
     code = "source-not-allowed"
 
-    def __init__(self, prefix: str) -> None:
-        """Say which are allowed."""
-        detail = f"must be {prefix}, or continue it with : or /"
-        super().__init__(f"The source {detail}.", errors=(FieldError("#/source", detail),))
-
 
 class TypeNotGrantedError(SaxaulError):
     """The partner may not send events of this type."""
 
     code = "event-type-not-granted"
-
-    def __init__(self, type_: str) -> None:
-        """Name the type."""
-        detail = f"{type_[:128]} is not granted to this partner"
-        super().__init__(f"The type {detail}.", errors=(FieldError("#/type", detail),))
 
 
 class Content(msgspec.Struct, frozen=True):
@@ -109,7 +101,8 @@ class Identifier:
         Raises SourceNotAllowedError, TypeNotGrantedError, EventInvalidError, ReversalInvalidError.
         """
         if not partner.owns(content.source):
-            raise SourceNotAllowedError(partner.source_prefix)
+            text, prefix = "must be {prefix}, or continue it with : or /", partner.source_prefix
+            raise fault("#/source", text, "The source", SourceNotAllowedError, prefix=prefix)
         key = event_key(partner.id, content.source, content.id)
         target_key = None
         if content.type == REVERSAL:
@@ -117,7 +110,8 @@ class Identifier:
             if target_key == key:
                 raise _reversal_invalid("event_id", "must be the id of another event")
         elif content.type not in partner.action_types:
-            raise TypeNotGrantedError(content.type)
+            text, shown = "{type} is not granted to this partner", content.type[:128]
+            raise fault("#/type", text, "The type", TypeNotGrantedError, type=shown)
         else:
             _require_complete(content)
         subject_key = self.subject_key(partner.id, content.subject or "")
@@ -164,8 +158,7 @@ def content_of(body: Mapping[str, Any]) -> Content:
 def _require_complete(content: Content) -> None:
     for name in ("subject", "time"):
         if getattr(content, name) is None:
-            error = FieldError(f"#/{name}", "is required")
-            raise EventInvalidError(f"{name} is required.", errors=(error,))
+            raise fault(f"#/{name}", "is required", name, EventInvalidError)
 
 
 _REVERSAL_DATA = {"event_id": 256, "reason": 500}
@@ -180,12 +173,13 @@ def _target_of(content: Content) -> str:
     for name, longest in _REVERSAL_DATA.items():
         value = data.get(name)
         if not isinstance(value, str) or not 0 < len(value) <= longest:
-            raise _reversal_invalid(name, f"must be a text of 1 to {longest} characters")
+            detail = Told("must be a text of 1 to {most} characters", most=longest)
+            raise _reversal_invalid(name, detail)
     target: str = data["event_id"]
     return target
 
 
-def _reversal_invalid(name: str, detail: str) -> ReversalInvalidError:
+def _reversal_invalid(name: str, detail: str) -> SaxaulError:
     place = name[:80].replace("~", "~0").replace("/", "~1")
-    errors = (FieldError(f"#/attributes/{place}", f"{name[:80]} {detail}"),)
-    return ReversalInvalidError(f"{REVERSAL}: {name[:80]} {detail}.", errors=errors)
+    detail = Told("{at} {fault}", at=name[:80], fault=detail)
+    return fault(f"#/attributes/{place}", detail, f"{REVERSAL}:", ReversalInvalidError)

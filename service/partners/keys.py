@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from time import monotonic
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 from uuid import UUID
 
 import structlog
@@ -40,11 +40,8 @@ _log = structlog.get_logger(__name__)
 class SignatureRefusedError(UnauthenticatedError):
     """No key of this partner made the signature, or there is no such partner."""
 
-    challenge: ClassVar[str] = "Signature"
-
-    def __init__(self) -> None:
-        """The same sentence for all that it may be."""
-        super().__init__("The signature fits no key of this partner.")
+    challenge = "Signature"
+    text = "The signature fits no key of this partner."
 
 
 @dataclass(frozen=True, slots=True)

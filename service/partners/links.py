@@ -25,17 +25,13 @@ _PURGED_MAX = 5_000
 class LinkCodeError(NotFoundError):
     """A code that was never given for this partner, was used, or is too old."""
 
-    def __init__(self) -> None:
-        """The same sentence for all of them."""
-        super().__init__("There is no such link code for this partner, or it was used or expired.")
+    text = "There is no such link code for this partner, or it was used or expired."
 
 
 class LinkMissingError(NotFoundError):
     """The person is not linked with this partner."""
 
-    def __init__(self) -> None:
-        """One sentence."""
-        super().__init__("You are not linked with this partner.")
+    text = "You are not linked with this partner."
 
 
 class _LinkMovedError(Exception):

@@ -17,7 +17,8 @@ from service.actions.reverse import Reversal, Undo, Undoing, reverse_actions
 from service.actions.store import Action, read_actions, reversal_id
 from service.arrays import documents, uuids
 from service.database import Connection, Database, is_passing
-from service.errors import FieldError, SaxaulError, UnavailableError
+from service.errors import SaxaulError, UnavailableError
+from service.faults import fault
 from service.ledger.books import lock_books
 from service.partners.events import Event, EventInvalidError, content_json
 from service.partners.parked import PARKED, NewRow, Outcome, Row, hold_rows
@@ -36,10 +37,7 @@ class PersonGoneError(ActionRefusedError):
     """Whose action it is was erased; nothing moves in that book. Partners are not told of it."""
 
     reason = "too-late"
-
-    def __init__(self) -> None:
-        """One sentence."""
-        super().__init__("What this event gave can no longer be taken back.")
+    text = "What this event gave can no longer be taken back."
 
 
 @dataclass(slots=True)
@@ -87,8 +85,9 @@ async def _reverse_chunk(
                 raise
             failed = error
             _log.warning("reversals_run_again", attempt=attempt, error=repr(error))
-    detail = "The events to be taken back could not be held; send it again."
-    raise UnavailableError(detail) from failed
+    raise UnavailableError(
+        "The events to be taken back could not be held; send it again."
+    ) from failed
 
 
 async def _reverse(
@@ -148,8 +147,8 @@ def _decide(chunk: _Chunk, event: Event, owners: set[UUID]) -> None:
             chunk.free.add(event.key)
     elif target.target_key is not None:
         detail = "must be the id of an event that was no reversal"
-        place = FieldError("#/attributes/event_id", detail)
-        _reject(chunk, event, EventInvalidError(f"data.event_id {detail}.", errors=(place,)))
+        place = "#/attributes/event_id"
+        _reject(chunk, event, fault(place, detail, "data.event_id", EventInvalidError))
     elif target.state == "reversed" and target.action is not None:
         owner, action_id = target.action
         chunk.repeated[event] = (owner, reversal_id(action_id))

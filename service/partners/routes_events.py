@@ -11,13 +11,7 @@ from litestar.params import FromPath
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from service.actions.refusals import InvalidAttributesError
-from service.errors import (
-    FieldError,
-    InvalidRequestError,
-    ItemProblem,
-    SaxaulError,
-    item_problem,
-)
+from service.errors import FieldError, InvalidRequestError, SaxaulError
 from service.faults import (
     fault,
     halves_as_nul,
@@ -34,7 +28,10 @@ from service.partners.receive import receive_events
 from service.partners.release import release_reversals
 from service.partners.routes_signed import Signed, signed
 from service.parts import parts
-from service.wire import JsonAnswer, Request, Time, opens, parse
+from service.problems import ItemProblem, item_problem, reader_of
+from service.rules.languages import Reader
+from service.rules.told import Told
+from service.wire import JsonAnswer, Request, Time, opens, parse, read_by
 
 SINGLE, BATCH, PLAIN = (
     "application/cloudevents+json",
@@ -136,7 +133,8 @@ async def send_events(request: Request, partner_id: FromPath[str]) -> JsonAnswer
             _identify(item, intake.identifier, sent.partner)
     outcomes = await receive_events(intake, [item.event for item in items if item.event])
     await release_reversals(intake, outcomes)
-    return JsonAnswer(200, msgspec.json.encode(_answer(items, outcomes)))
+    reader = reader_of(request)
+    return read_by(reader, _answer(items, outcomes, reader))
 
 
 def _read(sent: Signed) -> list[_Item]:
@@ -177,7 +175,8 @@ def _read_batch(body: bytes) -> list[_Item]:
 
 def _counted(events: Sequence[Any]) -> Sequence[Any]:
     if not 0 < len(events) <= EVENTS_MAX:
-        raise fault("#", f"must hold 1 to {EVENTS_MAX} events, not {len(events)}")
+        text = "must hold 1 to {most} events, not {count}"
+        raise fault("#", text, most=EVENTS_MAX, count=len(events))
     return events
 
 
@@ -202,7 +201,7 @@ def _read_plain(sent: Signed) -> _Item:
         source, id_ = sent.partner.source_prefix, sent.stamp.message_id
         item = _Item("#", Content(id_, source, event.type, subject, event.timestamp, data))
         if subject is None and event.type != REVERSAL:
-            detail = f"must be a text of 1 to {_SUBJECT_MAX} characters"
+            detail = Told("must be a text of 1 to {most} characters", most=_SUBJECT_MAX)
             item = _Item("#", None, _invalid("#/data/subject", detail))
     item.id = sent.stamp.message_id
     return item
@@ -223,16 +222,15 @@ def _content(event: CloudEvent) -> Content:
     return Content(event.id, event.source, event.type, event.subject, event.time, event.data)
 
 
-def _invalid(pointer: str, detail: str) -> EventInvalidError:
-    place = FieldError(pointer, detail)
-    return EventInvalidError(f"{pointer[2:]} {detail}.", errors=(place,))
+def _invalid(pointer: str, detail: str) -> SaxaulError:
+    return fault(pointer, detail, pointer[2:], EventInvalidError)
 
 
-def _as_item(error: InvalidRequestError, at: str) -> SaxaulError:
+def _as_item(error: SaxaulError, at: str) -> SaxaulError:
     """A fault of the shape, in the words of events: `data` are the action's attributes."""
     is_data = bool(error.errors) and error.errors[0].pointer.startswith(f"{at}/data/")
     kind = InvalidAttributesError if is_data else EventInvalidError
-    found = kind(error.detail)
+    found = kind(error.said)
     found.errors = tuple(
         FieldError("#" + place.pointer.removeprefix(at), place.detail) for place in error.errors
     )
@@ -256,9 +254,9 @@ def _identify(item: _Item, identifier: Identifier, partner: Partner) -> None:
         item.error = error
 
 
-def _answer(items: Sequence[_Item], outcomes: dict[Event, Outcome]) -> EventsAnswer:
+def _answer(items: Sequence[_Item], outcomes: dict[Event, Outcome], reader: Reader) -> EventsAnswer:
     results = [
-        _result(index, item, outcomes[item.event] if item.event else None)
+        _result(index, item, outcomes[item.event] if item.event else None, reader)
         for index, item in enumerate(items)
     ]
     counts = [result.status for result in results]
@@ -272,10 +270,10 @@ def _answer(items: Sequence[_Item], outcomes: dict[Event, Outcome]) -> EventsAns
     )
 
 
-def _result(index: int, item: _Item, outcome: Outcome | None) -> EventResult:
+def _result(index: int, item: _Item, outcome: Outcome | None, reader: Reader) -> EventResult:
     error = item.error if outcome is None else outcome.error
     if error is not None:
-        refused = item_problem(error, lambda pointer: item.at + _in_event(pointer))
+        refused = item_problem(error, reader, lambda pointer: item.at + _in_event(pointer))
         return EventResult(index, item.id, "rejected", problem=refused)
     assert outcome is not None
     if outcome.action is None:

@@ -360,7 +360,7 @@ def _public_key(order: KeyOrder) -> bytes | None:
     try:
         return read_public_key(order.public_key)
     except KeyTextError as error:
-        raise fault("#/public_key", str(error)) from error
+        raise fault("#/public_key", error.args[0]) from error
 
 
 def _act(request: Request) -> Act:

@@ -15,6 +15,9 @@ from dataclasses import dataclass
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from service.errors import SaxaulError
+from service.rules.told import Told
+
 SECRET_PREFIX, PRIVATE_PREFIX, PUBLIC_PREFIX = "whsec_", "whsk_", "whpk_"
 SECRET_BYTES = range(24, 65)
 PUBLIC_KEY_BYTES = 32
@@ -28,10 +31,13 @@ _TIMESTAMP = re.compile(rb"[0-9]{1,12}")
 _ENTRY = re.compile(rb"([A-Za-z0-9]{1,16}),([A-Za-z0-9+/]{1,512}={0,2})")
 _SIGNATURE_MAX = 4_096
 _LENGTHS = {"v1": 32, "v1a": 64}
+_KEY_RULE = "must be {prefix} and the base64 of {size} bytes"
 
 
-class HeaderError(ValueError):
+class HeaderError(SaxaulError):
     """A header of a signed request is missing or malformed; the text says which and how."""
+
+    code = "signature-malformed"
 
 
 class KeyTextError(ValueError):
@@ -98,11 +104,11 @@ def read_stamp(headers: Iterable[tuple[bytes, bytes]]) -> Stamp:
     for name, value in headers:
         if name in _HEADERS:
             if name in found:
-                raise HeaderError(f"{name.decode()} is given more than once.")
+                raise HeaderError("{name} is given more than once.", name=name.decode())
             found[name] = value
     for name in _HEADERS:
         if name not in found:
-            raise HeaderError(f"The header {name.decode()} is missing.")
+            raise HeaderError("The header {name} is missing.", name=name.decode())
     message_id, timestamp, signature = (found[name] for name in _HEADERS)
     if _ID.fullmatch(message_id) is None:
         raise HeaderError("webhook-id must be 1 to 64 letters, digits, _ and -.")
@@ -155,7 +161,7 @@ def read_secret(text: str) -> bytes:
     """The bytes of `whsec_...`. Raises KeyTextError."""
     secret = _key_bytes(text, SECRET_PREFIX)
     if len(secret) not in SECRET_BYTES:
-        raise KeyTextError(f"must be {SECRET_PREFIX} and the base64 of 24 to 64 bytes")
+        raise KeyTextError(Told(_KEY_RULE, prefix=SECRET_PREFIX, size="24 to 64"))
     return secret
 
 
@@ -163,7 +169,7 @@ def read_private_key(text: str) -> Ed25519PrivateKey:
     """The key of `whsk_...`: the seed, with or without its public half. Raises KeyTextError."""
     key = _key_bytes(text, PRIVATE_PREFIX)
     if len(key) not in {32, 64}:
-        raise KeyTextError(f"must be {PRIVATE_PREFIX} and the base64 of 32 or 64 bytes")
+        raise KeyTextError(Told(_KEY_RULE, prefix=PRIVATE_PREFIX, size="32 or 64"))
     return Ed25519PrivateKey.from_private_bytes(key[:32])
 
 
@@ -171,7 +177,7 @@ def read_public_key(text: str) -> bytes:
     """The 32 bytes of `whpk_...`, or of their bare base64. Raises KeyTextError."""
     public = _key_bytes(text, PUBLIC_PREFIX)
     if len(public) != PUBLIC_KEY_BYTES:
-        raise KeyTextError(f"must be {PUBLIC_PREFIX} and the base64 of {PUBLIC_KEY_BYTES} bytes")
+        raise KeyTextError(Told(_KEY_RULE, prefix=PUBLIC_PREFIX, size=PUBLIC_KEY_BYTES))
     return public
 
 
@@ -187,7 +193,7 @@ def _signed(message_id: str, timestamp: int, body: bytes) -> bytes:
 def _read_signatures(header: bytes) -> Iterable[tuple[str, bytes]]:
     entries = header.split(b" ")[:SIGNATURES_MAX] if len(header) <= _SIGNATURE_MAX else []
     if not entries:
-        raise HeaderError(f"webhook-signature has more than {_SIGNATURE_MAX} bytes.")
+        raise HeaderError("webhook-signature has more than {most} bytes.", most=_SIGNATURE_MAX)
     for entry in entries:
         parts = _ENTRY.fullmatch(entry)
         if parts is None:
@@ -200,9 +206,11 @@ def _read_signatures(header: bytes) -> Iterable[tuple[str, bytes]]:
         try:
             signature = base64.b64decode(parts[2], validate=True)
         except binascii.Error as error:
-            raise HeaderError(f"A {version} entry of webhook-signature is no base64.") from error
+            text = "A {version} entry of webhook-signature is no base64."
+            raise HeaderError(text, version=version) from error
         if len(signature) != _LENGTHS[version]:
-            raise HeaderError(f"A {version} signature has {_LENGTHS[version]} bytes.")
+            text = "A {version} signature has {size} bytes."
+            raise HeaderError(text, version=version, size=_LENGTHS[version])
         yield version, signature
 
 
@@ -227,7 +235,7 @@ def _key_bytes(text: str, prefix: str) -> bytes:
     try:
         return base64.b64decode(text.removeprefix(prefix).encode("ascii"), validate=True)
     except (binascii.Error, UnicodeEncodeError) as error:
-        raise KeyTextError(f"must be {prefix} and standard base64") from error
+        raise KeyTextError(Told("must be {prefix} and standard base64", prefix=prefix)) from error
 
 
 # What a partner that does not exist is checked against.

@@ -13,6 +13,7 @@ from service.audit_log import log_act
 from service.caller import Caller
 from service.database import Connection, Database, Write, write_all
 from service.errors import FieldError, InvalidRequestError
+from service.faults import fault
 from service.ids import uuid7
 from service.ledger.accounts import Account
 from service.ledger.books import Book, book_writes, lock_books, post
@@ -95,7 +96,8 @@ class _Call:
         status, plot_id = self._order.status, self._order.plot_id
         if self._numbers is None:
             if not await connection.fetchval(_ANY, plot_id, _ABLE_OR_DONE[status]):
-                raise TreeStatusError(f"No tree of this plot can be marked {status}.")
+                text = "No tree of this plot can be marked {step}."
+                raise TreeStatusError(text, step=status.value)
             return
         rows = await connection.fetch(_READ_STATUS, plot_id, self._numbers)
         known = {row["number"]: Status(row["status"]) for row in rows}
@@ -111,8 +113,10 @@ class _Call:
             number for number in self._numbers if known[number] not in (status, *STEP_FROM[status])
         ]:
             raise TreeStatusError(
-                f"{len(unable)} of these trees cannot be marked {status}.",
-                facts={"trees": unable[:_FAULTS_MAX]},
+                "{count} of these trees cannot be marked {step}.",
+                count=len(unable),
+                step=status.value,
+                trees=unable[:_FAULTS_MAX],
             )
 
     async def _move(self, connection: Connection, plot: Plot, keys: list[TreeKey]) -> list[str]:
@@ -167,8 +171,7 @@ def _parsed(texts: list[str]) -> list[str]:
     for position, text in enumerate(texts):
         number = parse_number(text)
         if number is None:
-            fault = FieldError(f"#/trees/{position}", "is no tree number")
-            raise InvalidRequestError(f"{text} is no tree number.", errors=(fault,))
+            raise fault(f"#/trees/{position}", "is no tree number", text)
         numbers[number] = None
     return [*numbers]
 

@@ -21,13 +21,6 @@ class PledgeNotCancellableError(ConflictError):
 
     code = "pledge-not-cancellable"
 
-    def __init__(self, pledge_id: UUID, cancelled_at: datetime | None) -> None:
-        """Name the pledge, and when it was cancelled if it was."""
-        why = f"A tree of pledge {pledge_id} is on its way; it cannot be cancelled."
-        if cancelled_at is not None:
-            why = f"Pledge {pledge_id} was cancelled at {cancelled_at:%Y-%m-%dT%H:%M:%SZ}."
-        super().__init__(why)
-
 
 async def cancel_pledge(
     connection: Connection,
@@ -49,7 +42,9 @@ async def cancel_pledge(
         raise NotFoundError("You have no such pledge.")
     trees = await read_pledge_trees(connection, participant_id, pledge_id)
     if any(tree.status is not Status.PLEDGED for tree in trees):
-        raise PledgeNotCancellableError(pledge_id, row["cancelled_at"])
+        on_its_way = "A tree of pledge {id} is on its way; it cannot be cancelled."
+        text = "Pledge {id} was cancelled at {at:%FT%TZ}." if row["cancelled_at"] else on_its_way
+        raise PledgeNotCancellableError(text, id=pledge_id, at=row["cancelled_at"])
     at = book.tick(now)
     _take_back(book, trees, row["amount_g"], at)
     delta = (participant_id, "trees", -len(trees), row["region"])

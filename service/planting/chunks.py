@@ -23,9 +23,7 @@ TreeKey = tuple[UUID, str]
 class PeopleBusyError(UnavailableError):
     """Some of the books were held by somebody else for too long."""
 
-    def __init__(self) -> None:
-        """Say how it goes on."""
-        super().__init__("Some accounts are busy; send the request again, it goes on from here.")
+    text = "Some accounts are busy; send the request again, it goes on from here."
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,13 +25,9 @@ class SeasonClosedError(ConflictError):
     """Nobody can pledge to the project today."""
 
     code = "season-closed"
-
-    def __init__(self, season_from: date, season_until: date) -> None:
-        """Say when the season is; its last day belongs to it."""
-        super().__init__(
-            f"Trees are pledged from {season_from} until {season_until}.",
-            facts={"season": {"from": season_from, "until": season_until}},
-        )
+    text = "Trees are pledged from {season[from]} until {season[until]}."
+    members = ("season",)
+    season: dict[str, date]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +67,9 @@ class _Offer:
         """Raise SeasonClosedError or SoldOutError; the stock decides when it is reserved."""
         first, last = self.season_from, self.season_until
         if first and last and not first <= today <= last:
-            raise SeasonClosedError(first, last)
+            raise SeasonClosedError({"from": first, "until": last})
         if trees > self.left:
-            raise SoldOutError(wanted=trees, left=self.left)
+            raise SoldOutError(trees, self.left)
 
 
 async def pledge_trees(
@@ -125,7 +121,7 @@ async def pledge_trees(
 async def _read_offer(connection: Connection, order: PledgeOrder) -> _Offer:
     row = await connection.fetchrow(_READ_OFFER, order.project_id, order.participant_id)
     if row is None:
-        raise NotFoundError(f"There is no project {order.project_id}.")
+        raise NotFoundError("There is no project {id}.", id=order.project_id)
     return _Offer(*row)
 
 

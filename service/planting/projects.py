@@ -19,6 +19,7 @@ class ProjectCapacityError(ConflictError):
     """Fewer trees than were promised, or more than there is room for."""
 
     code = "project-capacity"
+    members = ("pledged",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,14 +50,11 @@ class ProjectFacts:
     def require_room(self, pledged: int) -> None:
         """Raise ProjectCapacityError when these facts cannot hold so many promised trees."""
         if self.for_sale > self.capacity:
-            raise ProjectCapacityError(
-                f"{self.funded} trees are funded; the capacity cannot be {self.capacity}."
-            )
+            text = "{funded} trees are funded; the capacity cannot be {capacity}."
+            raise ProjectCapacityError(text, funded=self.funded, capacity=self.capacity)
         if self.for_sale < pledged:
-            raise ProjectCapacityError(
-                f"{pledged} trees are promised; {self.for_sale} are too few.",
-                facts={"pledged": pledged},
-            )
+            text = "{pledged} trees are promised; {for_sale} are too few."
+            raise ProjectCapacityError(text, pledged=pledged, for_sale=self.for_sale)
 
 
 @dataclass(frozen=True, slots=True)

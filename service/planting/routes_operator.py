@@ -13,7 +13,8 @@ from litestar.params import FromPath
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from service.database import Connection
-from service.errors import FieldError, InvalidRequestError
+from service.errors import FieldError
+from service.faults import fault
 from service.idempotency import Answer, once
 from service.parts import parts
 from service.planting.advance import StepOrder, advance_trees
@@ -34,6 +35,7 @@ from service.planting.routes import (
     new_project_answer,
 )
 from service.planting.trees import Status
+from service.rules.told import Told
 from service.wire import (
     JsonAnswer,
     Request,
@@ -316,7 +318,7 @@ def _project_fields(body: ProjectBody | ProjectChanges) -> dict[str, Any]:
     }
     capacity, funded = fields.get("capacity"), fields.get("funded")
     if capacity is not None and funded is not None and funded > capacity:
-        _refuse([FieldError("#/funded", f"must be at most the capacity, {capacity}")])
+        raise fault("#/funded", "must be at most the capacity, {most}", most=capacity)
     if "season" in fields:
         season: Season | None = fields.pop("season")
         first, last = _season_days(season)
@@ -328,7 +330,7 @@ def _season_days(season: Season | None) -> tuple[date | None, date | None]:
     if season is None:
         return None, None
     if season.until < season.from_:
-        _refuse([FieldError("#/season/until", "must not be before the season's first day")])
+        raise fault("#/season/until", "must not be before the season's first day")
     return season.from_, season.until
 
 
@@ -339,7 +341,7 @@ def _position_faults(position: Point | Polygon, at: str) -> Iterator[FieldError]
         yield from _coordinate_faults(position.coordinates, at)
         return
     if sum(len(ring) for ring in position.coordinates) > POSITIONS_MAX:
-        yield FieldError(at, f"must hold at most {POSITIONS_MAX} positions")
+        yield FieldError(at, Told("must hold at most {most} positions", most=POSITIONS_MAX))
         return
     for number, ring in enumerate(position.coordinates):
         for index, coordinates in enumerate(ring):
@@ -352,13 +354,15 @@ def _coordinate_faults(coordinates: list[float], at: str) -> Iterator[FieldError
     limits = ((180, "longitude"), (90, "latitude"), (_HEIGHT_MAX_M, "height"))
     for index, (value, (limit, what)) in enumerate(zip(coordinates, limits, strict=False)):
         if not math.isfinite(value) or abs(value) > limit:
-            yield FieldError(f"{at}/{index}", f"must be a {what} from -{limit} to {limit}")
+            detail = Told("must be a {what} from -{limit} to {limit}", what=what, limit=limit)
+            yield FieldError(f"{at}/{index}", detail)
 
 
 def _refuse(faults: list[FieldError]) -> None:
     if faults:
-        first = f"{faults[0].pointer.removeprefix('#')} {faults[0].detail}."
-        raise InvalidRequestError(first, errors=tuple(faults[:20]))
+        error = fault(faults[0].pointer, faults[0].detail)
+        error.errors = tuple(faults[:20])
+        raise error
 
 
 routes: list[HTTPRouteHandler] = [

@@ -14,19 +14,17 @@ class SoldOutError(ConflictError):
     """A project has fewer trees left than were asked for."""
 
     code = "sold-out"
-
-    def __init__(self, *, wanted: int, left: int) -> None:
-        """Both as numbers of trees."""
-        super().__init__(
-            f"{wanted} trees are asked for, {left} are left.", facts={"trees_left": left}
-        )
+    text = "{wanted} trees are asked for, {trees_left} are left."
+    members = ("trees_left",)
+    wanted: int
+    trees_left: int
 
 
 async def reserve_stock(connection: Connection, project_id: UUID, trees: int) -> None:
     """Promise so many trees more. Raises SoldOutError, then nothing is promised."""
     if await connection.fetchval(_RESERVE, project_id, trees) is None:
         left = await connection.fetchval(_LEFT, project_id)
-        raise SoldOutError(wanted=trees, left=left or 0)
+        raise SoldOutError(trees, left or 0)
 
 
 async def release_stock(connection: Connection, project_id: UUID, trees: int) -> None:

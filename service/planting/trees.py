@@ -46,6 +46,7 @@ class TreeStatusError(ConflictError):
     """A step that the trees of a plot cannot take where they stand."""
 
     code = "tree-status"
+    members = ("trees",)
 
 
 @dataclass(slots=True)

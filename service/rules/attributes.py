@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from service.rules.cel_text import did_you_mean
 from service.rules.expressions import whole_match
+from service.rules.told import Told
 
 Check = Callable[[object], str | None]
 
@@ -18,7 +19,7 @@ TEXT_LENGTH = 200
 def number_check(minimum: float, maximum: float) -> Check:
     """Numbers within bounds; true and false are no numbers, NaN and infinities neither."""
     low, high = max(minimum, -NUMBER_MAX), min(maximum, NUMBER_MAX)
-    allowed = f"must be a number from {low:.15g} to {high:.15g}"
+    allowed = Told("must be a number from {low:.15g} to {high:.15g}", low=low, high=high)
 
     def check(value: object) -> str | None:
         kind = type(value)
@@ -32,7 +33,7 @@ def number_check(minimum: float, maximum: float) -> Check:
 def integer_check(minimum: float, maximum: float) -> Check:
     """Whole numbers within bounds; 8000.0 is one, true is none."""
     low, high = max(minimum, -WHOLE_MAX), min(maximum, WHOLE_MAX)
-    allowed = f"must be a whole number from {low:.16g} to {high:.16g}"
+    allowed = Told("must be a whole number from {low:.16g} to {high:.16g}", low=low, high=high)
 
     def check(value: object) -> str | None:
         kind = type(value)
@@ -50,12 +51,13 @@ def boolean_check(value: object) -> str | None:
 
 def choice_check(one_of: tuple[str, ...]) -> Check:
     """One of some texts."""
-    allowed = f"must be one of {', '.join(one_of)}"
+    allowed = Told("must be one of {allowed}", allowed=", ".join(one_of))
     texts = frozenset(one_of)
 
     def check(value: object) -> str | None:
         if isinstance(value, str):
-            return None if value in texts else allowed + did_you_mean(value, one_of)
+            hint = did_you_mean(value, one_of)
+            return None if value in texts else Told("{fault}{hint}", fault=allowed, hint=hint)
         return allowed
 
     return check
@@ -71,13 +73,13 @@ def text_check(max_length: int, pattern: str | None) -> Check:
         if not value:
             return "must not be empty"
         if len(value) > max_length:
-            return f"must have at most {max_length} characters"
+            return Told("must have at most {most} characters", most=max_length)
         if "\0" in value:
             return "must not hold a NUL character"
         if not value.isascii() and not _is_unicode(value):
             return "must be valid Unicode"
         if matches is not None and not matches(value):
-            return f"must fit the pattern {pattern}"
+            return Told("must fit the pattern {pattern}", pattern=pattern)
         return None
 
     return check

@@ -182,7 +182,7 @@ async def _find(
 ) -> Mapping[str, Any]:
     row = await connection.fetchrow(_ACTION, action_id, participant_id)
     if row is None:
-        raise NotFoundError(f"There is no action {action_id}.")
+        raise NotFoundError("There is no action {action_id}.", action_id=action_id)
     return dict(row)
 
 

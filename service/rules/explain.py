@@ -12,7 +12,8 @@ from service.rules.cel_tree import Node, literal
 from service.rules.evaluate import GRAM_NG
 from service.rules.expressions import Expression
 from service.rules.languages import Reader
-from service.rules.rulebook import Attribute, Carried, Carry, Explain, Factor, Rulebook, Told
+from service.rules.rulebook import Attribute, Awarded, Carried, Carry, Explain, Factor, Rulebook
+from service.rules.told import Told
 
 Values = Mapping[str, object]
 _Show = Callable[[Values], str]
@@ -43,21 +44,26 @@ def explain_award(
     carried: Carried = _NOTHING,
     reader: Reader | None = None,
 ) -> str:
-    """Explain an award of this rulebook; attributes are None when their person was erased.
+    """Explain an award of this rulebook in the reader's language, but for the names of sources.
 
-    A campaign's title is in the reader's language; the rest is numbers, units and sources.
+    Attributes are None when their person was erased.
     """
+    reader = reader or Reader()
     rule = rulebook.rules.get(rule_id)
     if attributes is None or rule is None:
-        return f"{energy_g} g of energy and {saved_g} g CO2e saved; what was reported is erased"
-    times, cut_by = "", None if limited_by is None else f"the limit of {limited_by}"
+        return reader.tell(
+            "{energy_g} g of energy and {saved_g} g CO2e saved; what was reported is erased",
+            energy_g=energy_g,
+            saved_g=saved_g,
+        )
+    times, cut_by = "", limited_by and Told("the limit of {limit}", limit=limited_by)
     if campaign_id is not None:
         campaign = rulebook.campaigns[campaign_id]
-        title = (reader or Reader()).say(campaign.title)
-        times = f" x {_number(float(campaign.times))} {title}"
+        times = f" x {_number(float(campaign.times))} {reader.say(campaign.title)}"
         if limited_by == campaign.text:
-            cut_by = f"what was left of the campaign's {campaign.budget_g} g"
-    return rule.explain(attributes, Told(saved_g, energy_g, cut_by, times, carried))
+            cut_by = Told("what was left of the campaign's {left_g} g", left_g=campaign.budget_g)
+    award = Awarded(saved_g, energy_g, cut_by, times, carried)
+    return rule.explain(attributes, award, reader=reader)
 
 
 def explainer(
@@ -77,43 +83,52 @@ def explainer(
     )
     sources = _sources(saves, factors)
 
-    def explain(values: Values, award: Told) -> str:
+    def explain(values: Values, award: Awarded, *, reader: Reader) -> str:
         saved_g, energy_g, cut_by, times, carried = award
         show = show_factor if times else show_energy
-        energy = _with_carry(show(values) if show else "0 g", carried.earned)
+        energy = _with_carry(show(values) if show else "0 g", carried.earned, reader)
         if times and carried.earned:
             energy = f"({energy})"
         told = carried.multiplied if times else carried.earned
-        energy = _with_carry(energy + times, told) if times else energy
-        if cut_by is not None:
-            energy += f", cut to {energy_g} g by {cut_by}"
-        elif energy != f"{energy_g} g" and not (told and told.grams == energy_g):
+        energy = _with_carry(energy + times, told, reader) if times else energy
+        is_told = energy == f"{energy_g} g" or (told is not None and told.grams == energy_g)
+        if cut_by is None and not is_told:
             energy += f" = {energy_g} g"
+        energy = reader.units(energy)
+        if cut_by is not None:
+            cut = ", cut to {energy_g} g by {cut_by}"
+            energy += reader.tell(cut, energy_g=energy_g, cut_by=cut_by)
         if earns is None:
-            return energy + (f"; saves {saved_g} g CO2e" if times else "") + sources
-        if show_saved is None or (saved_g == 0 and not carried.saved):
+            saved = f"{saved_g} g" if times else ""
+        elif show_saved is None or (saved_g == 0 and not carried.saved):
             return energy
-        saved = _with_carry(show_saved(values), carried.saved, " CO2e")
-        if not carried.saved:
-            saved += " CO2e" if saved == f"{saved_g} g" else f" = {saved_g} g CO2e"
-        return f"{energy}; saves {saved}{sources}"
+        elif carried.saved:
+            saved = reader.units(_with_carry(show_saved(values), carried.saved, reader, " CO2e"))
+            return energy + reader.tell("; saves {saved}", saved=saved) + sources
+        else:
+            saved = show_saved(values)
+            saved += "" if saved == f"{saved_g} g" else f" = {saved_g} g"
+        if saved:
+            energy += reader.tell("; saves {saved} CO2e", saved=reader.units(saved))
+        return energy + sources
 
     return explain
 
 
-def _with_carry(shown: str, carry: Carry | None, of: str = "") -> str:
+def _with_carry(shown: str, carry: Carry | None, reader: Reader, of: str = "") -> str:
     """An amount with what was carried from earlier that day, what that made, and what is left."""
     if carry is None:
         return shown
     exact, before = _grams(carry.exact_ng), _grams(abs(carry.before_ng))
     after_ng = carry.before_ng + carry.exact_ng - carry.grams * GRAM_NG
     text = shown if shown == exact else f"{shown} = {exact}"
-    if carry.before_ng:
-        how = f"plus {before} carried on" if carry.before_ng > 0 else f"less {before} rounded up"
-        text += f", {how} earlier that day"
-    text += f": {carry.grams} g{of}"
+    if carry.before_ng > 0:
+        text += reader.tell(", plus {before} carried on earlier that day", before=before)
+    elif carry.before_ng:
+        text += reader.tell(", less {before} rounded up earlier that day", before=before)
+    text += f": {carry.grams} g{reader.tell(of)}"
     if after_ng > 0:
-        text += f", {_grams(after_ng)} carried on"
+        text += reader.tell(", {after} carried on", after=_grams(after_ng))
     return text
 
 

@@ -25,6 +25,7 @@ from service.rules.rulebook import (
     Rulebook,
     period_names,
 )
+from service.rules.told import Told
 
 _ERRORS_MAX = 50
 _BY_KEY_MAX = 64
@@ -76,13 +77,15 @@ def judge(rulebook: Rulebook, candidate: Candidate, now: dt.datetime) -> Judged 
     action_type = rulebook.action_types.get(candidate.type)
     if action_type is None:
         hint = did_you_mean(candidate.type, rulebook.action_types)
-        detail = f"There is no action type {_shown(candidate.type)}{hint}"
-        return Refusal("unknown-action-type", None, _sentence(detail))
+        text = "There is no action type {type}{hint}" if hint else "There is no action type {type}."
+        detail = Told(text, type=_shown(candidate.type), hint=hint)
+        return Refusal("unknown-action-type", None, detail)
     attributes = candidate.attributes
     errors = _attribute_errors(action_type, attributes)
     if errors:
-        detail = f"{action_type.name}: {errors[0][1]}"
-        return Refusal("invalid-attributes", None, _sentence(detail), tuple(errors))
+        text = "{type}: {fault}" if errors[0][1].endswith(("?", ".")) else "{type}: {fault}."
+        detail = Told(text, type=action_type.name, fault=errors[0][1])
+        return Refusal("invalid-attributes", None, detail, tuple(errors))
     if candidate.reporter not in action_type.reported_by:
         return _not_reported(action_type, candidate.reporter)
     refusal = _time_refusal(action_type, candidate.occurred_at, now)
@@ -95,10 +98,9 @@ def judge(rulebook: Rulebook, candidate: Candidate, now: dt.datetime) -> Judged 
         activation = action_type.scope.activation(values)
         plausible = action_type.plausible
         if plausible is not None and plausible.holds(activation) is not True:
-            detail = (
-                f"This is not a plausible {action_type.name}: it must hold that {plausible.text}"
-            )
-            return _refused("implausible", detail)
+            template = "This is not a plausible {type}: it must hold that {condition}."
+            detail = Told(template, type=action_type.name, condition=plausible.text)
+            return Refusal("action-refused", "implausible", detail)
     local_date = program.local_date(candidate.occurred_at)
     ends_at = None
     if action_type.lasts is not None and action_type.lasts in attributes:
@@ -159,9 +161,9 @@ def _attribute_errors(
             known += 1
             fault = attribute.check(attributes[name])
             if fault is not None:
-                errors.append((f"/attributes/{name}", f"{name} {fault}"))
+                errors.append((f"/attributes/{name}", Told("{at} {fault}", at=name, fault=fault)))
         elif attribute.required:
-            errors.append((f"/attributes/{name}", f"{name} is required"))
+            errors.append((f"/attributes/{name}", Told("{at} is required", at=name)))
     if known != len(attributes):
         errors += _unknown_attributes(action_type.attributes, attributes)
     return errors
@@ -170,46 +172,49 @@ def _attribute_errors(
 def _unknown_attributes(
     declared: Mapping[str, Attribute], attributes: Mapping[str, object]
 ) -> list[tuple[str, str]]:
-    errors = []
+    errors: list[tuple[str, str]] = []
     for name in attributes:
         if name not in declared:
             pointer = name[:80].encode(errors="replace").decode()
             pointer = pointer.replace("~", "~0").replace("/", "~1")
-            allowed = f"; allowed are {', '.join(declared)}" if declared else "; none are allowed"
-            hint = did_you_mean(name, declared) or allowed
-            errors.append(
-                (f"/attributes/{pointer}", f"{_shown(name)} is not an attribute here{hint}")
-            )
+            allowed = Told("; allowed are {allowed}", allowed=", ".join(declared))
+            hint = did_you_mean(name, declared) or (allowed if declared else "; none are allowed")
+            detail = Told("{at} is not an attribute here{hint}", at=_shown(name), hint=hint)
+            errors.append((f"/attributes/{pointer}", detail))
             if len(errors) == _ERRORS_MAX:
                 break
     return errors
 
 
 def _not_reported(action_type: ActionType, reporter: str) -> Refusal:
-    allowed = " or ".join(sorted(action_type.reported_by))
-    return _refused(
-        "reporter-not-allowed",
-        f"{action_type.name} is reported by a {allowed}, not by a {reporter}",
+    detail = Told(
+        "{type} is reported by a {allowed}, not by a {reporter}.",
+        type=action_type.name,
+        allowed=" or ".join(sorted(action_type.reported_by)),
+        reporter=reporter,
     )
+    return Refusal("action-refused", "reporter-not-allowed", detail)
 
 
 def _time_refusal(
     action_type: ActionType, occurred_at: dt.datetime, now: dt.datetime
 ) -> Refusal | None:
     if now - occurred_at > action_type.accepted_for:
-        limit = duration_text(action_type.accepted_for)
-        until = _instant(occurred_at + action_type.accepted_for)
-        return _refused(
-            "too-late",
-            f"{action_type.name} is accepted for {limit} after it happened: this one until {until}",
+        detail = Told(
+            "{type} is accepted for {limit} after it happened: this one until {until:%FT%TZ}.",
+            type=action_type.name,
+            limit=duration_text(action_type.accepted_for),
+            until=(occurred_at + action_type.accepted_for).astimezone(dt.UTC),
         )
+        return Refusal("action-refused", "too-late", detail)
     if occurred_at - now > FUTURE_TOLERANCE:
-        tolerated = duration_text(FUTURE_TOLERANCE)
-        return _refused(
-            "in-future",
-            f"It is {_instant(now)}, and this happens at {_instant(occurred_at)};"
-            f" {tolerated} are tolerated",
+        detail = Told(
+            "It is {now:%FT%TZ}, and this happens at {at:%FT%TZ}; {tolerated} are tolerated.",
+            now=now.astimezone(dt.UTC),
+            at=occurred_at.astimezone(dt.UTC),
+            tolerated=duration_text(FUTURE_TOLERANCE),
         )
+        return Refusal("action-refused", "in-future", detail)
     return None
 
 
@@ -243,18 +248,6 @@ def _claim(claim: Claim, candidate: Candidate, day: dt.date) -> tuple[str, str] 
         scope += f"/{candidate.partner_id or ''}"
     texts = ",".join(_canonical(value) for value in values)
     return scope, f"[{texts}]@{period_names(day)[claim.per_index]}"
-
-
-def _refused(reason: str, detail: str) -> Refusal:
-    return Refusal("action-refused", reason, _sentence(detail))
-
-
-def _instant(instant: dt.datetime) -> str:
-    return f"{instant.astimezone(dt.UTC):%Y-%m-%dT%H:%M:%SZ}"
-
-
-def _sentence(text: str) -> str:
-    return text if text.endswith(("?", ".")) else text + "."
 
 
 def _shown(text: str) -> str:

@@ -1,11 +1,14 @@
-"""Titles and hints in the reader's language, as the header Accept-Language asks for it."""
+"""Words in the reader's language, as the header Accept-Language asks for it."""
 
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache, lru_cache
 
-from service.rules.rulebook import Text
+from service.rules.rulebook import Text, best_tag
+from service.rules.told import Told
 
 _LANGUAGES_MAX = 10
 _HEADER_MAX = 500
@@ -28,14 +31,47 @@ def preferred_languages(accept_language: str) -> tuple[str, ...]:
     return tuple(tag for _, tag in wanted)
 
 
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What we say in a language, by what we say in English.
+
+    `texts` are templates; `forms` those of sentences that come filled in, as from the library that
+    reads JSON; `units` are signs of units.
+    """
+
+    texts: Mapping[str, str]
+    forms: Mapping[str, str]
+    units: Mapping[str, str]
+
+
+ENGLISH = Words({}, {}, {})
+# A unit stands behind its number.
+_UNIT = re.compile(r"(?<=[0-9] )[A-Za-z_]+(?:/[A-Za-z]+)?")
+
+
+@cache
+def _pattern(form: str) -> re.Pattern[str]:
+    """What a sentence of this form looks like."""
+    return re.compile(re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>.+)", re.escape(form)), re.DOTALL)
+
+
 class Reader:
-    """Somebody who reads titles and hints: chooses their language, and remembers which came."""
+    """Somebody who reads our answers: chooses their language, and remembers which came.
 
-    __slots__ = ("_came", "_languages")
+    Titles and hints are in what languages the rules have them, what we say ourselves in English
+    and what `words` there are.
+    """
 
-    def __init__(self, languages: tuple[str, ...] = ()) -> None:
-        """Languages in order of preference; none is the programme's."""
+    __slots__ = ("_came", "_languages", "_tag", "_words")
+
+    def __init__(
+        self, languages: tuple[str, ...] = (), words: Mapping[str, Words] | None = None
+    ) -> None:
+        """Languages in order of preference; none is the programme's, and English for our words."""
+        offered = {"en": ENGLISH, **(words or {})}
         self._languages = languages
+        self._tag = best_tag(languages, offered) or "en"
+        self._words = offered[self._tag]
         self._came: dict[str, None] = {}
 
     def say(self, text: Text) -> str:
@@ -43,6 +79,28 @@ class Reader:
         tag, said = text.spoken(self._languages)
         self._came[tag] = None
         return said
+
+    def tell(self, text: str, /, **facts: object) -> str:
+        """A sentence of ours with its facts, of which those that are Told are translated, too."""
+        self._came[self._tag] = None
+        if isinstance(text, Told):
+            return self.tell(text.template, **text.facts)
+        template = self._words.texts.get(text, text)
+        if not facts and template is text:
+            for form, said in self._words.forms.items():
+                if found := _pattern(form).fullmatch(text):
+                    template, facts = said, dict(found.groupdict())
+                    break
+        told = {
+            name: self.tell(fact) if isinstance(fact, str) else fact for name, fact in facts.items()
+        }
+        return template.format(**told) if facts else template
+
+    def units(self, text: str) -> str:
+        """A calculation with its units in the reader's language."""
+        self._came[self._tag] = None
+        units = self._words.units
+        return _UNIT.sub(lambda unit: units.get(unit[0], unit[0]), text) if units else text
 
     def headers(self) -> list[tuple[bytes, bytes]]:
         """What an answer with these texts tells of its language."""

@@ -13,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path, PurePath
+from typing import Any
 
 import structlog
 
@@ -46,38 +47,35 @@ class RulebookInvalidError(SaxaulError):
         """Carry every problem, for people as lines and for programs as facts."""
         errors = [problem for problem in problems if problem.severity == "error"]
         more = f" (and {len(errors) - 1} more)" if errors[1:] else ""
-        detail = f"{errors[0]}{more}"
-        super().__init__(detail, facts={"problems": problems_json(problems)["problems"]})
+        super().__init__(f"{errors[0]}{more}")
         self.problems = problems
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The problems as JSON."""
+        return {"problems": problems_json(self.problems)["problems"]}
 
 
 class RulebookChangedError(ConflictError):
     """Somebody else published since; nothing was stored."""
 
     code = "rulebook-changed"
+    text = "The draft rests on version {based_on}, but version {active_version} is active now."
+    members = ("based_on", "active_version", "diff")
+    based_on: int
+    active_version: int | None
+    difference: Difference | None
 
-    def __init__(self, *, based_on: int, active: int | None, difference: Difference | None) -> None:
-        """Say on which version the draft rests, which one is active, and what differs in them.
-
-        There is no difference to tell when one of the two cannot be read.
-        """
-        super().__init__(
-            f"The draft rests on version {based_on}, but version {active} is active now.",
-            facts={
-                "based_on": based_on,
-                "active_version": active,
-                "diff": None if difference is None else difference_json(difference),
-            },
-        )
-        self.difference = difference
+    @property
+    def diff(self) -> dict[str, Any] | None:
+        """What differs between the two; nothing to tell when one of them cannot be read."""
+        return None if self.difference is None else difference_json(self.difference)
 
 
 class NoRulebookError(UnavailableError):
     """No rules were ever published."""
 
-    def __init__(self) -> None:
-        """Say how to mend it."""
-        super().__init__("No rulebook is active yet; publish one with `saxaul rules publish`.")
+    text = "No rulebook is active yet; publish one with `saxaul rules publish`."
 
 
 def checked_draft(files: Mapping[str, str], scenarios: Mapping[str, str] | None = None) -> Draft:
@@ -167,7 +165,7 @@ async def store(
     active = await _lock_active(connection)
     if based_on is not None and based_on != active:
         difference = await _difference(connection, based_on, active)
-        raise RulebookChangedError(based_on=based_on, active=active, difference=difference)
+        raise RulebookChangedError(based_on, active, difference)
     version: int = await connection.fetchval("SELECT coalesce(max(version), 0) + 1 FROM rulebooks")
     await connection.execute(
         _STORE,
@@ -259,7 +257,7 @@ async def files_of(connection: Connection, version: int) -> dict[str, str]:
     if 0 < version <= _VERSION_MAX:
         files = await connection.fetchval("SELECT files FROM rulebooks WHERE version = $1", version)
     if files is None:
-        raise NotFoundError(f"There is no version {version} of the rules.")
+        raise NotFoundError("There is no version {version} of the rules.", version=version)
     return files
 
 

@@ -52,7 +52,7 @@ async def get_version(session: AsyncSession, version: int) -> tuple[VersionView,
     )
     found = (await session.execute(query)).one_or_none()
     if found is None:
-        raise NotFoundError(f"There is no version {version} of the rules.")
+        raise NotFoundError("There is no version {version} of the rules.", version=version)
     row, active = found
     return _view(row, active), dict(row.files)
 

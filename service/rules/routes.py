@@ -11,6 +11,7 @@ from service.actions.queries import read_usage
 from service.pages import Page, decode_cursor, encode_cursor
 from service.participants.queries import find_region
 from service.parts import parts
+from service.problems import languages_of, reader_of
 from service.public_answer import Headers, public_answer
 from service.rules.budgets import read_left
 from service.rules.catalogue import (
@@ -21,9 +22,9 @@ from service.rules.catalogue import (
     running_campaigns,
     suggestion_counters,
 )
-from service.rules.languages import Reader, preferred_languages
+from service.rules.languages import Reader
 from service.rules.rulebook import Rulebook
-from service.wire import JsonAnswer, Request, caller, opens, read_query
+from service.wire import JsonAnswer, Request, caller, opens, read_by, read_query
 
 S = TypeVar("S", bound=Suggestion)
 
@@ -54,7 +55,7 @@ async def list_types(request: Request) -> JsonAnswer:
     """The catalogue: attributes with their bounds, who may report, rules and limits."""
     shared, page = parts(request), read_query(request, Page)
     body, headers = _catalogue(
-        shared.rulebooks.active, _languages_of(request), page, shared.settings.secret_key
+        shared.rulebooks.active, languages_of(request), page, shared.settings.secret_key
     )
     return public_answer(request, body, headers=headers)
 
@@ -99,24 +100,6 @@ def _page_of(page: Page, secret: str, kind: str, items: list[S]) -> tuple[list[S
     shown = items[: page.limit]
     is_last = len(shown) == len(items)
     return shown, None if is_last else encode_cursor(secret, kind, (shown[-1].type,))
-
-
-def reader_of(request: Request) -> Reader:
-    """Who reads the answer, by the header Accept-Language."""
-    return Reader(_languages_of(request))
-
-
-def _languages_of(request: Request) -> tuple[str, ...]:
-    headers = request.scope["headers"]
-    values = [value.decode("latin-1") for name, value in headers if name == b"accept-language"]
-    return preferred_languages(",".join(values))
-
-
-def read_by(reader: Reader, content: msgspec.Struct) -> JsonAnswer:
-    """An answer whose texts were chosen for its reader, which its headers tell."""
-    answer = JsonAnswer(200, msgspec.json.encode(content))
-    answer.headers += reader.headers()
-    return answer
 
 
 routes: list[HTTPRouteHandler] = [list_types, suggest]

@@ -14,7 +14,8 @@ from msgspec import Meta, Struct
 
 from service.audit_log import log_act
 from service.database import Connection
-from service.errors import FieldError, InvalidRequestError, NotFoundError
+from service.errors import NotFoundError
+from service.faults import fault
 from service.idempotency import Answer, once
 from service.pages import Page, decode_cursor, encode_cursor
 from service.parts import parts
@@ -318,7 +319,7 @@ def _summary(view: VersionView) -> RulebookSummary:
 def _version(text: str) -> int:
     """A version in the path. Raises NotFoundError for what is none."""
     if not re.fullmatch(r"[1-9][0-9]{0,8}", text):
-        raise NotFoundError(f"There is no version {text[:40]} of the rules.")
+        raise NotFoundError("There is no version {version} of the rules.", version=text[:40])
     return int(text)
 
 
@@ -336,8 +337,7 @@ def parted(files: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
         last = name if is_scenario else path.name
         if not _FILE_NAME.fullmatch(name) or last in seen:
             pointer = name.replace("~", "~0").replace("/", "~1")
-            fault = FieldError(f"#/files/{pointer}", _NAME_RULE)
-            raise InvalidRequestError(f"/files/{pointer} {_NAME_RULE}.", errors=(fault,))
+            raise fault(f"#/files/{pointer}", _NAME_RULE)
         seen.add(last)
         (scenarios if is_scenario else rule_files)[name] = text
     return rule_files, scenarios

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -36,7 +36,7 @@ class Carried(NamedTuple):
     multiplied: Carry | None = None
 
 
-class Told(NamedTuple):
+class Awarded(NamedTuple):
     """What is told of an award; `times` is a campaign's, as ` x 2 Title`."""
 
     saved_g: int
@@ -46,8 +46,8 @@ class Told(NamedTuple):
     carried: Carried
 
 
-# attributes, and what is told of an award -> how it came about, in a sentence
-Explain = Callable[[Mapping[str, object], Told], str]
+# (attributes, what is told of an award, reader=) -> how it came about, in a sentence
+Explain = Callable[..., str]
 
 
 @lru_cache(maxsize=4096)
@@ -104,15 +104,20 @@ class Text:
 
         zh-Hans-CN is content with zh-Hans, then with zh; who wants none of these gets the default.
         """
-        offered = {tag.lower(): tag for tag in self.by_language}
-        for language in languages if offered else ():
-            wanted = language.lower()
-            while wanted:
-                if wanted in offered:
-                    tag = offered[wanted]
-                    return tag, self.by_language[tag]
-                wanted = wanted.rpartition("-")[0]
-        return self.language, self.default
+        tag = best_tag(languages, self.by_language)
+        return (self.language, self.default) if tag is None else (tag, self.by_language[tag])
+
+
+def best_tag(languages: Iterable[str], offered: Iterable[str]) -> str | None:
+    """Choose among the offered tags by preference; None when none is wanted."""
+    tags = {tag.lower(): tag for tag in offered}
+    for language in languages:
+        wanted = language.lower()
+        while wanted:
+            if wanted in tags:
+                return tags[wanted]
+            wanted = wanted.rpartition("-")[0]
+    return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,11 +4,14 @@ import asyncio
 import threading
 
 import asyncpg
+import msgspec
 import pytest
 
-from service.errors import NotFoundError, problem
+from service.errors import NotFoundError
+from service.problems import problem_body
 from service.rules import publish as publishing
 from service.rules.compile import sha256_of
+from service.rules.languages import Reader
 from service.rules.publish import (
     NoRulebookError,
     RulebookChangedError,
@@ -122,7 +125,7 @@ async def test_a_bad_set_is_never_stored(database):
         await published(database, rules("nope + nada"))
     assert str(caught.value).startswith("rules/a.yaml:16:57: error: nope is not known here")
     assert "(and 1 more)" in str(caught.value)
-    told = problem(caught.value)
+    told = msgspec.json.decode(problem_body(caught.value, Reader()))
     assert (told["status"], told["code"]) == (422, "rulebook-invalid")
     assert [entry["column"] for entry in told["problems"] if entry["severity"] == "error"] == [
         57,
@@ -169,7 +172,7 @@ async def test_of_two_who_publish_at_once_on_the_same_version_one_wins(database)
     )
     (lost,) = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
     assert isinstance(lost, RulebookChangedError)
-    assert problem(lost)["status"] == 409
+    assert lost.status == 409
     assert (lost.facts["based_on"], lost.facts["active_version"]) == (1, 2)
     assert sorted(
         row["based_on"] or 0 for row in await database.pool.fetch("SELECT based_on FROM rulebooks")
