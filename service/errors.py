@@ -1,7 +1,7 @@
 """What can go wrong, as named errors with facts, and the one form in which the world sees it.
 
 An error carries a code, a sentence and facts. The table below gives each code its status and title;
-service/problems.py makes `application/problem+json` (RFC 9457) of them.
+who answers makes `application/problem+json` (RFC 9457) of them, in the caller's language.
 """
 
 import re

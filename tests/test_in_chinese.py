@@ -60,7 +60,7 @@ def a_walk(**changes):
 NOWHERE = "01980000-0000-7000-8000-000000000000"
 ACTIONS, BUBBLES = "/v1/me/actions", "/v1/me/bubbles"
 CASES = {
-    "not json": (ACTIONS, b'{"type": ,}', "请求体不是 JSON：无效字符（第 9 字节）。"),
+    "not json": (ACTIONS, b'{"type": ,}', "请求体不是 JSON：无效字符（字节 9）。"),
     "cut off": (ACTIONS, b'{"type": "mob', "请求体不是 JSON：内容不完整。"),
     "nested": (ACTIONS, b"[" * 10_000, "请求体嵌套过深。"),
     "wrong type": (

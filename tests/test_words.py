@@ -147,7 +147,7 @@ def test_every_sentence_is_in_every_language(words):
     missing = {
         text: place
         for place, text in sentences()
-        if isinstance(text, str) and text not in {"", "{said}"} and text not in words.texts
+        if isinstance(text, str) and text not in {"", "{said}"} and text not in words["texts"]
     }
     assert missing == {}
 
@@ -178,11 +178,11 @@ def test_sentences_get_the_facts_that_they_ask_for():
 
 
 def test_no_sentence_is_translated_in_vain(words):
-    assert set(words.texts) - literals() == set()
+    assert set(words["texts"]) - literals() == set()
 
 
 def test_translations_hold_the_same_facts(words):
-    for text, said in {**words.texts, **words.forms}.items():
+    for text, said in {**words["texts"], **words["forms"]}.items():
         assert facts_of(said) == facts_of(text), text
 
 
@@ -191,7 +191,7 @@ def test_every_unit_of_the_shipped_rules_is_translated(words):
     units = {factor.unit for factor in rulebook.factors.values()}
     for action_type in rulebook.action_types.values():
         units |= {a.unit for a in action_type.attributes.values() if a.unit}
-    assert {"g", "steps", *units} - set(words.units) == set()
+    assert {"g", "steps", *units} - set(words["units"]) == set()
 
 
 @pytest.mark.parametrize(
@@ -207,17 +207,17 @@ def test_every_unit_of_the_shipped_rules_is_translated(words):
         (UUID, b'"x"', "不是有效的 UUID"),
         (float, b"1e999", "数值超出范围"),
         (dict, b'{"a": ', "内容不完整"),
-        (int, b"truu", "无效字符（第 4 字节）"),
-        (int, b"1 2", "末尾有多余的字符（第 3 字节）"),
-        (int, b"01", "无效数字（第 1 字节）"),
-        (dict, b'{"a" 1}', "应为 “:”（第 5 字节）"),
-        (dict, b'{"a": 1 2}', "应为 “,” 或 “}”（第 8 字节）"),
-        (list, b"[1 2]", "应为 “,” 或 “]”（第 3 字节）"),
-        (list, b"[1,]", "数组末尾有多余的逗号（第 3 字节）"),
-        (dict, b'{"a": 1,}', "对象末尾有多余的逗号（第 8 字节）"),
-        (dict, b"{1: 2}", "对象的键必须是字符串（第 1 字节）"),
-        (str, rb'"\x"', "字符串中有无效的转义字符（第 3 字节）"),
-        (str, rb'"\ud800\u0041"', "无效的 UTF-16 代理对（第 13 字节）"),
+        (int, b"truu", "无效字符（字节 4）"),
+        (int, b"1 2", "末尾有多余的字符（字节 3）"),
+        (int, b"01", "无效数字（字节 1）"),
+        (dict, b'{"a" 1}', "应为 “:”（字节 5）"),
+        (dict, b'{"a": 1 2}', "应为 “,” 或 “}”（字节 8）"),
+        (list, b"[1 2]", "应为 “,” 或 “]”（字节 3）"),
+        (list, b"[1,]", "数组末尾有多余的逗号（字节 3）"),
+        (dict, b'{"a": 1,}', "对象末尾有多余的逗号（字节 8）"),
+        (dict, b"{1: 2}", "对象的键必须是字符串（字节 1）"),
+        (str, rb'"\x"', "字符串中有无效的转义字符（字节 3）"),
+        (str, rb'"\ud800\u0041"', "无效的 UTF-16 代理对（字节 13）"),
     ],
 )
 def test_what_the_library_says_of_json_is_translated(chinese, kind, sent, said):

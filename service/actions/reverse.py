@@ -41,12 +41,6 @@ class AlreadyReversedError(ConflictError):
     earlier: "Reversal"
 
 
-class SearchTooLongError(UnavailableError):
-    """Looking for an action among all of them took too long."""
-
-    text = "The action was not found in time; name its participant_id, too."
-
-
 class ActionMissingError(NotFoundError):
     """No such action of this person."""
 
@@ -237,7 +231,7 @@ async def reverse_by_operator(
 
 
 async def find_owner(database: Database, action_id: UUID) -> UUID:
-    """Whose action this is. Raises ActionMissingError, SearchTooLongError.
+    """Whose action this is. Raises ActionMissingError, UnavailableError.
 
     Ids alone have no index, so the index of the primary key is read from end to end: 23 ms at 1 M
     actions and in proportion above, at most 20 s; the main job never waits for it.
@@ -247,7 +241,8 @@ async def find_owner(database: Database, action_id: UUID) -> UUID:
             await connection.execute(_SLOWLY)
             owner: UUID | None = await connection.fetchval(_OWNER, action_id)
     except asyncpg.QueryCanceledError as error:
-        raise SearchTooLongError from error
+        text = "The action was not found in time; name its participant_id, too."
+        raise UnavailableError(text) from error
     if owner is None:
         raise ActionMissingError(action_id)
     return owner

@@ -36,12 +36,6 @@ class BubbleEmptyError(ConflictError):
     text = "There is nothing left in this bubble."
 
 
-class BubbleMissingError(NotFoundError):
-    """No such bubble of this person."""
-
-    text = "You have no such bubble."
-
-
 @dataclass(slots=True)
 class Bubble:
     """The working copy of a bubble whose owner's book is locked; amounts in grams."""
@@ -102,10 +96,10 @@ def changed_bubbles_write(bubbles: Sequence[Bubble]) -> Write:
 
 
 async def read_bubble(connection: Connection, participant_id: UUID, bubble_id: UUID) -> Bubble:
-    """One bubble of a locked book. Raises BubbleMissingError."""
+    """One bubble of a locked book. Raises NotFoundError."""
     row = await connection.fetchrow(_READ_ONE, participant_id, bubble_id)
     if row is None:
-        raise BubbleMissingError
+        raise NotFoundError("You have no such bubble.")
     return Bubble(*row)
 
 

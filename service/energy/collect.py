@@ -40,7 +40,7 @@ async def collect_bubble(
 ) -> Collected:
     """Collect one ripe bubble.
 
-    Raises BubbleMissingError, BubbleNotRipeError, BubbleExpiredError, BubbleEmptyError,
+    Raises NotFoundError, BubbleNotRipeError, BubbleExpiredError, BubbleEmptyError,
     BookClosedError or SuspendedError.
     """
     book = await lock_book(connection, participant_id)

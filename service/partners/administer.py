@@ -23,13 +23,6 @@ _SECRET_BYTES = 32
 _CHANGEABLE = ("name", "action_types", "source_prefix", "disabled")
 
 
-class PartnerExistsError(ConflictError):
-    """The id is taken."""
-
-    text = "There is a partner {partner_id} already."
-    partner_id: str
-
-
 class PartnerMissingError(NotFoundError):
     """No such partner."""
 
@@ -40,13 +33,6 @@ class KeyMissingError(NotFoundError):
     """No such key of this partner."""
 
     text = "This partner has no such key."
-
-
-class TooManyKeysError(ConflictError):
-    """As many keys as a partner may have are not revoked."""
-
-    text = "A partner has at most {keys_max} keys at once; revoke one first."
-    keys_max: int = KEYS_MAX
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +57,7 @@ class NewKey:
 async def make_partner(
     connection: Connection, partner_id: str, fields: Mapping[str, Any], act: Act
 ) -> None:
-    """Open a partner with these columns. Raises PartnerExistsError."""
+    """Open a partner with these columns. Raises ConflictError."""
     made = await connection.fetchval(
         _MAKE,
         partner_id,
@@ -81,7 +67,7 @@ async def make_partner(
         act.now,
     )
     if made is None:
-        raise PartnerExistsError(partner_id)
+        raise ConflictError("There is a partner {id} already.", id=partner_id)
     await tell_keys_changed(connection, partner_id)
     await _log(connection, act, "partner.create", partner_id, dict(fields))
 
@@ -110,12 +96,13 @@ async def add_key(
 ) -> NewKey:
     """Give a partner a key: this public one, or a new shared secret.
 
-    Raises PartnerMissingError, TooManyKeysError.
+    Raises PartnerMissingError, ConflictError.
     """
     if await connection.fetchrow(_LOCK, partner_id) is None:
         raise PartnerMissingError
     if await connection.fetchval(_COUNT_KEYS, partner_id, act.real_now) >= KEYS_MAX:
-        raise TooManyKeysError
+        text = "A partner has at most {most} keys at once; revoke one first."
+        raise ConflictError(text, most=KEYS_MAX)
     key_id, from_ = uuid7(act.real_now), not_before or act.real_now
     secret = None
     kind: Kind = "ed25519"

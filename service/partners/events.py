@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from service.actions.refusals import InvalidAttributesError
 from service.actions.report import EventRef
 from service.canonical import canonical
 from service.errors import SaxaulError
@@ -31,12 +32,6 @@ class EventInvalidError(SaxaulError):
     """The event is not what an event must be."""
 
     code = "event-invalid"
-
-
-class ReversalInvalidError(SaxaulError):
-    """A reversal whose data do not say which event is taken back, and why."""
-
-    code = "invalid-attributes"
 
 
 class SourceNotAllowedError(SaxaulError):
@@ -98,7 +93,8 @@ class Identifier:
     def event(self, partner: Partner, content: Content) -> Event:
         """The event of this content.
 
-        Raises SourceNotAllowedError, TypeNotGrantedError, EventInvalidError, ReversalInvalidError.
+        Raises SourceNotAllowedError, TypeNotGrantedError, EventInvalidError, and
+        InvalidAttributesError for the data of a reversal.
         """
         if not partner.owns(content.source):
             text, prefix = "must be {prefix}, or continue it with : or /", partner.source_prefix
@@ -182,4 +178,4 @@ def _target_of(content: Content) -> str:
 def _reversal_invalid(name: str, detail: str) -> SaxaulError:
     place = name[:80].replace("~", "~0").replace("/", "~1")
     detail = Told("{at} {fault}", at=name[:80], fault=detail)
-    return fault(f"#/attributes/{place}", detail, f"{REVERSAL}:", ReversalInvalidError)
+    return fault(f"#/attributes/{place}", detail, f"{REVERSAL}:", InvalidAttributesError)

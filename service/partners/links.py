@@ -28,12 +28,6 @@ class LinkCodeError(NotFoundError):
     text = "There is no such link code for this partner, or it was used or expired."
 
 
-class LinkMissingError(NotFoundError):
-    """The person is not linked with this partner."""
-
-    text = "You are not linked with this partner."
-
-
 class _LinkMovedError(Exception):
     """The reference means somebody else than a moment ago; the transaction starts again."""
 
@@ -119,11 +113,11 @@ async def _link(
 async def unlink(
     connection: Connection, participant_id: UUID, partner_id: str, now: datetime
 ) -> None:
-    """End all links of this person with this partner. Raises LinkMissingError."""
+    """End all links of this person with this partner. Raises NotFoundError."""
     await lock_book(connection, participant_id)
     await connection.execute(_DROP_CODES, participant_id, partner_id)
     if await connection.fetchval(_UNLINK, participant_id, partner_id, now) is None:
-        raise LinkMissingError
+        raise NotFoundError("You are not linked with this partner.")
 
 
 async def purge_codes(connection: Connection, real_now: datetime) -> int:

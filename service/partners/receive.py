@@ -86,7 +86,7 @@ async def receive_events(intake: Intake, events: Sequence[Event]) -> dict[Event,
             if not outcome.error.is_of_data:
                 # Only now: what came beside it is settled, however often the request comes again.
                 raise _not_all()
-            settled[event] = Outcome("rejected", error=EventInvalidError(outcome.error.said))
+            settled[event] = Outcome("rejected", error=EventInvalidError(outcome.error.detail))
     return settled
 
 

@@ -230,7 +230,7 @@ def _as_item(error: SaxaulError, at: str) -> SaxaulError:
     """A fault of the shape, in the words of events: `data` are the action's attributes."""
     is_data = bool(error.errors) and error.errors[0].pointer.startswith(f"{at}/data/")
     kind = InvalidAttributesError if is_data else EventInvalidError
-    found = kind(error.said)
+    found = kind(Told(error.text, **error.told))
     found.errors = tuple(
         FieldError("#" + place.pointer.removeprefix(at), place.detail) for place in error.errors
     )

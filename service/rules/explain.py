@@ -16,6 +16,7 @@ from service.rules.rulebook import Attribute, Awarded, Carried, Carry, Explain, 
 from service.rules.told import Told
 
 Values = Mapping[str, object]
+Grams = tuple[int, int]
 _Show = Callable[[Values], str]
 
 _STRENGTH = {"? :": 0, "||": 1, "&&": 2, "==": 3, "!=": 3, "<": 3, "<=": 3, ">": 3, ">=": 3,
@@ -51,11 +52,8 @@ def explain_award(
     reader = reader or Reader()
     rule = rulebook.rules.get(rule_id)
     if attributes is None or rule is None:
-        return reader.tell(
-            "{energy_g} g of energy and {saved_g} g CO2e saved; what was reported is erased",
-            energy_g=energy_g,
-            saved_g=saved_g,
-        )
+        text = "{energy_g} g of energy and {saved_g} g CO2e saved; what was reported is erased"
+        return reader.tell(text, energy_g=energy_g, saved_g=saved_g)
     times, cut_by = "", limited_by and Told("the limit of {limit}", limit=limited_by)
     if campaign_id is not None:
         campaign = rulebook.campaigns[campaign_id]
@@ -63,7 +61,7 @@ def explain_award(
         if limited_by == campaign.text:
             cut_by = Told("what was left of the campaign's {left_g} g", left_g=campaign.budget_g)
     award = Awarded(saved_g, energy_g, cut_by, times, carried)
-    return rule.explain(attributes, award, reader=reader)
+    return rule.explain(attributes, award, reader)
 
 
 def explainer(
@@ -83,7 +81,7 @@ def explainer(
     )
     sources = _sources(saves, factors)
 
-    def explain(values: Values, award: Awarded, *, reader: Reader) -> str:
+    def explain(values: Values, award: Awarded, reader: Reader) -> str:
         saved_g, energy_g, cut_by, times, carried = award
         show = show_factor if times else show_energy
         energy = _with_carry(show(values) if show else "0 g", carried.earned, reader)
@@ -96,8 +94,8 @@ def explainer(
             energy += f" = {energy_g} g"
         energy = reader.units(energy)
         if cut_by is not None:
-            cut = ", cut to {energy_g} g by {cut_by}"
-            energy += reader.tell(cut, energy_g=energy_g, cut_by=cut_by)
+            text = ", cut to {energy_g} g by {cut_by}"
+            energy += reader.tell(text, energy_g=energy_g, cut_by=cut_by)
         if earns is None:
             saved = f"{saved_g} g" if times else ""
         elif show_saved is None or (saved_g == 0 and not carried.saved):

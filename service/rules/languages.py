@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache, lru_cache
+from typing import Literal
 
 from service.rules.rulebook import Text, best_tag
 from service.rules.told import Told
@@ -31,20 +31,10 @@ def preferred_languages(accept_language: str) -> tuple[str, ...]:
     return tuple(tag for _, tag in wanted)
 
 
-@dataclass(frozen=True, slots=True)
-class Words:
-    """What we say in a language, by what we say in English.
-
-    `texts` are templates; `forms` those of sentences that come filled in, as from the library that
-    reads JSON; `units` are signs of units.
-    """
-
-    texts: Mapping[str, str]
-    forms: Mapping[str, str]
-    units: Mapping[str, str]
-
-
-ENGLISH = Words({}, {}, {})
+# What we say in a language by what we say in English: `texts` are templates, `forms` those of
+# sentences that come filled in, as from the library that reads JSON, `units` are signs of units.
+Words = Mapping[Literal["texts", "forms", "units"], Mapping[str, str]]
+ENGLISH: Words = {"texts": {}, "forms": {}, "units": {}}
 # A unit stands behind its number.
 _UNIT = re.compile(r"(?<=[0-9] )[A-Za-z_]+(?:/[A-Za-z]+)?")
 
@@ -85,9 +75,9 @@ class Reader:
         self._came[self._tag] = None
         if isinstance(text, Told):
             return self.tell(text.template, **text.facts)
-        template = self._words.texts.get(text, text)
+        template = self._words["texts"].get(text, text)
         if not facts and template is text:
-            for form, said in self._words.forms.items():
+            for form, said in self._words["forms"].items():
                 if found := _pattern(form).fullmatch(text):
                     template, facts = said, dict(found.groupdict())
                     break
@@ -99,7 +89,7 @@ class Reader:
     def units(self, text: str) -> str:
         """A calculation with its units in the reader's language."""
         self._came[self._tag] = None
-        units = self._words.units
+        units = self._words["units"]
         return _UNIT.sub(lambda unit: units.get(unit[0], unit[0]), text) if units else text
 
     def headers(self) -> list[tuple[bytes, bytes]]:

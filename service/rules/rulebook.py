@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
 from service.rules.expressions import Expression, Scope
@@ -46,8 +46,8 @@ class Awarded(NamedTuple):
     carried: Carried
 
 
-# (attributes, what is told of an award, reader=) -> how it came about, in a sentence
-Explain = Callable[..., str]
+# (attributes, what is told of an award, its Reader) -> how it came about, in a sentence
+Explain = Callable[[Mapping[str, object], Awarded, Any], str]
 
 
 @lru_cache(maxsize=4096)
