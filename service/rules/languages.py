@@ -58,10 +58,10 @@ class Reader:
         self, languages: tuple[str, ...] = (), words: Mapping[str, Words] | None = None
     ) -> None:
         """Languages in order of preference; none is the programme's, and English for our words."""
-        offered = {"en": ENGLISH, **(words or {})}
+        words = words or {}
         self._languages = languages
-        self._tag = best_tag(languages, offered) or "en"
-        self._words = offered[self._tag]
+        self._tag = best_tag(languages, ("en", *words)) or "en"
+        self._words = words.get(self._tag, ENGLISH)
         self._came: dict[str, None] = {}
 
     def say(self, text: Text) -> str:
@@ -73,6 +73,8 @@ class Reader:
     def tell(self, text: str, /, **facts: object) -> str:
         """A sentence of ours with its facts, of which those that are Told are translated, too."""
         self._came[self._tag] = None
+        if self._words is ENGLISH:
+            return text.format(**facts) if facts else str(text)
         if isinstance(text, Told):
             return self.tell(text.template, **text.facts)
         template = self._words["texts"].get(text, text)

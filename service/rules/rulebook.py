@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -108,9 +108,9 @@ class Text:
         return (self.language, self.default) if tag is None else (tag, self.by_language[tag])
 
 
-def best_tag(languages: Iterable[str], offered: Iterable[str]) -> str | None:
+def best_tag(languages: Sequence[str], offered: Iterable[str]) -> str | None:
     """Choose among the offered tags by preference; None when none is wanted."""
-    tags = {tag.lower(): tag for tag in offered}
+    tags = {tag.lower(): tag for tag in offered} if languages else {}
     for language in languages:
         wanted = language.lower()
         while wanted:
