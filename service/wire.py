@@ -104,10 +104,16 @@ class KeyMalformedError(SaxaulError):
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Who may use a route, and what goes in and out: read by the edge and by OpenAPI."""
+    """Who may use a route, and what goes in and out: read by the edge and by OpenAPI.
+
+    `media` are what its body may be, by media type, if that is not JSON of `body`. `answer` names
+    the answer's type where the handler returns a Response; `takes_key` that an operator may repeat
+    the request by an Idempotency-Key, as participants may any POST; `is_kept` that whoever has the
+    answer is told so (`public_answer`); `problems` are codes beyond those of every such route.
+    """
 
     role: str
-    scope: str = ""
+    scope: str
     body: type[Struct] | None = None
     query: type[Struct] | None = None
     answer: Any = None
@@ -115,38 +121,21 @@ class Access:
     key_required: bool = False
     is_kept: bool = False
     problems: tuple[str, ...] = ()
-    media: Mapping[str, Any] = field(default_factory=lambda: {"application/json": None})
+    media: Mapping[str, Any] = field(default_factory=dict)
 
 
-def opens(
-    who: str,
-    *,
-    body: type[Struct] | None = None,
-    query: type[Struct] | None = None,
-    answer: Any = None,
-    takes_key: bool = False,
-    key_required: bool = False,
-    is_kept: bool = False,
-    problems: tuple[str, ...] = (),
-    media: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """Keyword arguments of a route's decorator: who may use it, and what OpenAPI tells of it.
+def opens(who: str, **told: Any) -> dict[str, Any]:
+    """Keyword arguments of a route's decorator: who may use it, and the other fields of `Access`.
 
     `who` is "public", "participant", "operator:<scope>", or "partner": then the route itself checks
-    the signature. `media` are what its body may be, by media type, if that is not JSON of `body`.
-    `answer` names the answer's type where the handler returns a Response; `takes_key` that an
-    operator may repeat the request by an Idempotency-Key, as participants may any POST; `is_kept`
-    that whoever has the answer is told so (`public_answer`); `problems` are codes beyond those that
-    every such route has.
+    the signature.
     """
     role, _, scope = who.partition(":")
     roles = {"public", "participant", "operator", "partner"}
     if role not in roles or (role == "operator") != bool(scope):
         raise ValueError(f"no such access: {who}")
-    accepted = media or {"application/json": body}
-    repeats = (takes_key, key_required, is_kept)
-    access = Access(role, scope, body, query, answer, *repeats, problems, accepted)
-    return {"opt": {"access": access}}
+    told.setdefault("media", {"application/json": told.get("body")})
+    return {"opt": {"access": Access(role, scope, **told)}}
 
 
 class Request(litestar.Request[Any, Any, State]):

@@ -337,55 +337,33 @@ async def get_one_tree(request: Request, number: FromPath[str]) -> JsonAnswer:
 
 def project_answer(project: models.Project, stock: models.Stock) -> ProjectAnswer:
     """A project as the list of projects shows it."""
-    return ProjectAnswer(**_project_fields(project, stock))
+    return ProjectAnswer(**_project_fields(project.id, project, stock))
 
 
 def funded_project_answer(project: models.Project, stock: models.Stock) -> FundedProjectAnswer:
     """A project as it is shown alone."""
-    return FundedProjectAnswer(**_project_fields(project, stock), funded=stock.for_sale)
+    fields = _project_fields(project.id, project, stock)
+    return FundedProjectAnswer(**fields, funded=stock.for_sale)
 
 
 def new_project_answer(project_id: UUID, facts: ProjectFacts) -> FundedProjectAnswer:
     """A project that was just opened; nobody has pledged to it."""
+    return FundedProjectAnswer(**_project_fields(project_id, facts, None), funded=facts.for_sale)
+
+
+def _project_fields(
+    project_id: UUID, facts: models.Project | ProjectFacts, stock: models.Stock | None
+) -> dict[str, Any]:
+    told = ("name", "species", "place", "country", "price_g", "capacity", "partner", "image_url")
     season = None
     if facts.season_from and facts.season_until:
         season = Season(facts.season_from, facts.season_until)
-    return FundedProjectAnswer(
-        id=project_id,
-        name=facts.name,
-        species=facts.species,
-        place=facts.place,
-        country=facts.country,
-        price_g=facts.price_g,
-        capacity=facts.capacity,
-        pledged=0,
-        planted=0,
-        verified=0,
-        season=season,
-        partner=facts.partner,
-        image_url=facts.image_url,
-        funded=facts.for_sale,
-    )
-
-
-def _project_fields(project: models.Project, stock: models.Stock) -> dict[str, Any]:
-    season = None
-    if project.season_from and project.season_until:
-        season = Season(project.season_from, project.season_until)
+    counts = ("pledged", "planted", "verified")
     return {
-        "id": project.id,
-        "name": project.name,
-        "species": project.species,
-        "place": project.place,
-        "country": project.country,
-        "price_g": project.price_g,
-        "capacity": project.capacity,
-        "pledged": stock.pledged,
-        "planted": stock.planted,
-        "verified": stock.verified,
+        "id": project_id,
         "season": season,
-        "partner": project.partner,
-        "image_url": project.image_url,
+        **{name: getattr(facts, name) for name in told},
+        **{name: getattr(stock, name) if stock else 0 for name in counts},
     }
 
 
