@@ -46,6 +46,7 @@ from service.actions.simulate_worker import (
     decode_answer,
     framed,
 )
+from service.errors import UnavailableError
 from service.rules.compile import compile_rulebook
 from service.rules.rulebook import Rulebook
 
@@ -61,6 +62,10 @@ _SWITCHED_WITHIN_S = 60
 
 class SimulationError(Exception):
     """A process of the simulation failed; the text is for the log."""
+
+
+class SimulationCutOffError(UnavailableError):
+    """PostgreSQL went away from a process of the simulation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +120,10 @@ async def simulate(
     nice: int = 0,
     on_progress: Callable[[Progress], None] = lambda _: None,
 ) -> Simulation:
-    """Replay the period. Raises SimulationError; cancelling it ends its processes."""
+    """Replay the period. Raises SimulationError, SimulationCutOffError.
+
+    Cancelling it ends its processes.
+    """
     connection = await connect_to_read(database_url)
     try:
         versions = await _deciding_versions(connection, trial.period)
@@ -137,6 +145,10 @@ async def simulate(
                 shares = await _shares(connection, crew)
                 simulation = await passes.run(_budgets(trial, versions), shares)
                 return replace(simulation, rebudgeted=_rebudgeted(trial, versions))
+    except ExceptionGroup as group:
+        if group.subgroup(SimulationCutOffError) is None:
+            raise
+        raise SimulationCutOffError("The database went away; simulate again.") from group
     finally:
         await connection.close()
 
@@ -160,7 +172,7 @@ class _Process:
         except (OSError, asyncio.IncompleteReadError) as error:
             raise SimulationError("a process of the simulation ended") from error
         if isinstance(answer, Failed):
-            raise SimulationError(answer.text)
+            raise (SimulationCutOffError if answer.is_of_database else SimulationError)(answer.text)
         return answer
 
 

@@ -116,9 +116,10 @@ class Done(Struct, tag=True):
 
 
 class Failed(Struct, tag=True):
-    """It could not be done; the text is for the log."""
+    """It could not be done; the text is for the log. `is_of_database`: its line or server is."""
 
     text: str
+    is_of_database: bool
 
 
 Answer = Done | Failed
@@ -296,11 +297,14 @@ async def _serve(orders: BinaryIO, answers: BinaryIO) -> None:
                 await worker.prepare()
             elif worker is not None:
                 answer = await worker.do(order)
-        except Exception:  # noqa: BLE001 - whoever ordered decides what it means
-            answer = Failed(traceback.format_exc())
+        except Exception as error:  # noqa: BLE001 - whoever ordered decides what it means
+            is_of_database = isinstance(error, _DATABASE_FAULTS)
+            answer = Failed(traceback.format_exc(), is_of_database)
         answers.write(framed(answer))
         answers.flush()
 
+
+_DATABASE_FAULTS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 _BOUND = """
 SELECT claim_key FROM claims WHERE claim_key = ANY($1::bytea[]) AND bound_at < $2"""

@@ -17,6 +17,7 @@ from service.actions.simulate_period import Period
 from service.actions.simulate_report import print_simulation, simulation_json
 from service.actions.simulate_worker import connect_to_read
 from service.database import open_database
+from service.errors import UnavailableError
 from service.rules.publish import compile_rulebook_or_raise
 from service.settings import Settings
 from tests.actions.histories import DAYS, RULES, SECRET, START, erase, live, publish_text, town
@@ -486,3 +487,13 @@ async def ticket_report(database, person, partner, ticket, now):
         attributes={"ticket_no": ticket},
         fingerprint=bytes(16),
     )
+
+
+async def test_a_line_that_breaks_under_it_is_no_fault_of_ours(lived, settings, lossy_proxy):
+    draft = compile_rulebook_or_raise({"rules.yaml": RULES})
+    trial = Trial(draft, {"rules.yaml": RULES}, Period(START, END))
+    async with lossy_proxy(settings.database_url) as proxy:
+        proxy.cut_answer_of(b"WITH page AS")
+        with pytest.raises(UnavailableError):
+            await simulate(proxy.url, trial, secret=settings.secret_key.encode(), processes=1)
+        assert proxy.cuts == 1
