@@ -21,10 +21,10 @@ endif
 SELDOM := /(faker|mypy|mypyc|pip|setuptools)/|/pygments/lexers/|/sqlalchemy/dialects/(mssql|mysql|oracle)/
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq --no-deps --no-compile
 
-.PHONY: help setup run demo test check format reset bench openapi lock clean
+.PHONY: help setup run demo test test-dates check format reset bench openapi lock clean
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 setup: $(STAMP) ## make .venv with the locked dependencies
 
@@ -53,6 +53,18 @@ $(NODE)/node_modules: $(NODE)/package-lock.json
 
 test: setup $(NODE)/node_modules ## all tests, against their own servers (ARGS=--hypothesis-profile=search: new random cases)
 	@$(BIN)/python -m pytest -n 3 --dist worksteal -rs $(ARGS)
+
+# Debian's faketime moves the clock of tests, not of what they start with an environment of its own;
+# time.sleep fails under it. It must read its variables once: pytest changes the environment meanwhile.
+TIMES ?= 2027-02-28 2028-02-29 2031-12-31 +4h +11h +17h
+test-dates: setup ## the tests at other days and hours, whole instances apart (TIMES=2028-02-29: one)
+	@command -v faketime >/dev/null || { test "$$(id -u)" = 0 && apt-get install -qq --yes faketime >/dev/null 2>&1; } || \
+	{ echo "make test-dates needs faketime, which is missing: apt-get install faketime (as root)" >&2; exit 1; }
+	@failed=; export FAKETIME_CACHE_DURATION=1000000000; for when in $(TIMES); do \
+		case $$when in +*) ahead=$$when;; *) ahead=+$$(($$(date -ud "$$when 12:00" +%s) - $$(date +%s)));; esac; \
+		echo "== $$when"; faketime --exclude-monotonic -f "$$ahead" $(BIN)/python -m pytest -q -n 3 --dist worksteal \
+		-m 'not real_processes' $(ARGS) || failed="$$failed $$when"; \
+	done; test -z "$$failed" || { echo "failed at:$$failed" >&2; exit 1; }
 
 check: setup ## format, lint, types
 	@$(BIN)/python -m ruff format --check .

@@ -49,6 +49,8 @@ hypothesis_settings.load_profile("steady")
 _TEMPLATE = "saxaul_template"
 _ROOT = Path(__file__).parent.parent
 _ENOUGH_BYTES = 4 << 30
+# Fixtures that are the program with all its processes, here and in folders below.
+_INSTANCES = {"idle_server", "live_server", "instance"}
 _servers_key = pytest.StashKey[Servers]()
 _home_key = pytest.StashKey[Path]()
 _stack_key = pytest.StashKey[tuple[asyncio.Runner, AsyncExitStack]]()
@@ -85,6 +87,13 @@ def pytest_configure(config):
     config.stash[_servers_key] = runner.run(stack.enter_async_context(starting))
     config.stash[_home_key] = path
     config.stash[_stack_key] = (runner, stack)
+
+
+def pytest_collection_modifyitems(items):
+    """Whoever uses an instance that a fixture starts is marked: `make test-dates` leaves it out."""
+    for item in items:
+        if not _INSTANCES.isdisjoint(getattr(item, "fixturenames", ())):
+            item.add_marker("real_processes")
 
 
 def pytest_collection_finish():

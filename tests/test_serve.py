@@ -4,6 +4,8 @@ import signal
 import subprocess
 import sys
 
+import pytest
+
 _START = """
 import signal
 from service import serve
@@ -19,6 +21,7 @@ serve.app()
 """
 
 
+@pytest.mark.real_processes
 def test_a_process_that_is_told_to_end_while_it_starts_ends():
     done = subprocess.run([sys.executable, "-c", _START], timeout=60, check=False)
     assert done.returncode == -signal.SIGTERM

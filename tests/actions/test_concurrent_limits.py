@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from benchmarks.campaign import Load, storm
 from service.actions.budgets import EndedCampaigns
 from service.actions.record import Recorded, record_actions
@@ -18,6 +20,7 @@ CAMPAIGN = """campaigns:
 """
 
 
+@pytest.mark.real_processes
 async def test_processes_draw_a_budget_to_the_gram_and_keep_everybodys_limits(fresh_database_url):
     outcome = await storm(fresh_database_url, Load(2, 800, 20, 37_000))
     assert outcome.wrong == ()

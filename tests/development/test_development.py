@@ -149,6 +149,7 @@ async def run_command(home, *arguments, **environment):
     return process.returncode, out.decode().strip(), err.decode().strip()
 
 
+@pytest.mark.real_processes
 async def test_a_token_of_the_command_line_is_believed_by_the_api(client, settings):
     code, token, _ = await run_command(settings.home, "dev", "token", "alice")
     assert code == 0

@@ -302,7 +302,10 @@ OF_BOOKS = {
         "facts of action",
     ),
     "a claim of nobody": (
-        "INSERT INTO claims VALUES (sha256('x'), gen_random_uuid(), gen_random_uuid(), now())",
+        """
+        INSERT INTO claims
+        SELECT sha256('x'), gen_random_uuid(), gen_random_uuid(), last_at FROM books
+        """,
         {"stray claims"},
         "claim ",
     ),
@@ -360,16 +363,16 @@ OF_BOOKS = {
     ),
     "an answer to somebody who was erased is kept": (
         """
-        WITH closed AS (UPDATE books SET closed = true RETURNING participant_id)
+        WITH closed AS (UPDATE books SET closed = true RETURNING participant_id, last_at)
         INSERT INTO idempotency_keys
-        SELECT participant_id, 'POST /v1/me/pledges', 'a key', sha256(''), 409, '', now()
+        SELECT participant_id, 'POST /v1/me/pledges', 'a key', sha256(''), 409, '', last_at
         FROM closed
         """,
         {"people", "saved"},
         "stored answers",
     ),
     "a note of an erasure that never was": (
-        "INSERT INTO erasures SELECT participant_id, now(), now() FROM books",
+        "INSERT INTO erasures SELECT participant_id, last_at, last_at FROM books",
         {"people"},
         "note of the erasure",
     ),

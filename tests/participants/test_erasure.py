@@ -132,7 +132,7 @@ async def test_no_conflict_is_kept_for_who_is_erased_while_it_is_answered(
         body = {"amount_g": -1, "reason": "too much"}
     else:
         await alice.walks(15_000)
-        await advance(operator.client, days=1)
+        await advance(operator.client, hours=32)
         await alice.post("/v1/me/bubbles/collect")
         project = await operator.post("/v1/operator/projects", PROJECT)
         body = {"project_id": project.json()["id"], "trees": 1}
