@@ -1,10 +1,13 @@
-"""Logs: one JSON object a line on stderr, from our code and from libraries, without secrets."""
+"""Logs on stderr, from our code and from libraries, without secrets.
+
+One JSON object a line for programs, text where a person looks.
+"""
 
 import logging
 import re
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import structlog
@@ -21,19 +24,23 @@ _SECRET_VALUES = re.compile(
 )
 
 
-def configure_logging(level: str) -> None:
-    """Send everything that is logged at `level` or above to stderr. Call it once a process."""
+def configure_logging(level: str, form: Literal["auto", "text", "json"] = "auto") -> None:
+    """Send everything that is logged at `level` or above to stderr. Call it once a process.
+
+    `auto` is text where stderr is a terminal, and JSON elsewhere.
+    """
+    is_text = form == "text" or (form == "auto" and sys.stderr.isatty())
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.TimeStamper(fmt="%H:%M:%S" if is_text else "iso", utc=not is_text),
     ]
     rendered: list[Processor] = [
         structlog.stdlib.ProcessorFormatter.remove_processors_meta,
         structlog.processors.format_exc_info,
         hide_secrets,
-        structlog.processors.JSONRenderer(serializer=_encode),
+        _as_text() if is_text else structlog.processors.JSONRenderer(serializer=_encode),
     ]
     structlog.configure(
         processors=[
@@ -52,6 +59,11 @@ def configure_logging(level: str) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
+
+
+def _as_text() -> Processor:
+    plain = structlog.dev.plain_traceback
+    return structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)
 
 
 def hide_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

@@ -66,7 +66,7 @@ def app() -> Litestar:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the manager hears a Ctrl-C, too
     settings = with_secret_key(load_settings())
-    configure_logging(settings.log_level)
+    configure_logging(settings.log_level, settings.log_format)
     made = create_app(settings)
     made.on_startup.append(_settle_memory)
     made.on_startup.append(lambda: _log.info("api_started", url=url_of(settings)))

@@ -243,6 +243,10 @@ class Settings(Struct, frozen=True, kw_only=True):
         Literal["debug", "info", "warning", "error"],
         Meta(description="Least level that is logged."),
     ] = "info"
+    log_format: Annotated[
+        Literal["auto", "text", "json"],
+        Meta(description="How lines of the log look; auto: text in a terminal, JSON elsewhere."),
+    ] = "auto"
 
     @property
     def is_loopback(self) -> bool:

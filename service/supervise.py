@@ -1,11 +1,12 @@
 """`saxaul run`: servers, migrations, API and worker as one thing that starts and stops whole."""
 
 import asyncio
+import shlex
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import NoReturn
 
@@ -92,8 +93,11 @@ async def _run(settings: Settings, say: Callable[[str], None]) -> None:
                 f"there are no rules in {settings.rules_dir.absolute()}: start in the folder of the"
                 " project, or let SAXAUL_RULES_DIR name theirs."
             )
+    if needs_embedded(settings):
+        say(f"starting PostgreSQL and Redis in {settings.home}")
     async with _servers(settings) as (home, found):
         settings = with_secret_key(settings)
+        say("bringing the database and the rules up to date")
         # They load while the database is looked at, and wait for the note that it is ready.
         children = _Children() if home else None
         try:
@@ -102,9 +106,10 @@ async def _run(settings: Settings, say: Callable[[str], None]) -> None:
                 await seed_demo(settings, found.database_url)
             if home:
                 home.note_ready()
+            say("starting the API and the worker")
             children = children or _Children()
             await _until_ready(settings, children.api)
-            async for line in _where_to_look(settings):
+            for line in _where_to_look(settings):
                 say(line)
             watching = watcher.run() if settings.env == "development" else asyncio.Event().wait()
             await _until_one_ends(asyncio.ensure_future(watching), children, home, say)
@@ -236,26 +241,12 @@ def _own_client(settings: Settings) -> httpx.AsyncClient:
     return httpx.AsyncClient(base_url=url_of(settings), timeout=10, trust_env=False)
 
 
-async def _demo_token(settings: Settings) -> str:
-    order = {"subject": "demo-alice", "role": "participant"}
-    async with _own_client(settings) as client:
-        try:
-            answer = await client.post("/v1/dev/token", json=order)
-        except httpx.TransportError as error:
-            raise RunError(f"the API ended right after its start: {error}") from error
-    if not answer.is_success:
-        raise RunError(f"the API is not what it was a moment ago: status {answer.status_code}.")
-    token: str = answer.json()["access_token"]
-    return token
-
-
-async def _where_to_look(settings: Settings) -> AsyncIterator[str]:
+def _where_to_look(settings: Settings) -> Iterator[str]:
     url = url_of(settings)
     yield f"Saxaul runs at {url}"
     yield f"  API page      {url}/schema"
     if settings.development_mode:
-        token = await _demo_token(settings)
-        yield f'  try           curl -H "Authorization: Bearer {token}" {url}/v1/me'
+        yield f"  try           {_to_be_set(settings)}{typed('dev curl /v1/me')}"
         secret = demo_secret_path(settings)
         who = f"--partner {DEMO_PARTNER} --source {DEMO_SOURCE} --key @{secret}"
         send = typed(f"partner send FILE {who}")
@@ -264,3 +255,13 @@ async def _where_to_look(settings: Settings) -> AsyncIterator[str]:
         yield "  no development tokens and clock: SAXAUL_HOST is not a loopback address"
     yield f"  rules folder  {settings.rules_dir.absolute()}"
     yield "  stop          Ctrl-C"
+
+
+def _to_be_set(settings: Settings) -> str:
+    """What another terminal must set to find this instance; the state folder tells its port."""
+    usual, told = Settings(), ""
+    if settings.home != usual.home.absolute():
+        told += f"SAXAUL_HOME={shlex.quote(str(settings.home))} "
+    if settings.port != usual.port and not needs_embedded(settings):
+        told += f"SAXAUL_PORT={settings.port} "
+    return told

@@ -60,7 +60,7 @@ _log = structlog.get_logger(__name__)
 def worker() -> None:
     """Carry bookings to the boards, expire bubbles and tidy up, until told to stop."""
     settings = load_settings()
-    configure_logging(settings.log_level)
+    configure_logging(settings.log_level, settings.log_format)
     asyncio.run(_work_until_told(settings))
 
 

@@ -50,7 +50,7 @@ _TEMPLATE = "saxaul_template"
 _ROOT = Path(__file__).parent.parent
 _ENOUGH_BYTES = 4 << 30
 # Fixtures that are the program with all its processes, here and in folders below.
-_INSTANCES = {"idle_server", "live_server", "instance"}
+_INSTANCES = {"idle_server", "live_server", "instance", "running"}
 _servers_key = pytest.StashKey[Servers]()
 _home_key = pytest.StashKey[Path]()
 _stack_key = pytest.StashKey[tuple[asyncio.Runner, AsyncExitStack]]()

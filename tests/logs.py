@@ -30,8 +30,8 @@ def logging_kept():
 
 
 @contextmanager
-def logging_as_served():
-    """JSON lines on stderr."""
+def logging_as_served(form="json"):
+    """JSON lines on stderr, or what a person reads."""
     with logging_kept():
-        configure_logging("info")
+        configure_logging("info", form)
         yield

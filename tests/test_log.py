@@ -2,6 +2,7 @@
 
 import json
 import logging
+import sys
 
 import pytest
 import structlog
@@ -66,6 +67,26 @@ def test_a_fault_is_one_line_with_its_cause(lines_of):
     (line,) = lines_of(act)
     assert "ValueError: invalid literal for int() with base 10: '[hidden]'" in line["exception"]
     assert "s3cret" not in json.dumps(line)
+
+
+@pytest.mark.parametrize(
+    ("form", "is_terminal", "is_text"),
+    [("auto", True, True), ("auto", False, False), ("text", False, True), ("json", True, False)],
+)
+def test_a_person_at_a_terminal_reads_text(monkeypatch, capsys, form, is_terminal, is_text):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: is_terminal, raising=False)
+    with logging_as_served(form):
+        structlog.get_logger("ours").info("api_started", url="http://:s3cret@127.0.0.1:8000")
+        try:
+            int("whsec_s3cret")
+        except ValueError:
+            structlog.get_logger("ours").exception("failed")
+    first, *rest = capsys.readouterr().err.splitlines()
+    assert first.startswith("{") != is_text
+    for word in ("api_started", "[hidden]@127.0.0.1:8000"):
+        assert word in first
+    assert "s3cret" not in "".join([first, *rest])
+    assert ("ValueError" in rest[-1]) == is_text or len(rest) == 1
 
 
 def test_other_values_stay_as_they_are(lines_of):

@@ -9,7 +9,6 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from types import NoneType
 from typing import Any, get_args, get_origin, get_type_hints
@@ -21,6 +20,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
 from msgspec import UNSET, Struct, UnsetType
 
+from service import VERSION
 from service.errors import PROBLEM_JSON, PROBLEMS, Code, FieldError, Reason
 from service.operations.readiness import PartState
 from service.planting.routes import Season
@@ -204,7 +204,7 @@ def openapi_document(app: Litestar) -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {
             "title": "Saxaul",
-            "version": version("saxaul"),
+            "version": VERSION,
             "description": known.about,
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },

@@ -1,6 +1,7 @@
 """Development's conveniences: tokens for the asking, and a clock that moves for every process."""
 
 import asyncio
+import json
 import sys
 from datetime import datetime, timedelta
 
@@ -8,6 +9,7 @@ import jwt
 import pytest
 
 from service.auth import SCOPES
+from tests.instance import Instance
 from tests.people import eventually, headers_of, served, token_of
 
 ENOUGH = timedelta(seconds=30)
@@ -165,3 +167,64 @@ async def test_the_command_line_gives_no_token_off_this_machine(settings):
     assert (code, out) == (1, "")
     assert err.count("\n") == 0
     assert "loopback" in err
+
+
+@pytest.fixture
+def desk(settings):
+    """Where the commands of this module's instance are typed."""
+    names = ("database_url", "redis_url", "redis_prefix", "secret_key")
+    return Instance(settings.home, **{name: getattr(settings, name) for name in names})
+
+
+@pytest.fixture
+def running(desk):
+    desk.start()
+    yield desk
+    desk.end()
+
+
+def curl(instance, *words):
+    done = instance.type("dev", "curl", *words)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_the_api_is_asked_by_its_path_alone(running, tmp_path):
+    code, out, _ = curl(running, "/v1/me")
+    assert code == 0
+    mine = json.loads(out)
+    assert out.startswith('{\n  "participant_id"')
+    code, out, _ = curl(running, "v1/me", "-X", "PATCH", "-d", '{"region": "CN-ZJ"}', "--as", "ben")
+    assert (code, json.loads(out)["region"]) == (0, "CN-ZJ")
+    assert json.loads(out)["participant_id"] != mine["participant_id"]
+    order = tmp_path / "order.json"
+    order.write_text('{"advance_s": 60}')
+    code, out, _ = curl(running, "/v1/dev/clock", "-d", f"@{order}")
+    assert (code, list(json.loads(out))) == (0, ["now"])
+    key = ("-H", "Idempotency-Key: the-same-key-twice")
+    for _ in range(2):
+        code, out, _ = curl(running, "/v1/me/bubbles/collect", "-X", "POST", *key)
+        assert (code, json.loads(out)["collected_g"]) == (0, 0)
+    code, out, _ = curl(running, "/v1/operator/partners", "--operator")
+    assert (code, "items" in json.loads(out)) == (0, True)
+    assert curl(running, "/health/live")[0] == 0
+
+
+def test_what_is_no_success_ends_with_its_status(running):
+    code, out, err = curl(running, "/v1/operator/partners")
+    assert (code, json.loads(out)["code"], err) == (1, "forbidden", "Error: 403 Forbidden\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (["/v1/me"], 1, "does not answer"),
+        (["/v1/me", "-H", "colour"], 2, "'colour' is no header"),
+        (["/v1/me", "-d", "@/nowhere/body"], 2, "/nowhere/body: No such file"),
+        (["/v1/me", "--as", " "], 2, "cannot be empty"),
+    ],
+)
+def test_what_keeps_it_from_asking_is_one_line(client, desk, words, code, told):
+    """Nobody listens there: this module's application answers in this process alone."""
+    ended, out, err = curl(desk, *words)
+    assert (ended, out) == (code, "")
+    assert told in err.splitlines()[-1]
