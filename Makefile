@@ -6,44 +6,40 @@ unexport PYTHONDONTWRITEBYTECODE
 
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed
+# What running needs, and what developers need besides.
+RUNS := $(VENV)/.installed
+DEVELOPS := $(VENV)/.installed-dev
 # The first interpreter that fits: Python 3.11 or 3.12 (the wheel of the embedded Redis has no others).
 PYTHON ?= $(shell for p in python3.12 python3.11 python3 python; do \
-	$$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' \
+	$$p -c 'import sys, venv, ensurepip, zlib; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' \
 	>/dev/null 2>&1 && { echo $$p; break; }; done)
 # The folder is in the scripts of .venv and in its link to the project: a clone that was moved or
 # copied would run the programs and the code of the old one. The same for a Python that is gone.
-FITS := $(shell test "$$(cat $(STAMP) 2>/dev/null)" = "$(CURDIR)" && $(BIN)/python -c '' 2>/dev/null && echo yes)
+FITS := $(shell test "$$(cat $(RUNS) 2>/dev/null)" = "$(CURDIR)" && $(BIN)/python -c '' 2>/dev/null && echo yes)
 ifneq ($(FITS),yes)
-.PHONY: $(STAMP)
+.PHONY: $(RUNS)
 endif
-# Byte code is made afterwards, on all cores, but for what is seldom or never run.
-SELDOM := /(faker|mypy|mypyc|pip|setuptools)/|/pygments/lexers/|/sqlalchemy/dialects/(mssql|mysql|oracle)/
-PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq --no-deps --no-compile
-
 .PHONY: help setup run demo test test-dates check format reset bench openapi lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
-setup: $(STAMP) ## make .venv with the locked dependencies
+setup: $(DEVELOPS) ## make .venv with all locked dependencies; `make run` needs half of them
 
-$(STAMP): requirements-dev.txt pyproject.toml
+$(RUNS): requirements-run.txt install.py
 	@test -n "$(PYTHON)" || { echo "saxaul needs Python 3.11 or 3.12 with the venv module; none was found (set PYTHON=...)." >&2; exit 1; }
-	@echo "making $(VENV) with $(PYTHON) (the first time takes a minute)"
-	@test "$(FITS)" = yes || rm -rf $(VENV)
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@awk '/^[a-z]/ { n++ } { print > "$(VENV)/half-" n % 2 ".txt" }' requirements-dev.txt
-	@$(PIP) --require-hashes -r $(VENV)/half-0.txt & \
-	$(PIP) --require-hashes -r $(VENV)/half-1.txt; second=$$?; wait $$! && exit $$second
-	@$(PIP) --no-build-isolation --config-settings editable_mode=compat --editable .
-	@$(BIN)/python -W ignore -m compileall -qq -j 0 -x '$(SELDOM)' $(VENV)/lib service || true
-	@printf '%s' "$(CURDIR)" > $(STAMP)
+	@test "$(FITS)" = yes || { echo "making $(VENV) with $(PYTHON)"; rm -rf $(VENV); }
+	@$(if $(FITS),$(BIN)/python,$(PYTHON)) install.py $<
+	@printf '%s' "$(CURDIR)" > $@
 
-run: setup ## start everything on http://127.0.0.1:8000 (SAXAUL_PORT, SAXAUL_HOME)
+$(DEVELOPS): requirements-dev.txt $(RUNS)
+	@$(BIN)/python install.py $<
+	@touch $@
+
+run: $(RUNS) ## start everything on http://127.0.0.1:8000 (SAXAUL_PORT, SAXAUL_HOME)
 	@exec $(BIN)/python -m service run
 
-demo: setup ## tell the whole story in a fresh instance, then exit
+demo: $(RUNS) ## tell the whole story in a fresh instance, then exit
 	@exec $(BIN)/python -m service demo
 
 # Partners' Node clients, for the tests; where npm is missing those tests say that they are left out.
@@ -76,14 +72,14 @@ format: setup ## rewrite the files in the house format
 	@$(BIN)/python -m ruff format .
 	@$(BIN)/python -m ruff check --fix .
 
-reset: setup ## empty the state folder
+reset: $(RUNS) ## empty the state folder
 	@$(BIN)/python -m service reset
 
 BENCH ?= record ingest campaign simulate hostile
 bench: setup ## the figures of benchmarks/, one after the other (BENCH=storm ARGS=FILE: one)
 	@for each in $(BENCH); do echo "== $$each"; $(BIN)/python -m benchmarks.$$each $(ARGS) || exit 1; done
 
-openapi: setup ## write openapi.json, rules.schema.json and scenarios.schema.json in openapi/ from the code
+openapi: $(RUNS) ## write openapi.json, rules.schema.json and scenarios.schema.json in openapi/ from the code
 	@$(BIN)/python -m service openapi
 
 # No address of a registry gets into the lock files: they hold names, versions and hashes.
@@ -93,7 +89,8 @@ LOCK := .venv-lock/bin/pip-compile --quiet --strip-extras --allow-unsafe --gener
 lock: ## resolve the dependencies anew (ARGS=--upgrade for newer ones)
 	@test -x .venv-lock/bin/pip-compile || { $(PYTHON) -m venv .venv-lock && .venv-lock/bin/pip install --quiet pip-tools==7.6.2; }
 	@$(LOCK) $(ARGS) --output-file requirements.txt pyproject.toml
-	@$(LOCK) $(ARGS) --extra embedded --extra dev -c requirements.txt --output-file requirements-dev.txt pyproject.toml
+	@$(LOCK) $(ARGS) --extra embedded -c requirements.txt --output-file requirements-run.txt pyproject.toml
+	@$(LOCK) $(ARGS) --extra embedded --extra dev -c requirements-run.txt --output-file requirements-dev.txt pyproject.toml
 
 clean: ## remove .venv and caches, keep the state
 	@rm -rf $(VENV) .venv-lock .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info build
