@@ -13,6 +13,7 @@ from typing import NoReturn
 import asyncpg
 import httpx
 
+from service.actions.carry import WrongSecretError, steps_of
 from service.address import find_port_free, url_of
 from service.database import DRIVER_FAULTS
 from service.demo import DEMO_PARTNER, DEMO_SOURCE, demo_secret_path, seed_demo
@@ -26,7 +27,7 @@ from service.embedded import (
 )
 from service.embedded.children import start_child, stop_child
 from service.embedded.home import Home, is_there
-from service.migrate import migrate
+from service.migrate import finish_migrations, migrate
 from service.rules.watch import FolderWatcher
 from service.settings import Settings, with_secret_key, without_unknown
 from service.typed import typed
@@ -70,7 +71,10 @@ async def bring_up_to_date(settings: Settings, found: Servers) -> None:
     """Migrate. Raises RunError."""
     try:
         await migrate(found.database_url)
-    except DRIVER_FAULTS as error:
+        await finish_migrations(
+            found.database_url, lambda: steps_of(with_secret_key(settings).secret_key)
+        )
+    except (*DRIVER_FAULTS, WrongSecretError) as error:
         which = "at SAXAUL_DATABASE_URL" if settings.database_url else "embedded"
         raise RunError(f"the migrations failed on PostgreSQL {which}: {error}") from error
 

@@ -8,6 +8,7 @@ import service.clock
 import service.energy.models
 import service.idempotency
 import service.ledger.models
+import service.migrate
 import service.outbox
 import service.participants.models
 import service.partners.models
@@ -22,6 +23,7 @@ TABLE_MODULES = (
     service.energy.models,
     service.idempotency,
     service.ledger.models,
+    service.migrate,
     service.outbox,
     service.participants.models,
     service.partners.models,

@@ -92,8 +92,8 @@ class BoundEvents:
 
     def outcome(
         self, report: Report, known: Mapping[RowKey, Action]
-    ) -> tuple[Action, bool] | SaxaulError | None:
-        """The action of an event that was accepted before and whether it was reversed since.
+    ) -> tuple[Action, Action | None] | SaxaulError | None:
+        """The action of an event that was accepted before, and what reversed it since.
 
         Or why it is not accepted; None when it must be judged.
         """
@@ -105,7 +105,7 @@ class BoundEvents:
             if row.fingerprint != report.fingerprint:
                 return EventIdReusedError(event.event_id)
             bound_to, action_id = row.action
-            return known[row.action], (bound_to, reversal_id(action_id)) in known
+            return known[row.action], known.get((bound_to, reversal_id(action_id)))
         if report.received_at is not None and not self._is_waiting(report):
             return StillParkedError()
         first = self.taken.get(event.key)

@@ -3,13 +3,21 @@
 import hmac
 from uuid import UUID
 
-from service.rules.judge import Judged
+from service.rules.judge import Claimed, Judged
 from service.rules.rulebook import CounterKey
 
 
-def claim_key(secret: bytes, claim: tuple[str, str]) -> bytes:
+def claim_key(secret: bytes, claim: Claimed, participant_id: UUID) -> bytes:
     """HMAC-SHA256 of a claim's scope and value, so that a table of claims tells nothing."""
-    return hmac.digest(secret, "\0".join(("claim", *claim)).encode(), "sha256")
+    own = (participant_id.hex,) if claim.is_own else ()
+    return hmac.digest(
+        secret, "\0".join(("claim", claim.scope, claim.value, *own)).encode(), "sha256"
+    )
+
+
+def claim_keys(secret: bytes, judged: Judged, participant_id: UUID) -> list[bytes]:
+    """The keys of all that an action claims; the first is the one that its row names."""
+    return [claim_key(secret, claim, participant_id) for claim in judged.claims]
 
 
 def hide_values(judged: Judged, participant_id: UUID, secret: bytes) -> None:
@@ -21,5 +29,10 @@ def hide_values(judged: Judged, participant_id: UUID, secret: bytes) -> None:
 def _hidden(key: CounterKey, participant_id: UUID, secret: bytes) -> CounterKey:
     if not key.by_key:
         return key
-    message = b"by\0" + participant_id.bytes + key.by_key.encode()
-    return key._replace(by_key=hmac.digest(secret, message, "sha256")[:16].hex())
+    return key._replace(by_key=hidden_value(secret, participant_id, key.by_key))
+
+
+def hidden_value(secret: bytes, participant_id: UUID, by_key: str) -> str:
+    """What stands in a counter for a value; another text for each person."""
+    message = b"by\0" + participant_id.bytes + by_key.encode()
+    return hmac.digest(secret, message, "sha256")[:16].hex()

@@ -76,6 +76,8 @@ class Counter(Base):
 
     A rule's row of a day also holds what its actions came to: exactly, the whole grams that were
     awarded and a rest, which is below 0 where more was awarded.
+    `counts_as`: the `by_key` of the same value in its normal form, for rows from before there was
+    one.
     """
 
     __tablename__ = "counters"
@@ -91,6 +93,7 @@ class Counter(Base):
     saved_g: Mapped[int] = mapped_column(BigInteger, server_default="0")
     saved_rest_ng: Mapped[int] = mapped_column(BigInteger, server_default="0")
     ends_on: Mapped[date | None] = mapped_column(Date)
+    counts_as: Mapped[str | None] = mapped_column(Text)
 
     __table_args__ = (
         CheckConstraint("n >= 0", name="n_not_negative"),
@@ -102,12 +105,18 @@ class Counter(Base):
             "saved_g >= 0 AND saved_g * 1e9 + saved_rest_ng >= 0", name="saved_not_negative"
         ),
         Index(None, "ends_on"),
+        Index(None, "participant_id", "counts_as", postgresql_where="counts_as IS NOT NULL"),
         {"postgresql_with": {"fillfactor": "70"}},
     )
 
 
 class Claim(Base):
-    """A value that is paid once, over all people: a box, a ticket, a meter's month."""
+    """A value that is paid once, over all people: a box, a ticket, a meter's month.
+
+    `of_key` is the claim that the action's row names, where this is another one that it holds: what
+    a partner told is its person's own claim too; and an action from before claims had a normal form
+    holds that as well.
+    """
 
     __tablename__ = "claims"
 
@@ -115,5 +124,9 @@ class Claim(Base):
     participant_id: Mapped[UUID]
     action_id: Mapped[UUID]
     bound_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    of_key: Mapped[bytes | None] = mapped_column(LargeBinary)
 
-    __table_args__ = (CheckConstraint("octet_length(claim_key) = 32", name="claim_key_is_hmac"),)
+    __table_args__ = (
+        CheckConstraint("octet_length(claim_key) = 32", name="claim_key_is_hmac"),
+        Index(None, "of_key", postgresql_where="of_key IS NOT NULL"),
+    )

@@ -6,7 +6,6 @@ from uuid import UUID
 
 from sqlalchemy import select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import aliased
 
 from service.actions.models import Action, Counter
 from service.actions.store import reversal_id
@@ -41,18 +40,17 @@ async def find_action(
     return action if action is not None and action.kind == "action" else None
 
 
-async def reversed_among(
+async def reversals_of(
     session: AsyncSession, participant_id: UUID, action_ids: Iterable[UUID]
-) -> set[UUID]:
-    """Which of these actions were reversed."""
-    reversal = aliased(Action)
+) -> dict[UUID, Action]:
+    """The rows that reversed any of these actions, by the action."""
     found = await session.scalars(
-        select(reversal.reverses).where(
-            reversal.participant_id == participant_id,
-            reversal.id.in_([reversal_id(action_id) for action_id in action_ids]),
+        select(Action).where(
+            Action.participant_id == participant_id,
+            Action.id.in_([reversal_id(action_id) for action_id in action_ids]),
         )
     )
-    return {action_id for action_id in found if action_id is not None}
+    return {row.reverses: row for row in found if row.reverses is not None}
 
 
 async def read_usage(

@@ -5,10 +5,11 @@ read what decides; bind claims and lock campaigns' budgets, if any are wanted; w
 Judging and evaluating are pure and happen between them.
 """
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import datetime
+from functools import partial
+from operator import sub
 from uuid import UUID
 
 import structlog
@@ -17,10 +18,10 @@ from service.actions.budgets import Budgets, EndedCampaigns, lock_budgets
 from service.actions.claims import Claims, bind_claims
 from service.actions.events import BoundEvents, EventIdReusedError, bind_events
 from service.actions.facts import facts_digest
-from service.actions.hidden import claim_key, hide_values
+from service.actions.hidden import claim_keys, hide_values
 from service.actions.refusals import OverlapError, refusal_error
 from service.actions.report import Report
-from service.actions.reverse import reversal_row, take_back
+from service.actions.reverse import Undoing, reversal_row, take_back
 from service.actions.store import (
     Action,
     Deciding,
@@ -29,6 +30,7 @@ from service.actions.store import (
     read_actions,
     read_deciding,
     reversal_id,
+    savings_writes,
 )
 from service.actions.streak import mark_active, streak_days
 from service.database import Connection, Database, Write, write_all
@@ -45,7 +47,7 @@ from service.ledger.books import (
     post,
 )
 from service.metrics import RULES_FAILED
-from service.outbox import outbox_write
+from service.outbox import lane_of
 from service.rules.evaluate import Award, Decision, appraise, settle
 from service.rules.judge import Judged, Refusal, judge
 from service.rules.rulebook import CounterKey, Rulebook, Used
@@ -60,7 +62,7 @@ class Recorded:
 
     action: Action
     replayed: bool
-    reversed: bool = False
+    reversal: Action | None = None
 
 
 Outcome = Recorded | SaxaulError
@@ -89,11 +91,12 @@ class _Batch:
     deciding: Deciding
     events: BoundEvents
     accepted: dict[tuple[UUID, UUID], _Accepted] = field(default_factory=dict)
+    claims: Claims = field(default_factory=Claims)
     budgets: Budgets = field(default_factory=Budgets)
     actions: dict[tuple[UUID, UUID], Action] = field(default_factory=dict)
     bubbles: list[Bubble] = field(default_factory=list)
     used: dict[tuple[UUID, CounterKey], Used] = field(default_factory=dict)
-    ripening: dict[datetime, tuple[datetime, datetime, date]] = field(default_factory=dict)
+    ripening: dict[datetime, tuple[datetime, datetime]] = field(default_factory=dict)
 
 
 async def record_actions(
@@ -104,17 +107,19 @@ async def record_actions(
     now: datetime,
     secret: bytes,
     lane: int,
+    lanes: int = 1,
     wait: bool = False,
     ended: EndedCampaigns | None = None,
 ) -> dict[Report, Outcome]:
     """Record these reports of one lane; each gets its own outcome, a bad one harms no other.
 
     `ended` is what this process knows of campaigns that are used up; they are not asked again.
-    Reports whose book somebody else holds are left out of the answer, unless `wait` is set. Raises
-    whatever the database raises: then nothing, or all (after a lost answer to COMMIT), is stored.
+    Reports whose book somebody else holds are left out of the answer, unless `wait` is set, and so
+    is what rests on how the claim of another one ends. Raises whatever the database raises: then
+    nothing, or all (after a lost answer to COMMIT), is stored.
     """
     judged = {report: _judge(rulebook, report, now, secret) for report in reports}
-    people = {report.participant_id for report in reports}
+    people = {owner for report in reports for owner in (report.participant_id, *report.rivals)}
     async with database.lane_transaction() as connection:
         lock = lock_books if wait else lock_free_books
         books = await lock(connection, people)
@@ -125,15 +130,20 @@ async def record_actions(
         deciding = await _read(connection, ready, judged)
         batch = _Batch(rulebook, secret, now, books, deciding, events)
         known = await _known(connection, ready, batch)
+        batch.claims = await _bind(connection, batch, ready, judged, known)
         outcomes = await _accept(connection, batch, ready, judged, known)
+        local_date, lane_of_ = rulebook.program.local_date, partial(lane_of, lanes=lanes)
+        undoing = Undoing("", "partner", now, local_date, lane_of_)
+        await batch.claims.take_over(connection, books, undoing)
         awards = (award for accepted in batch.accepted.values() for award in accepted.awards)
         batch.budgets = await lock_budgets(
             connection, rulebook, awards, EndedCampaigns() if ended is None else ended
         )
         outcomes |= _settle(batch, ready, outcomes)
+        await batch.claims.settle(connection, batch.actions, now)
         await write_all(connection, _writes(batch, lane))
     if wait:
-        outcomes.update(_missing([report for report in reports if report not in outcomes]))
+        outcomes.update(_missing([r for r in reports if r.participant_id not in books]))
     return outcomes
 
 
@@ -190,10 +200,11 @@ async def _accept(
 ) -> dict[Report, Outcome]:
     """Tell of each report, in order of arrival: a known twin, a refusal, or that it is accepted.
 
-    What is refused leaves nothing behind: no key, no minutes of a trip, no claim.
+    What is refused leaves nothing behind: no key, no minutes of a trip, no claim. What must wait
+    for another's claim is neither.
     """
     outcomes: dict[Report, Outcome] = {}
-    claims = await _bind(connection, batch, ready, judged, known)
+    claims, standings = batch.claims, batch.deciding.standings
     for report in ready:
         row_key = report.row
         if (of_event := _of_event(batch, report, known)) is not None:
@@ -208,14 +219,15 @@ async def _accept(
         refused = _refusal(batch, report, verdict) or claims.refusal(report)
         if refused is not None:
             outcomes[report] = batch.events.refused(report, refused)
-        elif isinstance(verdict, Judged):
+        elif isinstance(verdict, Judged) and not claims.must_wait(report, batch.books):
             batch.events.take(report)
-            claim = claims.keys.get(report)
+            claim = next(iter(claims.keys.get(report, ())), None)
+            accepted = _appraised(batch, report, verdict, claim)
             if batch.events.reversal_reason(report) is None:
-                batch.deciding.standings[report.participant_id].travel(verdict)
-                claims.take(report)
-            batch.accepted[row_key] = _appraised(batch, report, verdict, claim)
-    await claims.settle(connection)
+                standings[report.participant_id].travel(verdict)
+                if any(award.promises for award in accepted.awards):
+                    claims.take(report, standings)
+            batch.accepted[row_key] = accepted
     await batch.events.settle(connection)
     return outcomes
 
@@ -227,8 +239,8 @@ def _of_event(
     found = batch.events.outcome(report, known)
     if not isinstance(found, tuple):
         return found
-    action, is_reversed = found
-    return Recorded(action, replayed=action.recorded_at != report.written, reversed=is_reversed)
+    action, reversal = found
+    return Recorded(action, action.recorded_at != report.written, reversal)
 
 
 def _appraised(batch: _Batch, report: Report, verdict: Judged, claim: bytes | None) -> _Accepted:
@@ -247,12 +259,13 @@ def _settle(
     """Book what was accepted, in order of arrival; a copy of it in the batch gets its answer."""
     settled: dict[Report, Outcome] = {}
     for report in ready:
-        if report in outcomes:
+        accepted = batch.accepted.get(report.row)
+        if report in outcomes or accepted is None:
             continue
-        accepted = batch.accepted[report.row]
         if accepted.report is report:
-            is_undone = batch.events.reversal_reason(report) is not None
-            settled[report] = Recorded(_award(batch, accepted), replayed=False, reversed=is_undone)
+            action = _award(batch, accepted)
+            reversal = batch.actions.get((action.participant_id, reversal_id(action.id)))
+            settled[report] = Recorded(action, replayed=False, reversal=reversal)
         else:
             settled[report] = _twin(report, batch.actions[report.row], {})
     return settled
@@ -261,9 +274,9 @@ def _settle(
 def _twin(report: Report, action: Action, known: dict[tuple[UUID, UUID], Action]) -> Outcome:
     if action.fingerprint != report.fingerprint:
         return EventIdReusedError(report.key) if report.event else KeyReusedError(report.key)
-    is_reversed = (report.participant_id, reversal_id(action.id)) in known
+    reversal = known.get((report.participant_id, reversal_id(action.id)))
     # The row that this very report wrote, whose COMMIT got no answer, is no copy of another.
-    return Recorded(action, replayed=action.recorded_at != report.written, reversed=is_reversed)
+    return Recorded(action, action.recorded_at != report.written, reversal)
 
 
 def _refusal(batch: _Batch, report: Report, verdict: Judged | Refusal) -> SaxaulError | None:
@@ -277,7 +290,8 @@ def _refusal(batch: _Batch, report: Report, verdict: Judged | Refusal) -> Saxaul
         return error
     if isinstance(verdict, Refusal):
         return refusal_error(verdict)
-    trip = batch.deciding.standings[report.participant_id].met(verdict)
+    beaten = [rival.id for rival in batch.claims.rivals_of(report)]
+    trip = batch.deciding.standings[report.participant_id].met(verdict, beaten)
     return OverlapError(trip.starts_at, trip.ends_at) if trip else None
 
 
@@ -292,10 +306,10 @@ async def _bind(
     wanted = {}
     for report in ready:
         verdict = judged[report]
-        if not isinstance(verdict, Judged) or verdict.claim is None or report.row in known:
+        if not isinstance(verdict, Judged) or not verdict.claims or report.row in known:
             continue
         if _of_event(batch, report, known) is None:
-            wanted[report] = claim_key(batch.secret, verdict.claim)
+            wanted[report] = claim_keys(batch.secret, verdict, report.participant_id)
     return await bind_claims(connection, wanted, batch.now)
 
 
@@ -309,7 +323,7 @@ def _award(batch: _Batch, accepted: _Accepted) -> Action:
         budgets.draw(award)
     action = _row(batch, report, verdict, decision, book)
     action.region, action.streak_days = accepted.region, accepted.streak_days
-    action.claim_key = accepted.claim
+    action.claim_key = accepted.claim if decision.gives else None
     action.facts_digest = facts_digest(
         book.salt or b"", report.canonical, batch.rulebook.sha256, action
     )
@@ -341,7 +355,8 @@ def _use(batch: _Batch, owner: UUID, uses: Uses, *, is_back: bool = False) -> No
     standing = batch.deciding.standings[owner]
     (standing.give_back if is_back else standing.use)(uses)
     for key, _ in uses:
-        batch.used[owner, key] = standing.usage[key]
+        before = batch.deciding.before.get((owner, key), Used())
+        batch.used[owner, key] = Used(*map(sub, standing.usage[key], before))
 
 
 def _undo(batch: _Batch, action: Action, reason: str) -> None:
@@ -360,7 +375,7 @@ def _undo(batch: _Batch, action: Action, reason: str) -> None:
 def _row(batch: _Batch, report: Report, verdict: Judged, decision: Decision, book: Book) -> Action:
     at = book.tick(batch.now)
     book.action_seq += 1
-    ripens_at, expires_at, _ = _times(batch, at)
+    ripens_at, expires_at = _times(batch, at)
     return Action(
         report.participant_id,
         report.id,
@@ -404,13 +419,13 @@ def _tell_failures(decision: Decision, report: Report, version: int) -> None:
             )
 
 
-def _times(batch: _Batch, at: datetime) -> tuple[datetime, datetime, date]:
-    """When energy booked at this time ripens and expires, and its day; mostly one a batch."""
+def _times(batch: _Batch, at: datetime) -> tuple[datetime, datetime]:
+    """When energy booked at this time ripens and expires; mostly one a batch."""
     known = batch.ripening.get(at)
     if known is None:
         program = batch.rulebook.program
         ripens_at = program.ripens_at(at)
-        known = (ripens_at, program.expires_at(ripens_at), program.local_date(at))
+        known = (ripens_at, program.expires_at(ripens_at))
         batch.ripening[at] = known
     return known
 
@@ -447,23 +462,7 @@ def _writes(batch: _Batch, lane: int) -> list[Write]:
         writes.append(counters_write(batch.used))
     if batch.budgets.changed:
         writes.append(batch.budgets.write())
-    return writes + _outbox(batch, lane)
-
-
-def _outbox(batch: _Batch, lane: int) -> list[Write]:
-    saved: dict[tuple[datetime, date], dict[tuple[UUID, str], int]] = defaultdict(
-        lambda: defaultdict(int)
+    local_date = batch.rulebook.program.local_date
+    return writes + savings_writes(
+        batch.actions.values(), at=batch.now, local_date=local_date, lane_of=lambda _: lane
     )
-    for action in batch.actions.values():
-        if action.saved_g:
-            day = _times(batch, action.recorded_at)[2]
-            saved[batch.now, day][action.participant_id, action.region] += action.saved_g
-    return [
-        outbox_write(
-            lane,
-            at,
-            day.isoformat(),
-            [(owner, "saved", saved_g, region) for (owner, region), saved_g in people.items()],
-        )
-        for (at, day), people in saved.items()
-    ]

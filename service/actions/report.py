@@ -35,6 +35,7 @@ class Report:
     `keyed` says that the id follows from a key, so that a row with it may be there already.
     `written` is when its row was booked by a transaction whose COMMIT may have got no answer.
     `received_at` is set for what was parked: whether it came too late is decided by its arrival.
+    `rivals` are people whose report it takes the claim from: their books are locked with its own.
     """
 
     participant_id: UUID
@@ -48,6 +49,7 @@ class Report:
     written: datetime | None = None
     event: EventRef | None = None
     received_at: datetime | None = None
+    rivals: tuple[UUID, ...] = ()
 
     @property
     def row(self) -> tuple[UUID, UUID]:

@@ -15,7 +15,13 @@ from uuid import UUID
 import asyncpg
 
 from service.actions.facts import canonical_facts, facts_digest
-from service.actions.store import Action, actions_write, read_actions, reversal_id
+from service.actions.store import (
+    Action,
+    actions_write,
+    read_actions,
+    reversal_id,
+    savings_writes,
+)
 from service.audit_log import log_act
 from service.caller import Caller
 from service.database import Connection, Database, Write, write_all
@@ -29,7 +35,7 @@ from service.ledger.books import (
     lock_book,
     post,
 )
-from service.outbox import lane_of, outbox_write
+from service.outbox import lane_of
 from service.rules.standing import Standing, stored_uses
 
 
@@ -169,18 +175,10 @@ def _writes(
 ) -> list[Write]:
     """What reversals change, but for the bubbles; the views learn of it by lane and day."""
     moved = {row.participant_id: books[row.participant_id] for row in rows}
-    deltas: dict[tuple[int, datetime, str], list[tuple[UUID, str, int, str]]] = defaultdict(list)
-    for row in rows:
-        if row.saved_g:
-            day = undoing.local_date(row.recorded_at).isoformat()
-            place = (undoing.lane_of(row.participant_id), undoing.now, day)
-            deltas[place].append((row.participant_id, "saved", row.saved_g, row.region))
-    return [
-        actions_write(rows),
-        *book_writes([*moved.values()]),
-        *_free(undone),
-        *[outbox_write(*place, changes) for place, changes in deltas.items()],
-    ]
+    told = savings_writes(
+        rows, at=undoing.now, local_date=undoing.local_date, lane_of=undoing.lane_of
+    )
+    return [actions_write(rows), *book_writes([*moved.values()]), *_free(undone), *told]
 
 
 async def reverse_by_operator(
@@ -401,5 +399,5 @@ WHERE counters.participant_id = d.participant_id AND counters.counter = d.counte
 _UNBIND = """
 DELETE FROM claims USING unnest($1::bytea[], $2::uuid[], $3::uuid[])
     AS k (claim_key, participant_id, action_id)
-WHERE claims.claim_key = k.claim_key AND claims.participant_id = k.participant_id
-    AND claims.action_id = k.action_id"""
+WHERE (claims.claim_key = k.claim_key OR claims.of_key = k.claim_key)
+    AND claims.participant_id = k.participant_id AND claims.action_id = k.action_id"""

@@ -11,7 +11,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from msgspec import Meta, Struct
 
-from service.actions.queries import find_action, list_actions, reversed_among
+from service.actions.queries import find_action, list_actions, reversals_of
 from service.actions.record import Recorded
 from service.actions.report import participant_report
 from service.database import Connection
@@ -97,8 +97,15 @@ class ActionBubble(Struct, frozen=True):
     expires_at: Time
 
 
+class ActionReversal(Struct, frozen=True):
+    """When what an action gave was taken back, and why."""
+
+    at: Time
+    reason: str
+
+
 class ActionAnswer(Struct, frozen=True):
-    """A recorded action with all that it earned."""
+    """A recorded action with all that it earned; `reversal` stands only where it was reversed."""
 
     id: UUID
     type: str
@@ -110,6 +117,7 @@ class ActionAnswer(Struct, frozen=True):
     energy_g: int
     awards: list[AwardAnswer]
     bubble: ActionBubble | None
+    reversal: ActionReversal | msgspec.UnsetType = msgspec.UNSET
 
 
 class BatchResult(Struct, frozen=True, omit_defaults=True):
@@ -179,7 +187,7 @@ async def record_one(request: Request) -> JsonAnswer:
         )
     )
     rulebook, reader = await _rulebook_of(shared, recorded.action), reader_of(request)
-    content = action_answer(recorded.action, rulebook, reader, is_reversed=recorded.reversed)
+    content = action_answer(recorded.action, rulebook, reader, recorded.reversal)
     status = 200 if recorded.replayed else 201
     return read_by(reader, content, status, replayed=recorded.replayed)
 
@@ -322,11 +330,11 @@ async def list_my_actions(request: Request) -> JsonAnswer:
     )
     async with shared.database.sessions() as session:
         rows = await list_actions(session, participant_id, before=before, limit=page.limit + 1)
-        undone = await reversed_among(session, participant_id, [row.id for row in rows])
+        undone = await reversals_of(session, participant_id, [row.id for row in rows])
     shown = rows[: page.limit]
     reader = reader_of(request)
     items = [
-        action_answer(row, await _rulebook_of(shared, row), reader, is_reversed=row.id in undone)
+        action_answer(row, await _rulebook_of(shared, row), reader, undone.get(row.id))
         for row in shown
     ]
     more = len(rows) > page.limit
@@ -348,9 +356,9 @@ async def get_my_action(request: Request, action_id: FromPath[str]) -> JsonAnswe
         row = await find_action(session, participant_id, wanted)
         if row is None:
             raise NotFoundError("You have no such action.")
-        undone = await reversed_among(session, participant_id, [row.id])
+        undone = await reversals_of(session, participant_id, [row.id])
     rulebook, reader = await _rulebook_of(shared, row), reader_of(request)
-    return read_by(reader, action_answer(row, rulebook, reader, is_reversed=bool(undone)))
+    return read_by(reader, action_answer(row, rulebook, reader, undone.get(wanted)))
 
 
 async def _rulebook_of(shared: Parts, row: ActionRow) -> Rulebook:
@@ -361,10 +369,13 @@ async def _rulebook_of(shared: Parts, row: ActionRow) -> Rulebook:
 
 
 def action_answer(
-    row: ActionRow, rulebook: Rulebook, reader: Reader, *, is_reversed: bool
+    row: ActionRow, rulebook: Rulebook, reader: Reader, reversal: ActionRow | None
 ) -> ActionAnswer:
     """Render an action from its row and the rulebook that decided it, at first and ever after."""
     bubble = None
+    told: ActionReversal | msgspec.UnsetType = msgspec.UNSET
+    if reversal is not None:
+        told = ActionReversal(reversal.recorded_at, (reversal.attributes or {}).get("reason", ""))
     if row.energy_g:
         bubble = ActionBubble(row.id, row.energy_g, row.ripens_at, row.expires_at)
     return ActionAnswer(
@@ -373,11 +384,12 @@ def action_answer(
         row.occurred_at,
         row.recorded_at,
         row.source,
-        "reversed" if is_reversed else "accepted",
+        "reversed" if reversal is not None else "accepted",
         row.saved_g,
         row.energy_g,
         _awards(row, rulebook, reader),
         bubble,
+        told,
     )
 
 

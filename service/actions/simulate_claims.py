@@ -3,12 +3,14 @@
 Where the draft's claim is the one that was bound then, the order of then stands in the ledger: all
 that was recorded had its claim. Only types whose claim is another one under the draft are resolved
 here: workers note who wants what and who is reversed, and the first by the time of recording has
-it, as if the draft had become active at the start of the period.
+it, as if the draft had become active at the start of the period; who gets nothing for it has it
+not. What a partner verified takes it from what nobody had: that counts as refused from the start.
 """
 
 import hashlib
 import struct
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from enum import IntFlag, auto
 from itertools import groupby, islice
 from mmap import ACCESS_READ, mmap
 from operator import itemgetter
@@ -24,18 +26,28 @@ _CLAIM_BYTES = 32
 # Claim, when, whose action and which of theirs, what happens.
 _RECORD = struct.Struct(">32sQ16sQB")
 _REFUSED = struct.Struct(">16sQ")
-_WANTED, _HELD_THEN, _FREED = range(3)
-
-# Of these claims, those that were bound before the period.
-BoundBefore = Callable[[Sequence[bytes]], Awaitable[set[bytes]]]
+_FREED = 255
 
 
-def want_record(
-    claim: bytes, at_us: int, participant_id: UUID, seq: int, *, held_then: bool
-) -> bytes:
-    """An action wants this claim; `held_then` says that it had the very claim."""
-    happens = _HELD_THEN if held_then else _WANTED
-    return _RECORD.pack(claim, at_us, participant_id.bytes, seq, happens)
+class Want(IntFlag):
+    """How an action wants a claim."""
+
+    HELD_THEN = auto()
+    """It had the very claim."""
+    VERIFIED = auto()
+    BESIDE = auto()
+    """It is paid whoever else has it; those who come later are not."""
+    NOTHING = auto()
+    """It gets nothing, and so keeps nothing from others."""
+
+
+# Of these claims, those that were bound before the period, and how.
+BoundBefore = Callable[[Sequence[bytes]], Awaitable[dict[bytes, Want]]]
+
+
+def want_record(claim: bytes, at_us: int, participant_id: UUID, seq: int, want: Want) -> bytes:
+    """An action wants this claim."""
+    return _RECORD.pack(claim, at_us, participant_id.bytes, seq, want)
 
 
 def free_record(claim: bytes, at_us: int, participant_id: UUID, seq: int) -> bytes:
@@ -55,7 +67,7 @@ async def resolve_claims(
     while chunk := list(islice(claims, _CHUNK)):
         bound = await bound_before(chunk)
         for claim, events in islice(groups, len(chunk)):
-            for record in _refused(events, is_bound=claim in bound):
+            for record in _refused(events, bound.get(claim)):
                 log.add(CLAIMS, 0, record)
     return _write(log, path)
 
@@ -71,19 +83,31 @@ def _write(log: RunLog, path: Path) -> tuple[int, bytes]:
 
 
 def _refused(
-    events: Iterable[tuple[bytes, int, bytes, int, int]], *, is_bound: bool
+    events: Iterable[tuple[bytes, int, bytes, int, int]], held: Want | None
 ) -> Iterator[bytes]:
+    """Who comes too late, or is beaten; `held`: how it was before the period, if it was."""
     holder: tuple[bytes, int] | None = None
-    is_taken = holder_held_then = is_bound
+    held = None if held is None else held | Want.HELD_THEN
     for _, _, owner, seq, happens in events:
         if happens == _FREED:
             if holder == (owner, seq):
-                holder, is_taken = None, False
-        elif is_taken and not (happens == _HELD_THEN and holder_held_then):
-            yield _REFUSED.pack(owner, seq)
-        else:
+                holder = held = None
+            continue
+        want = Want(happens)
+        if held is not None:
+            beats = Want.VERIFIED in want and Want.VERIFIED not in held
+            if beats and Want.NOTHING not in want:
+                if holder is not None:
+                    yield _REFUSED.pack(*holder)
+            elif Want.BESIDE in want:
+                continue
             # Both had it then: whoever had it before had lost it, whatever their clocks say.
-            holder, is_taken, holder_held_then = (owner, seq), True, happens == _HELD_THEN
+            elif Want.HELD_THEN not in want or Want.HELD_THEN not in held:
+                if not beats:
+                    yield _REFUSED.pack(owner, seq)
+                continue
+        if Want.NOTHING not in want:
+            holder, held = (owner, seq), want
 
 
 class Refused:

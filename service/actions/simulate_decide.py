@@ -16,12 +16,12 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
-from service.actions.hidden import claim_key, hide_values
-from service.actions.simulate_claims import CLAIMS, Refused, free_record, want_record
+from service.actions.hidden import claim_keys, hide_values
+from service.actions.simulate_claims import CLAIMS, Refused, Want, free_record, want_record
 from service.actions.simulate_draws import DENIED, DREW, NEW, Cut, draw_key, draw_record
 from service.actions.simulate_runs import RunLog
 from service.actions.source import partner_of
-from service.rules.evaluate import Award, Usage, appraise, budgets_wanted, settle
+from service.rules.evaluate import Award, Decision, Usage, appraise, budgets_wanted, settle
 from service.rules.judge import Candidate, Judged, Refusal, judge
 from service.rules.rulebook import CounterKey, Rulebook, Used
 from service.rules.standing import Standing, stored_uses, uses_of
@@ -93,7 +93,7 @@ class Given:
     saved_g: int = 0
     awards: Sequence[Award | PastAward] = ()
     reason: str | None = None
-    claim: bytes | None = None
+    claims: Sequence[bytes] = ()
     claim_seq: int = 0
 
 
@@ -168,8 +168,8 @@ class Person:
         past, given = self.given.pop(row.reverses)
         self.standing.give_back(_uses(given.awards))
         self.standing.forget(row.occurred_at, row.reverses)
-        if given.claim is not None:
-            freed = free_record(given.claim, row.recorded_us, self.id, given.claim_seq)
+        for claim in given.claims:
+            freed = free_record(claim, row.recorded_us, self.id, given.claim_seq)
             self._log.add(CLAIMS, 0, freed)
         return past, given
 
@@ -192,11 +192,6 @@ class Person:
             return Given(reason=verdict.reason or verdict.code)
         if self.standing.met(verdict):
             return Given(reason=OVERLAP)
-        given = Given()
-        if verdict.claim is not None and row.type in draft.contested:
-            given.claim, given.claim_seq = self._want(row, verdict.claim), row.seq
-            if (self.id, row.seq) in draft.refused:
-                return Given(reason=ALREADY_CLAIMED)
         awards = appraise(rulebook, verdict, region=row.region, streak_days=row.streak_days)
         places: dict[str, tuple[int, bytes]] = {}
         if rulebook.campaigns and (names := budgets_wanted(awards)):
@@ -208,12 +203,15 @@ class Person:
         decision = settle(rulebook, verdict, awards, usage=usage, budgets=budgets)
         for award in decision.awards if alone else ():
             award.sums = ()
+        given = Given(decision.energy_g, decision.saved_g, decision.awards)
+        if verdict.claims and row.type in draft.contested:
+            given.claims, given.claim_seq = self._want(row, verdict, decision), row.seq
+            if (self.id, row.seq) in draft.refused:
+                return Given(reason=ALREADY_CLAIMED)
         if places:
             self._note_draws(rulebook, row, verdict, decision.awards, places)
         self.standing.use(uses_of(decision.awards))
         self.standing.travel(verdict, row.id)
-        given.energy_g, given.saved_g = decision.energy_g, decision.saved_g
-        given.awards = decision.awards
         return given
 
     def _judged(self, rulebook: Rulebook, row: Row) -> Judged | Refusal:
@@ -240,12 +238,15 @@ class Person:
             hide_values(verdict, self.id, self._draft.secret)
         return verdict
 
-    def _want(self, row: Row, claim: tuple[str, str]) -> bytes:
-        key = claim_key(self._draft.secret, claim)
-        held_then = key == row.claim_key
-        wanted = want_record(key, row.recorded_us, self.id, row.seq, held_then=held_then)
-        self._log.add(CLAIMS, 0, wanted)
-        return key
+    def _want(self, row: Row, verdict: Judged, decision: Decision) -> Sequence[bytes]:
+        keys = claim_keys(self._draft.secret, verdict, self.id)
+        for place, key in enumerate(keys):
+            want = Want.VERIFIED if row.verified else Want(0)
+            want |= Want.HELD_THEN if key == row.claim_key else Want(0)
+            want |= Want.BESIDE if place else Want(0)
+            want |= Want(0) if decision.gives else Want.NOTHING
+            self._log.add(CLAIMS, 0, want_record(key, row.recorded_us, self.id, row.seq, want))
+        return keys
 
     def _budgets(self, places: Mapping[str, tuple[int, bytes]]) -> dict[str, int]:
         """What an action at these places finds left of each budget."""

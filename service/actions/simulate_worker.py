@@ -19,7 +19,7 @@ import asyncpg
 import msgspec
 from msgspec import Struct
 
-from service.actions.simulate_claims import Refused, resolve_claims
+from service.actions.simulate_claims import Refused, Want, resolve_claims
 from service.actions.simulate_count import Count
 from service.actions.simulate_decide import Draft, Person, Row, Start, VersionMissingError
 from service.actions.simulate_draws import Cut, find_cut
@@ -278,9 +278,9 @@ class Worker:
 
 async def _bound_before(
     connection: asyncpg.Connection, period: Period, claims: Sequence[bytes]
-) -> set[bytes]:
+) -> dict[bytes, Want]:
     rows = await connection.fetch(_BOUND, claims, period.starts_at)
-    return {row["claim_key"] for row in rows}
+    return {claim: Want.VERIFIED if is_verified else Want(0) for claim, is_verified in rows}
 
 
 async def _serve(orders: BinaryIO, answers: BinaryIO) -> None:
@@ -307,7 +307,9 @@ async def _serve(orders: BinaryIO, answers: BinaryIO) -> None:
 _DATABASE_FAULTS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 _BOUND = """
-SELECT claim_key FROM claims WHERE claim_key = ANY($1::bytea[]) AND bound_at < $2"""
+SELECT c.claim_key, a.verified
+FROM claims c JOIN actions a ON a.participant_id = c.participant_id AND a.id = c.action_id
+WHERE c.claim_key = ANY($1::bytea[]) AND c.bound_at < $2"""
 
 if __name__ == "__main__":
     asyncio.run(_serve(sys.stdin.buffer, sys.stdout.buffer))

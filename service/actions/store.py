@@ -1,16 +1,17 @@
 """Rows of actions and counters: read under the books' locks, written in one statement."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from functools import lru_cache
-from operator import attrgetter
+from operator import add, attrgetter
 from typing import Any
 from uuid import UUID
 
 from service.arrays import dates, documents, flags, integers, times, uuids
 from service.database import Connection, Write
 from service.ids import derived_uuid
+from service.outbox import outbox_write
 from service.rules.rulebook import CounterKey, Used
 from service.rules.standing import Standing, Trip
 
@@ -53,6 +54,8 @@ class Deciding:
     twins: set[tuple[UUID, UUID]]
     standings: dict[UUID, Standing]
     regions: dict[UUID, str]
+    # What counters from before values had a normal form hold: it counts, and stays in their rows.
+    before: dict[tuple[UUID, CounterKey], Used] = field(default_factory=dict)
 
 
 def reversal_id(action_id: UUID) -> UUID:
@@ -85,8 +88,12 @@ async def read_deciding(
     )
     deciding = Deciding(set(), {owner: Standing() for owner in people}, {})
     for kind, owner, action_id, first, second, third, starts_at, ends_at, *used in rows:
-        if kind == _COUNTER:
-            deciding.standings[owner].usage[CounterKey(first, second, third)] = Used(*used)
+        if kind in {_COUNTER, _BEFORE}:
+            key, held = CounterKey(first, second, third), Used(*used)
+            deciding.standings[owner].use([(key, held)])
+            if kind == _BEFORE:
+                earlier = deciding.before.get((owner, key), Used())
+                deciding.before[owner, key] = Used(*map(add, earlier, held))
         elif kind == _REGION:
             deciding.regions[owner] = first
         elif kind == _TWIN:
@@ -111,6 +118,34 @@ def actions_write(actions: Sequence[Action]) -> Write:
     """Insert these rows."""
     columns = zip(_LITERALS, zip(*map(_ROW, actions), strict=True), strict=True)
     return Write(_ADD_ACTIONS, tuple([literal(column) for literal, column in columns]))
+
+
+def savings_writes(
+    actions: Iterable[Action],
+    *,
+    at: datetime,
+    local_date: Callable[[datetime], date],
+    lane_of: Callable[[UUID], int],
+) -> list[Write]:
+    """What boards learn of these actions and reversals: rows of the outbox, by lane and day."""
+    days: dict[datetime, str] = {}
+    places: dict[tuple[int, str], dict[tuple[UUID, str, str], int]] = {}
+    for action in actions:
+        if not action.saved_g:
+            continue
+        owner, when = action.participant_id, action.recorded_at
+        if when not in days:
+            days[when] = local_date(when).isoformat()
+        sums = places.setdefault((lane_of(owner), days[when]), {})
+        for board in ("saved", "verified") if action.verified else ("saved",):
+            key = owner, board, action.region
+            sums[key] = sums.get(key, 0) + action.saved_g
+    return [
+        outbox_write(
+            lane, at, day, [(o, board, g, region) for (o, board, region), g in sums.items()]
+        )
+        for (lane, day), sums in places.items()
+    ]
 
 
 def counters_write(used: Mapping[tuple[UUID, CounterKey], Used]) -> Write:
@@ -145,7 +180,7 @@ def last_day(period: str) -> date | None:
 
 TRIP_MAX = timedelta(hours=24)
 
-_REGION, _COUNTER, _TWIN = 0, 1, 2
+_REGION, _COUNTER, _TWIN, _BEFORE = 0, 1, 2, 4
 
 _READ = """
 SELECT 0, p.participant_id, NULL::uuid, coalesce(p.region, ''), NULL, NULL,
@@ -159,6 +194,14 @@ FROM unnest($4::text::uuid[], $5::text[], $6::text[], $7::text[])
     AS k (participant_id, counter, period, by_key)
 JOIN counters c ON c.participant_id = k.participant_id AND c.counter = k.counter
     AND c.period = k.period AND c.by_key = k.by_key
+UNION ALL
+SELECT 4, c.participant_id, NULL, c.counter, c.period, c.counts_as, NULL, NULL, c.n, c.grams,
+    c.earned_g, c.earned_rest_ng, c.saved_g, c.saved_rest_ng
+FROM unnest($4::text::uuid[], $5::text[], $6::text[], $7::text[])
+    AS k (participant_id, counter, period, by_key)
+JOIN counters c ON c.participant_id = k.participant_id AND c.counts_as = k.by_key
+    AND c.counter = k.counter AND c.period = k.period
+WHERE k.by_key <> ''
 UNION ALL
 SELECT 2, a.participant_id, a.id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
 FROM unnest($2::text::uuid[], $3::text::uuid[]) AS k (participant_id, id)

@@ -138,7 +138,7 @@ class _Lane:
                 continue
             size = min(len(self.queue), self.writer.settings.batch_max)
             await self._settle([self.queue.popleft() for _ in range(size)])
-        if self.aside:
+        while self.aside:
             await asyncio.gather(*self.aside)
 
     async def _settle(self, batch: Sequence[_Waiting], *, wait: bool = False) -> None:
@@ -178,6 +178,7 @@ class _Lane:
                     now=writer.clock.now(),
                     secret=writer.secret,
                     lane=self.number,
+                    lanes=len(writer.lanes),
                     wait=wait,
                     ended=writer.ended,
                 )
@@ -192,7 +193,10 @@ class _Lane:
         raise NotRecordedError
 
     def _answer(self, batch: Sequence[_Waiting], outcomes: dict[Report, Outcome]) -> None:
-        """Settle what was decided; what was left out goes first next time, or waits on its own."""
+        """Settle what was decided; what was left out goes first next time, or waits on its own.
+
+        What needs the book of somebody else as well is no matter of this lane alone.
+        """
         now = asyncio.get_running_loop().time()
         BATCH_ACTIONS.observe(len(batch))
         held = []
@@ -202,7 +206,8 @@ class _Lane:
                 self._close(entry, outcome)
                 continue
             entry.rounds += 1
-            if entry.rounds >= ROUNDS_MAX or now - entry.since > HELD_MAX_S:
+            is_late = entry.rounds >= ROUNDS_MAX or now - entry.since > HELD_MAX_S
+            if is_late or entry.report.rivals:
                 task = asyncio.create_task(self._wait_for_book(entry))
                 self.aside.add(task)
                 task.add_done_callback(self.aside.discard)

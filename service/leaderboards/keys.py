@@ -13,9 +13,9 @@ from typing import Literal, NamedTuple
 
 from service.rules.rulebook import period_names
 
-BoardName = Literal["energy", "saved", "trees"]
+BoardName = Literal["energy", "saved", "trees", "verified"]
 PeriodName = Literal["day", "week", "month", "all"]
-BOARDS: tuple[BoardName, ...] = ("energy", "saved", "trees")
+BOARDS: tuple[BoardName, ...] = ("energy", "saved", "trees", "verified")
 PERIODS: tuple[PeriodName, ...] = ("day", "week", "month", "all")
 
 # How long the boards of a period stay after its end: for what is booked around midnight by

@@ -82,7 +82,10 @@ class MyRank(Struct, frozen=True):
     **opens("participant", query=BoardQuery),
 )
 async def get_board(request: Request, board: FromPath[str]) -> BoardPage:
-    """A page of a leaderboard: energy collected, CO2e saved, or trees pledged."""
+    """A page of a leaderboard: energy collected, CO2e saved, saved and verified, trees pledged.
+
+    `saved` is all that is avoided, on anybody's word; `verified` is what of it partners told.
+    """
     query = read_query(request, BoardQuery)
     shared = parts(request)
     viewer = caller(request).participant_id

@@ -128,7 +128,9 @@ WITH booked AS (
     FROM transfers t JOIN actions a ON a.participant_id = t.participant_id AND a.id = t.cause_id
     WHERE t.cause = 'collect'
     UNION ALL
-    SELECT participant_id, 'saved', recorded_at, region, saved_g FROM actions WHERE saved_g <> 0
+    SELECT participant_id, board, recorded_at, region, saved_g FROM actions
+    JOIN (VALUES ('saved'), ('verified')) AS b (board) ON board = 'saved' OR verified
+    WHERE saved_g <> 0
     UNION ALL
     SELECT participant_id, 'trees', created_at, region, trees FROM pledges
     UNION ALL

@@ -273,6 +273,7 @@ WHERE NOT b.closed AND CASE
     ELSE (used_n, used_g, used_sums, last_day) IS DISTINCT FROM
         (kept_n, kept_g, kept_sums, coalesce(ends_on, 'infinity')) END"""
 
+# What an erased person had typed may be claimed by whom a partner verifies: nothing moves there.
 _CLAIMS = """
 SELECT a.participant_id, 'claim of action ' || a.id,
     CASE WHEN r.id IS NULL THEN 'bound' ELSE 'free, it is reversed' END,
@@ -282,8 +283,9 @@ LEFT JOIN actions r ON r.participant_id = a.participant_id AND r.reverses = a.id
     AND r.participant_id = ANY($1::uuid[])
 LEFT JOIN claims c ON c.claim_key = a.claim_key AND c.participant_id = a.participant_id
     AND c.action_id = a.id
+JOIN books b ON b.participant_id = a.participant_id
 WHERE a.participant_id = ANY($1::uuid[]) AND a.kind = 'action' AND a.claim_key IS NOT NULL
-    AND (r.id IS NULL) <> (c.claim_key IS NOT NULL)"""
+    AND (r.id IS NULL) <> (c.claim_key IS NOT NULL) AND NOT (b.closed AND c.claim_key IS NULL)"""
 
 # An open book has one of each, a closed one nothing that tells of a person.
 _PEOPLE = """

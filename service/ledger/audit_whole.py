@@ -67,7 +67,7 @@ LEFT JOIN actions a ON a.participant_id = c.participant_id AND a.id = c.action_i
 LEFT JOIN actions r ON r.participant_id = a.participant_id AND r.occurred_at = a.occurred_at
     AND r.reverses = a.id
 WHERE c.claim_key > $1 AND c.claim_key <= $2
-    AND (r.id IS NOT NULL OR a.claim_key IS DISTINCT FROM c.claim_key)"""
+    AND (r.id IS NOT NULL OR a.claim_key IS DISTINCT FROM coalesce(c.of_key, c.claim_key))"""
 
 _NUMBERS = """
 SELECT n.participant_id, 'number of tree ' || n.number, 'a tree of this person', 'none'

@@ -12,7 +12,9 @@ from service.rules.publish import NoRulebookError
 
 PartState = Literal["ok", "missing", "away"]
 
-_MIGRATED = text("SELECT version_num FROM alembic_version")
+_MIGRATED = text(
+    "SELECT version_num FROM alembic_version WHERE NOT EXISTS (SELECT FROM unfinished_migrations)"
+)
 _HAS_DEMO = text("SELECT EXISTS (SELECT FROM projects WHERE name LIKE 'demo-%')")
 
 _OUTBOX_WAITING = text(

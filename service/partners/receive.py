@@ -239,7 +239,7 @@ def _outcome(outcome: Recorded | SaxaulError) -> Outcome | Reason:
     if isinstance(outcome, Recorded):
         if outcome.replayed:
             return Outcome("duplicate", outcome.action)
-        return Outcome("accepted", outcome.action, is_undone=outcome.reversed)
+        return Outcome("accepted", outcome.action, is_undone=outcome.reversal is not None)
     if isinstance(outcome, UnknownActionTypeError):
         return "unknown-type"
     if isinstance(outcome, SuspendedError):

@@ -9,6 +9,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from msgspec import Meta, Struct
 
+from service.errors import FieldError, InvalidRequestError
 from service.pages import Page, decode_cursor, encode_cursor
 from service.partners.links import link_subject
 from service.partners.models import PartnerEvent
@@ -17,6 +18,8 @@ from service.partners.queries import list_parked
 from service.partners.release import release_new_link
 from service.partners.routes_signed import signed
 from service.parts import parts
+from service.rules.normal_form import tidied
+from service.rules.told import Told
 from service.wire import Listing, Request, Time, opens, parse, read_query
 
 
@@ -67,6 +70,10 @@ async def link_one(request: Request, partner_id: FromPath[str]) -> LinkAnswer:
     """Link a reference to the person who gave the code; what waited for it is recorded."""
     sent = await signed(request, partner_id)
     order = parse(sent.body, LinkOrder)
+    if tidied(order.subject) != order.subject:
+        detail = Told("must be in NFKC, without white space and invisible characters at its ends")
+        errors = (FieldError("#/subject", detail),)
+        raise InvalidRequestError("The subject does not look like what it is.", errors=errors)
     shared = parts(request)
     now = shared.clock.now()
     await link_subject(

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from service.rules.cel_text import did_you_mean
 from service.rules.expressions import whole_match
+from service.rules.normal_form import tidied
 from service.rules.told import Told
 
 Check = Callable[[object], str | None]
@@ -63,8 +64,12 @@ def choice_check(one_of: tuple[str, ...]) -> Check:
     return check
 
 
-def text_check(max_length: int, pattern: str | None) -> Check:
-    """A text that is neither empty nor too long, fits the pattern as a whole, and can be stored."""
+def text_check(max_length: int, pattern: str | None, *, identifies: bool) -> Check:
+    """A text that is neither empty nor too long, fits the pattern as a whole, and can be stored.
+
+    What `identifies` is asked as it will be compared but for its case: a space at its end, which a
+    scanner may add, names nothing else.
+    """
     matches = whole_match(pattern) if pattern is not None else None
 
     def check(value: object) -> str | None:
@@ -78,7 +83,7 @@ def text_check(max_length: int, pattern: str | None) -> Check:
             return "must not hold a NUL character"
         if not value.isascii() and not _is_unicode(value):
             return "must be valid Unicode"
-        if matches is not None and not matches(value):
+        if matches is not None and not matches(tidied(value) if identifies else value):
             return Told("must fit the pattern {pattern}", pattern=pattern)
         return None
 

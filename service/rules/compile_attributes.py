@@ -30,9 +30,14 @@ _FOR_TEXTS = ("max_length", "pattern", "one_of")
 
 
 def compile_attribute(
-    source: Source, path: tuple[Step, ...], name: str, shape: schema.Attribute
+    source: Source,
+    path: tuple[Step, ...],
+    name: str,
+    shape: schema.Attribute,
+    *,
+    identifies: bool,
 ) -> Attribute | None:
-    """Compile one attribute; None when it is faulty."""
+    """Compile one attribute, which may be part of a claim; None when it is faulty."""
     before = len(source.problems)
     if name in RESERVED_NAMES:
         why = "a name of the rules" if name in CONTEXT_NAMES else "a word of the expressions"
@@ -59,7 +64,9 @@ def compile_attribute(
         max_length=max_length if shape.type == "string" and not one_of else None,
         pattern=pattern,
         one_of=one_of,
-        check=_check(shape.type, minimum, maximum, (one_of, max_length, pattern)),
+        check=text_check(max_length, pattern, identifies=identifies)
+        if shape.type == "string" and not one_of
+        else _check(shape.type, minimum, maximum, one_of),
     )
 
 
@@ -84,10 +91,7 @@ def _check_bounds(
 
 
 def _check(
-    kind: str,
-    minimum: float | None,
-    maximum: float | None,
-    text: tuple[tuple[str, ...], int, str | None],
+    kind: str, minimum: float | None, maximum: float | None, one_of: tuple[str, ...]
 ) -> Check:
     low = -math.inf if minimum is None else minimum
     high = math.inf if maximum is None else maximum
@@ -95,10 +99,7 @@ def _check(
         return number_check(low, high)
     if kind == "integer":
         return integer_check(low, high)
-    if kind == "boolean":
-        return boolean_check
-    one_of, max_length, pattern = text
-    return choice_check(one_of) if one_of else text_check(max_length, pattern)
+    return boolean_check if kind == "boolean" else choice_check(one_of)
 
 
 def _check_keys(source: Source, path: tuple[Step, ...], shape: schema.Attribute) -> None:

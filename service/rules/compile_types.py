@@ -223,8 +223,11 @@ def compile_type(
     if not isinstance(shape.hint, UnsetType):
         hint = localized(source, (*path, "hint"), shape.hint, language)
     attributes: dict[str, Attribute] = {}
+    by = () if isinstance(shape.claim, UnsetType) else shape.claim.by
+    by = (by,) if isinstance(by, str) else by
     for attribute, content in shape.attributes.items():
-        made = compile_attribute(source, (*path, "attributes", attribute), attribute, content)
+        place, identifies = (*path, "attributes", attribute), attribute in by
+        made = compile_attribute(source, place, attribute, content, identifies=identifies)
         if made is not None:
             attributes[attribute] = made
     draft = TypeDraft(
@@ -365,4 +368,6 @@ def _claim(
             source.fault(at, f"{attribute} stands here twice")
     named = tuple(attribute for _, attribute in whole(by))
     scope = f"{name}/{'+'.join(named)}/{shape.per}/{shape.within}"
-    return Claim(named, shape.per, shape.within == "partner", scope, PERIODS.index(shape.per))
+    within_partner, ignores_zeros = shape.within == "partner", shape.leading_zeros == "ignored"
+    index_of_per = PERIODS.index(shape.per)
+    return Claim(named, shape.per, within_partner, scope, index_of_per, ignores_zeros)

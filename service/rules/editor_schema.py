@@ -57,6 +57,10 @@ _CHOICES: dict[str, Mapping[Any, str]] = {
         "all": "Whoever reports it: once over all people and partners.",
         "partner": "Once among the events of one partner; another may use the same number.",
     },
+    "Claim.leading_zeros": {
+        "kept": "0071 and 71 are two values.",
+        "ignored": "0071 and 71 are the same value, as for numbers that some write out in full.",
+    },
     "Limit.per": _PERIODS,
     "Expect.refused": {
         "implausible": "plausible does not hold.",

@@ -70,6 +70,11 @@ class Award:
     drawn_g: int = 0
     budget_seq: int | None = None
 
+    @property
+    def promises(self) -> bool:
+        """Whether its rule gives anything, be it less than a gram."""
+        return bool(self.earned_ng or self.saved_ng)
+
 
 @dataclass(slots=True)
 class Decision:
@@ -78,6 +83,12 @@ class Decision:
     awards: tuple[Award, ...]
     saved_g: int
     energy_g: int
+
+    @property
+    def gives(self) -> bool:
+        """Whether anything was awarded, be it what the day's sum carries on: that binds a claim."""
+        awards = self.awards
+        return any(a.energy_g or a.saved_g or (a.promises and not a.cuts) for a in awards)
 
 
 def evaluate(
@@ -180,6 +191,9 @@ def settle(
             if limits:
                 keys = [judged.counters[slot] for slot in kind.slots[award.rule]]
                 _limit(award, limits, keys, usage, added)
+                if not award.energy_g and judged.claims and not judged.candidate.verified:
+                    # A number that somebody typed beyond the limit: nobody answers for it at all.
+                    award.saved_g = 0
             if campaign is not None:
                 _draw(award, own_g, campaign, _left_g(campaign, budgets, awards))
             if limits and award.energy_g:

@@ -10,11 +10,12 @@ import datetime as dt
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from service.rules.cel_text import did_you_mean
+from service.rules.normal_form import normal_form
 from service.rules.rulebook import (
     FUTURE_TOLERANCE,
     ActionType,
@@ -53,15 +54,26 @@ class Refusal:
     errors: tuple[tuple[str, str], ...] = ()
 
 
+class Claimed(NamedTuple):
+    """A value that is paid once: over all in its scope, or only among what its person tells of."""
+
+    scope: str
+    value: str
+    is_own: bool = False
+
+
 @dataclass(slots=True)
 class Judged:
-    """An acceptable action, with all that overlap, claims and limits need to know of it."""
+    """An acceptable action, with all that overlap, claims and limits need to know of it.
+
+    Of several `claims` the first decides; what a partner told is its person's own claim, too.
+    """
 
     candidate: Candidate
     local_date: dt.date
     ends_at: dt.datetime | None
     exclusive: bool
-    claim: tuple[str, str] | None
+    claims: tuple[Claimed, ...]
     counters: tuple[CounterKey, ...]
     values: dict[str, object]
     activation: object
@@ -111,7 +123,7 @@ def judge(rulebook: Rulebook, candidate: Candidate, now: dt.datetime) -> Judged 
         local_date,
         ends_at,
         action_type.exclusive and ends_at is not None,
-        _claim(action_type.claim, candidate, local_date) if action_type.claim else None,
+        claims_of(action_type, candidate, local_date) if action_type.claim else (),
         counter_keys(action_type, attributes, local_date),
         values,
         activation,
@@ -132,19 +144,24 @@ def counter_keys(
 
 
 def by_key_of(value: object) -> str:
+    """In its normal form: see spelled_by_key."""
+    return spelled_by_key(normal_form(value) if isinstance(value, str) else value)
+
+
+def spelled_by_key(value: object) -> str:
     """The canonical text of a limit's `by` value; long ones are hashed, a missing one is empty.
 
     Actions without the value share one counter, or leaving it out would lift the limit.
     """
     if value is None:
         return ""
-    text = value if isinstance(value, str) else _canonical(value)
+    text = value if isinstance(value, str) else spelled(value)
     if len(text) <= _BY_KEY_MAX:
         return text
     return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
 
-def _canonical(value: object) -> str:
+def spelled(value: object) -> str:
     """One text for equal values: 1 and 1.0 are the same number."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
@@ -238,16 +255,31 @@ def _values(action_type: ActionType, candidate: Candidate, program: Program) -> 
     return values
 
 
-def _claim(claim: Claim, candidate: Candidate, day: dt.date) -> tuple[str, str] | None:
-    attributes = candidate.attributes
-    values = [attributes[name] for name in claim.by if name in attributes]
-    if len(values) < len(claim.by):
-        return None
-    scope = claim.scope
-    if claim.within_partner:
-        scope += f"/{candidate.partner_id or ''}"
-    texts = ",".join(_canonical(value) for value in values)
-    return scope, f"[{texts}]@{period_names(day)[claim.per_index]}"
+def claims_of(action_type: ActionType, candidate: Candidate, day: dt.date) -> tuple[Claimed, ...]:
+    """What an action of this local day claims: none without the value.
+
+    Within a partner, what no partner told is claimed within its person, and what people may tell as
+    well is claimed in both: the same thing told by a person and by a partner is paid once.
+    """
+    claim, attributes = action_type.claim, candidate.attributes
+    if claim is None or not all(name in attributes for name in claim.by):
+        return ()
+    texts = ",".join(spelled(_compared(claim, attributes[name])) for name in claim.by)
+    value = f"[{texts}]@{period_names(day)[claim.per_index]}"
+    if not claim.within_partner:
+        return (Claimed(claim.scope, value),)
+    own = Claimed(claim.scope, value, is_own=True)
+    if candidate.partner_id is None:
+        return (own,)
+    told = Claimed(f"{claim.scope}/{candidate.partner_id}", value)
+    return (told,) if action_type.reported_by == {"partner"} else (told, own)
+
+
+def _compared(claim: Claim, value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    text = normal_form(value)
+    return text.lstrip("0") or "0" if claim.ignores_zeros else text
 
 
 def _shown(text: str) -> str:

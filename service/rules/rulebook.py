@@ -243,6 +243,7 @@ class Claim:
     within_partner: bool
     scope: str
     per_index: int
+    ignores_zeros: bool = False
 
 
 class CounterSource(NamedTuple):

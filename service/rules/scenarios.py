@@ -12,13 +12,14 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from uuid import UUID
 
 from msgspec import UNSET, UnsetType
 
 from service.rules.cel_text import did_you_mean
 from service.rules.coverage import Seen
-from service.rules.evaluate import Award, Decision, evaluate, untouched_budgets
-from service.rules.judge import Candidate, Judged, Refusal, judge
+from service.rules.evaluate import Award, Decision, appraise, settle, untouched_budgets
+from service.rules.judge import Candidate, Claimed, Judged, Refusal, judge
 from service.rules.load import (
     RULE_SUFFIXES,
     EnoughError,
@@ -30,7 +31,7 @@ from service.rules.load import (
     shown_name,
 )
 from service.rules.load import Step as PathStep
-from service.rules.rulebook import Rulebook
+from service.rules.rulebook import CounterKey, Rulebook, Used
 from service.rules.scenario_schema import RuleExpect, Step, StepExpect
 from service.rules.shape import path_text, shape_list, whole
 from service.rules.standing import Standing, uses_of
@@ -127,6 +128,17 @@ class _Person:
     active_days: set[dt.date] = field(default_factory=set)
 
 
+@dataclass(frozen=True, slots=True)
+class _Holder:
+    """Whose action holds a claim, and what it left behind."""
+
+    participant: str
+    is_verified: bool
+    occurred_at: dt.datetime
+    action_id: UUID
+    uses: tuple[tuple[CounterKey, Used], ...]
+
+
 class World:
     """What the steps so far have left behind."""
 
@@ -134,7 +146,8 @@ class World:
         self._rulebook = rulebook
         self._seen = seen
         self._people: dict[str, _Person] = defaultdict(_Person)
-        self._claims: set[tuple[str, str]] = set()
+        self._claims: dict[tuple[Claimed, str], _Holder] = {}
+        self._actions = 0
         self._budgets = untouched_budgets(rulebook)
 
     def report(self, step: Step, at: dt.datetime, time: int = 1) -> Refusal | Decision:
@@ -143,34 +156,59 @@ class World:
         if not isinstance(step.context.region, UnsetType):
             person.region = step.context.region
         judged = judge(self._rulebook, candidate(step, at, time, self._rulebook), at)
-        refusal = judged if isinstance(judged, Refusal) else self._refusal(person, judged)
+        who = step.participant
+        refusal = judged if isinstance(judged, Refusal) else self._refusal(who, judged)
         if refusal is not None or isinstance(judged, Refusal):
             assert refusal is not None  # a refusal by the catalogue is one
             return refusal
-        decision = evaluate(
-            self._rulebook,
-            judged,
-            region=person.region,
-            streak_days=streak_before(person.active_days, judged.local_date),
-            usage=person.standing.usage,
-            budgets=self._budgets,
-        )
-        self._remember(person, judged, decision)
+        days = streak_before(person.active_days, judged.local_date)
+        awards = appraise(self._rulebook, judged, region=person.region, streak_days=days)
+        if any(award.promises for award in awards):
+            for holder in self._rivals(who, judged):
+                self._take_back(holder)
+        usage = person.standing.usage
+        decision = settle(self._rulebook, judged, awards, usage=usage, budgets=self._budgets)
+        self._remember(who, judged, decision)
         return decision
 
-    def _refusal(self, person: _Person, judged: Judged) -> Refusal | None:
-        if trip := person.standing.met(judged):
+    def _keys(self, who: str, judged: Judged) -> list[tuple[Claimed, str]]:
+        return [(claim, who if claim.is_own else "") for claim in judged.claims]
+
+    def _rivals(self, who: str, judged: Judged) -> list[_Holder]:
+        """What nobody verified and this partner's report takes the claims from."""
+        if not judged.candidate.verified:
+            return []
+        held = [self._claims[key] for key in self._keys(who, judged) if key in self._claims]
+        return [holder for holder in held if not holder.is_verified]
+
+    def _take_back(self, holder: _Holder) -> None:
+        self._claims = {key: held for key, held in self._claims.items() if held is not holder}
+        standing = self._people[holder.participant].standing
+        standing.give_back(holder.uses)
+        standing.forget(holder.occurred_at, holder.action_id)
+
+    def _refusal(self, who: str, judged: Judged) -> Refusal | None:
+        rivals = self._rivals(who, judged)
+        beaten = [rival.action_id for rival in rivals]
+        if trip := self._people[who].standing.met(judged, beaten):
             times = f"{trip.starts_at:%m-%d %H:%M} to {trip.ends_at:%m-%d %H:%M}"
             return Refusal("action-refused", "overlap", f"It meets the trip of {times}.")
-        if judged.claim in self._claims:
+        held = [self._claims.get(key) for key in self._keys(who, judged)[:1]]
+        if any(holder is not None and holder not in rivals for holder in held):
             return Refusal("action-refused", "already-claimed", "It was paid before.")
         return None
 
-    def _remember(self, person: _Person, judged: Judged, decision: Decision) -> None:
-        person.standing.travel(judged)
-        person.standing.use(uses_of(decision.awards))
-        if judged.claim is not None:
-            self._claims.add(judged.claim)
+    def _remember(self, who: str, judged: Judged, decision: Decision) -> None:
+        self._actions += 1
+        person, uses = self._people[who], tuple(uses_of(decision.awards))
+        action_id = UUID(int=self._actions)
+        person.standing.travel(judged, action_id)
+        person.standing.use(uses)
+        if decision.gives:
+            of = judged.candidate
+            holder = _Holder(who, of.verified, of.occurred_at, action_id, uses)
+            for claim in self._keys(who, judged):
+                self._claims.setdefault(claim, holder)
         for award in decision.awards:
             if award.campaign is not None and award.drawn_g:
                 self._budgets[award.campaign] -= award.drawn_g

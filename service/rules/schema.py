@@ -275,6 +275,10 @@ class Claim(_Section, frozen=True):
     within: Annotated[
         Literal["all", "partner"], _says("Among all, or only among one partner's events.")
     ] = "all"
+    leading_zeros: (
+        Annotated[Literal["kept", "ignored"], _says("Whether 0071 and 71 are two values, or one.")]
+        | UnsetType
+    ) = UNSET
 
 
 class ActionType(_Section, frozen=True):

@@ -8,7 +8,7 @@ people and have memories of their own.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from operator import add, sub
 from typing import Any, NamedTuple
@@ -119,13 +119,17 @@ class Standing:
             if key in self.usage:
                 self.usage[key] = Used(*map(sub, self.usage[key], less))
 
-    def met(self, judged: Judged) -> Trip | None:
-        """Another trip that fills some of the same minutes, if this action fills them alone."""
+    def met(self, judged: Judged, but: Container[UUID | None] = ()) -> Trip | None:
+        """Another trip that fills some of the same minutes, if this action fills them alone.
+
+        None of the actions `but`, which it takes the place of.
+        """
         if not judged.exclusive or judged.ends_at is None:
             return None
         day = Trip(judged.candidate.occurred_at, judged.ends_at).day
         near = [trip for at in (day - 1, day, day + 1) for trip in self._trips.get(at, ())]
-        return next((trip for trip in near if judged.meets(trip.starts_at, trip.ends_at)), None)
+        met = [trip for trip in near if judged.meets(trip.starts_at, trip.ends_at)]
+        return next((trip for trip in met if trip.action_id not in but), None)
 
     def travel(self, judged: Judged, action_id: UUID | None = None) -> None:
         """Fill the minutes of an action that fills them alone."""

@@ -277,12 +277,13 @@ async def test_a_reversed_action_says_so_wherever_it_is_shown(client, alice, now
     reason = {"reason": "a test"}
     undone = await operator.post(f"/v1/operator/actions/{action['id']}/reverse", reason)
     assert undone.status_code == 200, undone.text
+    told = {"at": undone.json()["at"], **reason}
     for shown in (
         (await alice.get(f"/v1/me/actions/{action['id']}")).json(),
         (await alice.get("/v1/me/actions")).json()["items"][0],
         (await alice.post("/v1/me/actions", body, key)).json(),
     ):
-        assert shown == action | {"status": "reversed"}
+        assert shown == action | {"status": "reversed", "reversal": told}
     assert (await alice.balances())["ripening_g"] == 0
 
 

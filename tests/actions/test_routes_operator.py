@@ -44,7 +44,8 @@ async def test_an_action_is_found_by_its_id_and_taken_back(operator, alice):
     assert me["balances"]["ripening_g"] == 0
     assert me["totals"] == {"earned_g": 0, "saved_g": 0, "trees": 0}
     again = (await alice.get(f"/v1/me/actions/{walk['id']}")).json()
-    assert again == walk | {"status": "reversed"}
+    reversal = {"at": told["at"], "reason": "it was a tram"}
+    assert again == walk | {"status": "reversed", "reversal": reversal}
     assert [a["id"] for a in await items_of(alice, "/v1/me/actions")] == [walk["id"]]
     assert await items_of(alice, "/v1/me/bubbles") == []
     (entry, *_) = (await operator.get("/v1/operator/audit-log")).json()["items"]

@@ -65,7 +65,8 @@ class History:
             await getattr(self, kind)(self.people[values[0]], *values[1:])
 
     async def walk(self, person, km):
-        self.actions[person].append(await self.town.walk(person, km, steps=100 * km))
+        action = await self.town.walk(person, km, steps=100 * km, verified=km % 2 == 0)
+        self.actions[person].append(action)
 
     async def collect(self, person):
         await self.town.collect(person)

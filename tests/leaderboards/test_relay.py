@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 
 from service.energy.collect import collect_ripe_bubbles
 from service.leaderboards import relay as relay_module
-from service.leaderboards.boards import BoardsAwayError
+from service.leaderboards.boards import Boards, BoardsAwayError
 from service.leaderboards.fold import Changes, Group, Row, fold
 from service.leaderboards.keys import Board, period_of
 from service.leaderboards.relay import Relay, StartOverError
@@ -444,3 +444,22 @@ async def test_a_lane_that_its_relay_gave_free_is_taken_at_once(town, shared, re
     await town.walk(await town.join())
     await settle(*others)
     assert await held(shared, town.today()) == town.boards()
+
+
+async def test_what_partners_told_stands_on_a_board_of_its_own(town, shared, relays):
+    person, other = await town.join(region="CN-ZJ"), await town.join()
+    told = await town.walk(person, km=3, verified=True)
+    typed = await town.walk(person, km=5)
+    await town.walk(other, km=7)
+    await settle(*relays)
+    boards, week = Boards(shared.redis, shared.layout), period_of("week", town.today()).name
+    page = await boards.page(Board("saved", week, ""), after=None, limit=5)
+    assert [entry.member for entry in page.entries] == [person.bytes, other.bytes]
+    assert page.entries[0].score == told.saved_g + typed.saved_g
+    for region in ("", "CN-ZJ"):
+        page = await boards.page(Board("verified", week, region), after=None, limit=5)
+        assert [entry[1:] for entry in page.entries] == [(person.bytes, told.saved_g)]
+    await town.reverse(person, told)
+    await settle(*relays)
+    assert await held(shared, town.today()) == town.boards()
+    assert (await boards.page(Board("verified", week, ""), after=None, limit=5)).size == 0

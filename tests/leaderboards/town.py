@@ -74,8 +74,8 @@ class Town:
         )
         self.regions[person] = region
 
-    async def walk(self, person, km=1.0, steps=5_000):
-        """Walk; gives the action."""
+    async def walk(self, person, km=1.0, steps=5_000, *, verified=False):
+        """Walk; gives the action. `verified`: as if a partner had told of it."""
         now = self.clock.now()
         report = participant_report(
             person,
@@ -86,6 +86,7 @@ class Town:
             key=None,
             now=now,
         )
+        report.candidate.verified = verified
         outcomes = await record_actions(
             self.database,
             [report],
@@ -96,7 +97,8 @@ class Town:
             wait=True,
         )
         action = outcomes[report].action
-        self._log(person, "saved", action.saved_g, action.region, at=action.recorded_at)
+        for board in ("saved", "verified") if verified else ("saved",):
+            self._log(person, board, action.saved_g, action.region, at=action.recorded_at)
         self.ripening[person].append(action)
         return action
 
@@ -128,7 +130,8 @@ class Town:
                 **self._at(person),
             )
         self.ripening[person] = [entry for entry in self.ripening[person] if entry.id != action.id]
-        self._log(person, "saved", reversal.saved_g, action.region)
+        for board in ("saved", "verified") if action.verified else ("saved",):
+            self._log(person, board, reversal.saved_g, action.region)
 
     async def pledge(self, person, trees=1):
         """Pledge trees; gives what `cancel` needs."""

@@ -103,7 +103,12 @@ def test_the_catalogue_tells_attributes_claims_rules_and_limits():
         "hint": "Pay water, power and gas online",
         "reported_by": ["partner"],
         "attributes": {
-            "meter_no": {"type": "string", "required": True, "max_length": 64},
+            "meter_no": {
+                "type": "string",
+                "required": True,
+                "max_length": 64,
+                "pattern": "[!-~]+",
+            },
             "kind": {"type": "string", "required": True, "one_of": ["water", "power", "gas"]},
         },
         "accepted_for_s": 604800,

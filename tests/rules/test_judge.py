@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from service.rules.judge import Candidate, Judged, Refusal, duration_text, judge
+from service.rules.judge import Candidate, Claimed, Judged, Refusal, duration_text, judge
 from service.rules.rulebook import CounterKey
 from tests.rules.sets import NOW, PROGRAM, candidate, rulebook_of
 
@@ -61,22 +61,20 @@ def test_an_ordinary_trip_is_accepted():
     assert judged.local_date == date(2026, 11, 21)
     assert judged.ends_at == NOW + timedelta(minutes=20)
     assert judged.exclusive
-    assert judged.claim == (
-        "transit.trip/ticket_no+riders/month/partner/metro-co",
-        '["A-1",2]@2026-11',
-    )
+    scope, value = "transit.trip/ticket_no+riders/month/partner", '["a-1",2]@2026-11'
+    assert judged.claims == (Claimed(f"{scope}/metro-co", value), Claimed(scope, value, True))
     assert judged.counters == ()
 
 
 def test_what_did_not_come_is_no_claim_and_no_span():
     judged = trip(distance_km=8.2, riders=2)
-    assert (judged.ends_at, judged.exclusive, judged.claim) == (None, False, None)
+    assert (judged.ends_at, judged.exclusive, judged.claims) == (None, False, ())
 
 
 def test_equal_values_make_equal_claims():
     assert (
-        trip(distance_km=1, ticket_no="A", riders=2).claim
-        == trip(distance_km=2, ticket_no="A", riders=2.0).claim
+        trip(distance_km=1, ticket_no="A", riders=2).claims
+        == trip(distance_km=2, ticket_no="A", riders=2.0).claims
     )
     first = judge(BOOK, candidate("office.day", {"day_no": 3}), NOW - timedelta(days=1))
     again = judge(BOOK, candidate("office.day", {"day_no": 3.0}), NOW)
@@ -86,8 +84,9 @@ def test_equal_values_make_equal_claims():
 
 def test_values_cannot_be_made_to_look_like_others():
     tricky = trip(distance_km=1, ticket_no="A", riders=1, partner_id="x/metro-co")
-    assert tricky.claim[0].endswith("/partner/x/metro-co")
-    assert tricky.claim[1] == '["A",1]@2026-11'
+    scope, value, is_own = tricky.claims[0]
+    assert scope.endswith("/partner/x/metro-co")
+    assert (value, is_own) == ('["a",1]@2026-11', False)
 
 
 @pytest.mark.parametrize(
@@ -121,7 +120,7 @@ def test_values_cannot_be_made_to_look_like_others():
         ({"ticket_no": ""}, "ticket_no", "ticket_no must not be empty"),
         ({"ticket_no": "A" * 13}, "ticket_no", "ticket_no must have at most 12 characters"),
         ({"ticket_no": "a"}, "ticket_no", "ticket_no must fit the pattern [A-Z0-9-]+"),
-        ({"ticket_no": "A\n"}, "ticket_no", "ticket_no must fit the pattern [A-Z0-9-]+"),
+        ({"ticket_no": "A\nA"}, "ticket_no", "ticket_no must fit the pattern [A-Z0-9-]+"),
         ({"ticket_no": "A\0"}, "ticket_no", "ticket_no must not hold a NUL character"),
         ({"note": "\ud83d"}, "note", "note must be valid Unicode"),
         ({"note": "x" * 201}, "note", "note must have at most 200 characters"),

@@ -125,7 +125,9 @@ def test_claims_are_over_all_people_and_within_a_partner(run):
         f"at: 2026-05-02T08:00, participant: bo, {ride}, context: {{partner: p}},"
         " expect: {refused: already-claimed}",
         f"at: 2026-05-02T08:00, participant: bo, {ride}, context: {{partner: q}}, expect: {{}}",
-        f"at: 2026-05-02T08:00, participant: bo, {ride}, expect: {{}}",
+        # Told by the person and by a partner, it is one ride.
+        f"at: 2026-05-02T08:00, participant: bo, {ride}, expect: {{refused: already-claimed}}",
+        f"at: 2026-05-02T08:00, participant: chen, {ride}, expect: {{}}",
         f"at: 2026-06-01T08:00, participant: bo, {ride}, context: {{partner: p}}, expect: {{}}",
     ) == []  # fmt: skip
 

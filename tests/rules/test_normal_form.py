@@ -1,0 +1,64 @@
+"""Texts that name the same thing have one normal form; texts that name others have another."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.rules.judge import Candidate, Judged, by_key_of, claims_of, judge
+from service.rules.normal_form import normal_form, tidied
+from tests.rules.sets import NOW, shipped_rulebook
+
+SPELLINGS = json.loads(
+    (Path(__file__).parents[1] / "partners" / "spellings.json").read_text("utf-8")
+)
+MORE = {"payment.utility_bill": {"kind": "gas"}, "transit.high_speed_rail": {"distance_km": 9}}
+RULEBOOK = shipped_rulebook()
+
+
+@pytest.mark.parametrize("type_", SPELLINGS)
+def test_the_catalogue_takes_one_spelling_of_a_thing_for_another_or_refuses_it(type_):
+    ((name, spellings),) = SPELLINGS[type_].items()
+    kind, claims, refused = RULEBOOK.action_types[type_], set(), []
+    for text in spellings:
+        attributes = {name: text} | MORE.get(type_, {})
+        candidate = Candidate(type_, attributes, NOW, "partner", True, "p")
+        judged = judge(RULEBOOK, candidate, NOW)
+        if isinstance(judged, Judged):
+            assert judged.claims == claims_of(kind, candidate, judged.local_date)
+            claims.add(judged.claims[0])
+        else:
+            refused.append(text)
+    assert len(claims) == 1
+    # A hyphen that only looks like one, or a space between.
+    assert all("\u2010" in text or "\u2011" in text or " " in text.strip() for text in refused)
+    assert len(refused) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "form"),
+    [
+        ("BX-1", "bx-1"),
+        ("\ufeff\u00a0BX-1\u2060\u200d\u3164\ufe0f", "bx-1"),
+        ("\uff22\uff38-1", "bx-1"),
+        ("Stra\u00dfe", "strasse"),
+        ("0071", "0071"),
+        ("B X", "b x"),
+        ("A\u20111", "a\u20101"),
+        ("\u0410-1", "\u0430-1"),
+        (" \t", " \t"),
+    ],
+)
+def test_normal_forms(text, form):
+    assert normal_form(text) == form
+    assert by_key_of(text) == form
+
+
+@given(st.text())
+def test_a_normal_form_is_its_own(text):
+    form = normal_form(text)
+    assert normal_form(form) == form
+    assert normal_form(f"\u200b{text} \t") in {form, f"\u200b{text} \t"}
+    assert tidied(tidied(text)) == tidied(text)
