@@ -24,7 +24,7 @@ from service.problems import ItemProblem, item_problem, reader_of
 from service.rules.explain import explain_award
 from service.rules.languages import Reader
 from service.rules.rulebook import Rulebook
-from service.rules.standing import carried_in
+from service.rules.standing import award_of
 from service.wire import (
     JsonAnswer,
     KeyMalformedError,
@@ -406,17 +406,7 @@ def _awards(row: ActionRow, rulebook: Rulebook, reader: Reader) -> list[AwardAns
             award["limited_by"],
             reader.tell(_FAILED)
             if award.get("failed")
-            else explain_award(
-                rulebook,
-                row.attributes,
-                award["rule"],
-                saved_g=award["saved_g"],
-                energy_g=award["energy_g"],
-                limited_by=award["limited_by"],
-                campaign_id=award.get("campaign"),
-                carried=carried_in(award),
-                reader=reader,
-            ),
+            else explain_award(rulebook, row.attributes, award_of(award), reader),
         )
         for award in row.awards
     ]

@@ -17,7 +17,6 @@ from service.rules.judge import Judged
 from service.rules.rulebook import (
     GRAMS_MAX,
     Campaign,
-    Carried,
     Carry,
     CounterKey,
     Limit,
@@ -208,20 +207,17 @@ def whole_grams(grams: float | None) -> int | None:
     return None if exact_ng is None else _rounded(exact_ng)
 
 
-def carried_of(sums: Iterable[tuple[CounterKey, Used]], carried_ng: Sequence[int]) -> Carried:
-    """What an award has to tell of carrying: nothing, where it was rounded alone to some grams."""
-    own = multiplied = Used()
-    for key, used in sums:
-        if key.counter.endswith("*"):
-            multiplied = used
-        else:
-            own = used
-    grew = (own[2:4], own[4:6], multiplied[2:4])
+def carries_of(award: Award) -> tuple[Carry | None, ...]:
+    """The carries of what was earned, saved and multiplied; None for what was rounded alone."""
+    grew = {key.counter[-1]: used for key, used in award.sums}
+    own, multiplied = grew.get("/", Used()), grew.get("*", Used())
     carries = [
         Carry(before_ng, grams * GRAM_NG + rest_ng, grams)
-        for before_ng, (grams, rest_ng) in zip(carried_ng, grew, strict=True)
+        for before_ng, (grams, rest_ng) in zip(
+            award.carried_ng, (own[2:4], own[4:6], multiplied[2:4]), strict=True
+        )
     ]
-    return Carried(*[c if c.exact_ng and (c.before_ng or not c.grams) else None for c in carries])
+    return tuple([c if c.exact_ng and (c.before_ng or not c.grams) else None for c in carries])
 
 
 def _award(rule: Rule, activation: object) -> Award | None:

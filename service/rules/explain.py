@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from service.rules.cel_tree import Node, literal
-from service.rules.evaluate import GRAM_NG
+from service.rules.evaluate import GRAM_NG, Award, carries_of
 from service.rules.expressions import Expression
 from service.rules.languages import Reader
-from service.rules.rulebook import Attribute, Awarded, Carried, Carry, Explain, Factor, Rulebook
+from service.rules.rulebook import Attribute, Awarded, Carry, Explain, Factor, Rulebook
 from service.rules.told import Told
 
 Values = Mapping[str, object]
@@ -22,7 +22,6 @@ _Show = Callable[[Values], str]
 _STRENGTH = {"? :": 0, "||": 1, "&&": 2, "==": 3, "!=": 3, "<": 3, "<=": 3, ">": 3, ">=": 3,
              "in": 3, "+": 4, "-": 4, "*": 5, "/": 5}  # fmt: skip
 _ATOM = 9
-_NOTHING = Carried()
 _COMPARE: Mapping[str, Callable[[float, float], bool]] = {
     "==": lambda left, right: left == right,
     "!=": lambda left, right: left != right,
@@ -36,13 +35,7 @@ _COMPARE: Mapping[str, Callable[[float, float], bool]] = {
 def explain_award(
     rulebook: Rulebook,
     attributes: Values | None,
-    rule_id: str,
-    *,
-    saved_g: int,
-    energy_g: int,
-    limited_by: str | None,
-    campaign_id: str | None = None,
-    carried: Carried = _NOTHING,
+    award: Award,
     reader: Reader | None = None,
 ) -> str:
     """Explain an award of this rulebook in the reader's language, but for the names of sources.
@@ -50,18 +43,19 @@ def explain_award(
     Attributes are None when their person was erased.
     """
     reader = reader or Reader()
-    rule = rulebook.rules.get(rule_id)
+    rule, saved_g, energy_g = rulebook.rules.get(award.rule), award.saved_g, award.energy_g
     if attributes is None or rule is None:
         text = "{energy_g} g of energy and {saved_g} g CO2e saved; what was reported is erased"
         return reader.tell(text, energy_g=energy_g, saved_g=saved_g)
+    limited_by = award.limited_by
     times, cut_by = "", limited_by and Told("the limit of {limit}", limit=limited_by)
-    if campaign_id is not None:
-        campaign = rulebook.campaigns[campaign_id]
+    if award.campaign is not None:
+        campaign = rulebook.campaigns[award.campaign]
         times = f" x {_number(float(campaign.times))} {reader.say(campaign.title)}"
         if limited_by == campaign.text:
             cut_by = Told("what was left of the campaign's {left_g} g", left_g=campaign.budget_g)
-    award = Awarded(saved_g, energy_g, cut_by, times, carried)
-    return rule.explain(attributes, award, reader)
+    told = Awarded(saved_g, energy_g, cut_by, times, carries_of(award))
+    return rule.explain(attributes, told, reader)
 
 
 def explainer(
@@ -82,13 +76,12 @@ def explainer(
     sources = _sources(saves, factors)
 
     def explain(values: Values, award: Awarded, reader: Reader) -> str:
-        saved_g, energy_g, cut_by, times, carried = award
+        saved_g, energy_g, cut_by, times, (earned, kept, multiplied) = award
         show = show_factor if times else show_energy
-        energy = _with_carry(show(values) if show else "0 g", carried.earned, reader)
-        if times and carried.earned:
-            energy = f"({energy})"
-        told = carried.multiplied if times else carried.earned
-        energy = _with_carry(energy + times, told, reader) if times else energy
+        energy = _with_carry(show(values) if show else "0 g", earned, reader)
+        if times:
+            energy = _with_carry((f"({energy})" if earned else energy) + times, multiplied, reader)
+        told = multiplied if times else earned
         is_told = energy == f"{energy_g} g" or (told is not None and told.grams == energy_g)
         if cut_by is None and not is_told:
             energy += f" = {energy_g} g"
@@ -98,10 +91,10 @@ def explainer(
             energy += reader.tell(text, energy_g=energy_g, cut_by=cut_by)
         if earns is None:
             saved = f"{saved_g} g" if times else ""
-        elif show_saved is None or (saved_g == 0 and not carried.saved):
+        elif show_saved is None or (saved_g == 0 and not kept):
             return energy
-        elif carried.saved:
-            saved = reader.units(_with_carry(show_saved(values), carried.saved, reader, " CO2e"))
+        elif kept:
+            saved = reader.units(_with_carry(show_saved(values), kept, reader, " CO2e"))
             return energy + reader.tell("; saves {saved}", saved=saved) + sources
         else:
             saved = show_saved(values)

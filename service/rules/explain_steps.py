@@ -13,7 +13,7 @@ from msgspec import UnsetType
 
 from service.rules import schema
 from service.rules.cel_tree import Node, literal
-from service.rules.evaluate import GRAM_NG, Award, carried_of, whole_grams
+from service.rules.evaluate import GRAM_NG, Award, carries_of, whole_grams
 from service.rules.judge import Candidate, Refusal, judge
 from service.rules.rulebook import ActionType, Carry, Rulebook
 
@@ -107,8 +107,8 @@ def _after(rulebook: Rulebook, rule_id: str, award: Award) -> Iterator[Step]:
     if award.failed:
         yield Step("result", "an expression failed; a rule that fails pays nothing", (), "0 g")
         return
-    carried = carried_of(award.sums, award.carried_ng)
-    for carry, unit in ((carried.saved, "g CO2e"), (carried.earned, "g")):
+    earned, saved, multiplied = carries_of(award)
+    for carry, unit in ((saved, "g CO2e"), (earned, "g")):
         if carry is not None:
             yield Step("carried", *_carried(carry, unit))
     if award.campaign is not None:
@@ -116,8 +116,8 @@ def _after(rulebook: Rulebook, rule_id: str, award: Award) -> Iterator[Step]:
         drawn = f", of which {award.drawn_g} g from its budget" if award.drawn_g else ""
         text = f"{campaign.title.default}: energy counts {_shown(float(campaign.times))} times"
         yield Step("campaign", text, (), f"{award.extra_g} g more{drawn}")
-    if (carry := carried.multiplied) is not None:
-        yield Step("carried", *_carried(carry, "g"))
+    if multiplied is not None:
+        yield Step("carried", *_carried(multiplied, "g"))
     for limit in rulebook.rules[rule_id].limits:
         cuts = f"cuts to {award.energy_g} g" if award.limited_by == limit.text else "cuts nothing"
         by = f" by {limit.source.by}" if limit.source.by else ""

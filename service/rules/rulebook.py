@@ -28,22 +28,17 @@ class Carry(NamedTuple):
     grams: int
 
 
-class Carried(NamedTuple):
-    """The carries of an award, where there is something to tell of."""
-
-    earned: Carry | None = None
-    saved: Carry | None = None
-    multiplied: Carry | None = None
-
-
 class Awarded(NamedTuple):
-    """What is told of an award; `times` is a campaign's, as ` x 2 Title`."""
+    """What is told of an award; `times` is a campaign's, as ` x 2 Title`.
+
+    `carries` are those of what it earned, saved, and earned times a campaign's, if worth telling.
+    """
 
     saved_g: int
     energy_g: int
     cut_by: str | None
     times: str
-    carried: Carried
+    carries: tuple[Carry | None, ...]
 
 
 # (attributes, what is told of an award, its Reader) -> how it came about, in a sentence

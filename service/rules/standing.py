@@ -14,9 +14,9 @@ from operator import add, sub
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from service.rules.evaluate import Award, carried_of
+from service.rules.evaluate import Award
 from service.rules.judge import Judged
-from service.rules.rulebook import Carried, CounterKey, Used
+from service.rules.rulebook import CounterKey, Used
 
 _DAY_S = 86_400
 _UNUSED = Used()
@@ -72,12 +72,6 @@ def award_entry(award: Award) -> dict[str, Any]:
         entry["campaign"], entry["extra_g"] = award.campaign, award.extra_g
         entry["budget_seq"] = award.budget_seq
     return entry
-
-
-def carried_in(entry: Mapping[str, Any]) -> Carried:
-    """What a kept award has to tell of carrying."""
-    award = award_of(entry)
-    return carried_of(award.sums, award.carried_ng)
 
 
 def award_of(entry: Mapping[str, Any]) -> Award:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from service.rules.check import failed_examples
 from service.rules.compile import compile_rulebook
-from service.rules.evaluate import budgets_wanted, evaluate, untouched_budgets
+from service.rules.evaluate import Award, budgets_wanted, evaluate, untouched_budgets
 from service.rules.explain import explain_award
 from service.rules.judge import judge
 from tests.rules.sets import NOW, PROGRAM, SAMPLE, WALK, candidate, decide, rulebook_of, walk
@@ -198,11 +198,7 @@ def test_an_award_explains_its_campaign():
         return explain_award(
             rulebook,
             {"steps": 100},
-            "r",
-            saved_g=saved_g,
-            energy_g=energy_g,
-            limited_by=cut,
-            campaign_id="c",
+            Award("r", saved_g, energy_g, cut, (), failed=False, campaign="c"),
         )
 
     assert explained("earns: 52", energy_g=104) == "52 g x 2 The day = 104 g"

@@ -2,6 +2,7 @@
 
 import pytest
 
+from service.rules.evaluate import Award
 from service.rules.explain import explain_award
 from tests.rules.sets import PROGRAM, WALK, rulebook_of, shipped_rulebook, walk_rules
 
@@ -10,7 +11,7 @@ SHIPPED = shipped_rulebook()
 
 def explained(rule, attributes, saved_g, energy_g, *, limited_by=None, rulebook=SHIPPED):
     return explain_award(
-        rulebook, attributes, rule, saved_g=saved_g, energy_g=energy_g, limited_by=limited_by
+        rulebook, attributes, Award(rule, saved_g, energy_g, limited_by, (), failed=False)
     )
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from service.rules.evaluate import appraise, budgets_wanted, settle, untouched_budgets
 from service.rules.explain import explain_award
 from service.rules.judge import judge
-from service.rules.standing import Standing, award_entry, award_of, carried_in, stored_uses, uses_of
+from service.rules.standing import Standing, award_entry, award_of, stored_uses, uses_of
 from tests.rules.sets import (
     NOW,
     PROGRAM,
@@ -298,13 +298,4 @@ def test_an_explanation_tells_what_a_campaign_carried_and_what_cut():
 
 
 def explained(rulebook, entry, **attributes):
-    return explain_award(
-        rulebook,
-        attributes,
-        "r",
-        saved_g=entry["saved_g"],
-        energy_g=entry["energy_g"],
-        limited_by=entry["limited_by"],
-        campaign_id=entry.get("campaign"),
-        carried=carried_in(entry),
-    )
+    return explain_award(rulebook, attributes, award_of(entry))
