@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Annotated
 from uuid import UUID
 
 import msgspec
@@ -20,7 +21,7 @@ class Suspension(msgspec.Struct, frozen=True):
     """Since when nothing moves in somebody's book, and why, if an operator said so."""
 
     reason: str | None
-    at: datetime
+    at: Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 @dataclass(frozen=True, slots=True)
