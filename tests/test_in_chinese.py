@@ -124,7 +124,7 @@ CASES = {
     "no board": (
         "/v1/leaderboards/speed",
         None,
-        "没有排行榜 speed；可用的有 energy, saved, trees。",
+        "没有排行榜 speed；可用的有 energy, saved, trees, verified。",
     ),
     "operators": ("/v1/operator/partners", None, "此处只接受运营方签发机构颁发的令牌。"),
     "no key": (
