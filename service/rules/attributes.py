@@ -64,7 +64,7 @@ def choice_check(one_of: tuple[str, ...]) -> Check:
     return check
 
 
-def text_check(max_length: int, pattern: str | None, *, identifies: bool) -> Check:
+def text_check(max_length: int, pattern: str | None, *, identifies: bool = False) -> Check:
     """A text that is neither empty nor too long, fits the pattern as a whole, and can be stored.
 
     What `identifies` is asked as it will be compared but for its case: a space at its end, which a
