@@ -67,6 +67,8 @@ class SimulationError(Exception):
 class SimulationCutOffError(UnavailableError):
     """PostgreSQL went away from a process of the simulation."""
 
+    text = "The database went away; simulate again."
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:
@@ -148,7 +150,7 @@ async def simulate(
     except ExceptionGroup as group:
         if group.subgroup(SimulationCutOffError) is None:
             raise
-        raise SimulationCutOffError("The database went away; simulate again.") from group
+        raise SimulationCutOffError from group
     finally:
         await connection.close()
 
@@ -172,7 +174,10 @@ class _Process:
         except (OSError, asyncio.IncompleteReadError) as error:
             raise SimulationError("a process of the simulation ended") from error
         if isinstance(answer, Failed):
-            raise (SimulationCutOffError if answer.is_of_database else SimulationError)(answer.text)
+            failed = SimulationError(answer.text)
+            if answer.is_of_database:
+                raise SimulationCutOffError from failed
+            raise failed
         return answer
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated
 from uuid import UUID
 
 import msgspec
@@ -15,13 +14,14 @@ from service.ledger.accounts import Account
 from service.ledger.balances import Balances
 from service.ledger.models import Book, Transfer
 from service.participants.models import Participant
+from service.wire import Time
 
 
 class Suspension(msgspec.Struct, frozen=True):
     """Since when nothing moves in somebody's book, and why, if an operator said so."""
 
     reason: str | None
-    at: Annotated[datetime, msgspec.Meta(tz=True)]
+    at: Time
 
 
 @dataclass(frozen=True, slots=True)
