@@ -96,8 +96,11 @@ class Words(Struct, frozen=True, forbid_unknown_fields=True):
     properties: dict[str, str]
 
     def of(self, owner: str, name: str) -> str:
-        """What a property or parameter is. Raises KeyError for one that nobody described."""
-        return self.properties.get(f"{owner}.{name}") or self.properties[name]
+        """What a property or parameter is. Raises LookupError for one that nobody described."""
+        told = self.properties.get(f"{owner}.{name}") or self.properties.get(name)
+        if told is None:
+            raise LookupError(f"words.yaml says nothing of {owner}.{name}")
+        return told
 
 
 class Step(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
