@@ -15,7 +15,7 @@ PYTHON ?= $(shell for p in python3.12 python3.11 python3 python; do \
 	>/dev/null 2>&1 && { echo $$p; break; }; done)
 # The folder is in the scripts of .venv and in its link to the project: a clone that was moved or
 # copied would run the programs and the code of the old one. The same for a Python that is gone.
-FITS := $(shell test "$$(cat $(RUNS) 2>/dev/null)" = "$(CURDIR)" && $(BIN)/python -c '' 2>/dev/null && echo yes)
+FITS := $(shell test "$$(cat $(RUNS) 2>/dev/null)" = "$$(pwd -P)" && $(BIN)/python -c '' 2>/dev/null && echo yes)
 ifneq ($(FITS),yes)
 .PHONY: $(RUNS)
 endif
@@ -30,7 +30,7 @@ $(RUNS): requirements-run.txt install.py
 	@test -n "$(PYTHON)" || { echo "saxaul needs Python 3.11 or 3.12 with the venv module; none was found (set PYTHON=...)." >&2; exit 1; }
 	@test "$(FITS)" = yes || { echo "making $(VENV) with $(PYTHON)"; rm -rf $(VENV); }
 	@$(if $(FITS),$(BIN)/python,$(PYTHON)) install.py $<
-	@printf '%s' "$(CURDIR)" > $@
+	@printf '%s' "$$(pwd -P)" > $@
 
 $(DEVELOPS): requirements-dev.txt $(RUNS)
 	@$(BIN)/python install.py $<

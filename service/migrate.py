@@ -100,7 +100,8 @@ def wanted_revision() -> str | None:
 
 def _upgrade(database_url: str, revision: str) -> None:
     configuration = Config()
-    configuration.set_main_option("script_location", str(_FOLDER))
+    # The library reads its options with interpolation: a bare % in a folder's name would end it.
+    configuration.set_main_option("script_location", str(_FOLDER).replace("%", "%%"))
     configuration.attributes["database_url"] = database_url
     command.upgrade(configuration, revision)
 

@@ -252,7 +252,8 @@ def _where_to_look(settings: Settings) -> Iterator[str]:
     if settings.development_mode:
         yield f"  try           {_to_be_set(settings)}{typed('dev curl /v1/me')}"
         secret = demo_secret_path(settings)
-        who = f"--partner {DEMO_PARTNER} --source {DEMO_SOURCE} --key @{secret}"
+        key = shlex.quote(f"@{secret}")
+        who = f"--partner {DEMO_PARTNER} --source {DEMO_SOURCE} --key {key}"
         send = typed(f"partner send FILE {who}")
         yield f"  as a partner  {send}"
     elif settings.env == "development":

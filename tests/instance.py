@@ -22,14 +22,16 @@ PATIENCE_S = 60
 class Instance:
     """One state folder and port; it can be started, stopped and killed any number of times."""
 
-    def __init__(self, home, **settings):
-        """Take more settings by their names: `workers=2`."""
+    def __init__(self, home, *, project=ROOT, **settings):
+        """Take more settings by their names: `workers=2`. `project` is the folder it starts in."""
         self.home = home
+        self.project = project
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.output = home.with_name(f"{home.name}-output")
         self.settings = {"home": home, "port": self.port, **settings}
         self.process = None
+        self.variables = {}
 
     def start(self):
         """Start, and wait until it is ready and has said where to look."""
@@ -45,9 +47,10 @@ class Instance:
             return subprocess.run(
                 command,
                 env=environment,
-                cwd=ROOT,
+                cwd=self.project,
                 capture_output=True,
                 text=True,
+                errors="replace",
                 timeout=PATIENCE_S,
                 check=False,
             )
@@ -55,7 +58,7 @@ class Instance:
             return subprocess.Popen(
                 command,
                 env=environment,
-                cwd=ROOT,
+                cwd=self.project,
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
@@ -72,6 +75,7 @@ class Instance:
         return {
             "PATH": os.environ["PATH"],
             "HOME": str(self.home.parent),
+            **self.variables,
             **{f"SAXAUL_{name.upper()}": str(value) for name, value in self.settings.items()},
         }
 
@@ -96,7 +100,7 @@ class Instance:
 
     def said(self):
         """All that it has printed and logged so far."""
-        return self.output.read_text() if self.output.exists() else ""
+        return self.output.read_text(errors="replace") if self.output.exists() else ""
 
     def is_ready(self):
         """Whether it answers; a process that ended never will."""

@@ -13,10 +13,10 @@ from tests.instance import ROOT
 SETS = {name: f"requirements-{name}.txt" for name in ("run", "dev")}
 
 
-@pytest.fixture
-def clone(tmp_path):
+@pytest.fixture(params=["a clone", '50% "of" it\'s $HOME `a \\ #a?b «小 明»'])
+def clone(tmp_path, request):
     """A folder with the Makefile and an environment that was made there."""
-    folder = tmp_path / "a clone"
+    folder = tmp_path / request.param
     (folder / ".venv" / "bin").mkdir(parents=True)
     node = "tests/partner_kit/node/package-lock.json"
     (folder / node).parent.mkdir(parents=True)

@@ -80,7 +80,7 @@ async def rows(url, statement):
 
 async def downgrade(url, revision):
     configuration = Config()
-    configuration.set_main_option("script_location", str(migrations._FOLDER))
+    configuration.set_main_option("script_location", str(migrations._FOLDER).replace("%", "%%"))
     configuration.attributes["database_url"] = url
     await asyncio.to_thread(command.downgrade, configuration, revision)
 

@@ -50,7 +50,7 @@ def data_folder(home: Path) -> Path:
     pointer = home / "elsewhere"
     if not pointer.exists():
         return home / "postgres"
-    place = Path(pointer.read_text(encoding="utf-8").strip())
+    place = _read_path(pointer)
     _claim(place, home)
     return place / "postgres"
 
@@ -66,8 +66,8 @@ def reachable_data_folder(home: Path, owner: Owner | None) -> Path:
     place = _ELSEWHERE / hashlib.sha256(os.fsencode(home)).hexdigest()[:12]
     try:
         place.mkdir(mode=0o711, parents=True, exist_ok=True)
-        (place / "home").write_text(f"{home}\n", encoding="utf-8")
-        (home / "elsewhere").write_text(f"{place}\n", encoding="utf-8")
+        (place / "home").write_bytes(os.fsencode(f"{home}\n"))
+        (home / "elsewhere").write_bytes(os.fsencode(f"{place}\n"))
     except OSError as error:
         raise EmbeddedError(
             f"user {owner.name}, as whom PostgreSQL runs, can reach neither {home} nor {place}"
@@ -129,16 +129,21 @@ def can_reach(folder: Path, owner: Owner) -> bool:
 def _claim(place: Path, home: Path) -> None:
     """A copied clone must not use, or reset, the data of the original; a moved one may."""
     note = place / "home"
-    first = Path(note.read_text(encoding="utf-8").strip()) if note.exists() else home
+    first = _read_path(note) if note.exists() else home
     if first == home:
         return
     pointer = first / "elsewhere"
-    if pointer.exists() and pointer.read_text(encoding="utf-8").strip() == str(place):
+    if pointer.exists() and _read_path(pointer) == place:
         raise EmbeddedError(
             f"{home} is a copy of {first}, whose data lie in {place}:"
             f" remove {home / 'elsewhere'} to start with empty data."
         )
-    note.write_text(f"{home}\n", encoding="utf-8")
+    note.write_bytes(os.fsencode(f"{home}\n"))
+
+
+def _read_path(note: Path) -> Path:
+    """The folder that a note names: a name may hold anything, also at its end, but this line's."""
+    return Path(os.fsdecode(note.read_bytes().removesuffix(b"\n")))
 
 
 def _entry(name: str) -> pwd.struct_passwd | None:

@@ -106,7 +106,7 @@ def _command_line(pid: int) -> str:
     """The command line of a process, "" when there is none; a zombie has none either."""
     if Path("/proc/self").exists():
         try:
-            return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
+            return os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes())
         except OSError:
             return ""
     listed = subprocess.run(

@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import stat
 import tempfile
@@ -34,7 +35,8 @@ _KEPT = (
 )
 _LOG_MAX_BYTES = 10_000_000
 # A socket's path has 103 bytes on some systems; 45 are for /saxaul-<12>-postgres/.s.PGSQL.5432.
-_BASE_MAX_BYTES = 58
+# What is no such plain word would also have to be quoted in addresses and in a server's own lists.
+_PLAIN_BASE = re.compile(r"[\w./-]{1,58}", re.ASCII)
 _SHORT_BASE = Path("/tmp")  # noqa: S108 - a folder in it is checked to be ours and private
 
 
@@ -137,7 +139,7 @@ def socket_folder(home: Path, server: str, owner: Owner | None) -> Path:
     uid = owner.uid if owner else os.getuid()
     gid = owner.gid if owner else os.getgid()
     base = Path(tempfile.gettempdir())
-    if owner is not None or len(os.fsencode(base)) > _BASE_MAX_BYTES:
+    if owner is not None or not _PLAIN_BASE.fullmatch(str(base)):
         base = _SHORT_BASE
     path = _socket_path(base, home, server)
     try:

@@ -31,6 +31,7 @@ _MAJOR = "18"
 _START_S = 30.0
 # What a server says when the processes of a killed one are still on their way out.
 _HELD = ("lock file", "shared memory block")
+_SHELLS_OWN = frozenset('"$`\\\n')
 _ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C"}
 _CONFIGURATION = {
     "listen_addresses": "",
@@ -96,7 +97,7 @@ async def start_postgres(home: Home, *, durable: bool = True) -> Postgres:
     command += [f"--{name}={value}" for name, value in configuration.items()]
     process = await _start(home, place, command)
     url = f"postgresql://{_NAME}@/{_NAME}?host={place.sockets}"
-    return Postgres(process=process, url=url, mark=str(place.data), sockets=place.sockets)
+    return Postgres(process=process, url=url, mark=str(place.sockets), sockets=place.sockets)
 
 
 async def stop_postgres(server: Postgres) -> None:
@@ -130,7 +131,8 @@ async def _make_data(place: _Place, *, durable: bool) -> None:
     draft.mkdir(mode=0o700)
     if place.owner is not None:
         os.chown(draft, place.owner.uid, place.owner.gid)
-    command = [str(place.programs / "initdb"), "-D", str(draft), f"--username={_NAME}"]
+    programs = _plainly_named(place.programs, place.sockets)
+    command = [str(programs / "initdb"), "-D", str(draft), f"--username={_NAME}"]
     command += ["--auth=trust", "--encoding=UTF8", "--locale=C", "--locale-provider=builtin"]
     command += ["--builtin-locale=C.UTF-8", "--no-instructions"]
     command += [] if durable else ["--no-sync"]
@@ -150,9 +152,29 @@ async def _make_data(place: _Place, *, durable: bool) -> None:
             # With the servers that it runs: one would go on in a folder that is being removed.
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+        shutil.rmtree(place.sockets / "programs", ignore_errors=True)
     if process.returncode != 0:
         raise EmbeddedError(f"making the data folder of PostgreSQL failed: {_last_line(place.log)}")
     draft.rename(place.data)
+
+
+def _plainly_named(programs: Path, sockets: Path) -> Path:
+    """The same programs where their path means nothing to a shell: initdb types it into one.
+
+    It looks where its own file truly lies, so that the two are copied; the rest is linked.
+    """
+    if not _SHELLS_OWN.intersection(str(programs)):
+        return programs
+    copy = sockets / "programs" / programs.parent.parent.name / programs.parent.name / "bin"
+    shutil.rmtree(sockets / "programs", ignore_errors=True)
+    copy.mkdir(parents=True)
+    for name in ("initdb", "postgres"):
+        shutil.copy2(programs / name, copy)
+    for name in ("lib", "share"):
+        (copy.parent / name).symlink_to(programs.parent / name)
+    libraries = f"{copy.parent.parent.name}.libs"
+    (sockets / "programs" / libraries).symlink_to(programs.parent.parent.with_name(libraries))
+    return copy
 
 
 async def _start(home: Home, place: _Place, command: list[str]) -> subprocess.Popen[bytes]:
@@ -211,10 +233,10 @@ async def _answers(process: subprocess.Popen[bytes], place: _Place, deadline: fl
 
 def _is_of(process: subprocess.Popen[bytes], place: _Place) -> bool:
     try:
-        lines = (place.data / "postmaster.pid").read_text(encoding="utf-8").splitlines()
+        lines = (place.data / "postmaster.pid").read_bytes().splitlines()
     except FileNotFoundError:
         return False
-    return lines[:1] == [str(process.pid)]
+    return lines[:1] == [b"%d" % process.pid]
 
 
 def _last_line(log: Path) -> str:

@@ -2,22 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from service.rules.compile import Draft, compile_rulebook
 from service.rules.coverage import Report, Seen, report
 from service.rules.examples import run_examples
-from service.rules.load import Problem, read_folder
-from service.rules.scenarios import compile_scenarios, read_scenarios, run_scenario
+from service.rules.load import Problem, is_read, read_folder, shown_name
+from service.rules.scenarios import FOLDER, compile_scenarios, read_scenarios, run_scenario
+
+# Not what an editor's copy or draft is called: mobility.yaml~ or #mobility.yaml#.
+_LIKE_RULES = re.compile(r"[^.#].*\.ya?ml\b.*(?<!~)", re.IGNORECASE | re.DOTALL)
 
 
 def check_folder(folder: Path) -> Draft:
     """Check a folder of rule files; what cannot be read is a problem too."""
     files, unreadable = read_folder(folder)
-    return compile_rulebook(files, unreadable=unreadable)
+    draft = compile_rulebook(files, unreadable=unreadable)
+    return replace(draft, problems=(*strangers_in(folder), *draft.problems))
+
+
+def strangers_in(folder: Path) -> list[Problem]:
+    """Warn of what looks like rules or scenarios in a folder of rules and is passed over."""
+    return [*_passed_over(folder, known=FOLDER), *_passed_over(folder / FOLDER)]
+
+
+def _passed_over(folder: Path, *, known: str = "") -> Iterator[Problem]:
+    with suppress(OSError):
+        for path in sorted(folder.iterdir()):
+            message = "not read, as its name does not end in .yaml or .yml"
+            is_told = _LIKE_RULES.fullmatch(path.name) is not None
+            if path.is_dir():
+                within = sum(1 for each in path.iterdir() if _LIKE_RULES.fullmatch(each.name))
+                message = f"{within} of its files look like rules; subfolders are not read"
+                is_told = within > 0 and path.name != known and not path.name.startswith(".")
+            if is_told and not is_read(path):
+                yield Problem(shown_name(str(path)), 1, 1, "", message, "warning")
 
 
 def failed_examples(draft: Draft) -> list[Problem]:
@@ -50,10 +74,11 @@ def try_folder(folder: Path) -> Trial:
     """Check a folder of rule files, then run their examples and the scenarios beside them."""
     files, unreadable = read_folder(folder)
     draft = compile_rulebook(files, unreadable=unreadable)
+    strangers = strangers_in(folder)
     texts, unreadable = read_scenarios(folder)
     scenarios, faults = compile_scenarios(texts, draft.rulebook)
     if draft.rulebook is None:
-        return Trial(draft, (*draft.problems, *unreadable, *faults), (), None)
+        return Trial(draft, (*strangers, *draft.problems, *unreadable, *faults), (), None)
     seen = Seen()
     differences = run_examples(draft.rulebook, draft.examples, seen)
     wrong = len({(problem.file, problem.path) for problem in differences})
@@ -65,7 +90,7 @@ def try_folder(folder: Path) -> Trial:
         number = len(texts) + len(unreadable)
         summary.append(f"{fine} of {number} scenarios as expected, {steps} steps")
     found = [*unreadable, *faults, *(problem for outcome in outcomes for problem in outcome)]
-    problems = (*draft.problems, *differences, *found)
+    problems = (*strangers, *draft.problems, *differences, *found)
     return Trial(draft, problems, tuple(summary), report(files, draft.rulebook, seen))
 
 

@@ -19,11 +19,11 @@ from service.clock import Clock
 from service.database import Connection, Database
 from service.errors import SaxaulError
 from service.instance import open_instance
-from service.rules.check import try_folder
+from service.rules.check import strangers_in, try_folder
 from service.rules.commands_report import FOLDER, FORMAT, Format, exit_code, print_json, report
 from service.rules.compile import compile_rulebook, sha256_of
 from service.rules.diff import Difference, diff, difference_json
-from service.rules.load import RULE_SUFFIXES, Problem, read_folder
+from service.rules.load import Problem, read_folder, rule_paths
 from service.rules.publish import (
     RulebookChangedError,
     RulebookInvalidError,
@@ -79,6 +79,8 @@ def publish_folder(folder: Path, note: str, based_on: int | None) -> None:
         # Scenarios too: they are tests of these rules, though they are not published with them.
         report(trial.problems, "text", "nothing was published")
         sys.exit(1)
+    for problem in strangers_in(folder):
+        click.echo(str(problem), err=True)
     # What another folder holds says nothing of the watched one: its next start must not undo this.
     is_watched = folder.resolve() == load_settings().rules_dir.resolve()
     try:
@@ -180,8 +182,7 @@ def pull_version(version: int, folder: Path, *, force: bool) -> None:
 def _others(folder: Path, files: Mapping[str, str]) -> list[str]:
     if not folder.is_dir():
         return []
-    names = (path.name for path in folder.iterdir() if path.suffix in RULE_SUFFIXES)
-    return sorted(name for name in names if name not in files)
+    return [path.name for path in rule_paths(folder) if path.name not in files]
 
 
 def _holds(path: Path, text: str) -> bool:

@@ -23,7 +23,7 @@ from msgspec.structs import force_setattr, replace
 from service.rules.places import Place, places_in_scalar
 from service.rules.weight import directives_at, weight_of
 
-RULE_SUFFIXES = frozenset((".yaml", ".yml"))
+_SUFFIXES = frozenset((".yaml", ".yml"))
 FILE_BYTES_MAX = 256 * 1024
 FILES_MAX = 64
 FILES_BYTES_MAX = 2 * 1024 * 1024
@@ -180,11 +180,21 @@ class Node(Struct, frozen=True, eq=False):
         return known[offset] if offset < len(known) else (self.line, self.column)
 
 
+def rule_paths(folder: Path) -> list[Path]:
+    """What of a folder is read, in order of names. Raises OSError."""
+    return sorted(path for path in folder.iterdir() if is_read(path))
+
+
+def is_read(path: Path) -> bool:
+    """Whether this is named like rules. Locks and notes of editors have names with a dot first."""
+    return path.suffix in _SUFFIXES and not path.name.startswith(".")
+
+
 def read_folder(folder: Path) -> tuple[dict[str, str], list[Problem]]:
     """Read the rule files of a folder as text, by their path; name what cannot be read."""
     files: dict[str, str] = {}
     try:
-        paths = sorted(path for path in folder.iterdir() if path.suffix in RULE_SUFFIXES)
+        paths = rule_paths(folder)
     except OSError as error:
         return files, [Problem(shown_name(str(folder)), 1, 1, "", _unreadable(error))]
     problems: list[Problem] = []

@@ -21,13 +21,13 @@ from service.rules.coverage import Seen
 from service.rules.evaluate import Award, Decision, appraise, settle, untouched_budgets
 from service.rules.judge import Candidate, Claimed, Judged, Refusal, judge
 from service.rules.load import (
-    RULE_SUFFIXES,
     EnoughError,
     Node,
     Problem,
     load,
     place_of,
     read_folder,
+    rule_paths,
     shown_name,
 )
 from service.rules.load import Step as PathStep
@@ -59,7 +59,7 @@ def read_scenarios(folder: Path) -> tuple[dict[str, str], list[Problem]]:
     """Read the scenario files of a rule folder as text; there need not be any."""
     tests = folder / FOLDER
     try:
-        is_empty = not any(path.suffix in RULE_SUFFIXES for path in tests.iterdir())
+        is_empty = not rule_paths(tests)
     except (FileNotFoundError, NotADirectoryError):
         is_empty = True
     except OSError:

@@ -1,7 +1,7 @@
 """Follows the rules folder: what an operator saves is tested and, if it is good, published.
 
 Scenarios are looked at too: one that fails refuses the rules, and when it is mended they are
-published. A look costs two listings and one stat a file. Files are read only after nothing has
+published. A look costs four listings and one stat a file. Files are read only after nothing has
 moved between two looks, so that half-written ones and those that an editor is just exchanging are
 left alone.
 """
@@ -9,7 +9,6 @@ left alone.
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,8 +17,9 @@ import structlog
 
 from service.clock import Clock
 from service.database import DRIVER_FAULTS, speak_json
+from service.rules.check import strangers_in
 from service.rules.diff import diff
-from service.rules.load import RULE_SUFFIXES
+from service.rules.load import rule_paths
 from service.rules.publish import RulebookInvalidError, files_of, publish_folder_if_changed
 from service.rules.rule_set import BrokenSetError
 from service.rules.scenarios import FOLDER as SCENARIOS
@@ -45,6 +45,7 @@ class FolderWatcher:
         self._settled: Seen | None = None
         # Whether somebody waits to hear that what was told is mended.
         self._is_bad = False
+        self._strangers: list[str] = []
 
     async def publish(self) -> bool:
         """Publish the folder if it changed; False if it is bad and no version is active yet.
@@ -85,6 +86,9 @@ class FolderWatcher:
         clock = Clock()
         await clock.refresh(connection)
         before: int | None = await connection.fetchval(_ACTIVE)
+        strangers = [str(problem) for problem in strangers_in(self._folder)]
+        self._tell([line for line in strangers if line not in self._strangers])
+        self._strangers = strangers
         try:
             async with connection.transaction():
                 version = await publish_folder_if_changed(
@@ -126,18 +130,17 @@ class FolderWatcher:
 
 def seen_in(folder: Path) -> Seen:
     """What tells one content of the folder from another without reading it; empty without it."""
-    return (*_states_in(folder, ""), *_states_in(folder / SCENARIOS, f"{SCENARIOS}/"))
+    strangers = ((str(problem), 0, 0, 0) for problem in strangers_in(folder))
+    beside = _states_in(folder / SCENARIOS, f"{SCENARIOS}/")
+    return (*_states_in(folder, ""), *beside, *strangers)
 
 
 def _states_in(folder: Path, prefix: str) -> Iterator[tuple[str, int, int, int]]:
     try:
-        with os.scandir(folder) as entries:
-            paths = sorted(Path(entry.path) for entry in entries)
+        paths = rule_paths(folder)
     except OSError:
         return
     for path in paths:
-        if path.suffix not in RULE_SUFFIXES:
-            continue
         name = prefix + path.name
         try:
             state = path.stat()

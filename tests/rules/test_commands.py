@@ -72,6 +72,57 @@ def test_warnings_change_nothing_unless_strict(folder):
     assert run("test", "--strict")[0] == 1
 
 
+HIDDEN = ["._walk.yaml", ".walk.yaml.swp", ".~lock.walk.yaml#", "walk.yaml~", "#walk.yaml#"]
+STRANGE = ["Old.YML", "walk.YAML", "walk.yaml.txt", "walk.yml.bak"]
+
+
+def litter(folder):
+    """What editors and systems leave beside a file, and what somebody took for rules."""
+    folder.mkdir(exist_ok=True)
+    (folder / ".#walk.yaml").symlink_to("ada@host.123:456")
+    (folder / ".hidden").mkdir()
+    (folder / ".hidden" / "walk.yaml").write_text("{")
+    for name in (*HIDDEN, *STRANGE):
+        (folder / name).write_bytes(b"\xff{")
+    (folder / "README.md").write_text("no rules")
+    (folder / "notes").mkdir()
+    (folder / "city").mkdir()
+    for name in ("walk.yaml", "bike.yml", "README.md", ".walk.yaml"):
+        (folder / "city" / name).write_text("{")
+
+
+def test_what_others_leave_there_is_nobodys_rules_and_what_looks_like_rules_is_told(folder):
+    (folder / "walk.yaml").write_text(GOOD)
+    litter(folder)
+    litter(folder / "tests")
+    (folder / "tests" / "ok.yaml").write_text("[]\n")
+    expected = "".join(
+        f"{where}/city:1:1: warning: 2 of its files look like rules; subfolders are not read\n"
+        if name == "city"
+        else f"{where}/{name}:1:1: warning: not read, as its name does not end in .yaml or .yml\n"
+        for where in ("rules", "rules/tests")
+        for name in sorted(["city", *STRANGE])
+    )
+    told = expected + "0 errors, 10 warnings\n"
+    assert run("check") == (0, told + "rules: 1 action types, 1 rules, 0 factors, 1 examples\n")
+    assert run("check", "--strict")[0] == 1
+    assert run("test")[1].startswith(expected)
+    assert run("diff", "rules", "rules")[0] == 0
+
+
+def test_a_folder_with_nothing_but_strangers_says_so(folder):
+    (folder / "walk.YAML").write_text(GOOD)
+    code, told = run("check")
+    assert (code, told.splitlines()) == (
+        1,
+        [
+            "rules/walk.YAML:1:1: warning: not read, as its name does not end in .yaml or .yml",
+            "rules:1:1: error: this folder holds no .yaml file",
+            "1 error, 1 warning",
+        ],
+    )
+
+
 def test_an_example_that_comes_out_otherwise(folder):
     (folder / "walk.yaml").write_text(GOOD.replace("{earns: 5}", "{earns: 6, saves: 1}"))
     assert run("check")[0] == 0

@@ -34,8 +34,15 @@ def folder(tmp_path):
 
 
 async def test_publish_look_pull_and_roll_back(settings, folder):
-    code, printed, _ = await saxaul(settings, "rules", "publish", str(folder), "--note", "first")
-    assert (code, printed) == (0, "version 1 is active; running processes switch within 2 s\n")
+    # An editor's lock, and a file that looks like rules: neither is published or in the way.
+    (folder / ".#walk.yaml").symlink_to("ada@host.123:456")
+    (folder / "old.YML").write_text("{")
+    publishing = await saxaul(settings, "rules", "publish", str(folder), "--note", "first")
+    assert publishing == (
+        0,
+        "version 1 is active; running processes switch within 2 s\n",
+        f"{folder}/old.YML:1:1: warning: not read, as its name does not end in .yaml or .yml\n",
+    )
     (folder / "walk.yaml").write_text(rules(6))
     await saxaul(settings, "rules", "publish", str(folder), "--note", "second")
 
@@ -58,7 +65,8 @@ async def test_publish_look_pull_and_roll_back(settings, folder):
     assert (code, printed) == (0, f"{folder} holds version 1: walk.yaml\n")
     assert errors == f"{folder}/mine.yaml is no part of version 1; it stays\n"
     assert (folder / "walk.yaml").read_text() == rules(5)
-    assert sorted(path.name for path in folder.iterdir()) == ["mine.yaml", "walk.yaml"]
+    kept = [".#walk.yaml", "mine.yaml", "old.YML", "walk.yaml"]
+    assert sorted(path.name for path in folder.iterdir()) == kept
     new = folder / "new"
     code, printed, _ = await saxaul(settings, "rules", "pull", "2", str(new))
     assert (code, (new / "walk.yaml").read_text()) == (0, rules(6))

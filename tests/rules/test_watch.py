@@ -66,6 +66,21 @@ async def looks(watcher):
     await watcher.look()
 
 
+async def test_what_editors_leave_is_passed_over_and_strangers_are_told(
+    watcher, folder, database, told
+):
+    (folder / ".#a.yaml").symlink_to("ada@host.123:456")
+    (folder / "._a.yaml").write_bytes(b"\xff")
+    (folder / "b.YML").write_text("{")
+    await looks(watcher)
+    line = f"{folder}/b.YML:1:1: warning: not read, as its name does not end in .yaml or .yml"
+    assert told == [f"rules: {folder} is published as version 1", line]
+    (folder / "a.yaml").write_text(rules(2))
+    await looks(watcher)
+    assert await active(database) == 2
+    assert told.count(line) == 1
+
+
 async def test_what_is_saved_is_active_and_its_meaning_told(watcher, folder, database, told):
     await looks(watcher)
     assert await active(database) == 1
