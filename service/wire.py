@@ -5,6 +5,7 @@ offset; everything else becomes a problem that names the place and what is allow
 """
 
 import hashlib
+import inspect
 import ipaddress
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -21,6 +22,7 @@ import msgspec
 from litestar.datastructures import State
 from litestar.types import Receive, Scope, Send
 from msgspec import Meta, Struct
+from msgspec.structs import force_setattr
 
 from service.auth import Credentials
 from service.caller import Caller
@@ -48,6 +50,7 @@ from service.idempotency import Answer, Key
 from service.ids import derived_uuid
 from service.problems import reader_of
 from service.rules.languages import Reader
+from service.texts import TextError
 
 S = TypeVar("S", bound=Struct)
 T = TypeVar("T")
@@ -386,6 +389,7 @@ def answered(answer: Answer) -> JsonAnswer:
 
 
 Check = Callable[[Any, str], Iterator[FieldError]]
+TextRule = Callable[[str], str]
 
 
 class _Decoder:
@@ -422,18 +426,19 @@ def _decoder(kind: type[Struct]) -> _Decoder:
 
 
 def _check_of(hint: Any) -> Check | None:
-    """What finds times outside the allowed years in a value of this type; None when it has none."""
+    """What finds times outside the allowed years, and brings texts for others into their form."""
     origin = get_origin(hint)
     if origin is Annotated:
         return _check_of(get_args(hint)[0])
     if hint is datetime:
         return _check_time
     if isinstance(hint, type) and issubclass(hint, Struct):
-        checks = {
-            (field.name, field.encode_name): check
+        hints = get_type_hints(hint, include_extras=True)
+        checks = [
+            (field.name, field.encode_name, check, _text_rule(hints[field.name]))
             for field in msgspec.structs.fields(hint)
-            if (check := _check_of(get_type_hints(hint, include_extras=True)[field.name]))
-        }
+            if (check := _check_of(hints[field.name])) or _text_rule(hints[field.name])
+        ]
         return _fields_check(checks) if checks else None
     inner = [check for argument in get_args(hint) if (check := _check_of(argument))]
     if not inner:
@@ -448,11 +453,26 @@ def _check_time(value: Any, at: str) -> Iterator[FieldError]:
         yield FieldError(at, TIME_RULE)
 
 
-def _fields_check(checks: dict[tuple[str, str], Check]) -> Check:
+def _text_rule(hint: Any) -> TextRule | None:
+    """How this field's text is kept, if its type names a rule of `texts`."""
+    for each in getattr(hint, "__metadata__", ()):
+        if inspect.isfunction(each):
+            return each
+    return next(filter(None, map(_text_rule, get_args(hint))), None)
+
+
+def _fields_check(checks: list[tuple[str, str, Check | None, TextRule | None]]) -> Check:
     def check(value: Any, at: str) -> Iterator[FieldError]:
         if isinstance(value, Struct):
-            for (name, encoded), inner in checks.items():
-                yield from inner(getattr(value, name), f"{at}/{encoded}")
+            for name, encoded, inner, rule in checks:
+                field = getattr(value, name)
+                try:
+                    if rule is not None and isinstance(field, str):
+                        force_setattr(value, name, rule(field))
+                except TextError as error:
+                    yield FieldError(f"{at}/{encoded}", error.args[0])
+                if inner is not None:
+                    yield from inner(field, f"{at}/{encoded}")
 
     return check
 

@@ -1,6 +1,8 @@
 """Migrations and models make the same database; up, down and up again works; keys begin right."""
 
 import asyncio
+import re
+from datetime import date
 
 import asyncpg
 import pytest
@@ -122,6 +124,46 @@ async def test_a_migrated_database_is_left_as_it_is(fresh_database_url):
     before = await rows(fresh_database_url, COLUMNS)
     await migrate(fresh_database_url)
     assert await rows(fresh_database_url, COLUMNS) == before
+
+
+async def test_names_and_seasons_of_before_are_carried(empty_database_url):
+    """Names of then that are none now are made normal or give way; the same days stay open."""
+    await migrate(empty_database_url, "0006")
+    names = [
+        "Ada",
+        "  Ada  Lovelace ",
+        "e\u0301",
+        "x\u2066y",
+        "\u200b",
+        "ﷺ" * 64,
+        "山田 太郎",
+        "❤\ufe0f",
+    ]
+    connection = await asyncpg.connect(empty_database_url)
+    try:
+        await connection.executemany(
+            "INSERT INTO participants (participant_id, display_name, created_at)"
+            " VALUES (gen_random_uuid(), $1, '2026-11-21')",
+            [(name,) for name in names],
+        )
+        await connection.execute(_PROJECT)
+        await migrate(empty_database_url)
+        now = {row[0] for row in await connection.fetch("SELECT display_name FROM participants")}
+        assert {"Ada", "Ada Lovelace", "é", "山田 太郎", "❤"} <= now
+        generated = now - {"Ada", "Ada Lovelace", "é", "山田 太郎", "❤"}
+        assert len(now) == len(names)
+        assert all(re.fullmatch(r"[A-Z][a-z]+ [A-Z][a-z]+ [0-9]{4}", name) for name in generated)
+        season = await connection.fetchrow("SELECT season_from, season_until FROM projects")
+        assert tuple(season) == (date(2026, 3, 1), date(2026, 6, 1))
+    finally:
+        await connection.close()
+
+
+_PROJECT = """
+INSERT INTO projects (id, name, species, place, country, partner, price_g, capacity, season_from,
+    season_until, created_at)
+VALUES (gen_random_uuid(), 'n', 's', 'p', 'CN', 'p', 100, 10, '2026-03-01', '2026-05-31',
+    '2026-11-21')"""
 
 
 def unique_keys():

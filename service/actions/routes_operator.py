@@ -14,6 +14,7 @@ from service.database import Connection
 from service.idempotency import Answer, once
 from service.ledger.accounts import Account
 from service.parts import parts
+from service.texts import prose
 from service.wire import (
     JsonAnswer,
     Request,
@@ -30,7 +31,7 @@ from service.wire import (
 class ReversalOrder(Struct, frozen=True, forbid_unknown_fields=True):
     """Why the action is taken back. With `participant_id` it is found at once, however many."""
 
-    reason: Annotated[str, Meta(min_length=1, max_length=500)]
+    reason: Annotated[str, Meta(min_length=1, max_length=500), prose]
     participant_id: UUID | None = None
 
 

@@ -25,6 +25,7 @@ from service.ledger.queries import has_book, list_acts, list_transfers
 from service.pages import Page, decode_cursor, encode_cursor
 from service.parts import Parts, parts
 from service.problems import reader_of
+from service.texts import prose
 from service.wire import (
     JsonAnswer,
     Listing,
@@ -67,7 +68,7 @@ class AdjustmentOrder(Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     amount_g: Annotated[int, Meta(ge=-_AMOUNT_MAX_G, le=_AMOUNT_MAX_G)]
-    reason: Annotated[str, Meta(min_length=1, max_length=500)]
+    reason: Annotated[str, Meta(min_length=1, max_length=500), prose]
 
 
 class AdjustmentAnswer(Struct, frozen=True):

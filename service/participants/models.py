@@ -43,6 +43,10 @@ class Participant(Base):
         CheckConstraint(
             "char_length(display_name) BETWEEN 1 AND 64", name="display_name_has_length"
         ),
+        CheckConstraint(
+            "display_name IS NFKC NORMALIZED AND display_name = btrim(display_name)",
+            name="display_name_is_normal",
+        ),
         Index(None, "display_name"),
     )
 

@@ -12,6 +12,7 @@ from service.ledger.books import BookClosedError
 from service.participants.edit_profile import edit_profile
 from service.participants.queries import Profile, Suspension, find_profile
 from service.parts import parts
+from service.texts import NICKNAME_MAX, nickname
 from service.wire import Request, Time, caller, opens, read_body
 
 Visibility = Literal["public", "friends", "hidden"]
@@ -19,9 +20,9 @@ DisplayName = Annotated[
     str,
     Meta(
         min_length=1,
-        max_length=64,
-        pattern=r"^[^\x00-\x1f\x7f]*[^\x00-\x20\x7f][^\x00-\x1f\x7f]*$(?!\n)",
+        max_length=NICKNAME_MAX,
     ),
+    nickname,
 ]
 Region = Annotated[str, Meta(max_length=6, pattern=r"^[A-Z]{2}-[A-Z0-9]{1,3}$(?!\n)")]
 

@@ -23,6 +23,7 @@ from service.participants.operate import (
 from service.participants.queries import Suspension
 from service.participants.routes import Totals
 from service.parts import parts
+from service.texts import nickname, prose
 from service.wire import Listing, Request, Time, caller, opens, path_uuid, read_body, read_query
 
 
@@ -30,7 +31,7 @@ class ParticipantSearch(Page, frozen=True, forbid_unknown_fields=True, kw_only=T
     """Whom to find: by the token's subject, or by the name they show; nothing: all."""
 
     subject: Annotated[str, Meta(min_length=1, max_length=255)] | None = None
-    alias: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
+    alias: Annotated[str, Meta(min_length=1, max_length=64), nickname] | None = None
 
 
 class ParticipantAnswer(Struct, frozen=True):
@@ -50,7 +51,7 @@ class ParticipantAnswer(Struct, frozen=True):
 class SuspensionOrder(Struct, frozen=True, forbid_unknown_fields=True):
     """Why: for the log, and for the person, who is told."""
 
-    reason: Annotated[str, Meta(min_length=1, max_length=500)] | None = None
+    reason: Annotated[str, Meta(min_length=1, max_length=500), prose] | None = None
 
 
 @get(

@@ -33,10 +33,11 @@ from service.partners.queries import find_partner, keys_of, list_parked, list_pa
 from service.partners.release import release_one
 from service.partners.signature import KeyTextError, public_text, read_public_key, secret_text
 from service.parts import parts
+from service.texts import label
 from service.wire import Listing, Request, Time, caller, opens, path_uuid, read_body, read_query
 
 PartnerId = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{1,62}$(?!\n)")]
-Name = Annotated[str, Meta(min_length=1, max_length=200)]
+Name = Annotated[str, Meta(min_length=1, max_length=200), label]
 Prefix = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[!-~]+$(?!\n)")]
 Types = Annotated[
     list[Annotated[str, Meta(min_length=1, max_length=128)]],

@@ -25,7 +25,7 @@ STATUSES = "('pledged', 'allocated', 'planted', 'verified', 'lost', 'replaced', 
 class Project(Base):
     """A planting project as people see it; rarely written (a reference table on Citus).
 
-    Without `funded` all of its capacity is paid for; a season's last day belongs to it.
+    Without `funded` all of its capacity is paid for; the day `season_until` is past it.
     """
 
     __tablename__ = "projects"
@@ -48,7 +48,7 @@ class Project(Base):
         CheckConstraint("price_g > 0", name="price_is_positive"),
         CheckConstraint("capacity > 0", name="capacity_is_positive"),
         CheckConstraint("funded BETWEEN 0 AND capacity", name="funded_within_capacity"),
-        CheckConstraint("season_until >= season_from", name="season_ends_after_it_began"),
+        CheckConstraint("season_until > season_from", name="season_ends_after_it_began"),
         CheckConstraint(
             "(season_from IS NULL) = (season_until IS NULL)", name="season_has_both_ends"
         ),

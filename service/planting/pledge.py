@@ -25,7 +25,7 @@ class SeasonClosedError(ConflictError):
     """Nobody can pledge to the project today."""
 
     code = "season-closed"
-    text = "Trees are pledged from {season[from]} until {season[until]}."
+    text = "Trees are pledged from {season[from]} and before {season[until]}."
     members = ("season",)
     season: dict[str, date]
 
@@ -65,9 +65,9 @@ class _Offer:
 
     def require_open(self, today: date, trees: int) -> None:
         """Raise SeasonClosedError or SoldOutError; the stock decides when it is reserved."""
-        first, last = self.season_from, self.season_until
-        if first and last and not first <= today <= last:
-            raise SeasonClosedError({"from": first, "until": last})
+        first, until = self.season_from, self.season_until
+        if first and until and not first <= today < until:
+            raise SeasonClosedError({"from": first, "until": until})
         if trees > self.left:
             raise SoldOutError(trees, self.left)
 

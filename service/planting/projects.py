@@ -26,7 +26,7 @@ class ProjectCapacityError(ConflictError):
 class ProjectFacts:
     """What an operator says of a project; `price_g` in grams a tree.
 
-    Without a season it is always open (its last day belongs to it); without `funded` all of its
+    Without a season it is always open (on the day of its end no more); without `funded` all of its
     capacity is paid for and can be pledged.
     """
 

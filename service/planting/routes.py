@@ -36,6 +36,7 @@ from service.planting.queries import (
 )
 from service.planting.trees import Status
 from service.public_answer import public_answer
+from service.texts import prose
 from service.wire import (
     JsonAnswer,
     Listing,
@@ -53,7 +54,7 @@ from service.wire import (
 
 
 class Season(Struct, frozen=True, forbid_unknown_fields=True):
-    """When trees can be pledged, in days of the programme; the last day belongs to it."""
+    """When trees can be pledged, in days of the programme: from the first one, before `until`."""
 
     from_: date = field(name="from")
     until: date
@@ -88,7 +89,7 @@ class PledgeBody(Struct, frozen=True, forbid_unknown_fields=True):
 
     project_id: UUID
     trees: Annotated[int, Meta(ge=1, le=1_000)]
-    dedication: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
+    dedication: Annotated[str, Meta(min_length=1, max_length=200), prose] | None = None
 
 
 class Certificate(Struct, frozen=True):
@@ -129,7 +130,7 @@ class TreeProject(Struct, frozen=True):
 
 
 class TreePlot(Struct, frozen=True):
-    """Where a tree stands: `position` is a GeoJSON Point or Polygon."""
+    """Where a tree stands: `position` is a GeoJSON Point, Polygon or MultiPolygon."""
 
     id: UUID
     name: str

@@ -1,7 +1,5 @@
 """Planting over HTTP, the operators' side: projects, plots, and how far the trees are."""
 
-import math
-from collections.abc import Iterator
 from datetime import UTC, date
 from typing import Annotated, Any
 from uuid import UUID
@@ -20,6 +18,13 @@ from service.parts import parts
 from service.planting.advance import StepOrder, advance_trees
 from service.planting.allocate import allocate_trees
 from service.planting.chunks import PlotReport
+from service.planting.positions import (
+    Geometry,
+    Position,
+    geometry_of,
+    plain_geometry,
+    position_faults,
+)
 from service.planting.projects import (
     PlotFacts,
     ProjectFacts,
@@ -35,7 +40,7 @@ from service.planting.routes import (
     new_project_answer,
 )
 from service.planting.trees import Status
-from service.rules.told import Told
+from service.texts import label
 from service.wire import (
     JsonAnswer,
     Request,
@@ -48,32 +53,14 @@ from service.wire import (
     read_body,
 )
 
-POSITIONS_MAX = 1_000
-_HEIGHT_MAX_M = 10_000
-
-Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"\S")]
-Country = Annotated[str, Meta(min_length=2, max_length=64, pattern=r"\S")]
+Name = Annotated[str, Meta(min_length=1, max_length=200), label]
+Country = Annotated[str, Meta(min_length=2, max_length=64), label]
 # The last part: `$` alone also matches before a line end.
 Url = Annotated[str, Meta(max_length=2_048, pattern=r"^https?://[^\s/?#]+\S*$(?!\n)")]
 Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-fA-F]{64}$(?!\n)")]
 Grams = Annotated[int, Meta(ge=1, le=1_000_000_000)]
 Trees = Annotated[int, Meta(ge=1, le=1_000_000_000)]
 Funded = Annotated[int, Meta(ge=0, le=1_000_000_000)]
-
-Coordinates = Annotated[list[float], Meta(min_length=2, max_length=3)]
-Ring = Annotated[list[Coordinates], Meta(min_length=4, max_length=POSITIONS_MAX)]
-
-
-class Point(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="Point"):
-    """A GeoJSON Point: longitude and latitude in degrees, perhaps height in metres."""
-
-    coordinates: Coordinates
-
-
-class Polygon(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="Polygon"):
-    """A GeoJSON Polygon: rings that end where they began, the outer one first."""
-
-    coordinates: Annotated[list[Ring], Meta(min_length=1, max_length=100)]
 
 
 class ProjectBody(Struct, frozen=True, forbid_unknown_fields=True):
@@ -107,10 +94,10 @@ class ProjectChanges(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class PlotBody(Struct, frozen=True, forbid_unknown_fields=True):
-    """A plot of a project."""
+    """A plot of a project. Of a GeoJSON Feature its geometry is kept."""
 
     name: Name
-    position: Point | Polygon
+    position: Position
     area_m2: Annotated[float, Meta(gt=0, le=1e12)]
 
 
@@ -120,7 +107,7 @@ class PlotAnswer(Struct, frozen=True):
     id: UUID
     project_id: UUID
     name: str
-    position: Point | Polygon
+    position: Geometry
     area_m2: float
 
 
@@ -136,7 +123,7 @@ class EvidenceBody(Struct, frozen=True, forbid_unknown_fields=True):
     url: Url
     sha256: Sha256
     taken_at: Time
-    position: Point | Polygon
+    position: Position
 
 
 class StepBody(Struct, frozen=True, forbid_unknown_fields=True):
@@ -207,15 +194,16 @@ async def make_one_plot(request: Request, project_id: FromPath[str]) -> JsonAnsw
     """Add a plot to a project."""
     wanted = path_uuid(project_id)
     body = await read_body(request, PlotBody)
-    _refuse([*_position_faults(body.position, "#/position")])
-    facts = PlotFacts(body.name, msgspec.to_builtins(body.position), body.area_m2)
+    _refuse([*position_faults(body.position, "#/position")])
+    facts = PlotFacts(body.name, plain_geometry(body.position), body.area_m2)
     shared = parts(request)
 
     async def effect(connection: Connection) -> Answer:
         plot_id = await make_plot(
             connection, wanted, facts, now=shared.clock.now(), operator=caller(request)
         )
-        return _made(PlotAnswer(plot_id, wanted, body.name, body.position, body.area_m2))
+        position = geometry_of(body.position)
+        return _made(PlotAnswer(plot_id, wanted, body.name, position, body.area_m2))
 
     key = operator_key(request, await request.body())
     return answered(await once(shared.database, key, shared.clock.real_now(), effect))
@@ -286,7 +274,7 @@ async def _advance(request: Request, plot_id: str, status: Status) -> PlotStepAn
         [
             fault
             for index, item in enumerate(body.evidence)
-            for fault in _position_faults(item.position, f"#/evidence/{index}/position")
+            for fault in position_faults(item.position, f"#/evidence/{index}/position")
         ]
     )
     order = StepOrder(wanted, status, [_evidence(item) for item in body.evidence], body.trees)
@@ -305,7 +293,7 @@ def _evidence(item: EvidenceBody) -> dict[str, Any]:
         "url": item.url,
         "sha256": item.sha256.lower(),
         "taken_at": item.taken_at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
-        "position": msgspec.to_builtins(item.position),
+        "position": plain_geometry(item.position),
     }
 
 
@@ -321,41 +309,17 @@ def _project_fields(body: ProjectBody | ProjectChanges) -> dict[str, Any]:
         raise fault("#/funded", "must be at most the capacity, {most}", most=capacity)
     if "season" in fields:
         season: Season | None = fields.pop("season")
-        first, last = _season_days(season)
-        fields |= {"season_from": first, "season_until": last}
+        first, until = _season_days(season)
+        fields |= {"season_from": first, "season_until": until}
     return fields
 
 
 def _season_days(season: Season | None) -> tuple[date | None, date | None]:
     if season is None:
         return None, None
-    if season.until < season.from_:
-        raise fault("#/season/until", "must not be before the season's first day")
+    if season.until <= season.from_:
+        raise fault("#/season/until", "must be after the first day: on it all is over")
     return season.from_, season.until
-
-
-def _position_faults(position: Point | Polygon, at: str) -> Iterator[FieldError]:
-    """What RFC 7946 asks of a position beyond its shape."""
-    at = f"{at}/coordinates"
-    if isinstance(position, Point):
-        yield from _coordinate_faults(position.coordinates, at)
-        return
-    if sum(len(ring) for ring in position.coordinates) > POSITIONS_MAX:
-        yield FieldError(at, Told("must hold at most {most} positions", most=POSITIONS_MAX))
-        return
-    for number, ring in enumerate(position.coordinates):
-        for index, coordinates in enumerate(ring):
-            yield from _coordinate_faults(coordinates, f"{at}/{number}/{index}")
-        if ring[0] != ring[-1]:
-            yield FieldError(f"{at}/{number}", "must end where it began")
-
-
-def _coordinate_faults(coordinates: list[float], at: str) -> Iterator[FieldError]:
-    limits = ((180, "longitude"), (90, "latitude"), (_HEIGHT_MAX_M, "height"))
-    for index, (value, (limit, what)) in enumerate(zip(coordinates, limits, strict=False)):
-        if not math.isfinite(value) or abs(value) > limit:
-            detail = Told("must be a {what} from -{limit} to {limit}", what=what, limit=limit)
-            yield FieldError(f"{at}/{index}", detail)
 
 
 def _refuse(faults: list[FieldError]) -> None:

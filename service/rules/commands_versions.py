@@ -34,6 +34,7 @@ from service.rules.publish import (
 from service.rules.queries import VersionView, get_version, list_versions
 from service.rules.rule_set import BrokenSetError
 from service.settings import load_settings
+from service.texts import TextError, prose
 
 _LISTED_MAX = 200
 
@@ -71,8 +72,11 @@ def print_difference(difference: Difference, *, err: bool = False) -> None:
 @click.option("--based-on", type=int, help="Refuse unless this version is the active one.")
 def publish_folder(folder: Path, note: str, based_on: int | None) -> None:
     """Check and test the rule files of FOLDER, store them as a version and make it active."""
-    if not note.strip():
-        raise click.UsageError("--note is for those who come after: say what changed and why.")
+    try:
+        note = prose(note)
+    except TextError as error:
+        told = "--note is for those who come after: say what changed and why"
+        raise click.UsageError(f"{told}; it {error}.") from error
     files, _ = read_folder(folder)
     trial = try_folder(folder)
     if exit_code(trial.problems, strict=False):

@@ -31,6 +31,7 @@ from service.rules.publish import (
     store,
 )
 from service.rules.queries import VersionView, get_version, list_versions
+from service.texts import prose
 from service.wire import (
     JsonAnswer,
     Listing,
@@ -69,7 +70,7 @@ class RulebookOrder(Struct, frozen=True, forbid_unknown_fields=True):
     """What to publish and why. With `based_on` it is refused when another version is active."""
 
     files: Files
-    note: Annotated[str, Meta(min_length=1, max_length=1_000)]
+    note: Annotated[str, Meta(min_length=1, max_length=1_000), prose]
     based_on: Annotated[int, Meta(ge=1, le=2**31 - 1)] | None = None
 
 

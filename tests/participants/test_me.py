@@ -171,6 +171,37 @@ async def test_what_cannot_be_shown_is_refused_and_changes_nothing(client, chang
     assert (await client.get("/v1/me", headers=headers)).json() == before
 
 
+REFUSED = ["\u200b", "\u200b\u200b", "\ufeff", "\u00a0", "\u3164", "\u00ad", "\u202eevil"]
+REFUSED += ["\u2066x\u2069", "x\u2028y", "\U000e0041", "x\ny", " ", "\ufe0f", "\u0301", "ﷺ" * 64]
+SHOWN = {name: name for name in ("Ada", "小明", "Zoë", "مريم", "😀 Ada", "O'Neill", "山田 太郎")}
+SHOWN |= {
+    " Ada  Lovelace ": "Ada Lovelace",
+    "e\u0301": "é",
+    "Ada ❤\ufe0f": "Ada ❤",
+    "ＡＤＡ": "ADA",
+}
+
+
+@pytest.mark.parametrize("name", REFUSED, ids=lambda name: ascii(name)[:20])
+async def test_a_name_that_nobody_can_read_is_refused_with_words(client, name):
+    headers = await headers_of(client, "jim")
+    answer = await client.patch("/v1/me", json={"display_name": name}, headers=headers)
+    assert answer.status_code == 422
+    (error,) = answer.json()["errors"]
+    assert error["pointer"] == "#/display_name"
+    assert error["detail"].startswith("must ")
+    assert error["detail"].isprintable()
+
+
+@pytest.mark.parametrize("name", SHOWN, ids=ascii)
+async def test_a_name_is_kept_in_its_normal_form_and_found_by_any(client, operator, name):
+    headers = await headers_of(client, "jim")
+    answer = await client.patch("/v1/me", json={"display_name": name}, headers=headers)
+    assert answer.json()["display_name"] == SHOWN[name]
+    found = await operator.get("/v1/operator/participants", alias=name)
+    assert [item["display_name"] for item in found.json()["items"]] == [SHOWN[name]]
+
+
 async def test_an_erasure_in_one_process_is_known_in_the_others_at_once(
     servers, database_url, tmp_path
 ):

@@ -130,16 +130,18 @@ async def test_a_cancelled_pledge_can_be_bought_by_somebody_else(database):
 
 
 @pytest.mark.parametrize(
-    ("first", "last", "is_open"),
+    ("first", "until", "is_open"),
     [
-        (date(2026, 11, 21), date(2026, 11, 21), True),
+        (date(2026, 11, 21), date(2026, 11, 22), True),
         (date(2026, 11, 22), date(2026, 12, 1), False),
-        (date(2026, 11, 1), date(2026, 11, 20), False),
+        (date(2026, 11, 1), date(2026, 11, 21), False),
     ],
 )
-async def test_a_season_holds_from_its_first_to_its_last_day(database, first, last, is_open):
+async def test_a_season_holds_from_its_first_day_and_is_over_on_the_last_named(
+    database, first, until, is_open
+):
     person = await make_person(database, 100)
-    project = await open_project(database, season_from=first, season_until=last)
+    project = await open_project(database, season_from=first, season_until=until)
     if is_open:
         await pledge(database, person, project)
     else:

@@ -6,6 +6,7 @@ from service.ids import uuid7
 from tests.planting.forestry import PHOTO, START
 from tests.planting.test_routes import KEY, PLOT, PROJECT
 
+HOLE = [[105.05, 38.01], [105.08, 38.01], [105.08, 38.04], [105.05, 38.01]]
 RING = [[105.0, 38.0], [105.1, 38.0], [105.1, 38.1], [105.0, 38.0]]
 
 
@@ -118,6 +119,7 @@ BAD_PROJECTS = [
     ({"funded": 11, "capacity": 10}, "#/funded"),
     ({"season": {"from": "2026-03-01"}}, "#/season/until"),
     ({"season": {"from": "2026-03-02", "until": "2026-03-01"}}, "#/season/until"),
+    ({"season": {"from": "2026-03-01", "until": "2026-03-01"}}, "#/season/until"),
     ({"season": {"from": "spring", "until": "2026-03-01"}}, "#/season/from"),
     ({"image_url": "ftp://trees.example/a.jpg"}, "#/image_url"),
     ({"image_url": "javascript:alert(1)"}, "#/image_url"),
@@ -140,8 +142,13 @@ POSITIONS = [
     {"type": "Point", "coordinates": [-180, 90]},
     {"type": "Point", "coordinates": [105.7, 38.8, 1200.5]},
     {"type": "Polygon", "coordinates": [RING]},
-    {"type": "Polygon", "coordinates": [RING, [[a + 0.01, b] for a, b in RING]]},
+    {"type": "Polygon", "coordinates": [RING, HOLE]},
+    {"type": "MultiPolygon", "coordinates": [[RING, HOLE], [[[a + 1, b] for a, b in RING]]]},
+    # Export programs repeat positions, and a border may touch that of a hole.
+    {"type": "Polygon", "coordinates": [[RING[0], RING[0], *RING[1:]]]},
+    {"type": "Polygon", "coordinates": [RING, [RING[0], *HOLE[1:3], RING[0]]]},
 ]
+BOX = [105.0, 38.0, 105.1, 38.1]
 
 
 async def test_plots_are_points_or_polygons(operator, database, project):
@@ -154,7 +161,64 @@ async def test_plots_are_points_or_polygons(operator, database, project):
         assert [row["act"] for row in entries] == ["plot.make"]
 
 
+async def test_of_what_maps_export_the_geometry_is_kept(operator, project):
+    for position in POSITIONS:
+        boxed = {**position, "bbox": BOX}
+        feature = {"type": "Feature", "id": 7, "bbox": BOX, "geometry": boxed, "properties": None}
+        named = {"type": "Feature", "geometry": position, "properties": {"name": "North"}}
+        for given in (boxed, feature, named):
+            body = {**PLOT, "position": given}
+            made = await operator.post(f"/v1/operator/projects/{project}/plots", body)
+            assert (made.status_code, made.json()["position"]) == (201, position), made.text
+
+
+def polygon(*spots):
+    return {"type": "Polygon", "coordinates": [[*map(list, spots), list(spots[0])]]}
+
+
+NO_LAND = [
+    (polygon((0, 0), (1, 1), (1, 0), (0, 1)), "/coordinates/0", "crosses or touches itself"),
+    (polygon((0, 0), (2, 0), (1, 0), (1, 1)), "/coordinates/0", "crosses or touches itself"),
+    (
+        polygon((0, 0), (2, 0), (1, 1), (2, 2), (0, 2), (1, 1)),
+        "/coordinates/0",
+        "crosses or touches itself on the line [2, 0] to [1, 1]",
+    ),
+    (polygon((0, 0), (1, 1), (2, 2)), "/coordinates/0", "encloses no area"),
+    (polygon((5, 5), (5, 5), (5, 5)), "/coordinates/0", "encloses no area"),
+    (polygon((3, 1), (0, 0), (3, 1), (6, 2)), "/coordinates/0", "encloses no area"),
+    (
+        {"type": "Polygon", "coordinates": [RING, [[a + 0.01, b] for a, b in RING]]},
+        "/coordinates/1",
+        "crosses another ring",
+    ),
+    (
+        {
+            "type": "MultiPolygon",
+            "coordinates": [[RING], [[RING[0], RING[2], RING[2], RING[0]]]],
+        },
+        "/coordinates/1/0",
+        "encloses no area",
+    ),
+]
+
+
+async def test_what_encloses_no_land_is_refused_with_words(operator, project):
+    for position, place, words in NO_LAND:
+        feature = {"type": "Feature", "geometry": position, "properties": {}}
+        for given, at in ((position, place), (feature, f"/geometry{place}")):
+            body = {**PLOT, "position": given}
+            answer = await operator.post(f"/v1/operator/projects/{project}/plots", body)
+            assert answer.status_code == 422, position
+            (fault,) = answer.json()["errors"]
+            assert fault["pointer"] == f"#/position{at}"
+            assert fault["detail"].startswith(words)
+
+
 BAD_POSITIONS = [
+    ({"type": "Point", "coordinates": [0, 0], "bbox": [0, 0]}, "/bbox"),
+    ({"type": "Feature", "geometry": None, "properties": {}}, "/geometry"),
+    ({"type": "Feature", "properties": {}}, "/geometry"),
     ({"type": "Point", "coordinates": [181, 0]}, "/coordinates/0"),
     ({"type": "Point", "coordinates": [0, -90.5]}, "/coordinates/1"),
     ({"type": "Point", "coordinates": [0]}, "/coordinates"),
