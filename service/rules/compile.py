@@ -174,7 +174,7 @@ class _Compiler:
             shape = source.shape.factors.get(name)
             known[name] = math.nan
             if shape is not None:
-                self.factors[name] = compile_factor(name, shape)
+                self.factors[name] = compile_factor(source, name, shape)
                 known[name] = shape.value
         return known
 

@@ -12,7 +12,7 @@ from service.rules.cel_bounds import Range
 from service.rules.cel_text import did_you_mean
 from service.rules.compile_types import TypeDraft
 from service.rules.load import Step
-from service.rules.rulebook import PERIODS, CounterSource, Limit
+from service.rules.rulebook import GRAMS_MAX, PERIODS, CounterSource, Limit
 from service.rules.shape import Source, whole
 
 # A day lies in one week, month and year; a week may lie in two months and two years.
@@ -23,6 +23,12 @@ _WITHIN = {
     "year": {"ever"},
     "ever": set[str](),
 }
+
+
+# What a tree costs where it costs least: files are checked without a database, and the same
+# everywhere. What is paid unseen may come to some trees a day, not to a wood.
+CHEAPEST_TREE_G = 150
+TREES_A_DAY_MAX = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +151,39 @@ def warn_of_awards(limits: Iterable[LimitDraft], award: Range | None) -> None:
         elif award is not None and draft.limit.count is None and award.low > draft.amount:
             message = f"this cuts every award: the rule earns at least {grams_text(award.low)} g"
             draft.fault(message)
+
+
+def warn_of_self_reports(
+    source: Source, path: tuple[Step, ...], limits: Iterable[LimitDraft], award: Range | None
+) -> None:
+    """Tell what a single person could earn in a day by reports that nobody verifies.
+
+    A limit that counts by a value is none here: who makes up a report makes up its value, too.
+    """
+    if award is None or award.high <= 0:
+        return
+    each_g = min(award.high, GRAMS_MAX)
+    bounds = [
+        draft.amount if draft.limit.count is None else draft.amount * each_g
+        for draft in limits
+        if draft.limit.source.by is None
+    ]
+    if not bounds:
+        message = "nobody verifies these reports and no limit holds them"
+        source.warn((*path, "id"), f"{message}: each can earn {_trees_text(each_g)}")
+    elif (day_g := min(bounds)) > TREES_A_DAY_MAX * CHEAPEST_TREE_G:
+        message = "by reports that nobody verifies a person can earn"
+        source.warn((*path, "id"), f"{message} {_trees_text(day_g)} in a day; mind the limits")
+
+
+def in_trees(grams: float) -> str | None:
+    """What an amount is beside a tree, if it is more than one."""
+    trees = float(f"{grams / CHEAPEST_TREE_G:.2g}")
+    return f"{trees:,.9g} trees of {CHEAPEST_TREE_G} g" if trees > 1 else None
+
+
+def _trees_text(grams: float) -> str:
+    return ", ".join(filter(None, (f"{grams_text(grams)} g", in_trees(grams))))
 
 
 def warn_of_groups(limits: Sequence[LimitDraft]) -> None:

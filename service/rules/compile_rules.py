@@ -12,14 +12,20 @@ from msgspec import UnsetType
 from service.rules import schema
 from service.rules.cel_bounds import Range
 from service.rules.compile_examples import check_examples
-from service.rules.compile_limits import LimitDraft, compile_limits, grams_text, warn_of_awards
+from service.rules.compile_limits import (
+    LimitDraft,
+    compile_limits,
+    grams_text,
+    warn_of_awards,
+    warn_of_self_reports,
+)
 from service.rules.compile_types import TypeDraft, expression_findings, localized
 from service.rules.evaluate import whole_grams
 from service.rules.explain import explainer
 from service.rules.expressions import Compiled, Expression
 from service.rules.load import Step
 from service.rules.rulebook import GRAMS_MAX, Factor, Rule
-from service.rules.shape import Source
+from service.rules.shape import Source, whole
 
 
 @dataclass(slots=True)
@@ -59,6 +65,8 @@ def compile_rule(
     saves_is_whole, saves = _grams(draft, kind, "saves", when, factors)
     earns_is_whole, earns = _grams(draft, kind, "earns", when, factors)
     warn_of_awards(draft.limits, draft.award)
+    if shape.id and _takes_self_reports(kind, when):
+        warn_of_self_reports(source, path, draft.limits, draft.award)
     if not (saves_is_whole and earns_is_whole) or (when and when.expression is None):
         return None
     if not draft.used_factors <= factors.keys() or not shape.id:
@@ -82,6 +90,16 @@ def compile_rule(
             kind.attributes,
             factors,
         ),
+    )
+
+
+def _takes_self_reports(kind: TypeDraft, when: Compiled | None) -> bool:
+    """Whether a report that only a person or a phone tells may be paid by the rule."""
+    facts = (when or kind).facts
+    tellers = {teller for _, teller in whole(kind.shape.reported_by)} - {"partner"}
+    asked = facts.get("reporter")
+    return facts.get("verified") is not True and bool(
+        tellers & asked if isinstance(asked, frozenset) else tellers
     )
 
 

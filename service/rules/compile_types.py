@@ -202,8 +202,20 @@ def _ripening(source: Source, shape: schema.Ripens) -> Ripening:
     return Ripening(None, after)
 
 
-def compile_factor(name: str, shape: schema.Factor) -> Factor:
-    """Take a factor as it was checked."""
+_GRAMS_PER = re.compile(r"g/\S.*")
+_IN_GRAMS = {"kg": 1e3, "Kg": 1e3, "kgCO2e": 1e3, "t": 1e6, "tonnes": 1e6, "mg": 1e-3, "gCO2e": 1.0}
+
+
+def compile_factor(source: Source, name: str, shape: schema.Factor) -> Factor:
+    """Take a factor, which is in grams: another unit would pay and tell a thousandth, or more."""
+    if not _GRAMS_PER.fullmatch(shape.unit):
+        weight, _, per = shape.unit.partition("/")
+        known = _IN_GRAMS.get(weight.strip()) if per.strip() else None
+        hint = (
+            f"value {shape.value * known:.12g}, unit g/{per.strip()}" if known else "it like g/km"
+        )
+        message = f"a factor is in grams: its unit begins with g/, not {shape.unit!r}; write {hint}"
+        source.fault(("factors", name, "unit"), message)
     url = None if isinstance(shape.url, UnsetType) else shape.url
     return Factor(name, shape.value, shape.unit, shape.source, url, shape.year)
 

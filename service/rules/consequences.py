@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 import msgspec
 
 from service.rules.compile import Draft
+from service.rules.compile_limits import in_trees
 from service.rules.diff_words import jump
 from service.rules.examples import decide_example
 from service.rules.judge import Refusal
@@ -18,6 +20,7 @@ from service.rules.standing import Standing, uses_of
 
 # Rules that are tried: a set of a thousand rules of one type would take minutes.
 _TRIED_MAX = 100_000
+_NEW_MAX = 200
 _TIMES_A_DAY = 20
 _ROUGH_G = 10
 _MANY = 5
@@ -69,7 +72,21 @@ def compare_examples(before: Draft, after: Draft, limited: Collection[str]) -> C
             more = list(sides.many_times())
             found += more
             many_times |= {rule_id} if more else set()
-    return Compared(tuple(found), examples, left)
+    return Compared((*found, *_new_cases(before, after)), examples, left)
+
+
+def _new_cases(before: Draft, after: Draft) -> Iterator[Consequence]:
+    """What the examples of new rules come to, and what in it pays much."""
+    assert before.rulebook is not None
+    assert after.rulebook is not None
+    new = (case for case in after.examples if case.rule.id not in before.rulebook.rules)
+    for case in islice(new, _NEW_MAX):
+        name, came = case.shape.name, _outcome(after.rulebook, case.rule, case.shape)
+        worth = in_trees(came.get("earns", 0))
+        warning = worth and f"{worth} by one report"
+        saves = f"saves {came['saves']} g, " if came.get("saves") else ""
+        text = f"{case.rule.id} {name!r}: {saves}{_words(came)} (new)"
+        yield Consequence(case.rule.id, name, {}, came, text, warning)
 
 
 def _cases(before: Draft, after: Draft) -> Iterator[tuple[tuple[Rule, Rule], Example]]:

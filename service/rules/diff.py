@@ -91,10 +91,13 @@ class Difference:
         loud = sum(change.warning is not None for change in self.changes)
         loud += sum(consequence.warning is not None for consequence in self.consequences)
         told = f"{_counted(len(self.changes), 'change')}, "
-        if self.consequences:
-            told += f"{_counted(len(self.consequences), 'example')} otherwise"
+        otherwise = sum(bool(consequence.before) for consequence in self.consequences)
+        if otherwise:
+            told += f"{_counted(otherwise, 'example')} otherwise"
         else:
             told += "every example comes out as before"
+        if new := len(self.consequences) - otherwise:
+            told += f", {_counted(new, 'new one')}"
         yield f"{told}; {loud} to look at twice (!)" if loud else told, False
         if self.left:
             yield f"{self.left} examples were not compared: there are too many", False

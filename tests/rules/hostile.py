@@ -76,7 +76,9 @@ def largest_accepted():
     files = many_expressions(1_000, lambda n: listed if n < 120 else "1")()
     files |= many_patterns(50, "[a-z]{999}")
     kinds = "".join(f"  c.d{n}: {{category: home, reported_by: [device]}}\n" for n in range(990))
-    factors = "".join(f"  f{n}: {{value: 1, unit: g, source: s, year: 2026}}\n" for n in range(998))
+    factors = "".join(
+        f"  f{n}: {{value: 1, unit: g/km, source: s, year: 2026}}\n" for n in range(998)
+    )
     return files | {"f.yaml": "factors:\n" + factors, "k.yaml": "action_types:\n" + kinds}
 
 
@@ -173,7 +175,7 @@ FILES = {
     "1,001 factors": (
         lambda: {
             f"{at}.yaml": "factors:\n" + "".join(
-                f"  f{at}_{n}: {{value: 1, unit: g, source: s, year: 2026}}\n" for n in range(501)
+                f"  f{at}_{n}: {{value: 1, unit: g/km, source: s, year: 2026}}\n" for n in range(501)
             )
             for at in (0, 1)
         },
@@ -293,7 +295,7 @@ FILES = {
     "900 factors mistyped": (
         lambda: {
             "a.yaml": PROGRAM + TYPE + "factors:\n" + "".join(
-                f"  car{n}: {{value: 1, unit: g, source: s, year: 2026}}\n" for n in range(900)
+                f"  car{n}: {{value: 1, unit: g/km, source: s, year: 2026}}\n" for n in range(900)
             ),
             "b.yaml": "rules:\n" + "".join(
                 f"- {{id: r{n}, action: a.b, earns: factors.cra{n}}}\n" for n in range(900)

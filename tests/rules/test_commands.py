@@ -14,6 +14,7 @@ from tests.rules.sets import PROGRAM, ROOT, WALK
 GOOD = PROGRAM + WALK + (
     "rules:\n  - id: r\n    action: mobility.walk\n    title: t\n    earns: 5\n    examples:\n"
     "      - {name: nine steps, given: {steps: 9}, expect: {earns: 5}}\n"
+    "    limits: [{per: day, count: 9}]\n"
 )  # fmt: skip
 WARNED = GOOD.replace("    earns: 5\n", "    when: steps > 0\n    earns: 5\n")
 BAD = GOOD.replace("earns: 5\n", "earns: stepps\n")

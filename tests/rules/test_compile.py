@@ -31,7 +31,7 @@ def test_what_a_programme_does_not_say_has_its_default():
 
 def test_names_are_unique_over_all_files():
     rules = "rules: [{id: a, action: mobility.walk, title: t, earns: 1}]\n"
-    factor = "factors: {car: {value: 1, unit: g, source: s, year: 2026}}\n"
+    factor = "factors: {car: {value: 1, unit: g/km, source: s, year: 2026}}\n"
     files = {"a.yaml": PROGRAM + WALK + factor + rules, "b.yaml": PROGRAM + WALK + factor + rules}
     assert [str(problem) for problem in compile_rulebook(files).errors] == [
         "b.yaml:2:1: error: program stands already in a.yaml:2",

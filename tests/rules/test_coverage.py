@@ -32,7 +32,7 @@ RULES = """rules:
     examples:
       - {given: {steps: 9}, context: {occurred_at: 2026-01-01T00:00}, expect: {skipped: true}}
 """
-TEXT = PROGRAM + WALK + RULES
+TEXT = PROGRAM + WALK.replace("participant, device, partner", "partner") + RULES
 TOP = (PROGRAM + WALK).count("\n")
 STEP = (
     "- {{at: 2026-05-0{day}T08:00, participant: a, action: mobility.walk,"

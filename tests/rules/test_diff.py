@@ -388,3 +388,29 @@ def test_a_file_that_cannot_be_read_hides_no_problem_of_another(tmp_path, words)
         told.append(told[1].replace("a/", "b/", 1))
         told.append("b/good.yaml:1:1: error: no file has the section program; it is needed once")
     assert (result.exit_code, lines[:-1]) == (1, told)
+
+
+def test_what_new_rules_come_to_is_listed_and_what_pays_much_is_loud():
+    more = """  - id: bottle
+    action: trip
+    earns: 10000
+    examples:
+      - {name: a bottle, given: {km: 8}, expect: {earns: 10000}}
+      - {name: refused, given: {km: 100}, expect: {refused: implausible}}
+  - id: small
+    action: trip
+    saves: 150
+    earns: 5
+    examples: [{name: a small one, given: {km: 8}, expect: {saves: 150, earns: 5}}]
+campaigns:"""
+    difference = diff({"a.yaml": SAMPLE}, {"a.yaml": SAMPLE.replace("campaigns:", more)})
+    lines = [line for line, _ in difference.lines()]
+    assert lines[2:] == [
+        "the examples come to:",
+        "! bottle 'a bottle': earns 10000 g (new) (67 trees of 150 g by one report)",
+        "  bottle 'refused': refused as implausible (new)",
+        "  small 'a small one': saves 150 g, earns 5 g (new)",
+        "2 changes, every example comes out as before, 3 new ones; 1 to look at twice (!)",
+    ]
+    assert [loud for _, loud in difference.lines()][3] is True
+    assert difference_json(difference)["consequences"][0]["before"] == {}

@@ -15,6 +15,7 @@ from tests.rules.sets import PROGRAM, WALK
 
 RULES = "/v1/operator/rulebooks"
 SWITCH = timedelta(seconds=2)
+LIMITED = "limits: [{per: day, count: 9}], "
 EXAMPLE = "examples: [{name: nine steps, given: {steps: 9}, expect: {earns: %s}}]"
 
 
@@ -58,9 +59,9 @@ async def test_checking_tells_every_problem_and_stores_nothing(olive):
     ] * len(told["problems"])
     assert {problem["file"] for problem in told["problems"]} == {"walk.yaml"}
     assert "moblity" in told["problems"][0]["message"]
-    good = await olive.post(f"{RULES}/check", {"files": {"walk.yaml": rules(5)}})
+    good = await olive.post(f"{RULES}/check", {"files": {"walk.yaml": rules(5, more=LIMITED)}})
     assert (good.status_code, good.json()) == (200, {"ok": True, "problems": []})
-    wrong = await olive.post(f"{RULES}/check", {"files": {"walk.yaml": rules(5, 6)}})
+    wrong = await olive.post(f"{RULES}/check", {"files": {"walk.yaml": rules(5, 6, LIMITED)}})
     assert wrong.json()["ok"] is False
     assert wrong.json()["problems"][0]["message"].endswith("earns is 5, not 6")
     nothing = await olive.post(f"{RULES}/check", {"files": {}})
@@ -94,7 +95,7 @@ async def test_a_version_is_published_listed_shown_and_decides(olive, client):
 
 
 async def test_errors_and_examples_refuse_and_nothing_is_stored(olive):
-    for text in (rules("nope"), rules(5, 6), "program: 5", ""):
+    for text in (rules("nope"), rules(5, 6, LIMITED), "program: 5", ""):
         answer = await publish(olive, text)
         assert (answer.status_code, answer.json()["code"]) == (422, "rulebook-invalid")
         assert answer.json()["problems"][0]["severity"] == "error"
@@ -283,7 +284,7 @@ async def test_scenarios_are_run_and_not_published(olive):
         "- {at: 2026-06-05T08:00, participant: ann, action: mobility.walk,"
         " attributes: {steps: 9}, expect: {earns: %s}}\n"
     )
-    files = {"walk.yaml": rules(5), "tests/ann.yaml": step % 6}
+    files = {"walk.yaml": rules(5, more=LIMITED), "tests/ann.yaml": step % 6}
     answer = await olive.post(RULES, {"files": files, "note": "x"})
     assert (answer.status_code, answer.json()["code"]) == (422, "rulebook-invalid")
     assert answer.json()["problems"][0]["file"] == "tests/ann.yaml"

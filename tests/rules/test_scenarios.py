@@ -49,6 +49,7 @@ rules:
     action: mobility.walk
     when: streak_days >= 2
     earns: streak_days
+    limits: [{per: day, grams: 900}]
     examples: [{given: {steps: 1}, context: {streak_days: 2}, expect: {earns: 2}}]
   - id: walk
     action: mobility.walk
@@ -330,7 +331,7 @@ def test_faulty_rules_run_nothing_and_hide_no_fault_of_a_scenario(tmp_path):
     (tmp_path / "tests" / "b.yaml").write_bytes(b"- \xff")
     trial = try_folder(tmp_path)
     assert [str(problem).removeprefix(f"{tmp_path}/")[:70] for problem in trial.problems] == [
-        "rules.yaml:45:1: error: colours is not known in a rule file; allowed a",
+        "rules.yaml:46:1: error: colours is not known in a rule file; allowed a",
         "tests/b.yaml:1:3: error: byte 0xff is not UTF-8; save the file as UTF-",
         "tests/a.yaml:2:8: error: the clock only goes forward: a step before th",
         "tests/a.yaml:4:8: error: there is no such time: day is out of range fo",

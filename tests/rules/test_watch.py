@@ -10,7 +10,9 @@ from service.rules.watch import FolderWatcher
 from tests.people import eventually
 from tests.rules.sets import NOW, PROGRAM, WALK
 
-RULE = "rules: [{id: r, action: mobility.walk, title: t, earns: 1}]\n"
+RULE = (
+    "rules: [{id: r, action: mobility.walk, title: t, earns: 1, limits: [{per: day, count: 9}]}]\n"
+)
 
 
 STEP = """
@@ -159,7 +161,7 @@ async def test_errors_are_told_before_a_page_of_warnings(watcher, folder, told):
     scenario(folder, STEP.format(1))
     await looks(watcher)
     assert f"{folder}/tests/day.yaml:3:44: error: " in told[1]
-    assert told[-2:] == ["... and 11 lines more", "rules: version 1 goes on deciding"]
+    assert told[-2:] == ["... and 41 lines more", "rules: version 1 goes on deciding"]
 
 
 async def test_an_editor_that_exchanges_the_file(watcher, folder, database):
