@@ -40,6 +40,7 @@ from service.rules.rulebook import (
 )
 from service.rules.set_size import beyond
 from service.rules.shape import Source, shape_file, whole
+from service.rules.tags import check_languages
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,7 @@ def _compiled(files: Mapping[str, str], version: int, unreadable: Sequence[Probl
         return Draft(None, tuple(sorted(problems, key=place_of)), ())
     names = {name: shown_name(name) for name in sorted(nodes)}
     sources = [
-        Source(shown, nodes[name], shape_file(shown, nodes[name], problems), problems)
+        Source(shown, nodes[name], shape_file(shown, nodes[name], problems), problems, version > 0)
         for name, shown in names.items()
     ]
     is_whole = len(nodes) == len(files) and not unreadable
@@ -153,6 +154,7 @@ class _Compiler:
         warn_of_groups([limit for draft in self._drafts for limit in draft.limits])
         self._compile_campaigns_and_badges()
         self._warn_of_unused(known)
+        check_languages(self.sources, self.language)
 
     def _compile_program(self, *, is_whole: bool) -> None:
         given = [source for source in self.sources if "program" in source.root.entries]

@@ -215,7 +215,7 @@ def compile_factor(source: Source, name: str, shape: schema.Factor) -> Factor:
             f"value {shape.value * known:.12g}, unit g/{per.strip()}" if known else "it like g/km"
         )
         message = f"a factor is in grams: its unit begins with g/, not {shape.unit!r}; write {hint}"
-        source.fault(("factors", name, "unit"), message)
+        source.fault_if_new(("factors", name, "unit"), message)
     url = None if isinstance(shape.url, UnsetType) else shape.url
     return Factor(name, shape.value, shape.unit, shape.source, url, shape.year)
 

@@ -64,6 +64,7 @@ class Source:
     root: Node
     shape: RuleFile
     problems: list[Problem]
+    is_published: bool = False
 
     def fault(
         self,
@@ -80,6 +81,11 @@ class Source:
         line, column = (node.line, node.column) if offset is None else node.place(offset)
         text = path_text(path)
         self.problems.append(Problem(self.name, line, column, text, message, severity))
+
+    def fault_if_new(self, path: tuple[Step, ...], message: str, *, at_key: bool = False) -> None:
+        """Refuse what was let pass once: a version that decides already goes on deciding."""
+        severity: Literal["error", "warning"] = "warning" if self.is_published else "error"
+        self.fault(path, message, at_key=at_key, severity=severity)
 
     def warn(self, path: tuple[Step, ...], message: str, *, at_key: bool = False) -> None:
         """Note something that is allowed but hardly meant."""

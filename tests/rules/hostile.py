@@ -175,7 +175,7 @@ FILES = {
     "1,001 factors": (
         lambda: {
             f"{at}.yaml": "factors:\n" + "".join(
-                f"  f{at}_{n}: {{value: 1, unit: g/km, source: s, year: 2026}}\n" for n in range(501)
+                f"  f{at}_{n}: {{value: 1, unit: g/m, source: s, year: 2026}}\n" for n in range(501)
             )
             for at in (0, 1)
         },

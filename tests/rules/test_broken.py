@@ -46,6 +46,14 @@ def test_every_fault_of_all_files_is_told_in_one_go(path, monkeypatch):
     judged(check_folder(Path(path.name)), expected)
 
 
+@pytest.mark.parametrize("name", ["languages", "factor-units"])
+def test_what_was_let_pass_once_goes_on_deciding(name):
+    text = (BROKEN / f"{name}.yaml").read_text()
+    draft = compile_rulebook({"a.yaml": text}, version=7)
+    assert {problem.severity for problem in draft.problems} == {"warning"}
+    assert draft.rulebook is not None
+
+
 def test_there_are_many():
     broken = [path for path in FILES if ": error: " in path.read_text()]
     broken += [path for path in FOLDERS if ": error: " in (path / "expected.txt").read_text()]
