@@ -106,15 +106,15 @@ async def test_what_is_sent_again_is_paid_once(rules, client, senders, database,
 
 
 async def repeat_actions(client):
+    """What was refused kept no key: it is judged anew, by what is right today."""
     for each in FILLED["actions"]:
+        if each["status"] != 201:
+            continue
         person = await sign_in(client, each["subject"])
         answer = await person.post("/v1/me/actions", each["body"], each["key"])
-        if each["status"] == 201:
-            assert (answer.status_code, answer.headers["idempotency-replayed"]) == (200, "true")
-            told = answer.json()
-            assert {name: told[name] for name in each["answer"]} == each["answer"]
-        else:
-            assert answer.status_code == each["status"], (each, answer.text)
+        assert (answer.status_code, answer.headers["idempotency-replayed"]) == (200, "true")
+        told = answer.json()
+        assert {name: told[name] for name in each["answer"]} == each["answer"]
     batch = FILLED["batch"]
     person = await sign_in(client, batch["subject"])
     answer = await person.post("/v1/me/actions/batch", {"actions": batch["items"]})
