@@ -34,7 +34,8 @@ Budgets = Mapping[str, int]
 GRAM_NG = 10**9
 """Exact amounts are counted in 10^-9 g: as far as the digits of a double reach."""
 
-_UNUSED = (0, 0)
+_HALF_UG = 500_000
+_UNUSED = Used()
 _ENOUGH_G = 10**18
 _NO_BUDGETS: Budgets = {}
 
@@ -209,15 +210,21 @@ def whole_grams(grams: float | None) -> int | None:
 
 def carries_of(award: Award) -> tuple[Carry | None, ...]:
     """The carries of what was earned, saved and multiplied; None for what was rounded alone."""
-    grew = {key.counter[-1]: used for key, used in award.sums}
-    own, multiplied = grew.get("/", Used()), grew.get("*", Used())
-    carries = [
-        Carry(before_ng, grams * GRAM_NG + rest_ng, grams)
-        for before_ng, (grams, rest_ng) in zip(
-            award.carried_ng, (own[2:4], own[4:6], multiplied[2:4]), strict=True
-        )
-    ]
-    return tuple([c if c.exact_ng and (c.before_ng or not c.grams) else None for c in carries])
+    earned = saved = multiplied = None
+    before = award.carried_ng
+    for key, used in award.sums:
+        if key.counter.endswith("*"):
+            multiplied = _told(before[2], used.earned_g, used.earned_rest_ng)
+        else:
+            earned = _told(before[0], used.earned_g, used.earned_rest_ng)
+            saved = _told(before[1], used.saved_g, used.saved_rest_ng)
+    return earned, saved, multiplied
+
+
+def _told(before_ng: int, grams: int, rest_ng: int) -> Carry | None:
+    if (before_ng or not grams) and (grams or rest_ng):
+        return Carry(before_ng, grams * GRAM_NG + rest_ng, grams)
+    return None
 
 
 def _award(rule: Rule, activation: object) -> Award | None:
@@ -250,7 +257,8 @@ def _exact_ng(grams: float | None) -> int | None:
 
 def _rounded(exact_ng: int) -> int:
     """Whole grams, half to even, by six digits of nine: three thirds make a whole."""
-    return round(round(exact_ng, -3), -9) // GRAM_NG
+    grams, rest_ug = divmod((exact_ng + 500) // 1_000, 1_000_000)
+    return grams + (rest_ug > _HALF_UG or (rest_ug == _HALF_UG and grams % 2))
 
 
 def _saved_ng(award: Award) -> int:
@@ -270,7 +278,7 @@ def _carry(awarded_g: int, rest_ng: int, more_ng: int, *, least_g: int = 0) -> t
 
 def _sum(award: Award, key: CounterKey, usage: Usage) -> None:
     """Award what the day's sums of a rule grow by, in whole grams."""
-    before = Used(*usage.get(key, ()))
+    before = Used(*usage.get(key, _UNUSED))
     award.energy_g, earned_ng = _carry(before.earned_g, before.earned_rest_ng, award.earned_ng)
     saved_g = saved_ng = 0
     if award.is_counted:
@@ -284,7 +292,7 @@ def _sum(award: Award, key: CounterKey, usage: Usage) -> None:
 
 def _multiply(award: Award, campaign: Campaign, key: CounterKey, usage: Usage) -> None:
     """Multiply whole grams exactly, summed over the day like what they come from."""
-    before = Used(*usage.get(key, ()))
+    before = Used(*usage.get(key, _UNUSED))
     own_g, times = award.energy_g, campaign.times
     more_ng = own_g * GRAM_NG * times.numerator // times.denominator
     grams, rest_ng = _carry(before.earned_g, before.earned_rest_ng, more_ng, least_g=own_g)
@@ -318,7 +326,7 @@ def _limit(
     """Cut an award to what its limits leave."""
     energy_g = award.energy_g
     for limit, key in zip(limits, keys, strict=True):
-        used_n, used_g, *_ = usage.get(key, _UNUSED)
+        used_n, used_g = usage.get(key, _UNUSED)[:2]
         if key in added:
             used_n, used_g = used_n + added[key][0], used_g + added[key][1]
         if limit.count is None:
@@ -352,5 +360,5 @@ def _use(award: Award, keys: list[CounterKey], added: dict[CounterKey, tuple[int
     different = keys if len(keys) == 1 else dict.fromkeys(keys)
     award.counters = tuple([(key, 1, award.energy_g) for key in different])
     for key in different:
-        used_n, used_g = added.get(key, _UNUSED)
+        used_n, used_g = added.get(key, (0, 0))
         added[key] = (used_n + 1, used_g + award.energy_g)

@@ -124,7 +124,7 @@ def _with_carry(shown: str, carry: Carry | None, reader: Reader, of: str = "") -
 
 
 def _grams(exact_ng: int) -> str:
-    return f"{_number(exact_ng / GRAM_NG)} g"
+    return f"{exact_ng / GRAM_NG:.9g} g"
 
 
 def _sources(saves: float | Expression, factors: Mapping[str, Factor]) -> str:

@@ -19,7 +19,6 @@ from service.rules.judge import Judged
 from service.rules.rulebook import CounterKey, Used
 
 _DAY_S = 86_400
-_UNUSED = Used()
 
 Uses = Iterable[tuple[CounterKey, Used]]
 """What awards add to counters."""
@@ -76,17 +75,24 @@ def award_entry(award: Award) -> dict[str, Any]:
 
 def award_of(entry: Mapping[str, Any]) -> Award:
     """The award that was kept; what its campaign's budget paid is known, not in which order."""
-    uses = list(stored_uses(entry["counters"]))
+    limits: list[tuple[CounterKey, int, int]] = []
+    sums: list[tuple[CounterKey, Used]] = []
+    for counter, period, by_key, n, grams, *more in entry["counters"]:
+        key = CounterKey(counter, period, by_key)
+        if more:
+            sums.append((key, Used(n, grams, *more)))
+        else:
+            limits.append((key, n, grams))
     extra_g = entry.get("extra_g", 0)
     return Award(
         rule=entry["rule"],
         saved_g=entry["saved_g"],
         energy_g=entry["energy_g"],
         limited_by=entry["limited_by"],
-        counters=tuple([(key, used.n, used.grams) for key, used in uses if used.n]),
+        counters=tuple(limits),
         failed=entry.get("failed", False),
-        sums=tuple([(key, used) for key, used in uses if not used.n]),
-        carried_ng=tuple(entry.get("carried_ng", (0, 0, 0))),
+        sums=tuple(sums),
+        carried_ng=entry.get("carried_ng", (0, 0, 0)),
         is_counted=entry.get("counted", True),
         campaign=entry.get("campaign"),
         extra_g=extra_g,
@@ -104,8 +110,9 @@ class Standing:
 
     def use(self, uses: Uses) -> None:
         """Add what awards use."""
+        usage = self.usage
         for key, more in uses:
-            self.usage[key] = Used(*map(add, self.usage.get(key, _UNUSED), more))
+            usage[key] = Used(*map(add, usage[key], more)) if key in usage else more
 
     def give_back(self, uses: Uses) -> None:
         """Take off what awards used, where it is remembered at all."""
