@@ -10,25 +10,23 @@ import unicodedata
 from precis_i18n import get_profile
 
 from service.rules.told import Told
+from service.unseen import unseen_in
 
 NICKNAME_MAX = 64
 _NICKNAME = get_profile("NicknameCasePreserved")
 # What asks for the coloured picture of a sign: phones write it behind a heart. Without it the same
 # sign stands there.
 _PICTURE = "\ufe0f"
-# Controls, what has no width, what turns the order of letters round, tags and fillers. The joiners
-# stay, without which Persian, Hindi and families of emoji are not written, and the marks of
-# direction, which turn nothing round.
-_HIDDEN = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u034f\u115f\u1160\u17b4\u17b5\u180e\u200b\u2028-\u202e"
-    "\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e0fff]"
-)
 _VISIBLE = frozenset("LNPS")
-_NOTHING_SEEN = "must hold something that can be seen"
 
 
 class TextError(ValueError):
     """Why a text cannot be shown to others: the end of a sentence that begins with its name."""
+
+    def __init__(self, told: Told) -> None:
+        """Keep what can be said in other languages, too."""
+        super().__init__(told)
+        self.told = told
 
 
 def nickname(text: str) -> str:
@@ -37,31 +35,33 @@ def nickname(text: str) -> str:
         name: str = _NICKNAME.enforce(text.replace(_PICTURE, ""))
     except UnicodeEncodeError as error:
         if error.reason.endswith("/empty"):
-            raise TextError(_NOTHING_SEEN) from error
-        code = ord(error.object[error.start])
-        raise TextError(Told("must not hold the character U+{code:04X}", code=code)) from error
+            return _seen("")
+        raise _hiding(f"U+{ord(error.object[error.start]):04X}") from error
     if len(name) > NICKNAME_MAX:
-        text = "must have at most {most} characters, as {name}... has not"
-        raise TextError(Told(text, most=NICKNAME_MAX, name=name[:20]))
+        raise TextError(Told("must have at most {most} characters", most=NICKNAME_MAX))
     return _seen(name)
 
 
 def label(text: str) -> str:
     """The name of a thing, in one line."""
     if found := re.search(r"[\t\n]", text := text.strip()):
-        raise TextError(Told("must be one line, without U+{code:04X}", code=ord(found[0])))
+        raise _hiding(f"U+{ord(found[0]):04X}")
     return prose(text)
 
 
 def prose(text: str) -> str:
     """What somebody writes to others: a reason, a note, a dedication. It may have several lines."""
     text = unicodedata.normalize("NFC", text.replace("\r\n", "\n").strip())
-    if found := _HIDDEN.search(text):
-        raise TextError(Told("must not hold the character U+{code:04X}", code=ord(found[0])))
+    if found := unseen_in(text):
+        raise _hiding(found)
     return _seen(text)
+
+
+def _hiding(code: str) -> TextError:
+    return TextError(Told("must not hold the character {code}", code=code))
 
 
 def _seen(text: str) -> str:
     if not any(unicodedata.category(character)[0] in _VISIBLE for character in text):
-        raise TextError(_NOTHING_SEEN)
+        raise TextError(Told("must hold something that can be seen"))
     return text

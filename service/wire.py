@@ -470,7 +470,7 @@ def _fields_check(checks: list[tuple[str, str, Check | None, TextRule | None]]) 
                     if rule is not None and isinstance(field, str):
                         force_setattr(value, name, rule(field))
                 except TextError as error:
-                    yield FieldError(f"{at}/{encoded}", error.args[0])
+                    yield FieldError(f"{at}/{encoded}", error.told)
                 if inner is not None:
                     yield from inner(field, f"{at}/{encoded}")
 

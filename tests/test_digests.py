@@ -287,7 +287,7 @@ def test_every_column_is_digested_but_for_these(table, data):
 # Every function of the program that digests, and where what it digests is read back and tried.
 TRIED = {
     "facts_digest": test_the_facts_of_an_action,
-    "by_key_of": test_the_facts_of_an_action,
+    "spelled_by_key": test_the_facts_of_an_action,
     "transfer_hash": test_the_chain_of_a_book,
     "first_head": test_the_chain_of_a_book,
     "entry_digest": test_the_log_of_operators_acts,
@@ -296,7 +296,15 @@ TRIED = {
 # And those whose digest is never made again from what a table gives back.
 NOT_READ_BACK = {
     "a key or name, made of what is asked for": {
-        *("_id_of", "claim_key", "_hidden", "__init__", "code_key", "derived_uuid", "subject_key"),
+        *(
+            "_id_of",
+            "claim_key",
+            "hidden_value",
+            "__init__",
+            "code_key",
+            "derived_uuid",
+            "subject_key",
+        ),
     },
     "compared with what is sent again, in canonical form": {
         *("participant_report", "reversal_row", "_fingerprint"),

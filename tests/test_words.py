@@ -39,8 +39,16 @@ FILES = [
     if "partner_kit" not in path.parts and not path.name.startswith("commands")
 ]
 # At which place a call takes a sentence, or the template of one.
-SAYS = {"Told": 0, "tell": 0, "fault": 1, "_invalid": 1, "_reversal_invalid": 1, "FieldError": 1}
-SAYS |= {"PeriodError": 1, "KeyTextError": 0}
+SAYS = {
+    "Told": 0,
+    "tell": 0,
+    "fault": 1,
+    "_invalid": 1,
+    "_reversal_invalid": 1,
+    "FieldError": 1,
+    "TextError": 0,
+}
+SAYS |= {"PeriodError": 1, "KeyTextError": 0, "TextError": 0}
 PERIODS_SAID = {"day": "每日", "week": "每周", "month": "每月", "year": "每年", "ever": "累计"}
 
 

@@ -22,6 +22,8 @@ _GRID = 10**12
 Coordinates = Annotated[list[float], Meta(min_length=2, max_length=3)]
 Ring = Annotated[list[Coordinates], Meta(min_length=4, max_length=POSITIONS_MAX)]
 Rings = Annotated[list[Ring], Meta(min_length=1, max_length=100)]
+Properties = Annotated[dict[str, Any], Meta(max_length=1_000)]
+FeatureId = Annotated[str, Meta(max_length=256)] | Annotated[int, Meta(ge=-(2**53), le=2**53)]
 Box = Annotated[list[float], Meta(min_length=4, max_length=6)]
 
 _Spot = tuple[int, int]
@@ -59,8 +61,8 @@ class Feature(_Geometry, frozen=True, tag="Feature", kw_only=True):
     """A GeoJSON Feature, as maps export it: its geometry is kept, its properties are not."""
 
     geometry: Geometry
-    properties: dict[str, Any] | None = None
-    id: str | int | UnsetType = UNSET
+    properties: Properties | None = None
+    id: FeatureId | UnsetType = UNSET
 
 
 Position = Point | Polygon | MultiPolygon | Feature
@@ -139,13 +141,15 @@ def _land_faults(rings: dict[str, Ring]) -> Iterator[FieldError]:
             steps = abs(index - number)
             is_next = where == other and steps in {1, counts[where] - 1}
             if where == other and _meet(line, second, is_next=is_next):
-                detail = Told("crosses or touches itself on the line {line}", line=_told(second))
-                yield FieldError(where, detail)
+                yield FieldError(
+                    where, Told("crosses or touches itself on the line {line}", line=_told(second))
+                )
                 return
             if where != other and _cross(line, second):
                 later = max(where, other, key=list(rings).index)
-                detail = Told("crosses another ring on the line {line}", line=_told(second))
-                yield FieldError(later, detail)
+                yield FieldError(
+                    later, Told("crosses another ring on the line {line}", line=_told(second))
+                )
                 return
 
 

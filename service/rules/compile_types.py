@@ -31,6 +31,7 @@ from service.rules.rulebook import (
     Watering,
 )
 from service.rules.shape import Source, whole
+from service.unseen import unseen_in
 
 ACCEPTED_FOR_MAX = dt.timedelta(days=60)
 LASTS_MAX = dt.timedelta(hours=24)
@@ -85,12 +86,19 @@ def localized(
     source: Source, path: tuple[Step, ...], text: str | dict[str, str], language: str
 ) -> Text:
     """Take a title or hint in one or several languages; plain text is in the programme's."""
+    refuse_unseen(source, path, text if isinstance(text, str) else "".join(text.values()))
     if isinstance(text, str):
         return Text(text, {}, language)
     if text and language not in text:
         source.warn(path, f"there is no text in {language}, the programme's language")
     own = language if language in text else next(iter(text), language)
     return Text(text.get(own, ""), text, own)
+
+
+def refuse_unseen(source: Source, path: tuple[Step, ...], text: str) -> None:
+    """Note what nobody sees in a text for people."""
+    if found := unseen_in(text):
+        source.fault_if_new(path, f"this text must not hold the character {found}")
 
 
 def expression_findings(
@@ -103,8 +111,9 @@ def expression_findings(
 
 def compile_program(source: Source, shape: schema.Program) -> Program | None:
     """Read the programme; None when something in it cannot be."""
-    before = len(source.problems)
     path: tuple[Step, ...] = ("program",)
+    refuse_unseen(source, (*path, "name"), shape.name)
+    before = len(source.problems)
     zone = _zone(source, shape.timezone)
     ripening = _ripening(source, shape.energy.ripens)
     expires_after = _long(source, (*path, "energy", "expires_after"), shape.energy.expires_after)

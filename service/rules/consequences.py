@@ -85,7 +85,7 @@ def _new_cases(before: Draft, after: Draft) -> Iterator[Consequence]:
         worth = in_trees(came.get("earns", 0))
         warning = worth and f"{worth} by one report"
         saves = f"saves {came['saves']} g, " if came.get("saves") else ""
-        text = f"{case.rule.id} {name!r}: {saves}{_words(came)} (new)"
+        text = f"{case.rule.id} {name!r}: new, {saves}{_words(came)}"
         yield Consequence(case.rule.id, name, {}, came, text, warning)
 
 

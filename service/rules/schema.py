@@ -210,7 +210,7 @@ class Factor(_Section, frozen=True):
     """An emission factor in g CO2e per unit, always with its source."""
 
     value: Annotated[float, Meta(ge=0, le=1e9, description="g CO2e per unit.")]
-    unit: Annotated[Line, Meta(description="What it is per.", examples=["g/pkm"])]
+    unit: Annotated[Line, Meta(description="g/ and what it is per.", examples=["g/pkm"])]
     source: Annotated[Line, _says("Publication, edition and row, so that others can check it.")]
     year: Annotated[
         int, Meta(ge=1990, le=2100, description="Year of the edition, or in which it was read.")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 
-from service.rules.cel_text import did_you_mean
 from service.rules.load import Node, Step
 from service.rules.shape import Source
 
@@ -53,8 +53,8 @@ def is_language(tag: str) -> bool:
 
 
 def _message(tag: str, spoken: Sequence[str]) -> str:
-    meant = _MEANT.get(tag)
-    hint = f"; did you mean {meant}?" if meant else did_you_mean(tag, spoken)
+    near = [_MEANT[tag]] if tag in _MEANT else get_close_matches(tag, spoken, n=1, cutoff=0.5)
+    hint = "".join(f"; did you mean {meant}?" for meant in near)
     listed = f"; the texts here are in {', '.join(spoken)}" if spoken else ""
     return f"{tag} is no language of BCP 47{hint}{listed}"
 

@@ -175,3 +175,25 @@ async def test_the_log_of_acts_is_paged_newest_first(operator, alice):
     forged = await operator.get("/v1/operator/audit-log", cursor="AAAA")
     assert forged.status_code == 422
     assert forged.json()["errors"][0]["pointer"] == "#/query/cursor"
+
+
+async def test_what_operators_write_can_be_read(operator, alice):
+    person = f"/v1/operator/participants/{alice.participant_id}"
+    partner = {"id": "p-1", "action_types": [], "source_prefix": "urn:p"}
+    texts = {
+        f"{person}/suspend": ("reason", {}),
+        f"{person}/adjustments": ("reason", {"amount_g": 5}),
+        "/v1/operator/partners": ("name", partner),
+        f"/v1/operator/actions/{NOBODY}/reverse": ("reason", {}),
+        "/v1/operator/rulebooks": ("note", {"files": {"a.yaml": ""}}),
+    }
+    for path, (name, others) in texts.items():
+        for hidden in ("\u200b", "\u202eevil", "x\u2028y", "\u00a0", "a\x07"):
+            answer = await operator.post(path, {**others, name: hidden})
+            assert (answer.status_code, answer.json()["code"]) == (422, "invalid-request"), path
+            assert [error["pointer"] for error in answer.json()["errors"]] == [f"#/{name}"]
+    lines = {"reason": " two\r\nlines, و\u200cی, nin\u0303o ", "amount_g": 5}
+    answer = await operator.post(f"{person}/adjustments", lines)
+    assert answer.status_code == 201
+    log = await acts(operator, alice.participant_id)
+    assert log[0]["detail"]["reason"] == "two\nlines, و\u200cی, niño"

@@ -5,7 +5,7 @@ import pytest
 from tests.planting.test_routes import PROJECT
 
 POINT = {"type": "Point", "coordinates": [36.8, -0.0]}
-RING = [[-0.0, 0.0], [1e-320, -0.0], [1.0, -1e-7], [-0.0, 0.0]]
+RING = [[-0.0, 0.0], [1.0, -0.0], [1.0, -1e-7], [1e-320, -1e-7], [-0.0, 0.0]]
 
 
 @pytest.mark.parametrize("position", [POINT, {"type": "Polygon", "coordinates": [RING]}])

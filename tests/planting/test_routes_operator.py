@@ -110,6 +110,11 @@ BAD_PROJECTS = [
     ({"name": " \n"}, "#/name"),
     ({"name": "x" * 201}, "#/name"),
     ({"place": "a\0b"}, "#/place"),
+    ({"name": "\u200b"}, "#/name"),
+    ({"name": "north\nsouth"}, "#/name"),
+    ({"species": "Haloxylon \u202emurdnedommа"}, "#/species"),
+    ({"partner": "Green\u2028Desert"}, "#/partner"),
+    ({"country": "\u00a0\u00a0"}, "#/country"),
     ({"country": "C"}, "#/country"),
     ({"price_g": 0}, "#/price_g"),
     ({"price_g": 10**30}, "#/price_g"),
@@ -149,6 +154,13 @@ POSITIONS = [
     {"type": "Polygon", "coordinates": [RING, [RING[0], *HOLE[1:3], RING[0]]]},
 ]
 BOX = [105.0, 38.0, 105.1, 38.1]
+
+
+async def test_names_are_kept_in_one_form(operator):
+    names = {"name": "  Alxa no\u0308rd ", "place": "Сүхбаатар", "species": "Прунус 🌳"}
+    made = await operator.post("/v1/operator/projects", {**PROJECT, **names})
+    told = {key: made.json()[key] for key in names}
+    assert told == {"name": "Alxa nörd", "place": "Сүхбаатар", "species": "Прунус 🌳"}
 
 
 async def test_plots_are_points_or_polygons(operator, database, project):

@@ -46,7 +46,7 @@ def test_every_fault_of_all_files_is_told_in_one_go(path, monkeypatch):
     judged(check_folder(Path(path.name)), expected)
 
 
-@pytest.mark.parametrize("name", ["languages", "factor-units"])
+@pytest.mark.parametrize("name", ["languages", "factor-units", "unseen"])
 def test_what_was_let_pass_once_goes_on_deciding(name):
     text = (BROKEN / f"{name}.yaml").read_text()
     draft = compile_rulebook({"a.yaml": text}, version=7)

@@ -407,9 +407,9 @@ campaigns:"""
     lines = [line for line, _ in difference.lines()]
     assert lines[2:] == [
         "the examples come to:",
-        "! bottle 'a bottle': earns 10000 g (new) (67 trees of 150 g by one report)",
-        "  bottle 'refused': refused as implausible (new)",
-        "  small 'a small one': saves 150 g, earns 5 g (new)",
+        "! bottle 'a bottle': new, earns 10000 g (67 trees of 150 g by one report)",
+        "  bottle 'refused': new, refused as implausible",
+        "  small 'a small one': new, saves 150 g, earns 5 g",
         "2 changes, every example comes out as before, 3 new ones; 1 to look at twice (!)",
     ]
     assert [loud for _, loud in difference.lines()][3] is True
