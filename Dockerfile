@@ -17,7 +17,8 @@ COPY LICENSE ./
 COPY migrations ./migrations
 COPY rules ./rules
 COPY service ./service
-RUN /venv/bin/python -m compileall -q service migrations
+COPY kit ./kit
+RUN /venv/bin/python -m compileall -q service kit migrations
 ENV PATH=/venv/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \

@@ -43,7 +43,7 @@ demo: $(RUNS) ## tell the whole story in a fresh instance, then exit
 	@exec $(BIN)/python -m service demo
 
 # Partners' Node clients, for the tests; where npm is missing those tests say that they are left out.
-NODE := tests/partner_kit/node
+NODE := tests/kit/partner/node
 $(NODE)/node_modules: $(NODE)/package-lock.json
 	@command -v npm >/dev/null || exit 0; cd $(NODE) && npm ci --silent --no-fund --no-audit && touch node_modules
 

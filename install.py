@@ -97,7 +97,7 @@ def main() -> None:
     if not Path(_PYTHON).exists():
         make_environment()
     install(_ROOT / sys.argv[1])
-    _run([[*_COMPILE, str(_SITE), str(_ROOT / "service")]], "compiling", 0)
+    _run([[*_COMPILE, str(_SITE), str(_ROOT / "service"), str(_ROOT / "kit")]], "compiling", 0)
 
 
 if __name__ == "__main__":

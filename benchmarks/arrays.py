@@ -13,10 +13,10 @@ import asyncpg
 from rich.console import Console
 from rich.table import Table
 
-from service import arrays
-from service.embedded import servers
-from service.ids import uuid4
-from service.settings import load_settings
+from service.instance.servers import servers
+from service.platform import arrays
+from service.platform.ids import uuid4
+from service.platform.settings import load_settings
 
 ELEMENTS, CALLS = 128, 400
 

@@ -29,19 +29,19 @@ import structlog
 from rich.console import Console
 from rich.table import Table
 
-from service.actions.audit import COMPARES, WHOLE
 from service.actions.report import Report, participant_report
 from service.actions.writer import Writer
-from service.clock import Clock
-from service.database import Database, open_database
-from service.embedded import started_servers
-from service.embedded.home import Home
-from service.errors import UnavailableError
-from service.ledger.audit import audit
+from service.audit.audit import audit
+from service.audit.facts import COMPARES, WHOLE
+from service.instance.home import Home
+from service.instance.migrate import migrate
+from service.instance.servers import started_servers
 from service.ledger.books import make_book
-from service.migrate import migrate
-from service.rules.publish import Rulebooks, publish
-from service.settings import Settings
+from service.platform.clock import Clock
+from service.platform.database import Database, open_database
+from service.platform.errors import UnavailableError
+from service.platform.settings import Settings
+from service.rulebooks.publish import Rulebooks, publish
 
 GRAMS_A_DAY, AWARDS_A_DAY = 6_000, 36
 UNDER_WAY = 100

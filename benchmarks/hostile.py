@@ -8,9 +8,9 @@ import time
 from rich.console import Console
 from rich.table import Table
 
-from service.rules.compile import Draft, compile_rulebook
-from service.rules.judge import Judged, judge
-from service.rules.rulebook import Rulebook
+from service.rules.compile.draft import Draft, compile_rulebook
+from service.rules.decide.judge import Judged, judge
+from service.rules.decide.rulebook import Rulebook
 from tests.rules.hostile import SETS, largest_accepted, most_values
 from tests.rules.sets import NOW, candidate, decide
 

@@ -35,12 +35,12 @@ from sqlalchemy.dialects import postgresql
 
 from benchmarks.load import post_request
 from benchmarks.storm import PARTNER, SOURCE, City, Instance
-from service.clock import Clock
-from service.database import speak_json
-from service.embedded import servers
-from service.migrate import migrate
-from service.partner_kit.keys import SigningKey, signing_key
-from service.settings import load_settings
+from kit.partner.keys import SigningKey, signing_key
+from service.instance.migrate import migrate
+from service.instance.servers import servers
+from service.platform.clock import Clock
+from service.platform.database import speak_json
+from service.platform.settings import load_settings
 from service.tables import metadata
 
 BATCH = 500

@@ -28,7 +28,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.load import Load, post_request, run_load
-from service.address import free_port
+from service.instance.address import free_port
 
 PEOPLE = 1_024
 ROOT = Path(__file__).parent.parent

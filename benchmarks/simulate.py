@@ -28,20 +28,20 @@ from rich.table import Table
 from service.actions.record import record_actions
 from service.actions.report import participant_report
 from service.actions.reverse import reverse_action
-from service.actions.simulate import Progress, Trial, simulate
-from service.actions.simulate_period import Period
-from service.actions.simulate_worker import BeginPass, Setup, Share, Worker, connect_to_read
-from service.database import Database, open_database
-from service.embedded import started_servers
-from service.embedded.account import data_folder
-from service.embedded.home import Home
-from service.ids import uuid4
+from service.instance.account import data_folder
+from service.instance.home import Home
+from service.instance.migrate import migrate
+from service.instance.servers import started_servers
 from service.ledger.books import first_head
-from service.migrate import migrate
-from service.rules.load import read_folder
-from service.rules.publish import Rulebooks, publish
-from service.rules.rulebook import Rulebook
-from service.settings import Settings
+from service.platform.database import Database, open_database
+from service.platform.ids import uuid4
+from service.platform.settings import Settings
+from service.rulebooks.publish import Rulebooks, publish
+from service.rules.decide.rulebook import Rulebook
+from service.rules.language.load import read_folder
+from service.simulate.passes import Progress, Trial, simulate
+from service.simulate.period import Period
+from service.simulate.worker import BeginPass, Setup, Share, Worker, connect_to_read
 
 ROOT = Path(__file__).parent.parent
 SECRET = b"a key of the benchmark"

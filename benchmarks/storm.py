@@ -29,10 +29,10 @@ import msgspec
 from rich.console import Console
 
 from benchmarks.record import ROOT, start, wait_for
-from service.address import free_port
-from service.clock import Clock
-from service.partner_kit.keys import SigningKey, signing_key
-from service.replay.read import read_actions
+from kit.partner.keys import SigningKey, signing_key
+from kit.replay.read import read_actions
+from service.instance.address import free_port
+from service.platform.clock import Clock
 
 SEED = 20261122
 PARTNER, SOURCE = "demo-storm", "urn:demo:storm"

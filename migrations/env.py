@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from service.database import sqlalchemy_url
+from service.platform.database import sqlalchemy_url
 from service.tables import metadata
 
 

@@ -4,7 +4,7 @@ A command's module is loaded when the command is asked for: loading all of them 
 most of them run.
 """
 
-import service.interrupt
+import service.run.interrupt
 
 # isort: split
 import gc
@@ -14,26 +14,26 @@ from importlib import import_module
 import click
 
 from service import VERSION
-from service.settings import unknown_variables
+from service.platform.settings import unknown_variables
 
 # Where each command stands, in the module's list `commands`.
 COMMANDS = {
-    "api": "service.serve",
-    "config": "service.configuration",
-    "demo": "service.story.commands",
+    "api": "service.run.serve",
+    "config": "service.run.configuration",
+    "demo": "kit.story.commands",
     "dev": "service.development.commands",
     "keys": "service.partners.commands",
     "leaderboards": "service.leaderboards.commands",
-    "ledger": "service.ledger.commands",
-    "migrate": "service.lifecycle",
-    "openapi": "service.operations.commands",
-    "participants": "service.participants.commands",
-    "partner": "service.partner_kit.commands",
-    "replay": "service.replay.commands",
-    "reset": "service.lifecycle",
-    "rules": "service.rules.commands",
-    "run": "service.lifecycle",
-    "worker": "service.worker",
+    "ledger": "service.audit.commands",
+    "migrate": "service.run.commands",
+    "openapi": "service.run.commands_openapi",
+    "participants": "service.privacy.commands",
+    "partner": "kit.partner.commands",
+    "replay": "kit.replay.commands",
+    "reset": "service.run.commands",
+    "rules": "service.rulebooks.commands",
+    "run": "service.run.commands",
+    "worker": "service.run.worker",
 }
 
 
@@ -46,13 +46,13 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in COMMANDS:
             return None
-        service.interrupt.be_quiet()
+        service.run.interrupt.be_quiet()
         # What is loaded stays: looking through it for garbage took half of a short command.
         gc.disable()
         commands: list[click.Command] = import_module(COMMANDS[cmd_name]).commands
         gc.freeze()
         gc.enable()
-        service.interrupt.be_heard()
+        service.run.interrupt.be_heard()
         return next(command for command in commands if command.name == cmd_name)
 
     def invoke(self, ctx: click.Context) -> object:
@@ -62,7 +62,7 @@ class _Commands(click.Group):
             raise
         except Exception as error:
             # Nothing is lost: what no plain line is known for goes on as it is, with its traceback.
-            line: str | None = import_module("service.command_faults").plain_line(error)
+            line: str | None = import_module("service.run.command_faults").plain_line(error)
             if line is None:
                 raise
             click.echo(line, err=True)
@@ -77,7 +77,7 @@ def main() -> None:
         click.echo(line, err=True)
 
 
-service.interrupt.be_heard()
+service.run.interrupt.be_heard()
 
 if __name__ == "__main__":
     main(prog_name="saxaul")

@@ -13,29 +13,25 @@ from litestar.handlers import HTTPRouteHandler
 
 from service.actions.routes import routes as action_routes
 from service.actions.routes_operator import routes as action_operator_routes
-from service.actions.routes_simulate import routes as simulation_routes
-from service.actions.simulator import Simulator
 from service.actions.writer import Writer
-from service.auth import Authenticator, Trust
-from service.clock import Clock
-from service.database import Database, open_database
 from service.development.issuer import DevelopmentIssuer
 from service.development.routes import routes as development_routes
-from service.edge import Edge, authenticate, render
-from service.embedded import servers
 from service.energy.routes import routes as energy_routes
-from service.jwks import KeySet
+from service.http.auth import Authenticator, Trust
+from service.http.edge import Edge, authenticate, render
+from service.http.jwks import KeySet
+from service.http.rate_limit import RateLimiter
+from service.http.shared import Parts
+from service.http.wire import Request
+from service.instance.servers import servers
 from service.leaderboards.boards import Boards
 from service.leaderboards.keys import Layout
 from service.leaderboards.routes import routes as leaderboard_routes
 from service.ledger.routes import routes as ledger_routes
-from service.listen import listening
-from service.operations.openapi import openapi_text
 from service.operations.routes import routes as operation_routes
 from service.participants.identities import resolve_participant
 from service.participants.routes import routes as participant_routes
 from service.participants.routes_operator import routes as participant_operator_routes
-from service.participants.routes_privacy import routes as privacy_routes
 from service.partners.envelope import master_keys
 from service.partners.events import Identifier
 from service.partners.keys import PartnerKeys
@@ -44,17 +40,21 @@ from service.partners.routes import routes as partner_routes
 from service.partners.routes_events import routes as partner_event_routes
 from service.partners.routes_operator import routes as partner_operator_routes
 from service.partners.routes_participant import routes as link_routes
-from service.parts import Parts
 from service.planting.routes import routes as planting_routes
 from service.planting.routes_operator import routes as planting_operator_routes
-from service.program import routes as program_routes
-from service.rate_limit import RateLimiter
-from service.redis_client import open_redis
-from service.rules.publish import Rulebooks
-from service.rules.routes import routes as rule_routes
-from service.rules.routes_operator import routes as rule_operator_routes
-from service.settings import Settings, with_secret_key
-from service.wire import Request
+from service.platform.clock import Clock
+from service.platform.database import Database, open_database
+from service.platform.listen import listening
+from service.platform.redis_client import open_redis
+from service.platform.settings import Settings, with_secret_key
+from service.privacy.routes import routes as privacy_routes
+from service.rulebooks.publish import Rulebooks
+from service.rulebooks.routes import routes as rule_routes
+from service.rulebooks.routes_operator import routes as rule_operator_routes
+from service.rulebooks.routes_program import routes as program_routes
+from service.run.openapi import openapi_text
+from service.simulate.routes import routes as simulation_routes
+from service.simulate.simulator import Simulator
 
 ROUTES: tuple[HTTPRouteHandler, ...] = (
     *action_routes,

@@ -3,31 +3,31 @@
 from sqlalchemy import MetaData
 
 import service.actions.models
-import service.audit_log
-import service.clock
 import service.energy.models
-import service.idempotency
+import service.http.keys
+import service.instance.migrate
 import service.ledger.models
-import service.migrate
-import service.outbox
 import service.participants.models
 import service.partners.models
 import service.planting.models
-import service.rules.models
-from service.database import Base
+import service.platform.acts
+import service.platform.clock
+import service.platform.outbox
+import service.rulebooks.models
+from service.platform.database import Base
 
 TABLE_MODULES = (
     service.actions.models,
-    service.audit_log,
-    service.clock,
+    service.platform.acts,
+    service.platform.clock,
     service.energy.models,
-    service.idempotency,
+    service.http.keys,
     service.ledger.models,
-    service.migrate,
-    service.outbox,
+    service.instance.migrate,
+    service.platform.outbox,
     service.participants.models,
     service.partners.models,
     service.planting.models,
-    service.rules.models,
+    service.rulebooks.models,
 )
 metadata: MetaData = Base.metadata

@@ -27,14 +27,14 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from redis.asyncio import Redis
 
-from service.database import open_database
-from service.embedded import Servers, reset_home, started_servers
-from service.embedded.home import Home
-from service.migrate import migrate
-from service.settings import Settings
+from service.instance.home import Home
+from service.instance.migrate import migrate
+from service.instance.servers import Servers, reset_home, started_servers
+from service.platform.database import open_database
+from service.platform.settings import Settings
 from tests.databases import cloned, execute, lent, with_database
-from tests.instance import Instance
 from tests.people import client_of, running_app
+from tests.processes import Instance
 
 # The same cases in each run, however busy the machine; new ones by --hypothesis-profile=search.
 _STEADY = hypothesis_settings(

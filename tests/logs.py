@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import pytest
 import structlog
 
-from service.log import configure_logging
+from service.platform.log import configure_logging
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.database import open_database
+from service.platform.database import open_database
 from tests.people import served, settings_for
 
 

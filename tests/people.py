@@ -10,12 +10,12 @@ from pathlib import Path
 import httpx
 
 from service.app import create_app
-from service.database import open_database
-from service.rules.compile import sha256_of
-from service.rules.load import read_folder
-from service.rules.publish import checked_draft, store
-from service.settings import Settings
-from tests.instance import PATIENCE_S
+from service.platform.database import open_database
+from service.platform.settings import Settings
+from service.rulebooks.publish import checked_draft, store
+from service.rules.compile.draft import sha256_of
+from service.rules.language.load import read_folder
+from tests.processes import PATIENCE_S
 
 RULES = Path(__file__).parent.parent / "rules"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.instance import Instance
+from tests.processes import Instance
 from tests.test_readme import README, ROOT
 
 _PARTNERS = (ROOT / "docs" / "partners.md").read_text(encoding="utf-8")

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tests.instance import ROOT
+from tests.processes import ROOT
 
 SETS = {name: f"requirements-{name}.txt" for name in ("run", "dev")}
 
@@ -18,7 +18,7 @@ def clone(tmp_path, request):
     """A folder with the Makefile and an environment that was made there."""
     folder = tmp_path / request.param
     (folder / ".venv" / "bin").mkdir(parents=True)
-    node = "tests/partner_kit/node/package-lock.json"
+    node = "tests/kit/partner/node/package-lock.json"
     (folder / node).parent.mkdir(parents=True)
     for name in ("Makefile", "install.py", node, *SETS.values()):
         shutil.copy(ROOT / name, folder / name)

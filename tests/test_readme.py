@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from service.ledger.audit_checks import PAGE_CHECKS
-from service.ledger.audit_whole import WALKS
-from tests.instance import PATIENCE_S, Instance
+from service.audit.pages import PAGE_CHECKS
+from service.audit.whole import WALKS
+from tests.processes import PATIENCE_S, Instance
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"

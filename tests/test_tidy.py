@@ -12,8 +12,8 @@ import pytest
 
 import service
 from service.__main__ import COMMANDS
-from service.errors import PROBLEMS, SaxaulError
-from service.settings import Settings
+from service.platform.errors import PROBLEMS, SaxaulError
+from service.platform.settings import Settings
 from service.tables import metadata
 
 ROOT = Path(__file__).parent.parent
@@ -59,7 +59,7 @@ EDGES = {
     "worker",
 }
 # What every answer is said with: pure, so that the wire may know it.
-WORDS = {"service.rules.languages", "service.rules.told"}
+WORDS = {"service.rules.decide.languages", "service.rules.told"}
 # Neighbours of one level that may know each other, in this direction.
 NEIGHBOURS = {("energy", "ledger"), ("participants", "ledger"), ("partners", "actions")}
 

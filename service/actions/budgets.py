@@ -8,9 +8,9 @@ up until a later version of the rules raises it.
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
-from service.database import Connection, Write
-from service.rules.evaluate import Award, budgets_wanted
-from service.rules.rulebook import Rulebook
+from service.platform.database import Connection, Write
+from service.rules.decide.evaluate import Award, budgets_wanted
+from service.rules.decide.rulebook import Rulebook
 
 
 @dataclass(slots=True)

@@ -13,12 +13,19 @@ from uuid import UUID
 
 from service.actions.hidden import claim_key, hidden_value
 from service.actions.source import partner_of
-from service.arrays import uuids
-from service.database import Connection
-from service.migrate import Step
-from service.rules.compile import compile_rulebook
-from service.rules.judge import Candidate, Claimed, by_key_of, claims_of, spelled, spelled_by_key
-from service.rules.rulebook import Rulebook, period_names
+from service.instance.migrate import Step
+from service.platform.arrays import uuids
+from service.platform.database import Connection
+from service.rules.compile.draft import compile_rulebook
+from service.rules.decide.judge import (
+    Candidate,
+    Claimed,
+    by_key_of,
+    claims_of,
+    spelled,
+    spelled_by_key,
+)
+from service.rules.decide.rulebook import Rulebook, period_names
 
 _CLAIMS_A_PAGE, _PEOPLE_A_PAGE = 1_000, 200
 

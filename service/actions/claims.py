@@ -16,10 +16,10 @@ from service.actions.refusals import AlreadyClaimedError
 from service.actions.report import Report
 from service.actions.reverse import Undo, Undoing, reverse_actions
 from service.actions.store import Action, read_actions
-from service.database import Connection
-from service.errors import SaxaulError
 from service.ledger.books import Book
-from service.rules.standing import Standing, stored_uses
+from service.platform.database import Connection
+from service.platform.errors import SaxaulError
+from service.rules.decide.standing import Standing, stored_uses
 
 RowKey = tuple[UUID, UUID]
 """A row of `actions`: the participant's id and the action's."""

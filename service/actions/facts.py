@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from service.actions.store import Action
-from service.canonical import FORM, canonical
+from service.platform.canonical import FORM, canonical
 
 _TOLD = ("type", "occurred_at", "reporter", "attributes")
 # What an action's row says beside the report itself: all but whose it is, and the digest.

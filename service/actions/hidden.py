@@ -3,8 +3,8 @@
 import hmac
 from uuid import UUID
 
-from service.rules.judge import Claimed, Judged
-from service.rules.rulebook import CounterKey
+from service.rules.decide.judge import Claimed, Judged
+from service.rules.decide.rulebook import CounterKey
 
 
 def claim_key(secret: bytes, claim: Claimed, participant_id: UUID) -> bytes:

@@ -9,8 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.actions.models import Action, Counter
 from service.actions.store import reversal_id
-from service.rules.evaluate import Usage
-from service.rules.rulebook import CounterKey
+from service.rules.decide.evaluate import Usage
+from service.rules.decide.rulebook import CounterKey
 
 
 async def list_actions(

@@ -33,10 +33,8 @@ from service.actions.store import (
     savings_writes,
 )
 from service.actions.streak import mark_active, streak_days
-from service.database import Connection, Database, Write, write_all
 from service.energy.bubbles import Bubble, new_bubbles_write
-from service.errors import SaxaulError
-from service.idempotency import KeyReusedError
+from service.http.keys import KeyReusedError
 from service.ledger.accounts import Account
 from service.ledger.books import (
     Book,
@@ -46,12 +44,14 @@ from service.ledger.books import (
     lock_free_books,
     post,
 )
-from service.metrics import RULES_FAILED
-from service.outbox import lane_of
-from service.rules.evaluate import Award, Decision, appraise, settle
-from service.rules.judge import Judged, Refusal, judge
-from service.rules.rulebook import CounterKey, Rulebook, Used
-from service.rules.standing import Uses, award_entry, stored_uses, uses_of
+from service.platform.database import Connection, Database, Write, write_all
+from service.platform.errors import SaxaulError
+from service.platform.metrics import RULES_FAILED
+from service.platform.outbox import lane_of
+from service.rules.decide.evaluate import Award, Decision, appraise, settle
+from service.rules.decide.judge import Judged, Refusal, judge
+from service.rules.decide.rulebook import CounterKey, Rulebook, Used
+from service.rules.decide.standing import Uses, award_entry, stored_uses, uses_of
 
 _log = structlog.get_logger()
 

@@ -2,8 +2,8 @@
 
 from datetime import datetime
 
-from service.errors import FieldError, SaxaulError
-from service.rules.judge import Refusal
+from service.platform.errors import FieldError, SaxaulError
+from service.rules.decide.judge import Refusal
 
 
 class ActionRefusedError(SaxaulError):

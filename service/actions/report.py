@@ -11,9 +11,9 @@ import msgspec
 
 from service.actions.facts import canonical_facts
 from service.actions.source import partner_source
-from service.canonical import as_stored
-from service.ids import derived_uuid, uuid7
-from service.rules.judge import Candidate
+from service.platform.canonical import as_stored
+from service.platform.ids import derived_uuid, uuid7
+from service.rules.decide.judge import Candidate
 
 
 # What is made once an event is a Struct: a frozen dataclass takes twenty times as long to make.

@@ -22,11 +22,7 @@ from service.actions.store import (
     reversal_id,
     savings_writes,
 )
-from service.audit_log import log_act
-from service.caller import Caller
-from service.database import Connection, Database, Write, write_all
 from service.energy.bubbles import Bubble, changed_bubbles_write, read_bubbles
-from service.errors import ConflictError, NotFoundError, SaxaulError, UnavailableError
 from service.ledger.accounts import Account
 from service.ledger.books import (
     Book,
@@ -35,8 +31,11 @@ from service.ledger.books import (
     lock_book,
     post,
 )
-from service.outbox import lane_of
-from service.rules.standing import Standing, stored_uses
+from service.platform.acts import Caller, log_act
+from service.platform.database import Connection, Database, Write, write_all
+from service.platform.errors import ConflictError, NotFoundError, SaxaulError, UnavailableError
+from service.platform.outbox import lane_of
+from service.rules.decide.standing import Standing, stored_uses
 
 
 class AlreadyReversedError(ConflictError):

@@ -14,18 +14,11 @@ from msgspec import Meta, Struct
 from service.actions.queries import find_action, list_actions, reversals_of
 from service.actions.record import Recorded
 from service.actions.report import participant_report
-from service.database import Connection
-from service.errors import FieldError, NotFoundError, SaxaulError, UnavailableError
-from service.idempotency import Answer, once
-from service.ledger.books import hold_open
-from service.pages import Page, decode_cursor, encode_cursor
-from service.parts import Parts, parts
-from service.problems import ItemProblem, item_problem, reader_of
-from service.rules.explain import explain_award
-from service.rules.languages import Reader
-from service.rules.rulebook import Rulebook
-from service.rules.standing import award_of
-from service.wire import (
+from service.http.keys import Answer, once
+from service.http.pages import Page, decode_cursor, encode_cursor
+from service.http.problems import ItemProblem, item_problem, reader_of
+from service.http.shared import Parts, parts
+from service.http.wire import (
     JsonAnswer,
     KeyMalformedError,
     Listing,
@@ -43,6 +36,13 @@ from service.wire import (
     read_by,
     read_query,
 )
+from service.ledger.books import hold_open
+from service.platform.database import Connection
+from service.platform.errors import FieldError, NotFoundError, SaxaulError, UnavailableError
+from service.rules.decide.explain import explain_award
+from service.rules.decide.languages import Reader
+from service.rules.decide.rulebook import Rulebook
+from service.rules.decide.standing import award_of
 
 AttributeValue = str | bool | int | float
 ActionTypeName = Annotated[str, Meta(min_length=1, max_length=128)]

@@ -10,12 +10,10 @@ from litestar.params import FromPath
 from msgspec import Meta, Struct
 
 from service.actions.reverse import Reversal, find_owner, reverse_by_operator
-from service.database import Connection
-from service.idempotency import Answer, once
-from service.ledger.accounts import Account
-from service.parts import parts
-from service.texts import prose
-from service.wire import (
+from service.http.keys import Answer, once
+from service.http.shared import parts
+from service.http.texts import prose
+from service.http.wire import (
     JsonAnswer,
     Request,
     Time,
@@ -26,6 +24,8 @@ from service.wire import (
     path_uuid,
     read_body,
 )
+from service.ledger.accounts import Account
+from service.platform.database import Connection
 
 
 class ReversalOrder(Struct, frozen=True, forbid_unknown_fields=True):

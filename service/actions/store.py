@@ -8,12 +8,12 @@ from operator import add, attrgetter
 from typing import Any
 from uuid import UUID
 
-from service.arrays import dates, documents, flags, integers, times, uuids
-from service.database import Connection, Write
-from service.ids import derived_uuid
-from service.outbox import outbox_write
-from service.rules.rulebook import CounterKey, Used
-from service.rules.standing import Standing, Trip
+from service.platform.arrays import dates, documents, flags, integers, times, uuids
+from service.platform.database import Connection, Write
+from service.platform.ids import derived_uuid
+from service.platform.outbox import outbox_write
+from service.rules.decide.rulebook import CounterKey, Used
+from service.rules.decide.standing import Standing, Trip
 
 
 @dataclass(slots=True)

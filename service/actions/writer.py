@@ -16,14 +16,14 @@ import structlog
 from service.actions.budgets import EndedCampaigns
 from service.actions.record import Outcome, Recorded, record_actions
 from service.actions.report import Report
-from service.clock import Clock
-from service.database import PATIENT_AT_ONCE, Database, has_stored, is_passing
-from service.errors import SaxaulError, UnavailableError
 from service.ledger.books import BookBusyError
-from service.metrics import ACTIONS_WAITING, BATCH_ACTIONS
-from service.outbox import lane_of
-from service.rules.rulebook import Rulebook
-from service.settings import Settings
+from service.platform.clock import Clock
+from service.platform.database import PATIENT_AT_ONCE, Database, has_stored, is_passing
+from service.platform.errors import SaxaulError, UnavailableError
+from service.platform.metrics import ACTIONS_WAITING, BATCH_ACTIONS
+from service.platform.outbox import lane_of
+from service.platform.settings import Settings
+from service.rules.decide.rulebook import Rulebook
 
 _log = structlog.get_logger()
 

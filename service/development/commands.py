@@ -4,14 +4,14 @@ import click
 import httpx
 import msgspec
 
-from service.address import url_of
-from service.auth import SCOPES, Realm
-from service.clock import Clock
 from service.development.issuer import DevelopmentIssuer, NotInDevelopmentError, key_file
-from service.embedded import NoInstanceError
-from service.embedded.home import Home
-from service.settings import Settings, load_settings
-from service.typed import typed
+from service.http.auth import SCOPES, Realm
+from service.instance.address import url_of
+from service.instance.home import Home
+from service.instance.servers import NoInstanceError
+from service.platform.clock import Clock
+from service.platform.settings import Settings, load_settings
+from service.platform.terminal import typed
 
 _TIMEOUT_S = 60
 

@@ -17,9 +17,9 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from service.auth import Realm, Trust
-from service.jwks import Key, KeySet
-from service.settings import Settings, kept_text
+from service.http.auth import Realm, Trust
+from service.http.jwks import Key, KeySet
+from service.platform.settings import Settings, kept_text
 
 TOKEN_LASTS = timedelta(hours=24)
 _KEY_ID = "development"

@@ -9,14 +9,14 @@ from litestar import get, post
 from litestar.handlers import HTTPRouteHandler
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from service.auth import SCOPES
-from service.clock import ClockMovedBackError
 from service.development.issuer import issuer_of
-from service.errors import ConflictError, NotFoundError
-from service.faults import fault
+from service.http.auth import SCOPES
+from service.http.faults import fault
+from service.http.shared import parts
+from service.http.wire import Request, Time, is_loopback, opens, read_body
 from service.participants.identities import resolve_participant
-from service.parts import parts
-from service.wire import Request, Time, is_loopback, opens, read_body
+from service.platform.clock import ClockMovedBackError
+from service.platform.errors import ConflictError, NotFoundError
 
 _YEARS_MAX_S = 173 * 366 * 86_400
 _LATEST_YEAR = 2199

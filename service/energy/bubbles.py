@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from service.arrays import integers, times, uuids
-from service.database import Connection, Write
-from service.errors import ConflictError, NotFoundError
+from service.platform.arrays import integers, times, uuids
+from service.platform.database import Connection, Write
+from service.platform.errors import ConflictError, NotFoundError
 
 
 class BubbleNotRipeError(ConflictError):

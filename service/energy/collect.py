@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from uuid import UUID
 
-from service.database import Connection, write_all
 from service.energy.bubbles import (
     Bubble,
     changed_bubbles_write,
@@ -15,7 +14,8 @@ from service.energy.bubbles import (
 )
 from service.ledger.accounts import Account
 from service.ledger.books import Book, book_writes, lock_book, post
-from service.outbox import outbox_write
+from service.platform.database import Connection, write_all
+from service.platform.outbox import outbox_write
 
 BUBBLES_MAX = 2_000
 

@@ -2,10 +2,10 @@
 
 from datetime import UTC, datetime
 
-from service.database import Database, write_all
 from service.energy.bubbles import changed_bubbles_write, owners_of_expired, read_expired_bubbles
 from service.ledger.accounts import Account
 from service.ledger.books import book_writes, lock_free_books, post
+from service.platform.database import Database, write_all
 
 BOOKS_MAX = 200
 BUBBLES_MAX = 2_000

@@ -10,16 +10,12 @@ from litestar import get, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
-from service.database import Connection
 from service.energy.collect import Collected, collect_bubble, collect_ripe_bubbles
 from service.energy.queries import list_bubbles
-from service.idempotency import Answer, once
-from service.ledger.balances import Balances, balances_of
-from service.ledger.books import hold_open
-from service.outbox import lane_of
-from service.pages import Page, decode_cursor, encode_cursor
-from service.parts import parts
-from service.wire import (
+from service.http.keys import Answer, once
+from service.http.pages import Page, decode_cursor, encode_cursor
+from service.http.shared import parts
+from service.http.wire import (
     JsonAnswer,
     Listing,
     NoFields,
@@ -33,6 +29,10 @@ from service.wire import (
     read_body,
     read_query,
 )
+from service.ledger.balances import Balances, balances_of
+from service.ledger.books import hold_open
+from service.platform.database import Connection
+from service.platform.outbox import lane_of
 
 
 class Origin(msgspec.Struct, frozen=True):

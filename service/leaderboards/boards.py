@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from service.errors import UnavailableError
 from service.leaderboards.keys import Board, Layout
+from service.platform.errors import UnavailableError
 
 _PAGE = (Path(__file__).parent / "page.lua").read_text(encoding="utf-8")
 

@@ -9,17 +9,17 @@ from uuid import UUID
 
 import click
 
-from service.clock import Clock
-from service.instance import Instance, open_instance
+from service.instance.open import Instance, open_instance
 from service.leaderboards.drift import DriftReport, RelayBehindError, find_drift
 from service.leaderboards.keys import Layout
 from service.leaderboards.rebuild import prepare_lanes, request_rebuild
 from service.leaderboards.relay import Relay, Shared
-from service.log import configure_logging
-from service.redis_client import open_redis
-from service.rules.publish import Rulebooks
-from service.settings import load_settings
-from service.typed import typed
+from service.platform.clock import Clock
+from service.platform.log import configure_logging
+from service.platform.redis_client import open_redis
+from service.platform.settings import load_settings
+from service.platform.terminal import typed
+from service.rulebooks.publish import Rulebooks
 
 _SHOWN_MAX = 20
 _POLL_S = 0.05

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from service.database import Connection
 from service.leaderboards.boards import BoardsAwayError
 from service.leaderboards.keys import Board
 from service.leaderboards.relay import Shared
@@ -22,6 +21,7 @@ from service.leaderboards.sums import (
     read_sums,
     snapshot_for_sums,
 )
+from service.platform.database import Connection
 
 _ROUNDS_MAX = 20
 _CAUGHT_UP_S = 10.0

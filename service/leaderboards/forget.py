@@ -3,7 +3,7 @@
 from datetime import date, datetime
 from uuid import UUID
 
-from service.database import Write
+from service.platform.database import Write
 
 
 def forget_write(participant_id: UUID, lane: int, at: datetime, day: date) -> Write:

@@ -11,7 +11,7 @@ from datetime import date, timedelta
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
-from service.rules.rulebook import period_names
+from service.rules.decide.rulebook import period_names
 
 BoardName = Literal["energy", "saved", "trees", "verified"]
 PeriodName = Literal["day", "week", "month", "all"]

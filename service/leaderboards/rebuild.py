@@ -7,10 +7,10 @@ what the sums lack. Readers stay with the old generation until every lane is the
 from collections.abc import Sequence
 from datetime import date, datetime
 
-from service.database import Connection
 from service.leaderboards.keys import Layout, keep_s
 from service.leaderboards.sums import Span, Sum, gather_sums, snapshot_for_sums
 from service.leaderboards.write import Score
+from service.platform.database import Connection
 
 
 async def request_rebuild(

@@ -18,8 +18,6 @@ import asyncpg
 import structlog
 from redis.asyncio import Redis
 
-from service.clock import Clock
-from service.database import Connection, Database
 from service.leaderboards.fold import Changes, Row, fold
 from service.leaderboards.keys import Layout
 from service.leaderboards.rebuild import (
@@ -39,7 +37,9 @@ from service.leaderboards.write import (
     drop_others,
     load_scores,
 )
-from service.rules.rulebook import Program
+from service.platform.clock import Clock
+from service.platform.database import Connection, Database
+from service.rules.decide.rulebook import Program
 
 LEASE = timedelta(seconds=3)
 # The rows of a fifth of a second are summed up a person: shorter pauses cost Redis more work.

@@ -9,14 +9,14 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from msgspec import Meta, Struct
 
-from service.errors import NotFoundError
-from service.faults import fault
+from service.http.faults import fault
+from service.http.pages import Page, decode_cursor, encode_cursor
+from service.http.shared import Parts, parts
+from service.http.wire import Request, Time, caller, opens, read_query
 from service.leaderboards.boards import Entry, Place, percentile
 from service.leaderboards.keys import BOARDS, Board, PeriodName, period_of
 from service.leaderboards.queries import names_to_show
-from service.pages import Page, decode_cursor, encode_cursor
-from service.parts import Parts, parts
-from service.wire import Request, Time, caller, opens, read_query
+from service.platform.errors import NotFoundError
 
 _REGION = re.compile(r"region:([A-Z]{2}-[A-Z0-9]{1,3})")
 _SCOPES = "global, or region: and an ISO 3166-2 code such as region:CN-ZJ"

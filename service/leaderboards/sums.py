@@ -10,9 +10,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal, NamedTuple
 from uuid import UUID
 
-from service.database import Connection
 from service.leaderboards.keys import Board, Period, period_of
-from service.rules.rulebook import Program
+from service.platform.database import Connection
+from service.rules.decide.rulebook import Program
 
 # Periods that ended just now are summed too: clocks of processes differ around midnight.
 _GRACE = timedelta(minutes=5)

@@ -4,12 +4,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from service.audit_log import log_act
-from service.caller import Caller
-from service.database import Connection, write_all
-from service.ids import uuid7
 from service.ledger.accounts import Account
 from service.ledger.books import Book, book_writes, lock_book, post
+from service.platform.acts import Caller, log_act
+from service.platform.database import Connection, write_all
+from service.platform.ids import uuid7
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,16 +12,16 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from service.arrays import dates, integers, times, uuids
-from service.database import Connection, Write
-from service.errors import (
+from service.ledger.accounts import Account
+from service.platform.arrays import dates, integers, times, uuids
+from service.platform.database import Connection, Write
+from service.platform.errors import (
     ConflictError,
     ForbiddenError,
     InsufficientEnergyError,
     SaxaulError,
     UnavailableError,
 )
-from service.ledger.accounts import Account
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)

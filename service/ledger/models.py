@@ -16,7 +16,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from service.database import Base
+from service.platform.database import Base
 
 
 class Book(Base):

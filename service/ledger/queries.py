@@ -7,8 +7,8 @@ from uuid import UUID
 from sqlalchemy import Text, cast, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service.audit_log import AuditEntry
 from service.ledger.models import Book, Transfer
+from service.platform.acts import AuditEntry
 
 
 async def list_transfers(

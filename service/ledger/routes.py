@@ -11,22 +11,15 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from service.actions.audit import COMPARES, WHOLE
-from service.database import Connection
-from service.faults import fault
-from service.idempotency import Answer, Key, once
-from service.ledger.accounts import Account
-from service.ledger.adjust import adjust
-from service.ledger.audit import AuditReport, audit, choose_mode
-from service.ledger.balances import Balances, balances_of
-from service.ledger.books import BookMissingError, hold_not_erased
-from service.ledger.models import Transfer
-from service.ledger.queries import has_book, list_acts, list_transfers
-from service.pages import Page, decode_cursor, encode_cursor
-from service.parts import Parts, parts
-from service.problems import reader_of
-from service.texts import prose
-from service.wire import (
+from service.audit.audit import AuditReport, audit, choose_mode
+from service.audit.facts import COMPARES, WHOLE
+from service.http.faults import fault
+from service.http.keys import Answer, Key, once
+from service.http.pages import Page, decode_cursor, encode_cursor
+from service.http.problems import reader_of
+from service.http.shared import Parts, parts
+from service.http.texts import prose
+from service.http.wire import (
     JsonAnswer,
     Listing,
     Request,
@@ -39,6 +32,13 @@ from service.wire import (
     read_body,
     read_query,
 )
+from service.ledger.accounts import Account
+from service.ledger.adjust import adjust
+from service.ledger.balances import Balances, balances_of
+from service.ledger.books import BookMissingError, hold_not_erased
+from service.ledger.models import Transfer
+from service.ledger.queries import has_book, list_acts, list_transfers
+from service.platform.database import Connection
 
 _AUDIT_SECONDS_MAX = 20.0
 _AMOUNT_MAX_G = 1_000_000_000_000

@@ -6,9 +6,9 @@ from redis.exceptions import RedisError
 from sqlalchemy import text
 from sqlalchemy.exc import ProgrammingError, SQLAlchemyError
 
-from service.migrate import wanted_revision
-from service.parts import Parts
-from service.rules.publish import NoRulebookError
+from service.http.shared import Parts
+from service.instance.migrate import wanted_revision
+from service.rulebooks.publish import NoRulebookError
 
 PartState = Literal["ok", "missing", "away"]
 

@@ -7,12 +7,12 @@ from litestar import Response, get
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
-from service.errors import NotFoundError, UnavailableError
-from service.metrics import OUTBOX_WAITING, exposition
+from service.http.public_answer import public_answer
+from service.http.shared import parts
+from service.http.wire import JsonAnswer, Request, is_loopback, opens
 from service.operations.readiness import PartState, is_ready, outbox_waiting, part_states
-from service.parts import parts
-from service.public_answer import public_answer
-from service.wire import JsonAnswer, Request, is_loopback, opens
+from service.platform.errors import NotFoundError, UnavailableError
+from service.platform.metrics import OUTBOX_WAITING, exposition
 
 _FOLDER = Path(__file__).parent
 _PAGE = (_FOLDER / "schema.html").read_bytes()

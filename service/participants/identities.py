@@ -6,10 +6,10 @@ import secrets
 from datetime import datetime
 from uuid import UUID
 
-from service.database import Database
-from service.errors import UnavailableError
-from service.ids import uuid4
 from service.ledger.books import make_book
+from service.platform.database import Database
+from service.platform.errors import UnavailableError
+from service.platform.ids import uuid4
 
 _SALT_BYTES = 16
 _ROUNDS = 3

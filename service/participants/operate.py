@@ -9,9 +9,6 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service.audit_log import log_act
-from service.caller import Caller
-from service.database import Database
 from service.ledger.balances import Balances
 from service.ledger.books import BookMissingError, lock_book
 from service.ledger.models import Book
@@ -23,6 +20,8 @@ from service.participants.queries import (
     find_suspensions,
     stored_balances,
 )
+from service.platform.acts import Caller, log_act
+from service.platform.database import Database
 
 State = Literal["active", "suspended", "erased"]
 

@@ -9,12 +9,12 @@ import msgspec
 from sqlalchemy import bindparam, case, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service.audit_log import AuditEntry
+from service.http.wire import Time
 from service.ledger.accounts import Account
 from service.ledger.balances import Balances
 from service.ledger.models import Book, Transfer
 from service.participants.models import Participant
-from service.wire import Time
+from service.platform.acts import AuditEntry
 
 
 class Suspension(msgspec.Struct, frozen=True):

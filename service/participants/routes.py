@@ -7,13 +7,13 @@ from litestar import get, patch
 from litestar.handlers import HTTPRouteHandler
 from msgspec import UNSET, Meta, Struct, UnsetType, structs
 
+from service.http.shared import parts
+from service.http.texts import NICKNAME_MAX, nickname
+from service.http.wire import Request, Time, caller, opens, read_body
 from service.ledger.balances import Balances
 from service.ledger.books import BookClosedError
 from service.participants.edit_profile import edit_profile
 from service.participants.queries import Profile, Suspension, find_profile
-from service.parts import parts
-from service.texts import NICKNAME_MAX, nickname
-from service.wire import Request, Time, caller, opens, read_body
 
 Visibility = Literal["public", "friends", "hidden"]
 DisplayName = Annotated[

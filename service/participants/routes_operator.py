@@ -9,10 +9,20 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from service.audit_log import log_act
-from service.errors import FieldError, InvalidRequestError
+from service.http.pages import Page, decode_cursor, encode_cursor
+from service.http.shared import parts
+from service.http.texts import nickname, prose
+from service.http.wire import (
+    Listing,
+    Request,
+    Time,
+    caller,
+    opens,
+    path_uuid,
+    read_body,
+    read_query,
+)
 from service.ledger.balances import Balances
-from service.pages import Page, decode_cursor, encode_cursor
 from service.participants.operate import (
     ParticipantView,
     get_view,
@@ -22,9 +32,8 @@ from service.participants.operate import (
 )
 from service.participants.queries import Suspension
 from service.participants.routes import Totals
-from service.parts import parts
-from service.texts import nickname, prose
-from service.wire import Listing, Request, Time, caller, opens, path_uuid, read_body, read_query
+from service.platform.acts import log_act
+from service.platform.errors import FieldError, InvalidRequestError
 
 
 class ParticipantSearch(Page, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -10,14 +10,13 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from service.audit_log import log_act
-from service.caller import Caller
-from service.database import Connection
-from service.errors import ConflictError, NotFoundError
-from service.ids import uuid7
 from service.partners.envelope import EnvelopeError, MasterKeys, Sealed, rewrap, seal
 from service.partners.keys import Kind, key_context, tell_keys_changed
 from service.partners.signature import KEYS_MAX
+from service.platform.acts import Caller, log_act
+from service.platform.database import Connection
+from service.platform.errors import ConflictError, NotFoundError
+from service.platform.ids import uuid7
 
 _SECRET_BYTES = 32
 _CHANGEABLE = ("name", "action_types", "source_prefix", "disabled")

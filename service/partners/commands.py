@@ -5,10 +5,10 @@ import sys
 
 import click
 
-from service.instance import open_instance
+from service.instance.open import open_instance
 from service.partners.administer import rewrap_keys
 from service.partners.envelope import master_keys
-from service.settings import Settings, load_settings, with_secret_key
+from service.platform.settings import Settings, load_settings, with_secret_key
 
 
 @click.group()

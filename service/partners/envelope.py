@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from service.settings import Settings
+from service.platform.settings import Settings
 
 _KEY_BYTES, _NONCE_BYTES = 32, 12
 

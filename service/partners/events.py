@@ -15,11 +15,11 @@ import msgspec
 
 from service.actions.refusals import InvalidAttributesError
 from service.actions.report import EventRef
-from service.canonical import canonical
-from service.errors import SaxaulError
-from service.faults import fault
-from service.ids import derived_uuid
+from service.http.faults import fault
 from service.partners.keys import Partner
+from service.platform.canonical import canonical
+from service.platform.errors import SaxaulError
+from service.platform.ids import derived_uuid
 from service.rules.told import Told
 
 REVERSAL = "action.reversed"

@@ -16,11 +16,11 @@ from uuid import UUID
 
 import structlog
 
-from service.clock import Clock
-from service.database import Connection, Database
-from service.errors import UnauthenticatedError
 from service.partners.envelope import EnvelopeError, MasterKeys, Sealed, unseal
 from service.partners.signature import HmacKey, Stamp, VerifyingKey, public_key, verify
+from service.platform.clock import Clock
+from service.platform.database import Connection, Database
+from service.platform.errors import UnauthenticatedError
 
 KEYS_CHANNEL = "saxaul_partner_keys"
 KeyState = Literal["pending", "active", "retiring", "revoked"]

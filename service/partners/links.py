@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from service.database import Connection, Database
-from service.errors import NotFoundError, UnavailableError
 from service.ledger.books import hold_open, lock_book, lock_books
 from service.partners.events import Identifier
+from service.platform.database import Connection, Database
+from service.platform.errors import NotFoundError, UnavailableError
 
 CODE_LASTS = timedelta(minutes=10)
 _TRIES_MAX = 5

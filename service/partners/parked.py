@@ -14,10 +14,10 @@ import msgspec
 
 from service.actions.events import EventIdReusedError
 from service.actions.store import Action, read_actions
-from service.arrays import documents
-from service.database import Connection, Database
-from service.errors import SaxaulError
 from service.partners.events import Event, content_json
+from service.platform.arrays import documents
+from service.platform.database import Connection, Database
+from service.platform.errors import SaxaulError
 
 Reason = Literal[
     "not-linked",

@@ -29,11 +29,7 @@ from service.actions.report import Report, partner_report
 from service.actions.reverse import Undoing
 from service.actions.source import partner_source
 from service.actions.writer import ActionFaultError, Writer
-from service.clock import Clock
-from service.database import Database
-from service.errors import SaxaulError, UnavailableError
 from service.ledger.books import BookMissingError, SuspendedError
-from service.outbox import lane_of
 from service.partners.events import Event, EventInvalidError, Identifier
 from service.partners.parked import (
     PARKED,
@@ -44,9 +40,13 @@ from service.partners.parked import (
     standing_targets,
 )
 from service.partners.reversals import reverse_events
-from service.rules.judge import Refusal, judge
-from service.rules.publish import Rulebooks
-from service.settings import Settings
+from service.platform.clock import Clock
+from service.platform.database import Database
+from service.platform.errors import SaxaulError, UnavailableError
+from service.platform.outbox import lane_of
+from service.platform.settings import Settings
+from service.rulebooks.publish import Rulebooks
+from service.rules.decide.judge import Refusal, judge
 
 # An event is tried again only because its link was changed since it was read, which takes people:
 # more often than this while one request waits, it is no people.

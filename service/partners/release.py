@@ -13,7 +13,6 @@ from typing import Any
 import structlog
 
 from service.actions.writer import ActionFaultError
-from service.errors import SaxaulError
 from service.partners.events import (
     Event,
     SourceNotAllowedError,
@@ -24,6 +23,7 @@ from service.partners.keys import Partner
 from service.partners.links import purge_codes
 from service.partners.parked import PARKED, Outcome, Reason, purge_parked
 from service.partners.receive import Intake, award_events, take_back
+from service.platform.errors import SaxaulError
 
 PAGE = 200
 _SWEEP_S = 60.0

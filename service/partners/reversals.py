@@ -15,13 +15,13 @@ from service.actions.events import EventIdReusedError
 from service.actions.refusals import ActionRefusedError
 from service.actions.reverse import Reversal, Undo, Undoing, reverse_actions
 from service.actions.store import Action, read_actions, reversal_id
-from service.arrays import documents, uuids
-from service.database import Connection, Database, is_passing
-from service.errors import SaxaulError, UnavailableError
-from service.faults import fault
+from service.http.faults import fault
 from service.ledger.books import lock_books
 from service.partners.events import Event, EventInvalidError, content_json
 from service.partners.parked import PARKED, NewRow, Outcome, Row, hold_rows
+from service.platform.arrays import documents, uuids
+from service.platform.database import Connection, Database, is_passing
+from service.platform.errors import SaxaulError, UnavailableError
 
 CHUNK = 200
 _TRIES_MAX = 3

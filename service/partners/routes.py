@@ -9,18 +9,18 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from msgspec import Meta, Struct
 
-from service.errors import FieldError, InvalidRequestError
-from service.pages import Page, decode_cursor, encode_cursor
+from service.http.pages import Page, decode_cursor, encode_cursor
+from service.http.shared import parts
+from service.http.wire import Listing, Request, Time, opens, parse, read_query
 from service.partners.links import link_subject
 from service.partners.models import PartnerEvent
 from service.partners.parked import KEPT
 from service.partners.queries import list_parked
 from service.partners.release import release_new_link
 from service.partners.routes_signed import signed
-from service.parts import parts
-from service.rules.normal_form import tidied
+from service.platform.errors import FieldError, InvalidRequestError
+from service.rules.decide.normal_form import tidied
 from service.rules.told import Told
-from service.wire import Listing, Request, Time, opens, parse, read_query
 
 
 class LinkOrder(Struct, frozen=True, forbid_unknown_fields=True):

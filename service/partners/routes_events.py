@@ -11,8 +11,7 @@ from litestar.params import FromPath
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from service.actions.refusals import InvalidAttributesError
-from service.errors import FieldError, InvalidRequestError, SaxaulError
-from service.faults import (
+from service.http.faults import (
     fault,
     halves_as_nul,
     has_finer_times,
@@ -21,17 +20,18 @@ from service.faults import (
     plain_json,
     refuse_deep,
 )
+from service.http.problems import ItemProblem, item_problem, reader_of
+from service.http.shared import parts
+from service.http.wire import JsonAnswer, Request, Time, opens, parse, read_by
 from service.partners.events import REVERSAL, Content, Event, EventInvalidError, Identifier
 from service.partners.keys import Partner
 from service.partners.parked import Outcome
 from service.partners.receive import receive_events
 from service.partners.release import release_reversals
 from service.partners.routes_signed import Signed, signed
-from service.parts import parts
-from service.problems import ItemProblem, item_problem, reader_of
-from service.rules.languages import Reader
+from service.platform.errors import FieldError, InvalidRequestError, SaxaulError
+from service.rules.decide.languages import Reader
 from service.rules.told import Told
-from service.wire import JsonAnswer, Request, Time, opens, parse, read_by
 
 SINGLE, BATCH, PLAIN = (
     "application/cloudevents+json",

@@ -11,11 +11,20 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from service.audit_log import log_act
-from service.database import Connection
-from service.errors import Code, NotFoundError
-from service.faults import fault
-from service.pages import Page, decode_cursor, encode_cursor
+from service.http.faults import fault
+from service.http.pages import Page, decode_cursor, encode_cursor
+from service.http.shared import parts
+from service.http.texts import label
+from service.http.wire import (
+    Listing,
+    Request,
+    Time,
+    caller,
+    opens,
+    path_uuid,
+    read_body,
+    read_query,
+)
 from service.partners.administer import (
     Act,
     PartnerMissingError,
@@ -32,9 +41,9 @@ from service.partners.parked import KEPT, discard_event
 from service.partners.queries import find_partner, keys_of, list_parked, list_partners
 from service.partners.release import release_one
 from service.partners.signature import KeyTextError, public_text, read_public_key, secret_text
-from service.parts import parts
-from service.texts import label
-from service.wire import Listing, Request, Time, caller, opens, path_uuid, read_body, read_query
+from service.platform.acts import log_act
+from service.platform.database import Connection
+from service.platform.errors import Code, NotFoundError
 
 PartnerId = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{1,62}$(?!\n)")]
 Name = Annotated[str, Meta(min_length=1, max_length=200), label]

@@ -8,13 +8,10 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from msgspec import Meta, Struct
 
-from service.database import Connection
-from service.idempotency import Answer, once
-from service.pages import Page, decode_cursor, encode_cursor
-from service.partners.links import make_link_code, unlink
-from service.partners.queries import list_links
-from service.parts import parts
-from service.wire import (
+from service.http.keys import Answer, once
+from service.http.pages import Page, decode_cursor, encode_cursor
+from service.http.shared import parts
+from service.http.wire import (
     JsonAnswer,
     Listing,
     Request,
@@ -26,6 +23,9 @@ from service.wire import (
     read_body,
     read_query,
 )
+from service.partners.links import make_link_code, unlink
+from service.partners.queries import list_links
+from service.platform.database import Connection
 
 
 class CodeOrder(Struct, frozen=True, forbid_unknown_fields=True):

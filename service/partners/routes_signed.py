@@ -7,12 +7,12 @@ and a wrong signature get the same answer for the same effort.
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from service.edge import limit_partner, limit_stranger
-from service.errors import SaxaulError
+from service.http.edge import limit_partner, limit_stranger
+from service.http.shared import parts
+from service.http.wire import Access, NoFields, Request, UnsupportedMediaTypeError, read_query
 from service.partners.keys import Partner, SignatureRefusedError
 from service.partners.signature import Stamp, read_stamp
-from service.parts import parts
-from service.wire import Access, NoFields, Request, UnsupportedMediaTypeError, read_query
+from service.platform.errors import SaxaulError
 
 
 class SignatureTimeError(SignatureRefusedError):

@@ -9,12 +9,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from service.audit_log import log_act
-from service.caller import Caller
-from service.database import Connection, Database, Write, write_all
-from service.errors import FieldError, InvalidRequestError
-from service.faults import fault
-from service.ids import uuid7
+from service.http.faults import fault
 from service.ledger.accounts import Account
 from service.ledger.books import Book, book_writes, lock_books, post
 from service.planting.chunks import (
@@ -37,6 +32,10 @@ from service.planting.trees import (
     moved_trees_writes,
     read_trees,
 )
+from service.platform.acts import Caller, log_act
+from service.platform.database import Connection, Database, Write, write_all
+from service.platform.errors import FieldError, InvalidRequestError
+from service.platform.ids import uuid7
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,6 @@
 from datetime import datetime
 from uuid import UUID
 
-from service.audit_log import log_act
-from service.caller import Caller
-from service.database import Connection, Database, write_all
 from service.ledger.books import book_writes, lock_books
 from service.planting.chunks import (
     TREES_MAX,
@@ -22,6 +19,8 @@ from service.planting.trees import (
     moved_trees_writes,
     read_trees,
 )
+from service.platform.acts import Caller, log_act
+from service.platform.database import Connection, Database, write_all
 
 
 async def allocate_trees(

@@ -6,14 +6,14 @@ from uuid import UUID
 
 import asyncpg
 
-from service.database import Connection, Write, write_all
-from service.errors import ConflictError, NotFoundError
 from service.ledger.accounts import Account
 from service.ledger.books import Book, book_writes, lock_book, post
-from service.outbox import outbox_write
 from service.planting.pledge import Pledge
 from service.planting.stock import release_stock
 from service.planting.trees import Status, Tree, moved_trees_writes, read_pledge_trees
+from service.platform.database import Connection, Write, write_all
+from service.platform.errors import ConflictError, NotFoundError
+from service.platform.outbox import outbox_write
 
 
 class PledgeNotCancellableError(ConflictError):

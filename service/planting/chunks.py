@@ -10,8 +10,8 @@ from uuid import UUID
 
 import asyncpg
 
-from service.database import Connection, Database
-from service.errors import NotFoundError, UnavailableError
+from service.platform.database import Connection, Database
+from service.platform.errors import NotFoundError, UnavailableError
 
 BOOKS_MAX = 200
 TREES_MAX = 1_000

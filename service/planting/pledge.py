@@ -10,15 +10,15 @@ from uuid import UUID
 
 import asyncpg
 
-from service.database import Connection, Write, write_all
-from service.errors import ConflictError, NotFoundError, UnavailableError
-from service.ids import uuid7
 from service.ledger.accounts import Account
 from service.ledger.books import book_writes, lock_book, post
-from service.outbox import outbox_write
 from service.planting.stock import SoldOutError, reserve_stock
 from service.planting.tree_numbers import draw_number
 from service.planting.trees import Status, Tree, new_trees_writes
+from service.platform.database import Connection, Write, write_all
+from service.platform.errors import ConflictError, NotFoundError, UnavailableError
+from service.platform.ids import uuid7
+from service.platform.outbox import outbox_write
 
 
 class SeasonClosedError(ConflictError):

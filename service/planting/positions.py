@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType, structs
 
-from service.errors import FieldError
+from service.platform.errors import FieldError
 from service.rules.told import Told
 
 POSITIONS_MAX = 1_000

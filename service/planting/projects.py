@@ -8,11 +8,10 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from service.audit_log import log_act
-from service.caller import Caller
-from service.database import Connection, Database, Write, write_all
-from service.errors import ConflictError, NotFoundError
-from service.ids import derived_uuid, uuid7
+from service.platform.acts import Caller, log_act
+from service.platform.database import Connection, Database, Write, write_all
+from service.platform.errors import ConflictError, NotFoundError
+from service.platform.ids import derived_uuid, uuid7
 
 
 class ProjectCapacityError(ConflictError):

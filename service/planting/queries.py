@@ -10,12 +10,12 @@ from uuid import UUID
 from sqlalchemy import Row, Select, func, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service.errors import NotFoundError
 from service.ledger.models import Transfer
 from service.planting import models
 from service.planting.pledge import Pledge
 from service.planting.tree_numbers import parse_number
 from service.planting.trees import Status, least_advanced
+from service.platform.errors import NotFoundError
 
 TREES_A_PAGE = 5_000
 

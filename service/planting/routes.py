@@ -12,13 +12,27 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from msgspec import Meta, Struct, field
 
-from service.database import Connection
-from service.idempotency import Answer, once
+from service.http.keys import Answer, once
+from service.http.pages import Page, decode_cursor, encode_cursor
+from service.http.public_answer import public_answer
+from service.http.shared import parts
+from service.http.texts import prose
+from service.http.wire import (
+    JsonAnswer,
+    Listing,
+    NoFields,
+    Request,
+    Time,
+    answered,
+    caller,
+    idempotency_key,
+    opens,
+    path_uuid,
+    read_body,
+    read_query,
+)
 from service.ledger.books import hold_open
 from service.ledger.models import Transfer
-from service.outbox import lane_of
-from service.pages import Page, decode_cursor, encode_cursor
-from service.parts import parts
 from service.planting import models
 from service.planting.cancel import cancel_pledge
 from service.planting.pledge import PledgeOrder, pledge_trees
@@ -35,22 +49,8 @@ from service.planting.queries import (
     view_at_once,
 )
 from service.planting.trees import Status
-from service.public_answer import public_answer
-from service.texts import prose
-from service.wire import (
-    JsonAnswer,
-    Listing,
-    NoFields,
-    Request,
-    Time,
-    answered,
-    caller,
-    idempotency_key,
-    opens,
-    path_uuid,
-    read_body,
-    read_query,
-)
+from service.platform.database import Connection
+from service.platform.outbox import lane_of
 
 
 class Season(Struct, frozen=True, forbid_unknown_fields=True):

@@ -10,11 +10,21 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from service.database import Connection
-from service.errors import FieldError
-from service.faults import fault
-from service.idempotency import Answer, once
-from service.parts import parts
+from service.http.faults import fault
+from service.http.keys import Answer, once
+from service.http.shared import parts
+from service.http.texts import label
+from service.http.wire import (
+    JsonAnswer,
+    Request,
+    Time,
+    answered,
+    caller,
+    opens,
+    operator_key,
+    path_uuid,
+    read_body,
+)
 from service.planting.advance import StepOrder, advance_trees
 from service.planting.allocate import allocate_trees
 from service.planting.chunks import PlotReport
@@ -40,18 +50,8 @@ from service.planting.routes import (
     new_project_answer,
 )
 from service.planting.trees import Status
-from service.texts import label
-from service.wire import (
-    JsonAnswer,
-    Request,
-    Time,
-    answered,
-    caller,
-    opens,
-    operator_key,
-    path_uuid,
-    read_body,
-)
+from service.platform.database import Connection
+from service.platform.errors import FieldError
 
 Name = Annotated[str, Meta(min_length=1, max_length=200), label]
 Country = Annotated[str, Meta(min_length=2, max_length=64), label]

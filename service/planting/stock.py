@@ -6,8 +6,8 @@ book after it.
 
 from uuid import UUID
 
-from service.database import Connection
-from service.errors import ConflictError
+from service.platform.database import Connection
+from service.platform.errors import ConflictError
 
 
 class SoldOutError(ConflictError):

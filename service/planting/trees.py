@@ -16,8 +16,8 @@ from uuid import UUID
 
 import asyncpg
 
-from service.database import Connection, Write
-from service.errors import ConflictError
+from service.platform.database import Connection, Write
+from service.platform.errors import ConflictError
 
 
 class Status(StrEnum):

@@ -5,9 +5,9 @@ from contextlib import asynccontextmanager, contextmanager
 import pytest
 
 from service.actions.record import record_actions
-from service.ids import uuid4
 from service.ledger.books import make_book
-from service.rules.compile import compile_rulebook
+from service.platform.ids import uuid4
+from service.rules.compile.draft import compile_rulebook
 from tests.actions.proxy import LossyProxy
 from tests.actions.reports import NOW, SECRET, writer_of
 

@@ -8,8 +8,8 @@ from service.actions.record import record_actions
 from service.actions.report import participant_report
 from service.actions.reverse import reverse_action
 from service.leaderboards.forget import forget_write
-from service.participants.erase import erase_participant
-from service.rules.publish import Rulebooks, publish
+from service.privacy.erase import erase_participant
+from service.rulebooks.publish import Rulebooks, publish
 from tests.ledger.histories import make_person
 
 # Of the settings of tests: simulations must find the claims and hidden values.

@@ -8,7 +8,7 @@ import asyncpg
 
 from service.actions.report import participant_report
 from service.actions.writer import Writer
-from service.clock import Clock
+from service.platform.clock import Clock
 
 NOW = datetime(2026, 11, 21, 4, 0, tzinfo=UTC)
 SECRET = b"a secret of the tests"

@@ -6,8 +6,8 @@ import pytest
 
 from service.actions.budgets import EndedCampaigns
 from service.actions.record import record_actions
-from service.ledger.audit import audit
-from service.rules.publish import Rulebooks, activate, publish
+from service.audit.audit import audit
+from service.rulebooks.publish import Rulebooks, activate, publish
 from tests.actions.conftest import RULES
 from tests.actions.reports import FAIL_ONCE, NOW, SECRET, count, key_of, ride, walk, writer_of
 from tests.ledger.histories import make_person, reverse

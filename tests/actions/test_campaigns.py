@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from service.database import open_database
-from service.rules.publish import publish
+from service.platform.database import open_database
+from service.rulebooks.publish import publish
 from tests.actions.conftest import RULES
 from tests.callers import sign_in
 from tests.people import client_of, running_app, settings_for

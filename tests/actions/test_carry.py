@@ -12,18 +12,18 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from service.actions.audit import COMPARES
 from service.actions.carry import WrongSecretError, steps_of
 from service.actions.events import EventRef
 from service.actions.record import Recorded, record_actions
 from service.actions.refusals import AlreadyClaimedError
 from service.actions.report import participant_report, partner_report
 from service.actions.reverse import reverse_action
-from service.database import DatabaseUnusableError, open_database
-from service.ids import derived_uuid
-from service.ledger.audit import audit
-from service.migrate import check_migrated, finish_migrations, migrate
-from service.rules.publish import Rulebooks
+from service.audit.audit import audit
+from service.audit.facts import COMPARES
+from service.instance.migrate import check_migrated, finish_migrations, migrate
+from service.platform.database import DatabaseUnusableError, open_database
+from service.platform.ids import derived_uuid
+from service.rulebooks.publish import Rulebooks
 from tests.actions.histories import SECRET
 
 LEFT = json.loads((Path(__file__).parent / "before_normal_form.json").read_text("utf-8"))

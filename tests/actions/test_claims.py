@@ -9,7 +9,7 @@ from service.actions.claims import hold_claims
 from service.actions.hidden import claim_key
 from service.actions.record import Recorded
 from service.actions.refusals import AlreadyClaimedError, OverlapError
-from service.rules.judge import judge
+from service.rules.decide.judge import judge
 from tests.actions.reports import (
     MINUTE,
     NOW,

@@ -7,9 +7,9 @@ import pytest
 from benchmarks.campaign import Load, storm
 from service.actions.budgets import EndedCampaigns
 from service.actions.record import Recorded, record_actions
-from service.database import open_database
-from service.ledger.audit import audit
-from service.rules.publish import Rulebooks, publish
+from service.audit.audit import audit
+from service.platform.database import open_database
+from service.rulebooks.publish import Rulebooks, publish
 from tests.actions.conftest import RULES
 from tests.actions.reports import NOW, SECRET, blocked_backends, walk
 from tests.ledger.histories import make_person

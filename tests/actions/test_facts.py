@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from service.actions.facts import canonical_facts
 from service.actions.record import record_actions
-from service.canonical import as_stored
-from service.ledger.audit import audit
-from service.rules.compile import compile_rulebook
+from service.audit.audit import audit
+from service.platform.canonical import as_stored
+from service.rules.compile.draft import compile_rulebook
 from tests.actions.conftest import RULES
 from tests.actions.reports import NOW, walk
 

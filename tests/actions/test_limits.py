@@ -6,8 +6,8 @@ import pytest
 
 from service.actions.record import record_actions
 from service.actions.report import participant_report
-from service.ledger.audit import audit
-from service.rules.publish import Rulebooks, activate, publish
+from service.audit.audit import audit
+from service.rulebooks.publish import Rulebooks, activate, publish
 from tests.actions.reports import NOW, SECRET
 from tests.ledger.histories import make_person, reverse
 

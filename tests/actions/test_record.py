@@ -12,10 +12,10 @@ from service.actions.record import Recorded
 from service.actions.refusals import OverlapError
 from service.actions.reverse import reverse_action
 from service.actions.writer import ActionFaultError, NotRecordedError, QueueFullError
-from service.database import open_database
-from service.errors import SaxaulError
-from service.idempotency import KeyReusedError
+from service.http.keys import KeyReusedError
 from service.ledger.books import BookBusyError, BookClosedError, SuspendedError, lock_book
+from service.platform.database import open_database
+from service.platform.errors import SaxaulError
 from tests.actions.reports import (
     FAIL_ONCE,
     MINUTE,

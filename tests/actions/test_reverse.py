@@ -7,11 +7,11 @@ import pytest
 
 from service.actions.reverse import ActionMissingError
 from service.actions.store import reversal_id
+from service.audit.audit import audit
 from service.energy.bubbles import BubbleEmptyError
-from service.ids import uuid7
 from service.ledger.accounts import Account
-from service.ledger.audit import audit
 from service.ledger.books import ParticipantErasedError
+from service.platform.ids import uuid7
 from tests.ledger.histories import (
     START,
     adjust_by,

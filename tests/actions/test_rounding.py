@@ -9,12 +9,12 @@ import pytest
 
 from service.actions.record import record_actions
 from service.actions.report import participant_report
-from service.actions.simulate import Trial, simulate
-from service.actions.simulate_period import Period
-from service.actions.simulate_report import simulation_json
-from service.database import open_database
-from service.ledger.audit import audit
-from service.rules.publish import Rulebooks, publish
+from service.audit.audit import audit
+from service.platform.database import open_database
+from service.rulebooks.publish import Rulebooks, publish
+from service.simulate.passes import Trial, simulate
+from service.simulate.period import Period
+from service.simulate.report import simulation_json
 from tests.actions.histories import SECRET, erase
 from tests.actions.reports import NOW
 from tests.ledger.histories import make_person, reverse

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.actions.audit import COMPARES
 from service.actions.streak import mark_active, streak_days
-from service.ledger.audit import audit
+from service.audit.audit import audit
+from service.audit.facts import COMPARES
 from tests.actions.conftest import RULES
 from tests.actions.reports import NOW, walk
 

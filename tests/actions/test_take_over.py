@@ -5,15 +5,15 @@ from datetime import timedelta
 
 import pytest
 
-from service.actions.audit import COMPARES
 from service.actions.events import EventRef
 from service.actions.record import Recorded, record_actions
 from service.actions.refusals import AlreadyClaimedError, OverlapError
 from service.actions.report import participant_report, partner_report
 from service.actions.writer import Writer
-from service.ids import derived_uuid
-from service.ledger.audit import audit
-from service.rules.compile import compile_rulebook
+from service.audit.audit import audit
+from service.audit.facts import COMPARES
+from service.platform.ids import derived_uuid
+from service.rules.compile.draft import compile_rulebook
 from tests.actions.reports import MINUTE, NOW, SECRET, blocked_backends, book_of, writer_of
 from tests.ledger.histories import make_person
 

@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 import jwt
 import pytest
 
-from service.auth import SCOPES
-from tests.instance import Instance
+from service.http.auth import SCOPES
 from tests.people import eventually, headers_of, served, token_of
+from tests.processes import Instance
 
 ENOUGH = timedelta(seconds=30)
 

@@ -5,10 +5,10 @@ import uuid
 
 import pytest
 
-from service.clock import Clock
-from service.database import open_database
 from service.energy import collect, expire
 from service.energy.expire import expire_due
+from service.platform.clock import Clock
+from service.platform.database import open_database
 from tests.callers import advance, items_of, sign_in
 from tests.people import served, settings_for
 

@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 
+from service.audit.audit import audit
 from service.energy.bubbles import BubbleExpiredError
-from service.ledger.audit import audit
 from tests.ledger.histories import (
     EXPIRES_AFTER,
     RIPENS_AFTER,

@@ -2,12 +2,12 @@
 
 import pytest
 
-from service.clock import Clock
 from service.leaderboards.boards import Boards
 from service.leaderboards.keys import Layout
 from service.leaderboards.rebuild import prepare_lanes
 from service.leaderboards.relay import Shared
-from service.redis_client import open_redis
+from service.platform.clock import Clock
+from service.platform.redis_client import open_redis
 from tests.actions import conftest as actions
 from tests.actions.reports import NOW
 from tests.leaderboards.town import Town, relays_of

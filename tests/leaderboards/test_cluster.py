@@ -9,7 +9,7 @@ import pytest
 from redis.asyncio import Redis, RedisCluster
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from service.embedded.redis import _find_program
+from service.instance.redis import _find_program
 from service.leaderboards.boards import Boards
 from service.leaderboards.drift import find_drift
 from service.leaderboards.keys import Board

@@ -5,13 +5,13 @@ from datetime import timedelta
 
 import pytest
 
-from service.database import database_name
 from service.leaderboards.keys import Board, period_of
-from service.rules.publish import publish
+from service.platform.database import database_name
+from service.rulebooks.publish import publish
 from tests.actions.conftest import RULES
-from tests.instance import Instance
 from tests.leaderboards.town import held, lane_state, settle
 from tests.people import settings_for
+from tests.processes import Instance
 
 pytestmark = pytest.mark.real_processes
 

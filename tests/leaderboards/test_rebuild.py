@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from service.database import write_all
 from service.leaderboards.drift import Drift, RelayBehindError, find_drift
 from service.leaderboards.keys import Board, Layout, period_of
 from service.leaderboards.rebuild import request_rebuild
 from service.leaderboards.relay import Relay
 from service.leaderboards.sums import open_spans
-from service.outbox import outbox_write
+from service.platform.database import write_all
+from service.platform.outbox import outbox_write
 from tests.actions.reports import blocked_backends
 from tests.leaderboards.town import Town, empty, held, lane_state, relanes, settle
 

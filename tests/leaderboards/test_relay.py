@@ -17,7 +17,7 @@ from service.leaderboards.fold import Changes, Group, Row, fold
 from service.leaderboards.keys import Board, period_of
 from service.leaderboards.relay import Relay, StartOverError
 from service.leaderboards.write import Slice, Turn, apply_slices, load_scores
-from service.redis_client import open_redis
+from service.platform.redis_client import open_redis
 from tests.actions.reports import NOW
 from tests.leaderboards.town import held, lane_state, relanes, relays_of, repaired, settle
 

@@ -7,13 +7,13 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from service.database import open_database
-from service.rules.publish import publish
+from service.platform.database import open_database
+from service.rulebooks.publish import publish
 from tests.actions.conftest import RULES
 from tests.callers import Caller, items_of, sign_in
-from tests.instance import PATIENCE_S
 from tests.leaderboards.town import empty, relanes, settle
 from tests.people import client_of, running_app, settings_for
+from tests.processes import PATIENCE_S
 
 
 @pytest.fixture(scope="module", params=[1, 4])

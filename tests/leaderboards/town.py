@@ -13,18 +13,18 @@ from uuid import uuid4
 from service.actions.record import record_actions
 from service.actions.report import participant_report
 from service.actions.reverse import reverse_action
-from service.database import write_all
 from service.energy.collect import collect_ripe_bubbles
 from service.leaderboards.forget import forget_write
 from service.leaderboards.keys import Board, periods_of
 from service.leaderboards.rebuild import prepare_lanes
 from service.leaderboards.relay import Relay
 from service.ledger.books import lock_book, make_book
-from service.outbox import lane_of
 from service.planting.cancel import cancel_pledge
 from service.planting.pledge import PledgeOrder, pledge_trees
-from tests.instance import PATIENCE_S
+from service.platform.database import write_all
+from service.platform.outbox import lane_of
 from tests.planting.forestry import open_project
+from tests.processes import PATIENCE_S
 
 RIPE_AFTER = timedelta(days=1)
 

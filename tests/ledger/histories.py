@@ -11,17 +11,17 @@ from service.actions.facts import canonical_facts, facts_digest
 from service.actions.record import bubble_from
 from service.actions.reverse import reverse_action
 from service.actions.store import Action, actions_write, counters_write
-from service.caller import Caller
-from service.database import write_all
 from service.energy.bubbles import new_bubbles_write
 from service.energy.collect import collect_bubble, collect_ripe_bubbles
 from service.energy.expire import expire_due
-from service.ids import uuid7
 from service.ledger.accounts import Account
 from service.ledger.adjust import adjust
 from service.ledger.books import book_writes, lock_book, make_book, post
-from service.rules.compile import sha256_of
-from service.rules.rulebook import CounterKey, Used
+from service.platform.acts import Caller
+from service.platform.database import write_all
+from service.platform.ids import uuid7
+from service.rules.compile.draft import sha256_of
+from service.rules.decide.rulebook import CounterKey, Used
 
 START = datetime(2026, 11, 21, 2, 0, tzinfo=UTC)
 RULES = {"test.yaml": "what these awards rest on"}

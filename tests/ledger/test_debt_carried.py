@@ -11,10 +11,10 @@ from alembic.migration import MigrationContext
 from alembic.operations import Operations
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from service.actions.audit import COMPARES, WHOLE
-from service.database import open_database, sqlalchemy_url
-from service.ledger.audit import audit
-from service.migrate import _FOLDER
+from service.audit.audit import audit
+from service.audit.facts import COMPARES, WHOLE
+from service.instance.migrate import _FOLDER
+from service.platform.database import open_database, sqlalchemy_url
 from tests.ledger.histories import (
     RIPENS_AFTER,
     START,

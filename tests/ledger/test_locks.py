@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from service.database import open_database
 from service.ledger.books import lock_books, lock_free_books
+from service.platform.database import open_database
 from tests.actions.reports import blocked_backends
 from tests.ledger.histories import make_person
 from tests.people import settings_for

@@ -7,9 +7,9 @@ from datetime import timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from service.audit.audit import audit
 from service.energy.bubbles import BubbleEmptyError, BubbleExpiredError, BubbleNotRipeError
-from service.errors import InsufficientEnergyError
-from service.ledger.audit import audit
+from service.platform.errors import InsufficientEnergyError
 from tests.ledger.histories import (
     EXPIRES_AFTER,
     RIPENS_AFTER,

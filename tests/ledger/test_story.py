@@ -2,8 +2,8 @@
 
 from datetime import datetime
 
+from service.audit.audit import audit
 from service.energy.expire import expire_due
-from service.ledger.audit import audit
 from tests.callers import advance, saxaul, sign_in
 
 PROJECT = {

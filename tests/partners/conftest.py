@@ -5,10 +5,10 @@ import re
 
 import pytest
 
-from service.actions.audit import COMPARES
-from service.clock import Clock
-from service.database import open_database
-from service.ledger.audit import audit
+from service.audit.audit import audit
+from service.audit.facts import COMPARES
+from service.platform.clock import Clock
+from service.platform.database import open_database
 from tests.callers import sign_in
 from tests.partners.sender import linked_person, make_sender
 from tests.people import client_of, publish_rules, running_app, settings_for

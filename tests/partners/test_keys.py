@@ -13,7 +13,6 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from service.clock import Clock
 from service.partners.envelope import EnvelopeError, Sealed, master_keys, rewrap, seal, unseal
 from service.partners.keys import PartnerKeys, SignatureRefusedError
 from service.partners.signature import (
@@ -24,7 +23,8 @@ from service.partners.signature import (
     sign_hmac,
     signed_headers,
 )
-from service.settings import Settings
+from service.platform.clock import Clock
+from service.platform.settings import Settings
 from tests.callers import items_of, saxaul, sign_in
 from tests.partners.sender import BATCH, Sender, make_key
 from tests.people import eventually

@@ -5,9 +5,9 @@ import re
 import msgspec
 import pytest
 
+from service.http.rate_limit import Limit
 from service.partners.keys import Partner
 from service.partners.signature import secret_text
-from service.rate_limit import Limit
 from tests.partners.sender import Sender
 from tests.people import client_of, running_app
 

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from service.clock import Clock
 from service.partners.links import purge_codes
+from service.platform.clock import Clock
 from tests.callers import sign_in
 from tests.partners.sender import PLAIN, Sender, code_of, link
 

@@ -7,7 +7,7 @@ import pytest
 
 from service.partners.parked import purge_parked
 from service.partners.release import release_due
-from service.rules.publish import publish
+from service.rulebooks.publish import publish
 from tests.callers import items_of, sign_in
 from tests.partners.sender import code_of, link, linked_person, make_sender
 from tests.people import RULES, eventually

@@ -3,15 +3,15 @@
 import secrets
 from datetime import UTC, datetime
 
-from service.caller import Caller
+from service.audit.audit import audit
 from service.ledger.adjust import adjust
-from service.ledger.audit import audit
 from service.participants.identities import resolve_participant
 from service.planting.advance import StepOrder, advance_trees
 from service.planting.allocate import allocate_trees
 from service.planting.cancel import cancel_pledge
 from service.planting.pledge import PledgeOrder, pledge_trees
 from service.planting.projects import PlotFacts, ProjectFacts, make_plot, make_project
+from service.platform.acts import Caller
 
 START = datetime(2026, 11, 21, 2, 0, tzinfo=UTC)
 OPERATOR = Caller("olga", frozenset(), "request-1", None)

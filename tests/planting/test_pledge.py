@@ -5,14 +5,14 @@ from datetime import date, timedelta
 
 import pytest
 
-from service.errors import ConflictError, InsufficientEnergyError, NotFoundError
-from service.ids import uuid7
 from service.ledger.books import SuspendedError
 from service.participants.operate import set_suspended
 from service.planting.cancel import PledgeNotCancellableError, cancel_pledge
 from service.planting.pledge import PledgeOrder, SeasonClosedError, pledge_trees
 from service.planting.stock import SoldOutError
 from service.planting.trees import TreeStatusError
+from service.platform.errors import ConflictError, InsufficientEnergyError, NotFoundError
+from service.platform.ids import uuid7
 from tests.planting.forestry import (
     OPERATOR,
     START,

@@ -4,10 +4,10 @@ from datetime import timedelta
 
 import pytest
 
-from service.errors import InvalidRequestError, NotFoundError
-from service.ids import uuid7
 from service.planting.tree_numbers import draw_number
 from service.planting.trees import Status, TreeStatusError
+from service.platform.errors import InvalidRequestError, NotFoundError
+from service.platform.ids import uuid7
 from tests.planting.forestry import (
     PHOTO,
     START,

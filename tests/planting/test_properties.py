@@ -6,11 +6,11 @@ from datetime import timedelta
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from service.errors import InsufficientEnergyError
 from service.planting.cancel import PledgeNotCancellableError
 from service.planting.projects import change_project
 from service.planting.stock import SoldOutError
 from service.planting.trees import Status, TreeStatusError
+from service.platform.errors import InsufficientEnergyError
 from tests.planting.forestry import (
     OPERATOR,
     START,

@@ -6,7 +6,7 @@ from datetime import timedelta
 import msgspec
 import pytest
 
-from service.ids import uuid7
+from service.platform.ids import uuid7
 from tests.people import client_of, running_app
 from tests.planting.forestry import PHOTO, START, assert_all_balances, give
 

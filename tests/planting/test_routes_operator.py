@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.ids import uuid7
+from service.platform.ids import uuid7
 from tests.planting.forestry import PHOTO, START
 from tests.planting.test_routes import KEY, PLOT, PROJECT
 

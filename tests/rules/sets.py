@@ -5,10 +5,10 @@ from pathlib import Path
 
 import yaml
 
-from service.rules.compile import compile_rulebook
-from service.rules.evaluate import evaluate
-from service.rules.judge import Candidate, Judged, judge
-from service.rules.load import read_folder
+from service.rules.compile.draft import compile_rulebook
+from service.rules.decide.evaluate import evaluate
+from service.rules.decide.judge import Candidate, Judged, judge
+from service.rules.language.load import read_folder
 
 ROOT = Path(__file__).parent.parent.parent
 NOW = datetime(2026, 11, 21, 10, tzinfo=UTC)

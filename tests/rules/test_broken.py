@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from service.rules.check import check_folder
-from service.rules.compile import compile_rulebook
+from service.rules.compile.draft import compile_rulebook
+from service.rules.trial.check import check_folder
 
 BROKEN = Path(__file__).parent / "broken"
 FILES = sorted(BROKEN.glob("*.yaml"))

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.rules.check import failed_examples
-from service.rules.compile import compile_rulebook
-from service.rules.evaluate import Award, budgets_wanted, evaluate, untouched_budgets
-from service.rules.explain import explain_award
-from service.rules.judge import judge
+from service.rules.compile.draft import compile_rulebook
+from service.rules.decide.evaluate import Award, budgets_wanted, evaluate, untouched_budgets
+from service.rules.decide.explain import explain_award
+from service.rules.decide.judge import judge
+from service.rules.trial.check import failed_examples
 from tests.rules.sets import NOW, PROGRAM, SAMPLE, WALK, candidate, decide, rulebook_of, walk
 
 DAY = "from: 2026-11-21, until: 2026-11-22"

@@ -3,10 +3,10 @@
 import msgspec
 import pytest
 
-from service.rules import catalogue
-from service.rules.catalogue import suggestion_counters
-from service.rules.languages import Reader, preferred_languages
-from service.rules.rulebook import CounterKey
+from service.rules.decide.languages import Reader, preferred_languages
+from service.rules.decide.rulebook import CounterKey
+from service.rules.tell import catalogue
+from service.rules.tell.catalogue import suggestion_counters
 from tests.rules.sets import NOW, PROGRAM, rulebook_of, shipped_rulebook, walk_rules
 
 SHIPPED = shipped_rulebook()

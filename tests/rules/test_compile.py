@@ -4,8 +4,8 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from service.rules.compile import compile_rulebook, sha256_of
-from service.rules.rulebook import period_names
+from service.rules.compile.draft import compile_rulebook, sha256_of
+from service.rules.decide.rulebook import period_names
 from tests.rules.sets import PROGRAM, SAMPLE, WALK, rulebook_of
 
 SECONDS = "minutes: {type: number, unit: s, minimum: 0, maximum: 5}"

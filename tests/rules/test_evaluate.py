@@ -4,9 +4,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from service.rules.evaluate import whole_grams
-from service.rules.judge import judge
-from service.rules.rulebook import CounterKey
+from service.rules.decide.evaluate import whole_grams
+from service.rules.decide.judge import judge
+from service.rules.decide.rulebook import CounterKey
 from tests.rules.sets import (
     NOW,
     PROGRAM,

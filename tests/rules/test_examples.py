@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from service.rules.check import check_folder, failed_examples, problems_json
-from service.rules.compile import compile_rulebook
+from service.rules.compile.draft import compile_rulebook
+from service.rules.trial.check import check_folder, failed_examples, problems_json
 from tests.rules.sets import PROGRAM, ROOT, WALK
 
 LATER = (

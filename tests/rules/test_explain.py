@@ -2,8 +2,8 @@
 
 import pytest
 
-from service.rules.evaluate import Award
-from service.rules.explain import explain_award
+from service.rules.decide.evaluate import Award
+from service.rules.decide.explain import explain_award
 from tests.rules.sets import PROGRAM, WALK, rulebook_of, shipped_rulebook, walk_rules
 
 SHIPPED = shipped_rulebook()

@@ -6,8 +6,8 @@ import time
 import pytest
 from cel_expr_python import cel
 
-from service.rules.cel_tree import Analysis, Node
-from service.rules.expressions import Finding, Name, Scope, regex_fault, whole_match
+from service.rules.cel.expression import Finding, Name, Scope, regex_fault, whole_match
+from service.rules.cel.tree import Analysis, Node
 
 SCOPE = Scope(
     [

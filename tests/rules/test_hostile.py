@@ -8,9 +8,9 @@ import socket
 
 import pytest
 
-from service.rules.check import check_folder, failed_examples, problems_json
-from service.rules.compile import compile_rulebook
-from service.rules.judge import Judged, judge
+from service.rules.compile.draft import compile_rulebook
+from service.rules.decide.judge import Judged, judge
+from service.rules.trial.check import check_folder, failed_examples, problems_json
 from tests.rules.hostile import SETS
 from tests.rules.sets import NOW, PROGRAM, candidate, decide, walk_rules
 

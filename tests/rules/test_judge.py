@@ -5,8 +5,8 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from service.rules.judge import Candidate, Claimed, Judged, Refusal, duration_text, judge
-from service.rules.rulebook import CounterKey
+from service.rules.decide.judge import Candidate, Claimed, Judged, Refusal, duration_text, judge
+from service.rules.decide.rulebook import CounterKey
 from tests.rules.sets import NOW, PROGRAM, candidate, rulebook_of
 
 TYPES = """

@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from service.rules.compile import compile_rulebook
-from service.rules.load import load, read_folder
+from service.rules.compile.draft import compile_rulebook
+from service.rules.language.load import load, read_folder
 from tests.rules.hostile import many_expressions
 from tests.rules.sets import PROGRAM, WALK
 

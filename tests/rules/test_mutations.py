@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.rules.cel_text import rewrite
-from service.rules.check import failed_examples, problems_json
-from service.rules.compile import compile_rulebook
-from service.rules.expressions import Name, Scope
+from service.rules.cel.expression import Name, Scope
+from service.rules.cel.text import rewrite
+from service.rules.compile.draft import compile_rulebook
+from service.rules.trial.check import failed_examples, problems_json
 from tests.rules.sets import SAMPLE, content_of, shipped
 
 # More on request: each set takes some milliseconds.

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.rules.judge import Candidate, Judged, by_key_of, claims_of, judge
-from service.rules.normal_form import normal_form, tidied
+from service.rules.decide.judge import Candidate, Judged, by_key_of, claims_of, judge
+from service.rules.decide.normal_form import normal_form, tidied
 from tests.rules.sets import NOW, shipped_rulebook
 
 SPELLINGS = json.loads(

@@ -6,7 +6,7 @@ from datetime import timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.rules.judge import Judged, judge
+from service.rules.decide.judge import Judged, judge
 from tests.rules.sets import NOW, candidate, decide, walk_rules
 
 BOOK = walk_rules(

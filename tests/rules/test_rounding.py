@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.rules.evaluate import appraise, budgets_wanted, settle, untouched_budgets
-from service.rules.explain import explain_award
-from service.rules.judge import judge
-from service.rules.standing import Standing, award_entry, award_of, stored_uses, uses_of
+from service.rules.decide.evaluate import appraise, budgets_wanted, settle, untouched_budgets
+from service.rules.decide.explain import explain_award
+from service.rules.decide.judge import judge
+from service.rules.decide.standing import Standing, award_entry, award_of, stored_uses, uses_of
 from tests.rules.sets import (
     NOW,
     PROGRAM,

@@ -6,8 +6,8 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from service.rules.compile import compile_rulebook
-from service.rules.editor_schema import json_schema
+from service.rules.compile.draft import compile_rulebook
+from service.rules.language.editor_schema import json_schema
 from tests.rules.sets import SAMPLE, content_of, shipped
 
 SCHEMA = json.loads(json.dumps(json_schema()))

@@ -2,10 +2,10 @@
 
 import pytest
 
-from service.rules.check import failed_examples
-from service.rules.compile import compile_rulebook
-from service.rules.judge import Judged, Refusal, judge
-from service.rules.load import read_folder
+from service.rules.compile.draft import compile_rulebook
+from service.rules.decide.judge import Judged, Refusal, judge
+from service.rules.language.load import read_folder
+from service.rules.trial.check import failed_examples
 from tests.rules.sets import NOW, ROOT, candidate, decide, shipped, shipped_rulebook
 
 RULEBOOK = shipped_rulebook()

@@ -1,0 +1,1 @@
+"""Everything that was written down is recomputed and compared: `saxaul ledger audit`."""

@@ -1,0 +1,182 @@
+"""`saxaul ledger audit`: recomputes the ledger and says what is off."""
+
+import asyncio
+import sys
+from typing import Any
+from uuid import UUID
+
+import click
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from service.audit.audit import (
+    AuditReport,
+    Mode,
+    audit,
+    choose_mode,
+)
+from service.audit.facts import ASKS, COMPARES, WHOLE
+from service.audit.pages import PAGE_CHECKS, STRANGERS
+from service.audit.whole import WALKS
+from service.instance.open import open_instance
+from service.platform.clock import Clock
+from service.platform.database import Database
+from service.platform.settings import load_settings
+
+_SHOWN_MAX = 20
+_LOG_ASKS = ("log", "the log of the operators' acts is whole")
+_NOTES = (
+    ("facts", "digests of actions cover the time with the offset that its partner sent"),
+    ("log", "entries of the operators' log were hashed with a zero as -0.0"),
+)
+_SUMS_ASK = (
+    ("gifts", "all gifts sum to 0"),
+    ("budgets", "budgets were drawn to the gram, draw by draw"),
+    ("events", "what partners were paid for are their accepted events"),
+)
+
+
+@click.group()
+def ledger() -> None:
+    """The ledger and its audit."""
+
+
+@ledger.command("audit")
+@click.option("--full", "full", is_flag=True, help="Recompute everything.")
+@click.option(
+    "--incremental",
+    "incremental",
+    is_flag=True,
+    help="Only books that moved since they were last found clean, their chains from there on.",
+)
+@click.option("--participant", type=click.UUID, help="Only this participant's book.")
+@click.option(
+    "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True
+)
+def audit_ledger(*, full: bool, incremental: bool, participant: UUID | None, form: str) -> None:
+    """Recompute books, bubbles, limits and chains from what was written down.
+
+    Without an option everything is recomputed; in ledgers of more than 2 million transfers only
+    what moved since the last audit. The answer says which it was. Exit code 1 when anything is off.
+    """
+    if full and incremental:
+        raise click.UsageError("--full and --incremental are two ways: choose one.")
+    mode: Mode | None = "full" if full else "incremental" if incremental else None
+    name, report = asyncio.run(_audit(mode, participant, quiet=form == "json"))
+    if form == "json":
+        told = {"audited": name} | _facts(report)
+        click.echo(msgspec.json.format(msgspec.json.encode(told), indent=2))
+    else:
+        _print(report, participant)
+        click.echo(f"audited: {name}")
+    sys.exit(0 if report.is_clean else 1)
+
+
+async def _audit(
+    mode: Mode | None, participant: UUID | None, *, quiet: bool
+) -> tuple[str, AuditReport]:
+    """What was audited, and what was found."""
+    async with open_instance(load_settings(), "saxaul ledger audit") as instance:
+        report = await _audit_database(instance.database, mode, participant, quiet=quiet)
+        return instance.name, report
+
+
+async def _audit_database(
+    database: Database, mode: Mode | None, participant: UUID | None, *, quiet: bool
+) -> AuditReport:
+    clock = Clock()
+    async with database.pool.acquire() as connection:
+        await clock.refresh(connection)
+        if participant is not None and not await connection.fetchval(_IS_THERE, participant):
+            raise click.ClickException(f"There is no participant {participant}.")
+    if mode is None:
+        mode = "full" if participant is not None else await choose_mode(database)
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("auditing"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TextColumn("{task.fields[books]:,} books, {task.fields[rate]:,} transfers/s"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, disable=quiet, transient=True) as progress:
+        task = progress.add_task("audit", total=1.0, books=0, rate=0)
+        return await audit(
+            database,
+            mode=mode,
+            now=clock.now(),
+            participant_id=participant,
+            on_page=lambda report: _show(progress, task, report),
+            more=COMPARES,
+            whole=WHOLE,
+        )
+
+
+def _show(progress: Progress, task: TaskID, report: AuditReport) -> None:
+    elapsed_s = progress.tasks[task].elapsed or 1.0
+    progress.update(
+        task,
+        completed=report.part_done,
+        books=report.books,
+        rate=int(report.transfers / max(elapsed_s, 0.001)),
+    )
+
+
+def _print(report: AuditReport, participant: UUID | None) -> None:
+    table = Table(title="saxaul ledger audit", title_justify="left")
+    table.add_column("check")
+    table.add_column("what must be true")
+    table.add_column("differences", justify="right")
+    asked = [(check.name, check.asks) for check in PAGE_CHECKS]
+    asked += [(name, ASKS[name]) for name in COMPARES]
+    if participant is None:
+        if report.mode == "full":
+            asked += [(STRANGERS.name, STRANGERS.asks), *_SUMS_ASK]
+            asked += [(walk.name, walk.asks) for walk in WALKS]
+            asked += [(name, ASKS[name]) for name in WHOLE]
+        asked.append(_LOG_ASKS)
+    for name, asks in asked:
+        found = report.found.get(name, 0)
+        table.add_row(name, asks, f"[red]{found}[/red]" if found else "0")
+    console = Console()
+    console.print(table)
+    for difference in report.differences[:_SHOWN_MAX]:
+        owner = difference.participant_id or "the ledger"
+        click.echo(f"{owner}: {difference.what}")
+        click.echo(f"    expected {difference.expected}")
+        click.echo(f"    found    {difference.found}")
+    if len(report.differences) > _SHOWN_MAX:
+        click.echo(f"and more; --format json shows the first {len(report.differences)}.")
+    for name, note in _NOTES:
+        if report.notes[name]:
+            click.echo(
+                f"{report.notes[name]:,} {note}, as an earlier version did: not a difference"
+            )
+    verdict = "clean" if report.is_clean else "NOT CLEAN"
+    counts = f"{report.books:,} books, {report.transfers:,} transfers, {report.actions:,} actions"
+    click.echo(
+        f"{verdict}: {report.mode} audit of {counts}, {report.log_entries:,} operators' acts"
+    )
+    if report.mode == "incremental":
+        click.echo("Books that did not move since their last audit were passed over; see --full.")
+
+
+def _facts(report: AuditReport) -> dict[str, Any]:
+    return {
+        "clean": report.is_clean,
+        "mode": report.mode,
+        "books": report.books,
+        "transfers": report.transfers,
+        "actions": report.actions,
+        "log_entries": report.log_entries,
+        "found": report.found,
+        "differences": report.differences,
+        "notes": report.notes,
+    }
+
+
+_IS_THERE = "SELECT true FROM books WHERE participant_id = $1"
+
+commands: list[click.Command] = [ledger]

@@ -1,0 +1,401 @@
+"""What `ledger audit` compares, as one SQL text a check.
+
+Every check looks at the books of one page ($1, an array of participant ids) and gives only what is
+off, as (participant_id, what, expected, found). PostgreSQL recomputes, so nothing has to travel and
+memory stays bounded whatever a book holds; what a row should hold is told by the code that writes
+it, and the tests audit histories written by that code.
+"""
+
+from dataclasses import dataclass
+
+from service.audit.trees import LIVES, PLEDGES
+
+ROWS_MAX = 50
+"""A check names at most so many differences a page; the first ones tell what is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One comparison: its name in the report, what it asks, its SQL, and its other parameters."""
+
+    name: str
+    asks: str
+    sql: str
+    parameters: tuple[str, ...] = ()
+
+
+_BALANCES = """
+WITH moved AS (
+    SELECT participant_id, debit, credit, sum(amount_g) AS grams FROM transfers
+    WHERE participant_id = ANY($1::uuid[]) GROUP BY participant_id, debit, credit
+), sides AS (
+    SELECT participant_id, account, sum(grams) AS balance FROM (
+        SELECT participant_id, credit AS account, grams FROM moved
+        UNION ALL SELECT participant_id, debit, -grams FROM moved) AS side
+    GROUP BY participant_id, account
+), held AS (
+    SELECT b.participant_id, a.account, a.name, a.balance FROM books b CROSS JOIN LATERAL (VALUES
+        (1, 'issuance', b.issuance), (2, 'ripening', b.ripening), (3, 'available', b.available),
+        (4, 'pledged', b.pledged), (5, 'planted', b.planted), (6, 'expired', b.expired),
+        (7, 'gifts', b.gifts), (8, 'arrears', b.arrears)) AS a (account, name, balance)
+    WHERE b.participant_id = ANY($1::uuid[])
+)
+SELECT h.participant_id, 'balance of ' || h.name,
+    coalesce(s.balance, 0) || ' g', h.balance || ' g'
+FROM held h LEFT JOIN sides s ON s.participant_id = h.participant_id AND s.account = h.account
+WHERE h.balance <> coalesce(s.balance, 0)"""
+
+_HEADS = """
+SELECT b.participant_id, o.what, o.expected, o.found FROM books b
+LEFT JOIN LATERAL (
+    SELECT t.seq, t.hash FROM transfers t WHERE t.participant_id = b.participant_id
+    ORDER BY t.seq DESC LIMIT 1) AS t ON true
+CROSS JOIN LATERAL (VALUES
+    ('seq of the book', coalesce(t.seq, 0)::text, b.seq::text),
+    ('head of the chain',
+        encode(coalesce(t.hash, sha256('saxaul book '::bytea || uuid_send(b.participant_id))),
+            'hex'),
+        encode(b.head, 'hex')),
+    ('seq that was found clean', least(b.audited_seq, b.seq)::text,
+        b.audited_seq::text)) AS o (what, expected, found)
+WHERE b.participant_id = ANY($1::uuid[]) AND o.expected <> o.found"""
+
+# The canonical bytes of books.transfer_hash, in SQL.
+_CHAIN = """
+WITH page AS (
+    SELECT * FROM unnest($1::uuid[], $2::bigint[]) AS p (participant_id, since)
+), chained AS (
+    SELECT t.participant_id, t.seq, t.hash, p.since,
+        coalesce(lag(t.seq) OVER book, p.since) + 1 AS next_seq, t.at,
+        lag(t.at) OVER book AS earlier_at,
+        sha256(
+            coalesce(lag(t.hash) OVER book,
+                sha256('saxaul book '::bytea || uuid_send(t.participant_id)))
+            || uuid_send(t.participant_id) || int8send(t.seq)
+            || int2send(t.debit) || int2send(t.credit) || int8send(t.amount_g)
+            || uuid_send(t.cause_id)
+            || coalesce(uuid_send(t.counter_id), decode(repeat('00', 16), 'hex'))
+            || int8send((extract(epoch FROM t.at) * 1000000)::bigint)
+            || convert_to(t.cause, 'UTF8') || decode('00', 'hex')
+            || coalesce(a.facts_digest, ''::bytea)) AS expected
+    FROM page p
+    JOIN transfers t ON t.participant_id = p.participant_id AND t.seq >= p.since
+    LEFT JOIN actions a ON a.participant_id = t.participant_id
+        AND a.id = CASE WHEN t.cause IN ('action', 'reverse') THEN t.cause_id END
+    WINDOW book AS (PARTITION BY t.participant_id ORDER BY t.seq)
+)
+SELECT participant_id, 'transfer ' || seq || ', seq', next_seq::text, seq::text
+FROM chained WHERE seq > since AND seq <> next_seq
+UNION ALL
+SELECT participant_id, 'transfer ' || seq || ', hash', encode(expected, 'hex'),
+    encode(hash, 'hex')
+FROM chained WHERE seq > since AND seq = next_seq AND hash <> expected
+UNION ALL
+SELECT participant_id, 'transfer ' || seq || ', time', 'not before ' || earlier_at, at::text
+FROM chained WHERE seq > since AND at < earlier_at"""
+
+# Which accounts a transfer may move between, by its cause.
+_SIDES = """
+SELECT t.participant_id, 'sides of transfer ' || t.seq, 'those of a known cause',
+    format('%s from account %s to %s', t.cause, t.debit, t.credit)
+FROM transfers t
+WHERE t.participant_id = ANY($1::uuid[]) AND (t.cause, t.debit, t.credit) NOT IN (
+    VALUES ('action', 1, 2), ('collect', 2, 3), ('arrears', 3, 8), ('expire', 2, 6),
+        ('pledge', 3, 4), ('plant', 4, 5), ('release', 4, 3), ('adjust', 1, 3), ('adjust', 3, 1),
+        ('reverse', 2, 1), ('reverse', 6, 1), ('reverse', 3, 1), ('reverse', 8, 1))"""
+
+# What was booked last is what moved last: grams, actions, trees, or the person who came or went.
+_TIMES = """
+WITH moved AS (
+    SELECT participant_id, max(at) AS at FROM transfers
+    WHERE participant_id = ANY($1::uuid[]) GROUP BY participant_id
+), acted AS (
+    SELECT participant_id, max(recorded_at) AS at FROM actions
+    WHERE participant_id = ANY($1::uuid[]) GROUP BY participant_id
+), stepped AS (
+    SELECT participant_id, max(at) AS at FROM tree_steps
+    WHERE participant_id = ANY($1::uuid[]) GROUP BY participant_id
+)
+SELECT b.participant_id, 'time of the last booking',
+    greatest(m.at, a.at, s.at, p.created_at, e.erased_at)::text, b.last_at::text
+FROM books b
+LEFT JOIN moved m ON m.participant_id = b.participant_id
+LEFT JOIN acted a ON a.participant_id = b.participant_id
+LEFT JOIN stepped s ON s.participant_id = b.participant_id
+LEFT JOIN participants p ON p.participant_id = b.participant_id
+LEFT JOIN erasures e ON e.participant_id = b.participant_id
+WHERE b.participant_id = ANY($1::uuid[])
+    AND b.last_at <> greatest(m.at, a.at, s.at, p.created_at, e.erased_at)"""
+
+_AWARDS = """
+WITH moved AS (
+    SELECT participant_id, cause_id,
+        CASE cause WHEN 'action' THEN cause ELSE 'reversal' END AS kind,
+        sum(CASE WHEN debit = 1 THEN amount_g WHEN credit = 1 THEN -amount_g ELSE 0 END) AS grams
+    FROM transfers
+    WHERE participant_id = ANY($1::uuid[]) AND cause IN ('action', 'reverse') GROUP BY 1, 2, 3
+), told AS (
+    SELECT participant_id, id, kind, energy_g FROM actions WHERE participant_id = ANY($1::uuid[])
+)
+SELECT coalesce(a.participant_id, m.participant_id),
+    'transfers of ' || coalesce(a.kind, m.kind) || ' ' || coalesce(a.id, m.cause_id),
+    coalesce(a.energy_g || ' g', 'no such action'), coalesce(m.grams, 0) || ' g'
+FROM told a FULL JOIN moved m
+    ON m.participant_id = a.participant_id AND m.cause_id = a.id AND m.kind = a.kind
+WHERE a.energy_g IS DISTINCT FROM coalesce(m.grams, 0)"""
+
+_ACTIONS = """
+SELECT a.participant_id, 'action ' || a.id || ', ' || o.what, o.expected || ' g', o.found || ' g'
+FROM actions a
+CROSS JOIN LATERAL (
+    SELECT coalesce(sum((w ->> 'energy_g')::bigint), 0) AS energy_g,
+        coalesce(max((w ->> 'saved_g')::bigint) FILTER (WHERE NOT w ? 'counted'), 0) AS saved_g
+    FROM jsonb_array_elements(a.awards) AS w) AS w
+CROSS JOIN LATERAL (VALUES
+    ('energy of its awards', w.energy_g, a.energy_g),
+    ('savings of its awards', w.saved_g, a.saved_g)) AS o (what, expected, found)
+WHERE a.participant_id = ANY($1::uuid[]) AND a.kind = 'action' AND o.expected <> o.found
+UNION ALL
+SELECT r.participant_id, 'reversal ' || r.id, coalesce(
+        format('%s g energy, %s g saved', -a.energy_g, -a.saved_g), 'the action ' || r.reverses),
+    CASE WHEN a.id IS NULL THEN 'none'
+        ELSE format('%s g energy, %s g saved', r.energy_g, r.saved_g) END
+FROM actions r LEFT JOIN actions a
+    ON a.participant_id = r.participant_id AND a.id = r.reverses AND a.kind = 'action'
+WHERE r.participant_id = ANY($1::uuid[]) AND r.kind = 'reversal'
+    AND (a.id IS NULL OR r.energy_g <> -a.energy_g OR r.saved_g <> -a.saved_g)"""
+
+_SAVED = """
+WITH told AS (
+    SELECT participant_id, sum(saved_g) AS saved_g, count(*) AS n, count(attributes) AS told,
+        CASE WHEN count(DISTINCT seq) = count(*) AND min(seq) = 1 THEN max(seq) END AS last_seq
+    FROM actions WHERE participant_id = ANY($1::uuid[]) GROUP BY participant_id
+)
+SELECT b.participant_id, o.what, o.expected, o.found
+FROM books b LEFT JOIN told t ON t.participant_id = b.participant_id
+CROSS JOIN LATERAL (VALUES
+    ('saved_g of the book', coalesce(t.saved_g, 0) || ' g', b.saved_g || ' g'),
+    ('attributes of actions',
+        CASE WHEN b.closed THEN 0 ELSE coalesce(t.n, 0) END || ' actions',
+        coalesce(t.told, 0) || ' actions'),
+    ('actions of the book', coalesce(t.n, 0) || ' actions', b.action_seq || ' actions'),
+    ('seq of the last action', coalesce(t.n, 0)::text,
+        CASE WHEN t.n IS NULL THEN '0' ELSE coalesce(t.last_seq::text, 'a gap') END)
+    ) AS o (what, expected, found)
+WHERE b.participant_id = ANY($1::uuid[]) AND o.expected <> o.found"""
+
+# What left a bubble, by cause. A reversal names its own row, which names the bubble's action.
+_BUBBLES = """
+WITH parts AS (
+    SELECT t.participant_id, coalesce(r.reverses, t.cause_id) AS id,
+        sum(CASE WHEN t.credit = 2 THEN t.amount_g ELSE 0 END) AS energy_g,
+        sum(CASE WHEN t.debit = 2 AND t.cause = 'collect' THEN t.amount_g ELSE 0 END)
+            AS collected_g,
+        sum(CASE WHEN t.debit = 2 AND t.cause = 'take' THEN t.amount_g ELSE 0 END) AS taken_g,
+        sum(CASE WHEN t.credit = 6 THEN t.amount_g WHEN t.debit = 6 THEN -t.amount_g ELSE 0 END)
+            AS expired_g,
+        sum(CASE WHEN t.cause = 'reverse' AND t.debit IN (2, 6) THEN t.amount_g ELSE 0 END)
+            AS reversed_g,
+        sum(CASE WHEN t.credit = 2 THEN t.amount_g WHEN t.debit = 2 THEN -t.amount_g ELSE 0 END)
+            AS remaining_g
+    FROM transfers t LEFT JOIN actions r ON r.participant_id = t.participant_id
+        AND r.id = CASE WHEN t.cause = 'reverse' THEN t.cause_id END
+    WHERE t.participant_id = ANY($1::uuid[]) AND (t.credit IN (2, 6) OR t.debit IN (2, 6))
+    GROUP BY 1, 2
+), stored AS (
+    SELECT * FROM bubbles WHERE participant_id = ANY($1::uuid[])
+)
+SELECT coalesce(t.participant_id, s.participant_id), 'bubble ' || coalesce(t.id, s.id),
+    CASE WHEN t.id IS NULL THEN 'no bubble' ELSE concat_ws(', ', t.energy_g || ' g',
+        t.remaining_g || ' remaining', t.collected_g || ' collected', t.taken_g || ' taken',
+        t.expired_g || ' expired', t.reversed_g || ' reversed') END,
+    CASE WHEN s.id IS NULL THEN 'no bubble' ELSE concat_ws(', ', s.energy_g || ' g',
+        s.remaining_g || ' remaining', s.collected_g || ' collected', s.taken_g || ' taken',
+        s.expired_g || ' expired', s.reversed_g || ' reversed') END
+FROM parts t FULL JOIN stored s ON s.participant_id = t.participant_id AND s.id = t.id
+WHERE CASE WHEN s.id IS NULL THEN t.remaining_g <> 0 ELSE (t.energy_g, t.remaining_g,
+    t.collected_g, t.taken_g, t.expired_g, t.reversed_g) IS DISTINCT FROM (s.energy_g,
+    s.remaining_g, s.collected_g, s.taken_g, s.expired_g, s.reversed_g) END"""
+
+# A bubble says for itself when it can be collected and when it is lost; its action decided that.
+_RIPENING = """
+SELECT s.participant_id, 'times of bubble ' || s.id,
+    coalesce(a.ripens_at || ' to ' || a.expires_at, 'none, nothing was awarded'),
+    s.ripens_at || ' to ' || s.expires_at
+FROM bubbles s LEFT JOIN actions a
+    ON a.participant_id = s.participant_id AND a.id = s.origin_id AND a.id = s.id
+    AND a.participant_id = ANY($1::uuid[])
+WHERE s.participant_id = ANY($1::uuid[]) AND s.origin = 'action'
+    AND (a.ripens_at, a.expires_at) IS DISTINCT FROM (s.ripens_at, s.expires_at)"""
+
+# A counter that is no longer there may have been deleted 120 days after its period ($2: today).
+_COUNTERS = """
+WITH used AS (
+    SELECT a.participant_id, c ->> 0 AS counter, c ->> 1 AS period, c ->> 2 AS by_key,
+        sum((c ->> 3)::bigint) AS n, sum((c ->> 4)::bigint) AS grams, ARRAY[
+            coalesce(sum((c ->> 5)::bigint), 0), coalesce(sum((c ->> 6)::bigint), 0),
+            coalesce(sum((c ->> 7)::bigint), 0), coalesce(sum((c ->> 8)::bigint), 0)] AS sums
+    FROM actions a
+    CROSS JOIN LATERAL jsonb_array_elements(a.awards) AS w
+    CROSS JOIN LATERAL jsonb_array_elements(w -> 'counters') AS c
+    WHERE a.participant_id = ANY($1::uuid[]) AND a.kind = 'action' AND NOT EXISTS (
+        SELECT FROM actions r WHERE r.participant_id = ANY($1::uuid[])
+            AND r.participant_id = a.participant_id AND r.reverses = a.id)
+    GROUP BY 1, 2, 3, 4
+), kept AS (
+    SELECT participant_id, counter, period, by_key, n, grams, ends_on,
+        ARRAY[earned_g, earned_rest_ng, saved_g, saved_rest_ng]::numeric[] AS sums FROM counters
+    WHERE participant_id = ANY($1::uuid[])
+), compared AS (
+    SELECT participant_id, counter, period, by_key, coalesce(u.n, 0) AS used_n,
+        coalesce(u.grams, 0) AS used_g, k.n AS kept_n, k.grams AS kept_g, k.ends_on,
+        coalesce(u.sums, ARRAY[0, 0, 0, 0]::numeric[]) AS used_sums,
+        coalesce(k.sums, ARRAY[0, 0, 0, 0]::numeric[]) AS kept_sums,
+        CASE
+            WHEN period = 'ever' THEN 'infinity'
+            WHEN period ~ '^[0-9]{4}-W[0-5][0-9]$' THEN to_date(period, 'IYYY-"W"IW') + 6
+            WHEN NOT pg_input_is_valid(rpad(period, 10, '-01-01'), 'date') THEN NULL
+            WHEN length(period) = 10 THEN period::date
+            WHEN length(period) = 7 THEN ((period || '-01')::date + interval '1 month')::date - 1
+            ELSE (period || '-12-31')::date END AS last_day
+    FROM used u FULL JOIN kept k USING (participant_id, counter, period, by_key)
+)
+SELECT participant_id, concat_ws(' ', 'counter', counter, period, nullif(by_key, '')),
+    format('%s times, %s g, until %s', used_n, used_g, last_day)
+        || CASE WHEN used_sums <> kept_sums THEN format(', sums %s', used_sums) ELSE '' END,
+    format('%s times, %s g, until %s', coalesce(kept_n, 0), coalesce(kept_g, 0),
+        coalesce(ends_on, 'infinity'))
+        || CASE WHEN used_sums <> kept_sums THEN format(', sums %s', kept_sums) ELSE '' END
+FROM compared JOIN books b USING (participant_id)
+WHERE NOT b.closed AND CASE
+    WHEN kept_n IS NULL THEN (used_n + used_g > 0 OR used_sums <> kept_sums)
+        AND last_day >= $2::date - 120
+    ELSE (used_n, used_g, used_sums, last_day) IS DISTINCT FROM
+        (kept_n, kept_g, kept_sums, coalesce(ends_on, 'infinity')) END"""
+
+# What an erased person had typed may be claimed by whom a partner verifies: nothing moves there.
+_CLAIMS = """
+SELECT a.participant_id, 'claim of action ' || a.id,
+    CASE WHEN r.id IS NULL THEN 'bound' ELSE 'free, it is reversed' END,
+    CASE WHEN c.claim_key IS NULL THEN 'free' ELSE 'bound' END
+FROM actions a
+LEFT JOIN actions r ON r.participant_id = a.participant_id AND r.reverses = a.id
+    AND r.participant_id = ANY($1::uuid[])
+LEFT JOIN claims c ON c.claim_key = a.claim_key AND c.participant_id = a.participant_id
+    AND c.action_id = a.id
+JOIN books b ON b.participant_id = a.participant_id
+WHERE a.participant_id = ANY($1::uuid[]) AND a.kind = 'action' AND a.claim_key IS NOT NULL
+    AND (r.id IS NULL) <> (c.claim_key IS NOT NULL) AND NOT (b.closed AND c.claim_key IS NULL)"""
+
+# An open book has one of each, a closed one nothing that tells of a person.
+_PEOPLE = """
+SELECT b.participant_id, o.what, o.expected::text, o.found::text
+FROM books b
+CROSS JOIN LATERAL (VALUES
+    ('identity', 1 - b.closed::integer,
+        (SELECT count(*) FROM identities i WHERE i.participant_id = b.participant_id)),
+    ('name', 1 - b.closed::integer,
+        (SELECT count(*) FROM participants p WHERE p.participant_id = b.participant_id)),
+    ('salt', 1 - b.closed::integer, (b.salt IS NOT NULL)::integer),
+    ('note of the erasure', b.closed::integer,
+        (SELECT count(*) FROM erasures e WHERE e.participant_id = b.participant_id)),
+    ('active days', 0, (b.closed AND (b.active_anchor IS NOT NULL OR b.active_days <> 0
+        OR b.active_before <> 0))::integer),
+    ('counters of limits', 0, CASE WHEN b.closed THEN
+        (SELECT count(*) FROM counters c WHERE c.participant_id = b.participant_id) ELSE 0 END),
+    ('stored answers', 0, CASE WHEN b.closed THEN
+        (SELECT count(*) FROM idempotency_keys k WHERE k.participant_id = b.participant_id)
+        ELSE 0 END),
+    ('dedication of a pledge', 0, CASE WHEN b.closed THEN
+        (SELECT count(l.dedication) FROM pledges l WHERE l.participant_id = b.participant_id)
+        ELSE 0 END)) AS o (what, expected, found)
+WHERE b.participant_id = ANY($1::uuid[]) AND o.expected <> o.found"""
+
+# What moved grams by an operator's word, or keeps somebody from moving them, stands in their log.
+_ACTS = """
+SELECT t.participant_id, 'adjustment ' || t.cause_id, 'an entry in the operators'' log', 'none'
+FROM transfers t
+WHERE t.participant_id = ANY($1::uuid[]) AND t.cause = 'adjust' AND NOT EXISTS (
+    SELECT FROM audit_log l WHERE l.object = t.participant_id::text
+        AND l.act = 'participant.adjust' AND l.detail ->> 'adjustment' = t.cause_id::text)
+UNION ALL
+SELECT r.participant_id, 'reversal ' || r.id, 'an entry in the operators'' log', 'none'
+FROM actions r
+WHERE r.participant_id = ANY($1::uuid[]) AND r.kind = 'reversal' AND r.source = 'operator'
+    AND NOT EXISTS (
+        SELECT FROM audit_log l WHERE l.object = r.reverses::text
+            AND l.act = 'action.reverse' AND l.detail ->> 'reversal' = r.id::text)
+UNION ALL
+SELECT b.participant_id, 'suspended', (coalesce(l.act, '') = 'participant.suspend')::text,
+    b.suspended::text
+FROM books b LEFT JOIN LATERAL (
+    SELECT l.act FROM audit_log l WHERE l.object = b.participant_id::text
+        AND l.act IN ('participant.suspend', 'participant.resume')
+    ORDER BY l.seq DESC LIMIT 1) AS l ON true
+WHERE b.participant_id = ANY($1::uuid[])
+    AND b.suspended <> (coalesce(l.act, '') = 'participant.suspend')"""
+
+_PAIRS = """
+SELECT t.participant_id, 'counterpart of transfer ' || t.seq,
+    'in the book of ' || coalesce(t.counter_id::text, 'nobody'), 'none'
+FROM transfers t
+WHERE t.participant_id = ANY($1::uuid[]) AND (t.debit = 7 OR t.credit = 7) AND NOT EXISTS (
+    SELECT FROM transfers o WHERE o.participant_id = t.counter_id
+        AND o.counter_id = t.participant_id AND o.cause = t.cause AND o.cause_id = t.cause_id
+        AND o.amount_g = t.amount_g AND o.at = t.at
+        AND CASE WHEN t.debit = 7 THEN o.credit = 7 ELSE o.debit = 7 END)"""
+
+PAGE_CHECKS = (
+    Check("balances", "each account is the sum of its transfers", _BALANCES),
+    Check("heads", "each book ends where its chain ends", _HEADS),
+    Check("chain", "each transfer's hash follows from the one before", _CHAIN, ("since",)),
+    Check("sides", "transfers move between the accounts of their cause", _SIDES),
+    Check("times", "what was booked last is the time of the book", _TIMES),
+    Check("awards", "transfers move what actions and reversals say", _AWARDS),
+    Check("actions", "each action is the sum of its awards", _ACTIONS),
+    Check("saved", "savings and number of actions", _SAVED),
+    Check("bubbles", "each bubble is what its transfers left of it", _BUBBLES),
+    Check("ripening", "bubbles ripen and expire when their actions say", _RIPENING),
+    Check("counters", "each limit and sum counts what its awards used", _COUNTERS, ("today",)),
+    Check("claims", "what is paid once is bound to who was paid", _CLAIMS),
+    Check("trees", "pledges and trees are what their transfers paid", PLEDGES),
+    Check("lives", "each tree stands where its steps led it", LIVES),
+    Check("people", "open books have a person, closed ones none", _PEOPLE),
+    Check("acts", "what operators did stands in their log", _ACTS),
+    Check("pairs", "each gift has its counterpart", _PAIRS),
+)
+
+STRANGERS = Check(
+    "strangers",
+    "no row without a book",
+    """
+WITH strangers AS (
+    SELECT 'transfers' AS name, participant_id FROM transfers
+    WHERE participant_id > $2 AND participant_id <= $3 GROUP BY participant_id
+    UNION ALL SELECT 'actions', participant_id FROM actions
+    WHERE participant_id > $2 AND participant_id <= $3 GROUP BY participant_id
+    UNION ALL SELECT 'bubbles', participant_id FROM bubbles
+    WHERE participant_id > $2 AND participant_id <= $3 GROUP BY participant_id
+    UNION ALL SELECT 'counters', participant_id FROM counters
+    WHERE participant_id > $2 AND participant_id <= $3 GROUP BY participant_id
+    UNION ALL SELECT 'trees', participant_id FROM trees
+    WHERE participant_id > $2 AND participant_id <= $3 GROUP BY participant_id
+    UNION ALL SELECT 'tree_steps', participant_id FROM tree_steps
+    WHERE participant_id > $2 AND participant_id <= $3 GROUP BY participant_id
+    UNION ALL SELECT 'pledges', participant_id FROM pledges
+    WHERE participant_id > $2 AND participant_id <= $3 GROUP BY participant_id
+    UNION ALL SELECT 'takes', participant_id FROM takes
+    WHERE participant_id > $2 AND participant_id <= $3 GROUP BY participant_id
+    UNION ALL SELECT 'erasures', participant_id FROM erasures
+    WHERE participant_id > $2 AND participant_id <= $3 GROUP BY participant_id
+    UNION ALL SELECT 'the name', participant_id FROM participants
+    WHERE participant_id > $2 AND participant_id <= $3
+    UNION ALL SELECT 'an identity', participant_id FROM identities
+    WHERE participant_id > $2 AND participant_id <= $3
+)
+SELECT participant_id, name || ' of a participant', 'a book', 'none'
+FROM strangers s WHERE NOT EXISTS (
+    SELECT FROM books b WHERE b.participant_id = s.participant_id
+        AND b.participant_id = ANY($1::uuid[]))""",
+    ("after", "last"),
+)

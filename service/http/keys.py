@@ -1,0 +1,160 @@
+"""Repeating a request is safe: the first answer is kept in the transaction of its effect.
+
+The key's row is inserted first. A copy that arrives meanwhile waits at the unique key until the
+first one ended: committed, it replays the stored answer; rolled back, it runs itself. A crash
+leaves nothing behind. Actions do not come here: their key is their id.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import asyncpg
+from sqlalchemy import CheckConstraint, DateTime, Index, LargeBinary, SmallInteger, Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from service.http.problems import problem_body
+from service.platform.database import Base, Connection, Database
+from service.platform.errors import ConflictError, SaxaulError
+from service.rules.decide.languages import Reader
+
+
+class IdempotencyKey(Base):
+    """The first answer to a key, by person and route; kept for a while of real time."""
+
+    __tablename__ = "idempotency_keys"
+
+    participant_id: Mapped[UUID] = mapped_column(primary_key=True)
+    route: Mapped[str] = mapped_column(Text, primary_key=True)
+    key: Mapped[str] = mapped_column(Text, primary_key=True)
+    fingerprint: Mapped[bytes] = mapped_column(LargeBinary)
+    status: Mapped[int] = mapped_column(SmallInteger)
+    body: Mapped[bytes] = mapped_column(LargeBinary)
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+
+    __table_args__ = (
+        CheckConstraint("status = 0 OR status BETWEEN 200 AND 499", name="status_is_final"),
+        Index(None, "created_at"),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """Who repeats what: `fingerprint` is the SHA-256 of everything that must be the same.
+
+    In the language of the first `reader` the answer stays.
+    """
+
+    participant_id: UUID
+    route: str
+    key: str
+    fingerprint: bytes
+    reader: Reader
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A status and a JSON body, ready to send; `reader` is whose language its sentences are in."""
+
+    status: int
+    body: bytes
+    replayed: bool = False
+    reader: Reader | None = None
+
+
+class KeyReusedError(SaxaulError):
+    """The key came before, with another request."""
+
+    code = "idempotency-key-reused"
+    text = "Idempotency-Key {key} was used for another request; use a new key."
+    key: str
+
+
+class KeyInProgressError(SaxaulError):
+    """The first request with this key has not ended yet."""
+
+    code = "idempotency-in-progress"
+    retry_after_s = 1
+    text = "The first request with Idempotency-Key {key} is still running."
+    key: str
+
+
+Hold = Callable[[Connection], Awaitable[None]]
+
+
+async def once(
+    database: Database,
+    key: Key | None,
+    real_now: datetime,
+    effect: Callable[[Connection], Awaitable[Answer]],
+    *,
+    hold: Hold | None = None,
+) -> Answer:
+    """Run the effect in one transaction, or replay its first answer.
+
+    A conflict (409) that the effect raises is an answer too: its own writes and locks are rolled
+    back, and before the answer is kept `hold` takes the lock again under which it may be: an
+    erasure in between must find whatever is kept of a person. Raises KeyReusedError,
+    KeyInProgressError, and whatever else the effect or `hold` raises.
+    """
+    async with database.transaction() as connection:
+        if key is None:
+            return await effect(connection)
+        first = await _first_answer(connection, key, real_now)
+        if first is not None:
+            return first
+        try:
+            async with connection.transaction():
+                answer = await effect(connection)
+        except ConflictError as conflict:
+            if hold is not None:
+                await hold(connection)
+            body = problem_body(conflict, key.reader)
+            answer = Answer(conflict.status, body, reader=key.reader)
+        await connection.execute(_STORE, *_row_of(key), answer.status, answer.body)
+        return answer
+
+
+async def _first_answer(connection: Connection, key: Key, real_now: datetime) -> Answer | None:
+    await connection.execute("SELECT set_config('lock_timeout', '2s', true)")
+    try:
+        mine = await connection.fetchval(_RESERVE, *_row_of(key), key.fingerprint, real_now)
+    except asyncpg.LockNotAvailableError as error:
+        raise KeyInProgressError(key.key) from error
+    await connection.execute("SELECT set_config('lock_timeout', '0', true)")
+    if mine:
+        return None
+    row = await connection.fetchrow(_READ, *_row_of(key))
+    if row is None or row["fingerprint"] != key.fingerprint:
+        raise KeyReusedError(key.key)
+    return Answer(row["status"], row["body"], replayed=True)
+
+
+def _row_of(key: Key) -> tuple[UUID, str, str]:
+    return key.participant_id, key.route, key.key
+
+
+async def purge_keys(connection: Connection, real_now: datetime, keep: timedelta) -> int:
+    """Forget answers older than `keep` of real time, at most 10,000 a call; how many went."""
+    status = await connection.execute(_PURGE, real_now - keep)
+    return int(status.rpartition(" ")[2])
+
+
+_RESERVE = """
+INSERT INTO idempotency_keys (participant_id, route, key, fingerprint, status, body, created_at)
+VALUES ($1, $2, $3, $4, 0, '', $5)
+ON CONFLICT DO NOTHING
+RETURNING true"""
+
+_READ = """
+SELECT fingerprint, status, body FROM idempotency_keys
+WHERE participant_id = $1 AND route = $2 AND key = $3"""
+
+_STORE = """
+UPDATE idempotency_keys SET status = $4, body = $5
+WHERE participant_id = $1 AND route = $2 AND key = $3"""
+
+_PURGE = """
+DELETE FROM idempotency_keys WHERE (participant_id, route, key) IN (
+    SELECT participant_id, route, key FROM idempotency_keys WHERE created_at < $1 LIMIT 10000)"""

@@ -1,0 +1,67 @@
+"""Texts that other people read: what may stand in them, and the one form they are kept in.
+
+A rule answers the text as it is stored, or raises TextError with what is wrong. A field of a wire
+struct takes one as `Annotated[str, Meta(...), nickname]`; commands call it.
+"""
+
+import re
+import unicodedata
+
+from precis_i18n import get_profile
+
+from service.rules.told import Told
+from service.rules.unseen import unseen_in
+
+NICKNAME_MAX = 64
+_NICKNAME = get_profile("NicknameCasePreserved")
+# What asks for the coloured picture of a sign: phones write it behind a heart. Without it the same
+# sign stands there.
+_PICTURE = "\ufe0f"
+_VISIBLE = frozenset("LNPS")
+
+
+class TextError(ValueError):
+    """Why a text cannot be shown to others: the end of a sentence that begins with its name."""
+
+    def __init__(self, told: Told) -> None:
+        """Keep what can be said in other languages, too."""
+        super().__init__(told)
+        self.told = told
+
+
+def nickname(text: str) -> str:
+    """What a person, or a team of them, is called: the Nickname of RFC 8266, its case kept."""
+    try:
+        name: str = _NICKNAME.enforce(text.replace(_PICTURE, ""))
+    except UnicodeEncodeError as error:
+        if error.reason.endswith("/empty"):
+            return _seen("")
+        raise _hiding(f"U+{ord(error.object[error.start]):04X}") from error
+    if len(name) > NICKNAME_MAX:
+        raise TextError(Told("must have at most {most} characters", most=NICKNAME_MAX))
+    return _seen(name)
+
+
+def label(text: str) -> str:
+    """The name of a thing, in one line."""
+    if found := re.search(r"[\t\n]", text := text.strip()):
+        raise _hiding(f"U+{ord(found[0]):04X}")
+    return prose(text)
+
+
+def prose(text: str) -> str:
+    """What somebody writes to others: a reason, a note, a dedication. It may have several lines."""
+    text = unicodedata.normalize("NFC", text.replace("\r\n", "\n").strip())
+    if found := unseen_in(text):
+        raise _hiding(found)
+    return _seen(text)
+
+
+def _hiding(code: str) -> TextError:
+    return TextError(Told("must not hold the character {code}", code=code))
+
+
+def _seen(text: str) -> str:
+    if not any(unicodedata.category(character)[0] in _VISIBLE for character in text):
+        raise TextError(Told("must hold something that can be seen"))
+    return text

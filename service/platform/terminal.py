@@ -1,0 +1,51 @@
+"""The terminal: a bar for long work, and how this program is typed where a person is."""
+
+import os
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+
+class _Rate(ProgressColumn):
+    """Pieces a second, since the beginning; those of `before` were done by another run."""
+
+    def render(self, task: Task) -> Text:
+        done = task.completed - task.fields.get("before", 0)
+        return Text(f"{done / task.elapsed:,.0f}/s" if task.elapsed else "")
+
+
+def progress_bar(console: Console) -> Progress:
+    """A bar on this console; it draws nothing where nobody watches."""
+    return Progress(
+        TextColumn("{task.description:10}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _Rate(),
+        TimeRemainingColumn(),
+        console=console,
+    )
+
+
+def typed(words: str) -> str:
+    """The command of these words: `saxaul run`, or `.venv/bin/saxaul run` after `make run`."""
+    ours = Path(sys.executable).with_name("saxaul")
+    on_path = shutil.which("saxaul")
+    if on_path is not None and Path(on_path).absolute() == ours:
+        return f"saxaul {words}"
+    program = [str(ours)] if ours.exists() else [sys.executable, "-m", "service"]
+    if Path(program[0]).is_relative_to(folder := Path.cwd()):
+        program[0] = os.path.relpath(program[0], folder)
+    return f"{shlex.join(program)} {words}"

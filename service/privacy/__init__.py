@@ -1,0 +1,1 @@
+"""What is held about a person is given to them, and forgotten when they ask for it."""

@@ -1,0 +1,99 @@
+"""`saxaul participants`: who was erased, and erasing them again after a restore."""
+
+import asyncio
+from collections.abc import Iterator
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from uuid import UUID
+
+import click
+
+from service.instance.open import open_instance
+from service.leaderboards.forget import forget_write
+from service.ledger.books import BookMissingError
+from service.platform.clock import Clock
+from service.platform.database import Database, Write
+from service.platform.log import configure_logging
+from service.platform.outbox import lane_of
+from service.platform.settings import Settings, load_settings
+from service.privacy.erase import erase_participant, list_erasures
+from service.rulebooks.publish import Rulebooks
+from service.rules.decide.rulebook import Program
+
+
+@click.group()
+def participants() -> None:
+    """People: who was erased."""
+
+
+@participants.command("erased")
+def list_erased() -> None:
+    """Print who was erased and when, one a line: keep it apart from the backups."""
+    asyncio.run(_list(load_settings()))
+
+
+@participants.command("erase-again")
+@click.argument(
+    "path", metavar="FILE", type=click.Path(exists=True, dir_okay=False, path_type=Path)
+)
+def erase_again(path: Path) -> None:
+    """Erase everybody who stands in FILE: to be done when a backup was restored.
+
+    FILE is what `saxaul participants erased` printed. Who is erased already, or is not there in
+    the restored database, is passed over.
+    """
+    configure_logging("warning")
+    asyncio.run(_erase_again(load_settings(), list(_ids(path))))
+
+
+def _ids(path: Path) -> Iterator[UUID]:
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        if words := line.split():
+            try:
+                yield UUID(words[0])
+            except ValueError:
+                raise click.ClickException(f"{path}:{number}: begins with no id.") from None
+
+
+async def _list(settings: Settings) -> None:
+    async with open_instance(settings, "saxaul participants erased") as instance:
+        async for participant_id, erased_at in list_erasures(instance.database):
+            click.echo(f"{participant_id} {erased_at:%Y-%m-%dT%H:%M:%SZ}")
+
+
+async def _erase_again(settings: Settings, ids: list[UUID]) -> None:
+    async with open_instance(settings, "saxaul participants erase-again") as instance:
+        erased, before, unknown = await _erase_all(instance.database, settings, ids)
+    click.echo(f"{erased} erased, {before} were erased already, {unknown} are not there")
+
+
+async def _erase_all(
+    database: Database, settings: Settings, ids: list[UUID]
+) -> tuple[int, int, int]:
+    clock, rulebooks = Clock(), Rulebooks(database)
+    async with database.pool.acquire() as connection:
+        await clock.refresh(connection)
+        await rulebooks.refresh(connection)
+    program = rulebooks.active.program
+    erased = before = unknown = 0
+    for participant_id in ids:
+        try:
+            done = await erase_participant(
+                database,
+                participant_id,
+                now=clock.now(),
+                forget=partial(_forget, participant_id, settings.lanes, program),
+            )
+        except BookMissingError:
+            unknown += 1
+        else:
+            erased, before = erased + done, before + (not done)
+    return erased, before, unknown
+
+
+def _forget(participant_id: UUID, lanes: int, program: Program, at: datetime) -> Write:
+    return forget_write(participant_id, lane_of(participant_id, lanes), at, program.local_date(at))
+
+
+commands: list[click.Command] = [participants]

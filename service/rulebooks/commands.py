@@ -1,0 +1,48 @@
+"""`saxaul rules`. Exit 0 is fine, 1 problems found, 2 wrong usage."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from service.rulebooks.commands_explain import commands as explain_commands
+from service.rulebooks.commands_report import FOLDER, FORMAT, STRICT, Format, exit_code, report
+from service.rulebooks.commands_test import commands as test_commands
+from service.rulebooks.commands_versions import commands as version_commands
+from service.rules.compile.draft import Draft
+from service.rules.trial.check import check_folder
+from service.simulate.commands import commands as action_commands
+
+
+@click.group()
+def rules() -> None:
+    """Check, test and publish the rules."""
+
+
+@rules.command()
+@FOLDER
+@FORMAT
+@STRICT
+def check(folder: Path, form: Format, *, strict: bool) -> None:
+    """Check the rule files of FOLDER (default: rules): every problem in one go."""
+    draft = check_folder(folder)
+    report(draft.problems, form, _counted(draft, folder))
+    sys.exit(exit_code(draft.problems, strict=strict))
+
+
+def _counted(draft: Draft, folder: Path) -> str:
+    if draft.rulebook is None:
+        return ""
+    book = draft.rulebook
+    return (
+        f"{folder}: {len(book.action_types)} action types, {len(book.rules)} rules,"
+        f" {len(book.factors)} factors, {len(draft.examples)} examples"
+    )
+
+
+for _command in (*test_commands, *explain_commands, *version_commands, *action_commands):
+    rules.add_command(_command)
+
+commands: list[click.Command] = [rules]

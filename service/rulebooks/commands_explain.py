@@ -1,0 +1,204 @@
+"""`saxaul rules explain`: every step of an award, of an example or of what was recorded."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import click
+import msgspec
+
+from service.platform.database import Connection
+from service.platform.errors import NotFoundError, SaxaulError
+from service.rulebooks.commands_report import FORMAT, Format, print_json, report
+from service.rulebooks.commands_versions import folder_files, is_version, opened, version_files
+from service.rulebooks.publish import files_of
+from service.rules.cel.text import did_you_mean
+from service.rules.decide.evaluate import Award
+from service.rules.decide.judge import Candidate, Refusal
+from service.rules.decide.standing import award_of
+from service.rules.language import schema
+from service.rules.tell.rule_set import BrokenSetError, RuleSet
+from service.rules.tell.steps import Facts, Step, explain_steps, lines_of
+from service.rules.trial.examples import decide_example, example_candidate
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What one rule made of an action."""
+
+    rule: str
+    title: str
+    steps: list[Step]
+
+
+@click.command("explain")
+@click.argument("rule", required=False)
+@click.option("--given", default="{}", help="The action's attributes, as JSON.")
+@click.option(
+    "--context",
+    default="{}",
+    help="verified, occurred_at, region, streak_days, as JSON; as in examples.",
+)
+@click.option("--rules", "source", default="rules", help="A folder, a version or `active`.")
+@click.option("--action", type=click.UUID, help="An action that was recorded, by its id.")
+@click.option("--participant", type=click.UUID, help="Whose action: it is found at once then.")
+@FORMAT
+def explain(
+    rule: str | None,
+    given: str,
+    context: str,
+    source: str,
+    *,
+    action: UUID | None,
+    participant: UUID | None,
+    form: Format,
+) -> None:
+    """Tell every step of what RULE makes of the attributes --given, with numbers and sources.
+
+    Or of a recorded --action, by the version of the rules that decided it.
+    """
+    if (rule is None) == (action is None):
+        raise click.UsageError("Name a rule, or a recorded action with --action.")
+    try:
+        if action is not None:
+            head, told = asyncio.run(_recorded(action, participant))
+        else:
+            head, told = _example(str(rule), given, context, source)
+    except BrokenSetError as error:
+        report(error.problems, form, "")
+        sys.exit(1)
+    except SaxaulError as error:
+        click.echo(str(error), err=True)
+        sys.exit(1)
+    if form == "json":
+        print_json({"about": head, "awards": told})
+        return
+    for line in head:
+        click.echo(line)
+    for one in told:
+        click.echo(f"{one.rule}: {one.title}")
+        for line in lines_of(one.steps):
+            click.echo(f"  {line}")
+
+
+def _example(rule_id: str, given: str, context: str, source: str) -> tuple[list[str], list[_Told]]:
+    """What a rule makes of values that somebody thought of; no database for a folder."""
+    example = schema.Example(
+        expect=schema.Expect(),
+        given=_decoded(given, dict[str, schema.Scalar], "--given"),
+        context=_decoded(context, schema.ExampleContext, "--context"),
+    )
+    _require_time(example.context)
+    rules = RuleSet(_files(source))
+    shape = rules.rules.get(rule_id)
+    if shape is None:
+        hint = did_you_mean(rule_id, rules.rules)
+        raise click.UsageError(f"There is no rule {rule_id}{hint or '.'}")
+    compiled = rules.rulebook.rules[rule_id]
+    award = decide_example(rules.rulebook, compiled, example)
+    facts = Facts(
+        example_candidate(rules.rulebook, compiled, example),
+        example.context.region,
+        example.context.streak_days,
+    )
+    return [], [_told(rules, rule_id, facts, None if isinstance(award, Refusal) else award)]
+
+
+def _decoded(text: str, kind: Any, option: str) -> Any:
+    try:
+        return msgspec.json.decode(text, type=kind)
+    except msgspec.DecodeError as error:
+        raise click.UsageError(f"{option}: {error}") from error
+
+
+def _require_time(context: schema.ExampleContext) -> None:
+    """The shape allows for days that no month has. Raises click.UsageError."""
+    if isinstance(context.occurred_at, msgspec.UnsetType):
+        return
+    try:
+        datetime.fromisoformat(context.occurred_at)
+    except ValueError as error:
+        raise click.UsageError(f"--context: there is no such time: {error}") from error
+
+
+def _files(source: str) -> Mapping[str, str]:
+    if is_version(source):
+        return asyncio.run(_published(source))
+    return folder_files(source)
+
+
+async def _published(source: str) -> dict[str, str]:
+    async with opened("saxaul rules explain") as database, database.pool.acquire() as connection:
+        return await version_files(connection, source)
+
+
+async def _recorded(action_id: UUID, participant_id: UUID | None) -> tuple[list[str], list[_Told]]:
+    """What decided a recorded action, with the version of the rules of then."""
+    async with opened("saxaul rules explain") as database, database.pool.acquire() as connection:
+        row = await _find(connection, action_id, participant_id)
+        version = row["rulebook_version"]
+        files = await files_of(connection, version)
+        published = await connection.fetchrow(_PUBLISHED, version)
+    rules = RuleSet(files)
+    assert published is not None  # versions are never deleted
+    at, sha256 = published["created_at"], published["sha256"].hex()[:12]
+    head = [
+        f"action {action_id}, {row['type']}, recorded {row['recorded_at']:%Y-%m-%d %H:%M}Z",
+        f"decided by version {version} (rules hash {sha256}) of {at:%Y-%m-%d %H:%M}Z",
+        f"published by {published['author']}: {published['note']}",
+    ]
+    if row["reversed_at"] is not None:
+        why = f": {row['why']}" if row["why"] else ""
+        head.append(f"taken back {row['reversed_at']:%Y-%m-%d %H:%M}Z, with all that follows{why}")
+    if row["attributes"] is None:
+        head.append("what was reported is erased; the awards stand")
+        head += [
+            f"{award['rule']}: {award['energy_g']} g of energy, {award['saved_g']} g CO2e saved"
+            for award in row["awards"]
+        ]
+        return head, []
+    candidate = Candidate(
+        type=row["type"],
+        attributes=row["attributes"],
+        occurred_at=row["occurred_at"],
+        reporter=row["reporter"],
+        verified=row["verified"],
+        partner_id=None,
+    )
+    facts = Facts(candidate, row["region"], row["streak_days"])
+    if not row["awards"]:
+        head.append("no rule applied to it")
+    return head, [_told(rules, award["rule"], facts, award_of(award)) for award in row["awards"]]
+
+
+async def _find(
+    connection: Connection, action_id: UUID, participant_id: UUID | None
+) -> Mapping[str, Any]:
+    row = await connection.fetchrow(_ACTION, action_id, participant_id)
+    if row is None:
+        raise NotFoundError("There is no action {action_id}.", action_id=action_id)
+    return dict(row)
+
+
+def _told(rules: RuleSet, rule_id: str, facts: Facts, award: Award | None) -> _Told:
+    shape = rules.rules[rule_id]
+    steps = explain_steps(rules.rulebook, rules.types[shape.action], shape, facts, award)
+    return _Told(rule_id, rules.rulebook.rules[rule_id].title.default, steps)
+
+
+_ACTION = """
+SELECT a.type, a.attributes, a.occurred_at, a.recorded_at, a.reporter, a.verified, a.region,
+    a.streak_days, a.rulebook_version, a.awards, r.recorded_at AS reversed_at,
+    r.attributes ->> 'reason' AS why
+FROM actions a LEFT JOIN actions r ON r.participant_id = a.participant_id
+    AND r.occurred_at = a.occurred_at AND r.reverses = a.id
+WHERE a.id = $1 AND a.kind = 'action' AND ($2::uuid IS NULL OR a.participant_id = $2)"""
+_PUBLISHED = "SELECT created_at, author, note, sha256 FROM rulebooks WHERE version = $1"
+
+commands: list[click.Command] = [explain]

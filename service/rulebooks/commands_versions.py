@@ -1,0 +1,323 @@
+"""`saxaul rules diff`, `publish`, `list`, `show`, `pull`, `activate`: versions of the rules."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import os
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from service.http.texts import TextError, prose
+from service.instance.open import open_instance
+from service.platform.clock import Clock
+from service.platform.database import Connection, Database
+from service.platform.errors import SaxaulError
+from service.platform.settings import load_settings
+from service.rulebooks.commands_report import FOLDER, FORMAT, Format, exit_code, print_json, report
+from service.rulebooks.publish import (
+    RulebookChangedError,
+    RulebookInvalidError,
+    activate,
+    files_of,
+    publish,
+)
+from service.rulebooks.queries import VersionView, get_version, list_versions
+from service.rules.compile.draft import compile_rulebook, sha256_of
+from service.rules.language.load import Problem, read_folder, rule_paths
+from service.rules.tell.diff import Difference, diff, difference_json
+from service.rules.tell.rule_set import BrokenSetError
+from service.rules.trial.check import strangers_in, try_folder
+
+_LISTED_MAX = 200
+
+
+@click.command("diff")
+@click.argument("before")
+@click.argument("after")
+@FORMAT
+def diff_sets(before: str, after: str, form: Format) -> None:
+    """Tell what changes from BEFORE to AFTER: each a folder, a version or `active`.
+
+    In words, and by what the examples of both come to. A line with ! deserves a second look. A
+    folder whose name is a number is written ./7.
+    """
+    try:
+        difference = diff(*asyncio.run(_both_sets(before, after)))
+    except BrokenSetError as error:
+        report(error.problems, form, "")
+        sys.exit(1)
+    if form == "json":
+        print_json(difference_json(difference))
+    else:
+        print_difference(difference)
+
+
+def print_difference(difference: Difference, *, err: bool = False) -> None:
+    """Print a difference in words, what deserves a second look in red."""
+    for line, is_loud in difference.lines():
+        click.secho(line, fg="red" if is_loud else None, bold=is_loud, err=err)
+
+
+@click.command("publish")
+@FOLDER
+@click.option("--note", required=True, help="What changed and why, for those who come after.")
+@click.option("--based-on", type=int, help="Refuse unless this version is the active one.")
+def publish_folder(folder: Path, note: str, based_on: int | None) -> None:
+    """Check and test the rule files of FOLDER, store them as a version and make it active."""
+    try:
+        note = prose(note)
+    except TextError as error:
+        told = "--note is for those who come after: say what changed and why"
+        raise click.UsageError(f"{told}; it {error}.") from error
+    files, _ = read_folder(folder)
+    trial = try_folder(folder)
+    if exit_code(trial.problems, strict=False):
+        # Scenarios too: they are tests of these rules, though they are not published with them.
+        report(trial.problems, "text", "nothing was published")
+        sys.exit(1)
+    for problem in strangers_in(folder):
+        click.echo(str(problem), err=True)
+    # What another folder holds says nothing of the watched one: its next start must not undo this.
+    is_watched = folder.resolve() == load_settings().rules_dir.resolve()
+    try:
+        version = asyncio.run(_publish(files, note, based_on, is_watched=is_watched))
+    except RulebookInvalidError as error:
+        report(error.problems, "text", "nothing was published")
+        sys.exit(1)
+    except RulebookChangedError as error:
+        click.echo(str(error), err=True)
+        if error.difference is not None:
+            print_difference(error.difference, err=True)
+        sys.exit(1)
+    click.echo(f"version {version} is active; running processes switch within 2 s")
+
+
+@click.command("list")
+def list_published() -> None:
+    """List the published versions, the newest first."""
+    table = Table("", "version", "published", "author", "note", "rules hash", box=None)
+    for view in asyncio.run(_versions()):
+        table.add_row(
+            "*" if view.active else "",
+            str(view.version),
+            f"{view.created_at:%Y-%m-%d %H:%M}Z",
+            view.author,
+            view.note,
+            view.sha256[:12],
+        )
+    Console().print(table)
+
+
+@click.command("activate")
+@click.argument("version", type=int)
+def activate_version(version: int) -> None:
+    """Let a published VERSION decide again: roll back or forward.
+
+    What the folder of rules last published is not published again until somebody changes it.
+    """
+    try:
+        changed = asyncio.run(_activate(version))
+    except RulebookInvalidError as error:
+        report(error.problems, "text", f"version {version} cannot be read by this program")
+        sys.exit(1)
+    except SaxaulError as error:
+        click.echo(str(error), err=True)
+        sys.exit(1)
+    switch = "; running processes switch within 2 s" if changed else " already"
+    click.echo(f"version {version} is active{switch}")
+
+
+@click.command("show")
+@click.argument("version", type=int)
+@click.option("--file", "wanted", help="Only this file, as it is.")
+def show_version(version: int, wanted: str | None) -> None:
+    """Print a published VERSION: who published it and why, and the text of its files."""
+    view, files = _version_or_exit(version)
+    if wanted is not None:
+        if wanted not in files:
+            click.echo(f"version {version} holds {', '.join(sorted(files))}", err=True)
+            sys.exit(1)
+        click.echo(files[wanted], nl=False)
+        return
+    active = ", active" if view.active else ""
+    click.echo(f"# version {view.version}{active}: {view.note}")
+    click.echo(f"# by {view.author}, {view.created_at:%Y-%m-%d %H:%M}Z, sha256 {view.sha256}")
+    for name, text in sorted(files.items()):
+        click.echo(f"# --- {name}")
+        click.echo(text, nl=not text.endswith("\n"))
+
+
+@click.command("pull")
+@click.argument("version", type=int)
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--force", is_flag=True, help="Overwrite files of other content.")
+def pull_version(version: int, folder: Path, *, force: bool) -> None:
+    """Write the files of a published VERSION into FOLDER.
+
+    Rule files of other content are overwritten with --force only; what else lies there stays, and
+    is told of when it would be published along.
+    """
+    _, files = _version_or_exit(version)
+    others = _others(folder, files)
+    changed = [name for name, text in sorted(files.items()) if not _holds(folder / name, text)]
+    in_the_way = [name for name in changed if os.path.lexists(folder / name)]
+    if in_the_way and not force:
+        click.echo(f"{folder} holds other content; --force overwrites it:", err=True)
+        for name in in_the_way:
+            click.echo(f"  {name}", err=True)
+        sys.exit(1)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in changed:
+        _write(folder / name, files[name])
+    written = ", ".join(changed) if changed else "nothing to write"
+    click.echo(f"{folder} holds version {version}: {written}")
+    for name in others:
+        click.echo(f"{folder}/{name} is no part of version {version}; it stays", err=True)
+
+
+def _others(folder: Path, files: Mapping[str, str]) -> list[str]:
+    if not folder.is_dir():
+        return []
+    return [path.name for path in rule_paths(folder) if path.name not in files]
+
+
+def _holds(path: Path, text: str) -> bool:
+    try:
+        return path.read_bytes() == text.encode()
+    except OSError:
+        return False
+
+
+def _write(path: Path, text: str) -> None:
+    """Put a file in its place whole: a watcher must never see half of it."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(text.encode())
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except OSError:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _version_or_exit(version: int) -> tuple[VersionView, dict[str, str]]:
+    try:
+        return asyncio.run(_version(version))
+    except SaxaulError as error:
+        click.echo(str(error), err=True)
+        sys.exit(1)
+
+
+@asynccontextmanager
+async def opened(what: str) -> AsyncIterator[Database]:
+    """The instance's database, up to date."""
+    async with open_instance(load_settings(), what) as instance:
+        yield instance.database
+
+
+async def _both_sets(before: str, after: str) -> list[Mapping[str, str]]:
+    """Read both sides; a database is opened only for versions. Raises BrokenSetError."""
+    sides: dict[str, Mapping[str, str]] = {}
+    problems: list[Problem] = []
+    versions = [text for text in (before, after) if is_version(text)]
+    for text in dict.fromkeys((before, after)):
+        if text in versions:
+            continue
+        try:
+            sides[text] = folder_files(text)
+        except BrokenSetError as error:
+            problems += error.problems
+    if problems:
+        # What is wrong with the other folder is told as well.
+        for files in sides.values():
+            problems += compile_rulebook(files).errors
+        raise BrokenSetError(problems)
+    if versions:
+        async with opened("saxaul rules diff") as database, database.pool.acquire() as connection:
+            for text in versions:
+                sides[text] = await version_files(connection, text)
+    return [sides[before], sides[after]]
+
+
+def is_version(text: str) -> bool:
+    """Whether this names a published version, not a folder."""
+    return text == "active" or (text.isascii() and text.isdigit())
+
+
+def folder_files(text: str) -> dict[str, str]:
+    """The rule files of a folder. Raises click.UsageError, and BrokenSetError with every problem.
+
+    Only when a file cannot be read is it told here already what is wrong with the others.
+    """
+    if not Path(text).is_dir():
+        raise click.UsageError(f"{text} is neither a folder nor a version.")
+    files, unreadable = read_folder(Path(text))
+    if unreadable:
+        raise BrokenSetError(compile_rulebook(files, unreadable=unreadable).errors)
+    return files
+
+
+async def version_files(connection: Connection, text: str) -> dict[str, str]:
+    """The files of a version, or of the active one. Raises click.UsageError."""
+    version = int(text) if text != "active" else await connection.fetchval(_ACTIVE)
+    if version is None:
+        raise click.UsageError("No version is active yet.")
+    try:
+        return await files_of(connection, version)
+    except SaxaulError as error:
+        raise click.UsageError(str(error)) from error
+
+
+async def _publish(
+    files: Mapping[str, str], note: str, based_on: int | None, *, is_watched: bool
+) -> int:
+    async with opened("saxaul rules publish") as database, database.transaction() as connection:
+        clock = Clock()
+        await clock.refresh(connection)
+        return await publish(
+            connection,
+            files,
+            author=getpass.getuser(),
+            note=note,
+            now=clock.now(),
+            based_on=based_on,
+            folder_sha256=sha256_of(files) if is_watched else None,
+        )
+
+
+async def _activate(version: int) -> bool:
+    async with opened("saxaul rules activate") as database, database.transaction() as connection:
+        clock = Clock()
+        await clock.refresh(connection)
+        return await activate(connection, version, author=getpass.getuser(), now=clock.now())
+
+
+async def _versions() -> Iterable[VersionView]:
+    async with opened("saxaul rules list") as database, database.sessions() as session:
+        return await list_versions(session, limit=_LISTED_MAX)
+
+
+async def _version(version: int) -> tuple[VersionView, dict[str, str]]:
+    async with opened("saxaul rules show") as database, database.sessions() as session:
+        return await get_version(session, version)
+
+
+_ACTIVE = "SELECT version FROM active_rulebook"
+
+commands: list[click.Command] = [
+    diff_sets,
+    publish_folder,
+    list_published,
+    activate_version,
+    show_version,
+    pull_version,
+]

@@ -1,0 +1,416 @@
+"""Published versions of the rules: stored for ever, one of them active, known to every process.
+
+A version is stored and activated in one transaction; running processes ask twice a second which one
+is active, and compile it before they switch, so that a bad one never replaces a good one. Whoever
+publishes or activates stands in the audit log, in the same transaction.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path, PurePath
+from typing import Any
+
+import structlog
+
+from service.platform.acts import log_act
+from service.platform.database import DRIVER_FAULTS, Connection, Database
+from service.platform.errors import ConflictError, NotFoundError, SaxaulError, UnavailableError
+from service.platform.ids import uuid7
+from service.rulebooks.budgets import open_budgets
+from service.rules.compile.draft import Draft, compile_rulebook, sha256_of
+from service.rules.decide.rulebook import Rulebook
+from service.rules.language.load import Problem, read_folder
+from service.rules.tell.diff import Difference, diff, difference_json
+from service.rules.tell.rule_set import BrokenSetError
+from service.rules.trial.check import failed_examples, failed_scenarios, problems_json
+from service.rules.trial.scenarios import read_scenarios
+
+POLL_S = 0.5
+_KEPT_VERSIONS = 16
+# A thousand rules of one type with an example each; they take some ten seconds.
+_TRIED_MAX = 1_000_000
+_VERSION_MAX = 2**31 - 1
+_log = structlog.get_logger()
+
+
+class RulebookInvalidError(SaxaulError):
+    """A rule set with errors, or whose examples come out otherwise. Nothing was stored."""
+
+    code = "rulebook-invalid"
+
+    def __init__(self, problems: list[Problem]) -> None:
+        """Carry every problem, for people as lines and for programs as facts."""
+        errors = [problem for problem in problems if problem.severity == "error"]
+        more = f" (and {len(errors) - 1} more)" if errors[1:] else ""
+        super().__init__(f"{errors[0]}{more}")
+        self.problems = problems
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The problems as JSON."""
+        return {"problems": problems_json(self.problems)["problems"]}
+
+
+class RulebookChangedError(ConflictError):
+    """Somebody else published since; nothing was stored."""
+
+    code = "rulebook-changed"
+    text = "The draft rests on version {based_on}, but version {active_version} is active now."
+    members = ("based_on", "active_version", "diff")
+    based_on: int
+    active_version: int | None
+    difference: Difference | None
+
+    @property
+    def diff(self) -> dict[str, Any] | None:
+        """What differs between the two; nothing to tell when one of them cannot be read."""
+        return None if self.difference is None else difference_json(self.difference)
+
+
+class NoRulebookError(UnavailableError):
+    """No rules were ever published."""
+
+    text = "No rulebook is active yet; publish one with `saxaul rules publish`."
+
+
+def checked_draft(files: Mapping[str, str], scenarios: Mapping[str, str] | None = None) -> Draft:
+    """Check files, run their examples and these scenarios. Raises RulebookInvalidError."""
+    return _tested(compile_rulebook(files), scenarios or {})
+
+
+def _checked_folder(folder: Path, files: Mapping[str, str], unreadable: Sequence[Problem]) -> Draft:
+    """Check what was read of a folder's rules, and its scenarios. Raises RulebookInvalidError."""
+    scenarios, faults = read_scenarios(folder)
+    return _tested(compile_rulebook(files, unreadable=unreadable), scenarios, faults)
+
+
+def _tested(
+    draft: Draft, scenarios: Mapping[str, str], unreadable: Sequence[Problem] = ()
+) -> Draft:
+    """Run examples and scenarios, of which some may be unreadable. Raises RulebookInvalidError."""
+    problems = [*draft.problems, *unreadable]
+    tried = _rules_tried(draft)
+    if tried > _TRIED_MAX:
+        told = f"the examples would try {tried:,} rules; {_TRIED_MAX:,} are allowed"
+        problems.append(Problem("rules", 1, 1, "", told))
+    else:
+        problems += failed_examples(draft)
+        problems += failed_scenarios(draft, scenarios)
+    if any(problem.severity == "error" for problem in problems):
+        raise RulebookInvalidError(problems)
+    return draft
+
+
+def _rules_tried(draft: Draft) -> int:
+    """How many rules its examples try: each tries all of its type, which multiplies."""
+    if draft.rulebook is None:
+        return 0
+    types = draft.rulebook.action_types
+    return sum(len(types[case.rule.action].rules) for case in draft.examples)
+
+
+async def publish(
+    connection: Connection,
+    files: Mapping[str, str],
+    *,
+    author: str,
+    note: str,
+    now: datetime,
+    based_on: int | None = None,
+    folder_sha256: str | None = None,
+    request_id: str = "",
+) -> int:
+    """Check, store and activate a rule set; answer its version. Call it in a transaction.
+
+    `folder_sha256` remembers what the watched folder held. Raises RulebookInvalidError and
+    RulebookChangedError.
+    """
+    await connection.execute(_PATIENCE)
+    return await store(
+        connection,
+        files,
+        checked_draft(files),
+        author=author,
+        note=note,
+        now=now,
+        based_on=based_on,
+        folder_sha256=folder_sha256,
+        request_id=request_id,
+    )
+
+
+async def store(
+    connection: Connection,
+    files: Mapping[str, str],
+    draft: Draft,
+    *,
+    author: str,
+    note: str,
+    now: datetime,
+    based_on: int | None = None,
+    folder_sha256: str | None = None,
+    request_id: str = "",
+) -> int:
+    """Store and activate files of which `checked_draft` made this draft; answer the version.
+
+    Apart from `publish` because a check may take long, and belongs before the transaction then.
+    Raises RulebookChangedError.
+    """
+    await connection.execute(_PATIENCE)
+    active = await _lock_active(connection)
+    if based_on is not None and based_on != active:
+        difference = await _difference(connection, based_on, active)
+        raise RulebookChangedError(based_on, active, difference)
+    version: int = await connection.fetchval("SELECT coalesce(max(version), 0) + 1 FROM rulebooks")
+    await connection.execute(
+        _STORE,
+        version,
+        bytes.fromhex(sha256_of(files)),
+        {PurePath(name).name: text for name, text in files.items()},
+        author,
+        note,
+        based_on if based_on is not None else active,
+        now,
+    )
+    await connection.execute(
+        _ACTIVATE, version, None if folder_sha256 is None else bytes.fromhex(folder_sha256)
+    )
+    assert draft.rulebook is not None  # else it was not found good
+    await open_budgets(connection, draft.rulebook)
+    await connection.execute(_LOG_ACTIVATION, uuid7(now), version, now, author)
+    await log_act(
+        connection,
+        now=now,
+        actor=author,
+        act="rulebook.publish",
+        object_id=str(version),
+        detail={"sha256": sha256_of(files), "note": note, "replaced": active},
+        request_id=request_id,
+    )
+    return version
+
+
+async def activate(
+    connection: Connection,
+    version: int,
+    *,
+    author: str,
+    now: datetime,
+    request_id: str = "",
+    rulebook: Rulebook | None = None,
+) -> bool:
+    """Make a published version the one that decides, older or newer; False if it is already.
+
+    What the watched folder last published is not forgotten, so that a roll back outlives its next
+    start. Call it in a transaction; who knows the version compiled gives it. Raises NotFoundError,
+    and RulebookInvalidError for a version that this program cannot read.
+    """
+    if rulebook is None:
+        await connection.execute(_PATIENCE)
+        files = await files_of(connection, version)
+        rulebook = await asyncio.to_thread(compile_rulebook_or_raise, files, version)
+    active = await _lock_active(connection)
+    if version == active:
+        return False
+    await connection.execute(_ACTIVATE, version, None)
+    await open_budgets(connection, rulebook)
+    await connection.execute(_LOG_ACTIVATION, uuid7(now), version, now, author)
+    await log_act(
+        connection,
+        now=now,
+        actor=author,
+        act="rulebook.activate",
+        object_id=str(version),
+        detail={"replaced": active},
+        request_id=request_id,
+    )
+    return True
+
+
+async def _difference(connection: Connection, before: int, after: int | None) -> Difference | None:
+    """What somebody else changed meanwhile; None when one of the versions cannot be read."""
+    if after is None:
+        return None
+    try:
+        sides = [await files_of(connection, version) for version in (before, after)]
+        return await asyncio.to_thread(diff, *sides)
+    except (NotFoundError, BrokenSetError):
+        return None
+
+
+def diff_or_raise(before: Mapping[str, str], after: Mapping[str, str]) -> Difference:
+    """Compare two sets of files. Raises RulebookInvalidError when one has errors."""
+    try:
+        return diff(before, after)
+    except BrokenSetError as error:
+        raise RulebookInvalidError(error.problems) from error
+
+
+async def files_of(connection: Connection, version: int) -> dict[str, str]:
+    """The files of a published version, by name. Raises NotFoundError."""
+    files: dict[str, str] | None = None
+    if 0 < version <= _VERSION_MAX:
+        files = await connection.fetchval("SELECT files FROM rulebooks WHERE version = $1", version)
+    if files is None:
+        raise NotFoundError("There is no version {version} of the rules.", version=version)
+    return files
+
+
+def compile_rulebook_or_raise(files: Mapping[str, str], version: int = 0) -> Rulebook:
+    """The rulebook of these files. Raises RulebookInvalidError."""
+    draft = compile_rulebook(files, version)
+    if draft.rulebook is None:
+        raise RulebookInvalidError(list(draft.problems))
+    return draft.rulebook
+
+
+async def publish_folder_if_changed(
+    connection: Connection, folder: Path, *, now: datetime, tries_known: bool = False
+) -> int | None:
+    """Publish a folder unless it is as it was last published from; answer the version if so.
+
+    A version that somebody rolled back to stays, as long as nobody changes its rules; a folder that
+    holds the active version already needs no other one. With `tries_known` these too are checked
+    and tested, for whoever has just saved something, a scenario perhaps: scenarios refuse rules,
+    but are no part of what is published. Raises RulebookInvalidError.
+    """
+    files, unreadable = read_folder(folder)
+    sha256 = bytes.fromhex(sha256_of(files))
+    if not tries_known and not unreadable and await _is_known(connection, sha256):
+        return None
+    draft = await asyncio.to_thread(_checked_folder, folder, files, unreadable)
+    await _lock_active(connection)
+    if await _is_known(connection, sha256):
+        return None  # it was known before, or another process was quicker
+    note = f"from the folder {folder.name}"
+    return await store(
+        connection,
+        files,
+        draft,
+        author="folder",
+        note=note,
+        now=now,
+        folder_sha256=sha256.hex(),
+    )
+
+
+async def _is_known(connection: Connection, folder_sha256: bytes) -> bool:
+    """Whether a folder is as it last published, or holds what is active, which is remembered."""
+    row = await connection.fetchrow(_LAST)
+    if row is None or folder_sha256 not in row.values():
+        return False
+    if row["folder_sha256"] != folder_sha256:
+        await connection.execute(_REMEMBER, folder_sha256)
+    return True
+
+
+async def _lock_active(connection: Connection) -> int | None:
+    """Let one publish at a time; readers go on. Answer the active version."""
+    await connection.execute("LOCK TABLE active_rulebook IN SHARE ROW EXCLUSIVE MODE")
+    version: int | None = await connection.fetchval("SELECT version FROM active_rulebook")
+    return version
+
+
+class Rulebooks:
+    """The compiled versions that this process knows, and which one decides."""
+
+    def __init__(self, database: Database) -> None:
+        """Know nothing yet; `refresh` loads the active version."""
+        self._database = database
+        self._active: Rulebook | None = None
+        self._known: OrderedDict[int, Rulebook] = OrderedDict()
+        self._offered: Rulebook | None = None
+        self._bad_version: int | None = None
+        # Of two looks at once the later one must not be overtaken by the earlier.
+        self._looking = asyncio.Lock()
+
+    @property
+    def active(self) -> Rulebook:
+        """The rulebook that decides now; no I/O. Raises NoRulebookError."""
+        if self._active is None:
+            raise NoRulebookError
+        return self._active
+
+    async def get(self, version: int) -> Rulebook:
+        """A published version, for what was decided under it. Raises NotFoundError."""
+        known = self._known.get(version)
+        if known is not None:
+            self._known.move_to_end(version)
+            return known
+        async with self._database.pool.acquire() as connection:
+            return await self._load(connection, version)
+
+    def offer(self, draft: Draft) -> None:
+        """Take what was just compiled here to be published, so that it is not compiled again."""
+        self._offered = draft.rulebook
+
+    async def refresh(self, connection: Connection) -> bool:
+        """Switch to the active version if it is another one; tell whether we did."""
+        async with self._looking:
+            return await self._switch(connection)
+
+    async def look(self) -> None:
+        """Switch at once, for whoever has just published or activated a version here."""
+        async with self._database.pool.acquire() as connection:
+            await self.refresh(connection)
+
+    async def _switch(self, connection: Connection) -> bool:
+        version: int | None = await connection.fetchval("SELECT version FROM active_rulebook")
+        current = None if self._active is None else self._active.version
+        if version is None or version in {current, self._bad_version}:
+            return False
+        try:
+            self._active = self._known.get(version) or await self._load(connection, version)
+        except RulebookInvalidError as error:
+            # Written for a newer program, perhaps. The last good one goes on deciding.
+            self._bad_version = version
+            _log.exception("rulebook-unusable", version=version, problem=error.detail)
+            return False
+        _log.info("rulebook-active", version=version, sha256=self._active.sha256)
+        return True
+
+    async def run(self, poll_s: float = POLL_S) -> None:
+        """Follow the active version for as long as this task lives."""
+        while True:
+            await asyncio.sleep(poll_s)
+            try:
+                async with self._database.pool.acquire(timeout=poll_s) as connection:
+                    await self.refresh(connection)
+            except DRIVER_FAULTS as error:
+                # The next look mends it; until then the known version decides.
+                _log.warning("rulebook-not-refreshed", error=str(error))
+
+    async def _load(self, connection: Connection, version: int) -> Rulebook:
+        files = await files_of(connection, version)
+        offered = self._offered
+        if offered is not None and offered.sha256 == sha256_of(files):
+            rulebook, self._offered = dataclasses.replace(offered, version=version), None
+        else:
+            # A large set takes seconds: requests go on meanwhile, under the version they know.
+            rulebook = await asyncio.to_thread(compile_rulebook_or_raise, files, version)
+        self._known[version] = rulebook
+        while len(self._known) > _KEPT_VERSIONS:
+            self._known.popitem(last=False)
+        return rulebook
+
+
+# A large set takes seconds to be checked; a transaction that is idle for so long is ended else.
+_PATIENCE = "SELECT set_config('idle_in_transaction_session_timeout', '120s', true)"
+_STORE = """
+INSERT INTO rulebooks (version, sha256, files, author, note, based_on, created_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7)"""
+_ACTIVATE = """
+INSERT INTO active_rulebook (id, version, folder_sha256) VALUES (1, $1, $2)
+ON CONFLICT (id) DO UPDATE SET version = excluded.version,
+    folder_sha256 = coalesce(excluded.folder_sha256, active_rulebook.folder_sha256)"""
+_LAST = """
+SELECT a.folder_sha256, r.sha256 FROM active_rulebook a JOIN rulebooks r USING (version)"""
+_REMEMBER = "UPDATE active_rulebook SET folder_sha256 = $1"
+_LOG_ACTIVATION = """
+INSERT INTO rulebook_activations (id, version, activated_at, activated_by)
+VALUES ($1, $2, $3, $4)"""

@@ -1,0 +1,354 @@
+"""Versions of the rules over HTTP, the operators' side: check, publish, compare, roll back."""
+
+import asyncio
+import re
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+from typing import Annotated, Any, Literal
+
+import msgspec
+from litestar import get, post
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
+from msgspec import Meta, Struct
+
+from service.http.faults import fault
+from service.http.keys import Answer, once
+from service.http.pages import Page, decode_cursor, encode_cursor
+from service.http.shared import parts
+from service.http.texts import prose
+from service.http.wire import (
+    JsonAnswer,
+    Listing,
+    NoFields,
+    Request,
+    Time,
+    answered,
+    caller,
+    opens,
+    operator_key,
+    read_body,
+    read_query,
+)
+from service.platform.acts import log_act
+from service.platform.database import Connection
+from service.platform.errors import NotFoundError
+from service.rulebooks.publish import (
+    RulebookInvalidError,
+    activate,
+    checked_draft,
+    diff_or_raise,
+    files_of,
+    store,
+)
+from service.rulebooks.queries import VersionView, get_version, list_versions
+from service.rules.compile.draft import sha256_of
+from service.rules.tell.diff import Difference, difference_json
+from service.rules.trial.check import problems_json
+
+_FILE_NAME = re.compile(r"(?:[^/\x00-\x1f\x7f]+/)*[^/\x00-\x1f\x7f]+\.ya?ml")
+_SCENARIO_FOLDERS = {("tests",), ("rules", "tests")}
+_NAME_RULE = "must be the name of a .yaml file, of which there is one"
+
+Files = Annotated[
+    dict[
+        Annotated[str, Meta(min_length=1, max_length=200)],
+        Annotated[str, Meta(max_length=2_097_152)],
+    ],
+    Meta(max_length=64),
+]
+Severity = Literal["error", "warning"]
+
+
+class RuleFiles(Struct, frozen=True, forbid_unknown_fields=True):
+    """A set of rule files, by name."""
+
+    files: Files
+
+
+class RulebookOrder(Struct, frozen=True, forbid_unknown_fields=True):
+    """What to publish and why. With `based_on` it is refused when another version is active."""
+
+    files: Files
+    note: Annotated[str, Meta(min_length=1, max_length=1_000), prose]
+    based_on: Annotated[int, Meta(ge=1, le=2**31 - 1)] | None = None
+
+
+class ProblemAnswer(Struct, frozen=True):
+    """A fault at the line and column (from 1) of the very token."""
+
+    file: str
+    line: int
+    column: int
+    path: str
+    message: str
+    severity: Severity
+
+
+class CheckAnswer(Struct, frozen=True):
+    """Whether these files could be published; warnings do not stand in the way."""
+
+    ok: bool
+    problems: list[ProblemAnswer]
+
+
+class PublishedAnswer(Struct, frozen=True):
+    """The version that decides from now on; processes switch within two seconds."""
+
+    version: int
+    sha256: str
+
+
+class RulebookSummary(Struct, frozen=True):
+    """A published version. `based_on` was the active one when it was published."""
+
+    version: int
+    sha256: str
+    author: str
+    note: str
+    based_on: int | None
+    created_at: Time
+    active: bool
+
+
+class RulebookAnswer(RulebookSummary, frozen=True):
+    """A published version with its files, as they were sent."""
+
+    files: dict[str, str]
+
+
+class ChangeAnswer(Struct, frozen=True):
+    """One difference in meaning; `warning` says why it deserves a second look."""
+
+    section: Literal["program", "factors", "action_types", "rules", "campaigns", "badges"]
+    id: str
+    field: str
+    kind: Literal["added", "removed", "changed"]
+    before: str | None
+    after: str | None
+    text: str
+    warning: str | None
+
+
+class ConsequenceAnswer(Struct, frozen=True):
+    """An example that comes out otherwise: grams saved and earned, refused, skipped or failed."""
+
+    rule: str
+    example: str
+    before: dict[str, Any]
+    after: dict[str, Any]
+    text: str
+    warning: str | None
+
+
+class RulebookDifference(Struct, frozen=True):
+    """What changes from one version to another; `left` examples were too many to be compared."""
+
+    same: bool
+    changes: list[ChangeAnswer]
+    consequences: list[ConsequenceAnswer]
+    examples: int
+    left: int
+
+
+@post(
+    "/v1/operator/rulebooks/check",
+    status_code=200,
+    operation_id="checkRulebook",
+    **opens("operator:rules:write", body=RuleFiles),
+)
+async def check_files(request: Request) -> CheckAnswer:
+    """Check rule files, run their examples and scenarios: every problem. Nothing is stored."""
+    files, scenarios = parted((await read_body(request, RuleFiles)).files)
+    try:
+        draft = await asyncio.to_thread(checked_draft, files, scenarios)
+        found = problems_json(draft.problems)
+    except RulebookInvalidError as error:
+        found = problems_json(error.problems)
+    answer = msgspec.convert(found, CheckAnswer)
+    await _log(request, "rulebook.check", sha256_of(files), ok=answer.ok)
+    return answer
+
+
+@post(
+    "/v1/operator/rulebooks",
+    status_code=201,
+    operation_id="publishRulebook",
+    **opens(
+        "operator:rules:write",
+        body=RulebookOrder,
+        answer=PublishedAnswer,
+        takes_key=True,
+        problems=("rulebook-invalid", "rulebook-changed"),
+    ),
+)
+async def publish_files(request: Request) -> JsonAnswer:
+    """Check rule files, run their examples, store them as a version and make it active.
+
+    With an Idempotency-Key it can be sent again safely.
+    """
+    order = await read_body(request, RulebookOrder)
+    files, scenarios = parted(order.files)
+    shared, operator = parts(request), caller(request)
+    # Before the transaction, for a large set takes seconds, and beside the other requests.
+    draft = await asyncio.to_thread(checked_draft, files, scenarios)
+    shared.rulebooks.offer(draft)
+
+    async def effect(connection: Connection) -> Answer:
+        version = await store(
+            connection,
+            files,
+            draft,
+            author=operator.subject,
+            note=order.note,
+            now=shared.clock.now(),
+            based_on=order.based_on,
+            request_id=operator.request_id,
+        )
+        answer = PublishedAnswer(version, sha256_of(files))
+        return Answer(201, msgspec.json.encode(answer))
+
+    key = operator_key(request, await request.body())
+    answer = await once(shared.database, key, shared.clock.real_now(), effect)
+    await shared.rulebooks.look()
+    return answered(answer)
+
+
+@get(
+    "/v1/operator/rulebooks",
+    operation_id="listRulebooks",
+    **opens("operator:rules:write", query=Page),
+)
+async def list_rulebooks(request: Request) -> Listing[RulebookSummary]:
+    """Published versions, the newest first."""
+    page = read_query(request, Page)
+    shared = parts(request)
+    secret = shared.settings.secret_key
+    before = decode_cursor(secret, "rulebooks", page.cursor, tuple[int]) if page.cursor else None
+    async with shared.database.sessions() as session:
+        views = await list_versions(
+            session, before=before[0] if before else None, limit=page.limit + 1
+        )
+    await _log(request, "rulebook.list", "rulebooks")
+    items = [_summary(view) for view in views[: page.limit]]
+    more = len(views) > page.limit
+    return Listing(
+        items, encode_cursor(secret, "rulebooks", (items[-1].version,)) if more else None
+    )
+
+
+@get(
+    "/v1/operator/rulebooks/{version:str}",
+    operation_id="getRulebook",
+    **opens("operator:rules:write"),
+)
+async def get_rulebook(request: Request, version: FromPath[str]) -> RulebookAnswer:
+    """One published version with its files."""
+    answer = await _rulebook(request, _version(version))
+    await _log(request, "rulebook.show", str(answer.version))
+    return answer
+
+
+@get(
+    "/v1/operator/rulebooks/{before:str}/diff/{after:str}",
+    operation_id="diffRulebooks",
+    **opens("operator:rules:write", problems=("rulebook-invalid",)),
+)
+async def diff_rulebooks(
+    request: Request, before: FromPath[str], after: FromPath[str]
+) -> RulebookDifference:
+    """What changes from one published version to another, in words and by the examples."""
+    wanted = _version(before), _version(after)
+    async with parts(request).database.pool.acquire() as connection:
+        sides = [await files_of(connection, version) for version in wanted]
+    difference: Difference = await asyncio.to_thread(diff_or_raise, *sides)
+    await _log(request, "rulebook.diff", str(wanted[1]), before=wanted[0])
+    return msgspec.convert(difference_json(difference), RulebookDifference)
+
+
+@post(
+    "/v1/operator/rulebooks/{version:str}/activate",
+    status_code=200,
+    operation_id="activateRulebook",
+    **opens("operator:rules:write", body=NoFields, problems=("rulebook-invalid",)),
+)
+async def activate_rulebook(request: Request, version: FromPath[str]) -> RulebookAnswer:
+    """Let a published version decide again: roll back or forward."""
+    wanted = _version(version)
+    await read_body(request, NoFields)
+    shared, operator = parts(request), caller(request)
+    # Before the transaction, for a large set takes seconds; and kept, for it decides from now on.
+    rulebook = await shared.rulebooks.get(wanted)
+    async with shared.database.transaction() as connection:
+        await activate(
+            connection,
+            wanted,
+            author=operator.subject,
+            now=shared.clock.now(),
+            request_id=operator.request_id,
+            rulebook=rulebook,
+        )
+    await shared.rulebooks.look()
+    return await _rulebook(request, wanted)
+
+
+async def _log(request: Request, act: str, object_id: str, **detail: object) -> None:
+    """Who looked at rules, and at which: who saw a mistake before it was paid is asked later."""
+    shared, operator = parts(request), caller(request)
+    async with shared.database.transaction() as connection:
+        await log_act(
+            connection,
+            now=shared.clock.now(),
+            actor=operator.subject,
+            act=act,
+            object_id=object_id,
+            detail=detail,
+            request_id=operator.request_id,
+        )
+
+
+async def _rulebook(request: Request, version: int) -> RulebookAnswer:
+    async with parts(request).database.sessions() as session:
+        view, files = await get_version(session, version)
+    return RulebookAnswer(**msgspec.structs.asdict(_summary(view)), files=files)
+
+
+def _summary(view: VersionView) -> RulebookSummary:
+    return msgspec.convert(view, RulebookSummary, from_attributes=True)
+
+
+def _version(text: str) -> int:
+    """A version in the path. Raises NotFoundError for what is none."""
+    if not re.fullmatch(r"[1-9][0-9]{0,8}", text):
+        raise NotFoundError("There is no version {version} of the rules.", version=text[:40])
+    return int(text)
+
+
+def parted(files: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """Tell rule files from scenarios, which are tests/NAME.yaml and are run but not published.
+
+    Rule files are kept by their last name, so each needs one of its own.
+    """
+    rule_files: dict[str, str] = {}
+    scenarios: dict[str, str] = {}
+    seen: set[str] = set()
+    for name, text in files.items():
+        path = PurePosixPath(name)
+        is_scenario = path.parent.parts in _SCENARIO_FOLDERS
+        last = name if is_scenario else path.name
+        if not _FILE_NAME.fullmatch(name) or last in seen:
+            pointer = name.replace("~", "~0").replace("/", "~1")
+            raise fault(f"#/files/{pointer}", _NAME_RULE)
+        seen.add(last)
+        (scenarios if is_scenario else rule_files)[name] = text
+    return rule_files, scenarios
+
+
+routes: list[HTTPRouteHandler] = [
+    check_files,
+    publish_files,
+    list_rulebooks,
+    get_rulebook,
+    diff_rulebooks,
+    activate_rulebook,
+]

@@ -1,0 +1,1 @@
+"""The one port to the expression engine, and what can be proven about an expression."""

@@ -1,0 +1,410 @@
+"""What an expression can come to: comparisons that are decided before any action is reported.
+
+Every attribute has bounds or a list of texts. They are carried through arithmetic as intervals, and
+narrowed by what a condition has asked before: `distance_km > 5 && distance_km < 3` never holds. A
+bound is never narrower than the truth, so that what is called decided is decided.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from service.rules.cel.text import Finding, did_you_mean
+from service.rules.cel.tree import MIRRORED, Name, Node, literal
+
+
+class Range(NamedTuple):
+    """All numbers from low to high; whole numbers only, if so."""
+
+    low: float
+    high: float
+    is_whole: bool = False
+
+    def holds(self, value: float) -> bool:
+        """Whether this number is among them."""
+        return self.low <= value <= self.high and (not self.is_whole or float(value).is_integer())
+
+
+Fact = Range | frozenset[str] | bool
+# What is known at a place of the expression, by name; None where no action can ever come to.
+Facts = Mapping[str, Fact] | None
+
+# A list of a thousand members that can never be has told enough by the first ones.
+_FINDINGS_MAX = 50
+_EVERY = Range(-math.inf, math.inf)
+_TESTS: Mapping[str, Callable[[str, str], bool]] = {
+    "startsWith": str.startswith,
+    "endsWith": str.endswith,
+    "contains": str.__contains__,
+}
+
+
+@dataclass(slots=True)
+class Bounds:
+    """Walks over a checked tree and notes, as warnings, what can only come out one way."""
+
+    names: Mapping[str, Name]
+    factors: Mapping[str, float]
+    findings: list[Finding]
+    # What was known before this expression: the plausible of the type, or the rule's when.
+    before: Mapping[str, Fact] = field(default_factory=dict)
+
+    def run(self, root: Node) -> Facts:
+        """Look at all of it; answer what is known where it holds."""
+        return self._walk(root, self.before)[0]
+
+    def grams(self, root: Node) -> Range:
+        """Bound the number that an expression gives."""
+        return self._range(root, self.before)
+
+    def _walk(self, node: Node, facts: Facts) -> tuple[Facts, Facts]:
+        """Tell what is known if this node is true, and if it is false."""
+        if facts is None:
+            return None, None
+        operator, value = node.operator, node.value
+        if node.kind == "name":
+            return self._flag(node, str(value), facts)
+        if isinstance(value, bool):
+            return (facts, None) if value else (None, facts)
+        if operator == "!":
+            when_true, when_false = self._walk(node.nodes[0], facts)
+            return when_false, when_true
+        if operator in {"&&", "||", "? :"}:
+            return self._choice(node, facts)
+        for child in node.nodes:
+            self._walk(child, facts)
+        look = {"in": self._member, **dict.fromkeys(MIRRORED, self._comparison)}
+        look |= dict.fromkeys(_TESTS, self._test)
+        return look[operator](node, facts) if operator in look else (facts, facts)
+
+    def _choice(self, node: Node, facts: Facts) -> tuple[Facts, Facts]:
+        left_true, left_false = self._walk(node.nodes[0], facts)
+        if node.operator == "&&":
+            right_true, right_false = self._walk(node.nodes[1], left_true)
+            return right_true, _either(left_false, right_false)
+        right_true, right_false = self._walk(
+            node.nodes[1], left_false if node.operator == "||" else left_true
+        )
+        if node.operator == "||":
+            return _either(left_true, right_true), right_false
+        else_true, else_false = self._walk(node.nodes[2], left_false)
+        return _either(right_true, else_true), _either(right_false, else_false)
+
+    def _flag(self, node: Node, text: str, facts: Mapping[str, Fact]) -> tuple[Facts, Facts]:
+        name = self.names.get(text.removeprefix("_has_"))
+        if name is None or (name.type != "boolean" and not text.startswith("_has_")):
+            return facts, facts
+        if text.startswith("_has_"):
+            if not name.optional and name.type != "any":
+                self._warn(node, f"this is always true: {name.name} is required")
+            return facts, facts
+        if name.never:
+            self._warn(node, f"this is always false: {name.never}")
+            return None, facts
+        known = facts.get(text)
+        if isinstance(known, bool):
+            self._warn(node, f"this is always {_said(known)} here: {text} was asked before")
+            return (facts, None) if known else (None, facts)
+        return {**facts, text: True}, {**facts, text: False}
+
+    def _comparison(self, node: Node, facts: Mapping[str, Fact]) -> tuple[Facts, Facts]:
+        left, right = node.nodes
+        operator = node.operator
+        if literal(left) is not None and right.kind == "name":
+            left, right, operator = right, left, MIRRORED[operator]
+        name, value = self.names.get(str(left.value)), literal(right)
+        if left.kind == "name" and name is not None and isinstance(value, str):
+            return self._same_text(node, operator, name, value, facts)
+        if not self._is_number(left) or not self._is_number(right):
+            return facts, facts
+        verdict = _decided(operator, self._range(left, facts), self._range(right, facts))
+        if verdict is not None:
+            if self._varies(node):
+                self._warn(node, f"this is always {_said(verdict)}{self._why(node, facts)}")
+            return (facts, None) if verdict else (None, facts)
+        if left.kind == "name" and name is not None and isinstance(value, float):
+            known = self._range(left, facts)
+            true, false = _narrowed(operator, known, value)
+            return {**facts, name.name: true}, {**facts, name.name: false}
+        return facts, facts
+
+    def _same_text(
+        self, node: Node, operator: str, name: Name, value: str, facts: Mapping[str, Fact]
+    ) -> tuple[Facts, Facts]:
+        if operator not in {"==", "!="}:
+            return facts, facts
+        is_same = operator == "=="
+        why = ""
+        known = facts.get(name.name)
+        if name.one_of and value not in name.one_of:
+            why = f": {_listed(name)}{did_you_mean(value, name.one_of)}"
+        elif not name.one_of and (fault := _refused(name, value)):
+            why = f": {fault}"
+        elif isinstance(known, frozenset) and value not in known:
+            why = f" here: {name.name} was compared before"
+        if why:
+            self._warn(node, f"this is always {_said(not is_same)}{why}")
+            return (None, facts) if is_same else (facts, None)
+        same: Facts = {**facts, name.name: frozenset((value,))}
+        other: Facts = facts
+        choices = known if isinstance(known, frozenset) else frozenset(name.one_of)
+        if choices == {value} and isinstance(known, frozenset):
+            self._warn(
+                node, f"this is always {_said(is_same)} here: {name.name} was compared before"
+            )
+            other = None
+        elif choices:
+            other = {**facts, name.name: choices - {value}}
+        return (same, other) if is_same else (other, same)
+
+    def _member(self, node: Node, facts: Mapping[str, Fact]) -> tuple[Facts, Facts]:
+        left, members = node.nodes
+        name = self.names.get(str(left.value))
+        if left.kind != "name" or name is None:
+            return facts, facts
+        values = [literal(member) for member in members.nodes]
+        can_be = 0
+        for member, value in zip(members.nodes, values, strict=True):
+            if fault := self._never(name, value):
+                self._warn(member, fault)
+            else:
+                can_be += 1
+        if values and not can_be:
+            return None, facts
+        texts = [value for value in values if isinstance(value, str)]
+        if len(texts) < len(values) or not texts:
+            return facts, facts
+        known = facts.get(name.name)
+        choices = known if isinstance(known, frozenset) else frozenset(name.one_of)
+        if choices and choices <= set(texts):
+            self._warn(node, f"this is always true: {_listed(name)}")
+            return facts, None
+        true = frozenset(texts) & choices if choices else frozenset(texts)
+        if not true:
+            self._warn(node, f"this is always false here: {name.name} was compared before")
+            return None, facts
+        false = {**facts, name.name: choices - true} if choices else facts
+        return {**facts, name.name: true}, false
+
+    def _never(self, name: Name, value: object) -> str:
+        """Say why an attribute is never this member of a list, or nothing."""
+        if isinstance(value, str) and name.one_of and value not in name.one_of:
+            return f"this never is: {_listed(name)}{did_you_mean(value, name.one_of)}"
+        if isinstance(value, str) and not name.one_of and (fault := _refused(name, value)):
+            return f"this never is: {fault}"
+        if isinstance(value, float) and not _declared(name).holds(value):
+            return f"this never is: {_told(name.name, _declared(name), Range(value, value))}"
+        return ""
+
+    def _test(self, node: Node, facts: Mapping[str, Fact]) -> tuple[Facts, Facts]:
+        left, right = node.nodes
+        name, value = self.names.get(str(left.value)), literal(right)
+        if left.kind != "name" or name is None or not name.one_of or not isinstance(value, str):
+            return facts, facts
+        test = _TESTS[node.operator]
+        verdicts = {test(choice, value) for choice in name.one_of}
+        if len(verdicts) > 1:
+            return facts, facts
+        verdict = verdicts.pop()
+        self._warn(node, f"this is always {_said(verdict)}: {_listed(name)}")
+        return (facts, None) if verdict else (None, facts)
+
+    def _is_number(self, node: Node) -> bool:
+        if node.kind == "name":
+            name = self.names.get(str(node.value))
+            return name.type == "number" if name else str(node.value).startswith("factors.")
+        if node.kind == "constant":
+            return isinstance(node.value, float)
+        if node.operator == "? :":
+            return self._is_number(node.nodes[1]) and self._is_number(node.nodes[2])
+        return node.operator in _ARITHMETIC and all(map(self._is_number, node.nodes))
+
+    def _range(self, node: Node, facts: Mapping[str, Fact]) -> Range:
+        """Bound a number; of a choice, what either side can come to."""
+        if node.kind == "constant":
+            return Range(node.value, node.value) if isinstance(node.value, float) else _EVERY
+        if node.kind == "name":
+            text = str(node.value)
+            known = facts.get(text)
+            if isinstance(known, Range):
+                return known
+            if text.startswith("factors."):
+                value = self.factors.get(text.removeprefix("factors."), math.nan)
+                return _EVERY if math.isnan(value) else Range(value, value)
+            name = self.names.get(text)
+            return _declared(name) if name else _EVERY
+        ranges = [self._range(child, facts) for child in node.nodes]
+        if node.operator == "? :":
+            return _hull(ranges[1], ranges[2])
+        compute = _ARITHMETIC.get(node.operator)
+        return compute(ranges) if compute else _EVERY
+
+    def _why(self, node: Node, facts: Mapping[str, Fact]) -> str:
+        """Say which bounds decide a comparison, and whether they were asked for before."""
+        sides = node.nodes
+        ranges = [self._range(side, facts) for side in sides]
+        told = [
+            _told(str(side.value) if side.kind == "name" else where, own, other)
+            for where, side, own, other in zip(
+                ("the left side", "the right side"), sides, ranges, ranges[::-1], strict=True
+            )
+            if self._varies(side)
+        ]
+        declared = [self._range(side, {}) for side in sides]
+        is_narrowed = _decided(node.operator, declared[0], declared[1]) is None
+        return f"{' here' if is_narrowed else ''}: {', '.join(told)}"
+
+    def _varies(self, node: Node) -> bool:
+        return any(name in self.names for name in node.names())
+
+    def _warn(self, node: Node, message: str) -> None:
+        if len(self.findings) < _FINDINGS_MAX:
+            self.findings.append(Finding(node.offset, message, "warning"))
+
+
+def _said(verdict: bool) -> str:  # noqa: FBT001
+    return str(verdict).lower()
+
+
+def _listed(name: Name) -> str:
+    return f"{name.name} is one of {', '.join(name.one_of)}"
+
+
+def _refused(name: Name, value: str) -> str:
+    """Say why an attribute can never be this text, or nothing."""
+    fault = name.check(value) if name.check else None
+    return f"{name.name} {fault}" if fault else ""
+
+
+def _told(label: str, known: Range, other: Range) -> str:
+    """Say what is known of a side of a comparison with the other one."""
+    is_within = known.low <= other.low == other.high <= known.high
+    if known.is_whole and is_within and not other.low.is_integer():
+        return f"{label} is a whole number"
+    low, high = f"{known.low:.12g}", f"{known.high:.12g}"
+    if low == high:
+        return f"{label} is {low}"
+    if math.isinf(known.high):
+        return f"{label} is at least {low}"
+    if math.isinf(known.low):
+        return f"{label} is at most {high}"
+    return f"{label} lies between {low} and {high}"
+
+
+def _declared(name: Name) -> Range:
+    return Range(name.minimum, name.maximum, name.is_whole)
+
+
+def _hull(one: Range, other: Range) -> Range:
+    return Range(
+        min(one.low, other.low), max(one.high, other.high), one.is_whole and other.is_whole
+    )
+
+
+def _either(one: Facts, other: Facts) -> Facts:
+    """What is known where it is not known which of two ways was taken."""
+    if one is None or other is None:
+        return other if one is None else one
+    joined: dict[str, Fact] = {}
+    for name in one.keys() & other.keys():
+        first, second = one[name], other[name]
+        if isinstance(first, Range) and isinstance(second, Range):
+            joined[name] = _hull(first, second)
+        elif isinstance(first, frozenset) and isinstance(second, frozenset):
+            joined[name] = first | second
+        elif first is second:
+            joined[name] = first
+    return joined
+
+
+def _decided(operator: str, left: Range, right: Range) -> bool | None:
+    """Whether a comparison comes out one way whatever the numbers are."""
+    if operator in {">", ">="}:
+        return _decided(MIRRORED[operator], right, left)
+    if operator == "<":
+        return True if left.high < right.low else False if left.low >= right.high else None
+    if operator == "<=":
+        return True if left.high <= right.low else False if left.low > right.high else None
+    is_apart = left.high < right.low or right.high < left.low
+    is_off_left = right.low == right.high and not left.holds(right.low)
+    is_off_right = left.low == left.high and not right.holds(left.low)
+    is_same: bool | None = None
+    if is_apart or is_off_left or is_off_right:
+        is_same = False
+    elif left.low == left.high == right.low == right.high:
+        is_same = True
+    return is_same if operator == "==" or is_same is None else not is_same
+
+
+def _narrowed(operator: str, known: Range, value: float) -> tuple[Range, Range]:
+    """What a number lies between if its comparison with a constant is true, and if it is false."""
+    if operator in {">=", ">"}:
+        lower, upper = _narrowed("<" if operator == ">=" else "<=", known, value)
+        return upper, lower
+    if operator == "==":
+        return Range(value, value, known.is_whole), known
+    if operator == "!=":
+        return known, Range(value, value, known.is_whole)
+    below, above = value, value
+    if operator == "<":
+        below = math.ceil(value) - 1.0 if known.is_whole else math.nextafter(value, -math.inf)
+    else:
+        above = math.floor(value) + 1.0 if known.is_whole else math.nextafter(value, math.inf)
+    return (
+        Range(known.low, min(known.high, below), known.is_whole),
+        Range(max(known.low, above), known.high, known.is_whole),
+    )
+
+
+def _corners(compute: Callable[[float, float], float], ranges: list[Range]) -> Range:
+    """Bound what grows or falls steadily in both of its numbers: by its corners."""
+    (low, high, _), (low2, high2, _) = ranges
+    values = [compute(one, other) for one in (low, high) for other in (low2, high2)]
+    if any(math.isnan(value) for value in values):
+        return _EVERY
+    return Range(min(values), max(values))
+
+
+def _difference(ranges: list[Range]) -> Range:
+    if len(ranges) == 1:
+        return Range(-ranges[0].high, -ranges[0].low, ranges[0].is_whole)
+    return _corners(lambda one, other: one - other, ranges)
+
+
+def _quotient(ranges: list[Range]) -> Range:
+    if ranges[1].low <= 0 <= ranges[1].high:
+        return _EVERY
+    return _corners(lambda one, other: one / other, ranges)
+
+
+def _extreme(choose: Callable[[list[float]], float]) -> Callable[[list[Range]], Range]:
+    def bound(ranges: list[Range]) -> Range:
+        return Range(choose([own.low for own in ranges]), choose([own.high for own in ranges]))
+
+    return bound
+
+
+def _whole(compute: Callable[[float], float]) -> Callable[[list[Range]], Range]:
+    def bound(ranges: list[Range]) -> Range:
+        low, high = (
+            value if math.isinf(value) else float(compute(value)) for value in ranges[0][:2]
+        )
+        return Range(low, high, is_whole=True)
+
+    return bound
+
+
+_ARITHMETIC: Mapping[str, Callable[[list[Range]], Range]] = {
+    "+": lambda ranges: _corners(lambda one, other: one + other, ranges),
+    "-": _difference,
+    "*": lambda ranges: _corners(lambda one, other: one * other, ranges),
+    "/": _quotient,
+    "min": _extreme(min),
+    "max": _extreme(max),
+    "floor": _whole(math.floor),
+    "ceil": _whole(math.ceil),
+    "round": _whole(round),
+}

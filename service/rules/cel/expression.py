@@ -1,0 +1,352 @@
+"""The one port to the expression engine: CEL by cel-expr-python, with its traps closed.
+
+What was tried and is hidden here: integers do not mix with doubles; `has(x)` does not compile;
+errors come back as truthy values; `true` passes as 1.0; a NUL cuts texts short; functions such as
+`min` must be declared; dividing by zero is no error and could pay. Nothing else imports the engine.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from types import MappingProxyType
+from typing import Any, Literal
+
+from cel_expr_python import cel
+
+from service.rules.cel.bounds import Bounds, Fact, Range
+from service.rules.cel.pattern_size import PARTS_MAX, parts_of
+from service.rules.cel.text import METHODS, Finding, Rewritten, Token, rewrite
+from service.rules.cel.tree import Analysis, Name, Node, ValueType, decode, literal
+
+TEXT_MAX = 2_000
+_FINDINGS_MAX = 20
+_NOTHING: Mapping[str, Fact] = MappingProxyType({})
+
+Values = Mapping[str, object]
+
+_ERROR_LINE = re.compile(
+    r"^(?:[A-Z_]+: )?ERROR: <input>:(-?\d+):(-?\d+): (.*?)(?: \[[A-Z_]+\])?$", re.MULTILINE
+)
+_OVERLOAD = re.compile(r"found no matching overload for '([^']*)' applied to '\((.*)\)'")
+_TYPES = {
+    "number": cel.Type.DOUBLE,
+    "text": cel.Type.STRING,
+    "boolean": cel.Type.BOOL,
+    "any": cel.Type.DYN,
+}
+_TYPE_NAMES = {
+    "double": "a number",
+    "string": "a text",
+    "bool": "a condition",
+    "dyn": "a faulty value",
+}
+_WITHOUT_MACROS = cel.NewEnvConfigFromYaml("stdlib:\n  disable_macros: true\n")
+_REPORTERS = ("participant", "device", "partner")
+_CONTEXT = (
+    Name("region", "text"),
+    Name("hour", "number", minimum=0, maximum=23, is_whole=True),
+    Name("weekday", "number", minimum=1, maximum=7, is_whole=True),
+    Name("streak_days", "number", minimum=0, is_whole=True),
+)
+
+
+def _reported(reporters: Collection[str]) -> tuple[Name, Name]:
+    """What is known of who reports: only a partner's word is verified."""
+    never = "" if "partner" in reporters else "no partner reports this"
+    allowed = tuple(who for who in _REPORTERS if who in reporters)
+    return Name("verified", "boolean", never=never), Name("reporter", "text", one_of=allowed)
+
+
+_RESULTS = {"number": float, "condition": bool}
+_NO_VALUE = "this never has a value: it fails whenever it is computed"
+_ARGUMENTS_MAX = 8
+_TAKES = {
+    **dict.fromkeys(("min", "max"), f"2 to {_ARGUMENTS_MAX} numbers"),
+    **dict.fromkeys(("floor", "ceil", "round"), "one number"),
+    **dict.fromkeys(METHODS, "one text"),
+}
+
+
+def _function(name: str, arities: Iterable[int], compute: Callable[..., float]) -> object:
+    number = cel.Type.DOUBLE
+    overloads = [
+        cel.Overload(f"{name}_{arity}", number, [number] * arity, False, compute)
+        for arity in arities
+    ]
+    return cel.FunctionDecl(name, overloads)
+
+
+def _least(*values: float) -> float:
+    return min(map(_finite, values))
+
+
+def _largest(*values: float) -> float:
+    return max(map(_finite, values))
+
+
+def _finite(value: float) -> float:
+    """Fail as floor does: NaN is neither less nor more, so `min(100, NaN)` would be 100."""
+    if not math.isfinite(value):
+        raise ValueError(value)
+    return value
+
+
+_SEVERAL = range(2, _ARGUMENTS_MAX + 1)
+_FUNCTIONS = [
+    _function("min", _SEVERAL, _least),
+    _function("max", _SEVERAL, _largest),
+    _function("floor", [1], lambda value: float(math.floor(value))),
+    _function("ceil", [1], lambda value: float(math.ceil(value))),
+    # Half to even, as grams are rounded.
+    _function("round", [1], lambda value: float(round(value))),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """A compiled expression. Run it on an activation that its scope made."""
+
+    text: str
+    tree: Node
+    names: frozenset[str]
+    constant: object
+    _run: Callable[[Any], Any] = field(repr=False)
+
+    def number(self, activation: object) -> float | None:
+        """Compute a number; None when it fails. An error is a value of another type."""
+        value = self._run(activation).value()
+        return value if type(value) is float else None
+
+    def holds(self, activation: object) -> bool | None:
+        """Decide a condition; None when it fails. An error is a value of another type."""
+        value = self._run(activation).value()
+        return value if value is True or value is False else None
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """The outcome: an expression unless there are errors, and what holds when it is true."""
+
+    expression: Expression | None
+    findings: tuple[Finding, ...]
+    present: frozenset[str]
+    factors: frozenset[str]
+    # What is known of the values where it is true, and between what its number lies.
+    facts: Mapping[str, Fact]
+    grams: Range | None = None
+
+
+class Scope:
+    """The names that the expressions of one action type may use. Compiles them, binds values."""
+
+    def __init__(
+        self,
+        attributes: Iterable[Name],
+        factors: Mapping[str, float],
+        reporters: Collection[str] = _REPORTERS,
+    ) -> None:
+        """Declare the attributes and the factors; context names and functions are always there."""
+        self._attributes = {name.name: name for name in attributes}
+        self._factors = factors
+        self._context = (*_CONTEXT, *_reported(reporters))
+
+    @cached_property
+    def _env(self) -> Any:
+        """What the engine is told; with a thousand factors that takes two milliseconds."""
+        declared: dict[str, object] = {f"factors.{name}": cel.Type.DOUBLE for name in self._factors}
+        for name in (*self._context, *self._attributes.values()):
+            declared[name.name] = _TYPES[name.type]
+        for attribute in self._attributes:
+            declared[f"_has_{attribute}"] = cel.Type.BOOL
+        return cel.NewEnv(config=_WITHOUT_MACROS, variables=declared, functions=_FUNCTIONS)
+
+    def compile(
+        self,
+        text: str,
+        wanted: Literal["number", "condition"],
+        *,
+        present: frozenset[str] = frozenset(),
+        facts: Mapping[str, Fact] = _NOTHING,
+        without: Collection[str] = (),
+    ) -> Compiled:
+        """Check and compile.
+
+        `present`: optional attributes that surely came; `facts`: what else is known before;
+        `without`: context names that are not known where this expression is used.
+        """
+        context = {name.name: name for name in self._context if name.name not in without}
+        names = {**context, **self._attributes}
+        if len(text) > TEXT_MAX:
+            finding = Finding(0, f"an expression has at most {TEXT_MAX} characters")
+            return Compiled(None, (finding,), present, frozenset(), facts)
+        rewritten = rewrite(text, names, self._factors)
+        findings = list(rewritten.findings)
+        used = frozenset(
+            token.text
+            for before, token in zip(rewritten.tokens[1:], rewritten.tokens[2:], strict=False)
+            if before.text == "." and token.text in self._factors
+        )
+        checked = self._checked(rewritten, findings)
+        if checked is None:
+            return Compiled(None, tuple(findings), present, used, facts)
+        findings += _result_findings(checked, wanted, rewritten)
+        tree = decode(checked.serialize(), rewritten.start_of)
+        after = Analysis(names, regex_fault, findings).run(tree, present)
+        bounds = Bounds(names, self._factors, findings, facts)
+        known = bounds.run(tree)
+        if any(finding.severity == "error" for finding in findings):
+            return Compiled(None, tuple(findings), present, used, facts)
+        if rewritten.runtime_text != rewritten.text:
+            checked = self._env.compile(rewritten.runtime_text)
+        expression = self._expression(text, tree, checked.eval)
+        if not expression.names and not isinstance(expression.constant, _RESULTS[wanted]):
+            findings.append(Finding(rewritten.tokens[0].offset, _NO_VALUE))
+            return Compiled(None, tuple(findings), present, used, facts)
+        grams = bounds.grams(tree) if wanted == "number" else None
+        # Where it never holds nothing need be known: that was told.
+        return Compiled(
+            expression, tuple(findings), after, used, facts if known is None else known, grams
+        )
+
+    def activation(self, values: Values) -> object:
+        """Bind values, which must fit the declared types: the engine would take true for 1.0."""
+        return self._env.Activation(values)
+
+    def _expression(self, text: str, tree: Node, run: Callable[[Any], Any]) -> Expression:
+        names = frozenset(name for name in tree.names() if not name.startswith("factors."))
+        constant = literal(tree) if names else run(self._env.Activation({})).value()
+        return Expression(text, tree, names, constant, run)
+
+    def _checked(self, rewritten: Rewritten, findings: list[Finding]) -> Any | None:
+        """Let the engine parse and check; its messages become ours, at the operator's places."""
+        if len(findings) > _FINDINGS_MAX:
+            return None
+        try:
+            checked = self._env.compile(rewritten.text)
+        except RuntimeError as error:
+            known = {finding.offset for finding in findings}
+            findings += [
+                finding
+                for finding in _engine_findings(str(error), rewritten)
+                if finding.offset not in known
+            ]
+            # Whatever the engine refuses is refused, also for a reason that has no words here.
+            if not findings:
+                findings.append(Finding(0, f"not a valid expression: {error}"))
+            return None
+        return None if findings else checked
+
+
+def _result_findings(checked: Any, wanted: str, rewritten: Rewritten) -> list[Finding]:
+    right = cel.Type.DOUBLE if wanted == "number" else cel.Type.BOOL
+    got = checked.return_type()
+    if got == right or got == cel.Type.DYN:  # noqa: PLR1714 - these types have no hash
+        return []
+    is_name = {"DOUBLE": "a number", "STRING": "a text", "BOOL": "a condition"}
+    given = is_name.get(got.name(), "something else")
+    should = "a number of grams" if wanted == "number" else "a condition (true or false)"
+    start = rewritten.tokens[0].offset
+    return [Finding(start, f"this gives {given}; it must give {should}")]
+
+
+def _engine_findings(message: str, rewritten: Rewritten) -> list[Finding]:
+    lines = _ERROR_LINE.findall(message)
+    if not lines or lines[0][0] == "-1":
+        return [Finding(0, "this expression is nested too deeply; 30 levels or terms are allowed")]
+    findings: list[Finding] = []
+    for line, column, text in lines:
+        offset = rewritten.offset_at(int(line), int(column))
+        token = rewritten.token_at(offset)
+        if text.startswith("undeclared reference"):
+            # Names were checked before, with better messages; what is left is a wrong arity.
+            if token and token.text in _TAKES:
+                takes = f"{token.text}() takes {_TAKES[token.text]}"
+                findings.append(Finding(token.offset, takes))
+            continue
+        if text.startswith("Syntax error"):
+            if not findings and not rewritten.findings:
+                findings.append(_syntax_finding(text, offset, token))
+            break
+        told = _type_message(text)
+        if told or not rewritten.findings:
+            findings.append(Finding(token.offset if token else offset, told or text))
+    return findings
+
+
+def _syntax_finding(text: str, offset: int, token: Token | None) -> Finding:
+    if "'<EOF>'" in text:
+        return Finding(offset, "the expression ends too early")
+    quoted = re.search(r"(?:input|at:?) '(.*?)'(?: expecting.*)?$", text, re.DOTALL)
+    what = quoted.group(1) if quoted else "this"
+    if token is not None and token.offset == offset and token.kind in {"name", "number"}:
+        what = token.text  # as the operator wrote it, not as it was rewritten
+    return Finding(offset, f"{what!r} is not expected here")
+
+
+def _type_message(text: str) -> str:
+    """Say it in the operator's words; nothing for what follows from a construct already refused."""
+    match = _OVERLOAD.match(text)
+    if match is None:
+        return ""
+    function, arguments = match.groups()
+    types = arguments.split(", ")
+    if not all(kind in _TYPE_NAMES or kind.startswith("list(") for kind in types):
+        return ""
+    kinds = [_TYPE_NAMES.get(kind, "a list") for kind in types]
+    if function == "_?_:_":
+        return "'? :' needs a condition and two results of one type, not " + _joined(kinds)
+    operator = function.strip("_@").replace("_", "")
+    return f"'{operator}' does not work with {_joined(kinds)}"
+
+
+def _joined(kinds: list[str]) -> str:
+    return f"{', '.join(kinds[:-1])} and {kinds[-1]}" if kinds[1:] else kinds[0]
+
+
+_PATTERN_ENV = cel.NewEnv(variables={"value": cel.Type.STRING})
+
+
+def _quoted(text: str) -> str:
+    plain = (
+        c if c.isascii() and c.isprintable() and c not in '\\"' else f"\\U{ord(c):08x}"
+        for c in text
+    )
+    return '"' + "".join(plain) + '"'
+
+
+def regex_fault(pattern: str) -> str | None:
+    """Tell what is wrong with a regular expression (RE2 syntax, linear in time), or None."""
+    if (parts := parts_of(pattern)) > PARTS_MAX:
+        return (
+            f"with its repetitions it has {parts:,} parts, and {PARTS_MAX:,} are allowed"
+            " (\\p and \\P count 250); limit a text by max_length instead"
+        )
+    # A pattern must also hold together where it is asked to fit a whole text: \Q would not.
+    for form in (pattern, _whole(pattern)):
+        program = _PATTERN_ENV.compile(f"value.matches({_quoted(form)})")
+        value = program.eval(data={"value": ""}).value()
+        if not isinstance(value, bool):
+            return str(value).rpartition("invalid regular expression: ")[2]
+    return None
+
+
+def _whole(pattern: str) -> str:
+    return "\\A(?:" + pattern + ")\\z"
+
+
+def whole_match(pattern: str) -> Callable[[str], bool]:
+    """Make a test whether a whole text fits the pattern. Linear in time, whatever the pattern."""
+    program = _PATTERN_ENV.compile(f"value.matches({_quoted(_whole(pattern))})")
+
+    def matches(value: str) -> bool:
+        return program.eval(data={"value": value}).value() is True
+
+    return matches
+
+
+__all__ = ["TEXT_MAX", "Compiled", "Expression", "Finding", "Name", "Scope", "ValueType",
+           "regex_fault", "whole_match"]  # fmt: skip

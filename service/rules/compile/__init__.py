@@ -1,0 +1,1 @@
+"""Structs become one immutable rulebook, or every problem of all files in one go."""

@@ -1,0 +1,210 @@
+"""Limits of rules: what they count by, and those that contradict each other or can never cut."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from msgspec import UnsetType
+
+from service.rules.cel.bounds import Range
+from service.rules.cel.text import did_you_mean
+from service.rules.compile.types import TypeDraft
+from service.rules.decide.rulebook import GRAMS_MAX, PERIODS, CounterSource, Limit
+from service.rules.language import schema
+from service.rules.language.load import Step
+from service.rules.language.shape import Source, whole
+
+# A day lies in one week, month and year; a week may lie in two months and two years.
+_WITHIN = {
+    "day": {"week", "month", "year", "ever"},
+    "week": {"ever"},
+    "month": {"year", "ever"},
+    "year": {"ever"},
+    "ever": set[str](),
+}
+
+
+# What a tree costs where it costs least: files are checked without a database, and the same
+# everywhere. What is paid unseen may come to some trees a day, not to a wood.
+CHEAPEST_TREE_G = 150
+TREES_A_DAY_MAX = 10
+
+
+@dataclass(frozen=True, slots=True)
+class LimitDraft:
+    """A limit in its file."""
+
+    source: Source
+    path: tuple[Step, ...]
+    limit: Limit
+
+    @property
+    def amount(self) -> int:
+        """Its number, of awards or of grams."""
+        return self.limit.grams if self.limit.count is None else self.limit.count
+
+    @property
+    def place(self) -> str:
+        """Where it stands, for a message at another place."""
+        return f"{self.source.name}:{self.source.root.find(self.path).line}"
+
+    def fault(self, message: str, *, severity: str = "warning") -> None:
+        """Note what is wrong with its number."""
+        key = "grams" if self.limit.count is None else "count"
+        if severity == "error":
+            self.source.fault(self.path, message)
+        else:
+            self.source.warn((*self.path, key), message)
+
+
+def compile_limits(
+    source: Source, path: tuple[Step, ...], rule: schema.Rule, kind: TypeDraft | None
+) -> list[LimitDraft]:
+    """Compile a rule's limits; without a type it is not known what they may count by."""
+    made: list[LimitDraft] = []
+    seen: set[tuple[CounterSource, bool]] = set()
+    for index, shape in whole(rule.limits):
+        at = (*path, "limits", index)
+        limit = _limit(source, at, shape, owner=rule.id, kind=kind)
+        if limit is None:
+            continue
+        draft = LimitDraft(source, at, limit)
+        identity = (limit.source, limit.count is None)
+        if identity in seen:
+            draft.fault(f"this limit stands twice: {limit.text}", severity="error")
+        seen.add(identity)
+        made.append(draft)
+    _warn_of_idle(made)
+    return made
+
+
+def _limit(
+    source: Source,
+    path: tuple[Step, ...],
+    shape: schema.Limit,
+    *,
+    owner: str,
+    kind: TypeDraft | None,
+) -> Limit | None:
+    count = None if isinstance(shape.count, UnsetType) else shape.count
+    grams = None if isinstance(shape.grams, UnsetType) else shape.grams
+    by = None if isinstance(shape.by, UnsetType) else shape.by
+    group = None if isinstance(shape.group, UnsetType) else shape.group
+    if (count is None) == (grams is None):
+        entries = source.root.find(path).entries
+        if ("count" in entries) == ("grams" in entries):
+            source.fault(path, "a limit needs exactly one of count and grams")
+        return None
+    if by is not None and (kind is None or by not in kind.given_names()):
+        if kind is not None:
+            hint = did_you_mean(by, kind.given_names())
+            source.fault((*path, "by"), f"{by} is not an attribute of {kind.name}{hint}")
+        return None
+    owner = f"group:{group}" if group else owner
+    text = f"{count} per {shape.per}" if count is not None else f"{grams} g per {shape.per}"
+    return Limit(
+        source=CounterSource(f"{owner}/{shape.per}/{by or ''}", PERIODS.index(shape.per), by),
+        per=shape.per,
+        count=count,
+        grams=grams or 0,
+        group=group,
+        text=text,
+    )
+
+
+def _warn_of_idle(limits: Sequence[LimitDraft]) -> None:
+    """Tell of limits that never cut, because another one is always used up before."""
+    for draft in limits:
+        for other in limits:
+            if other is not draft and _counts_less(draft, other) and draft.amount >= other.amount:
+                message = (
+                    f"{draft.limit.text} never cuts: {other.limit.text} of line "
+                    f"{other.source.root.find(other.path).line} is used up before"
+                )
+                draft.fault(message)
+                break
+
+
+def _counts_less(draft: LimitDraft, other: LimitDraft) -> bool:
+    """Whether all that a limit counts is counted by another one too."""
+    one, more = draft.limit, other.limit
+    if one.source == more.source or (one.count is None) != (more.count is None):
+        return False
+    return (
+        (one.per == more.per or more.per in _WITHIN[one.per])
+        and (more.source.by is None or one.source.by == more.source.by)
+        and (one.group == more.group or one.group is None)
+    )
+
+
+def grams_text(grams: float) -> str:
+    """Write a computed amount as people do: with digits where they count."""
+    return f"{grams:,.0f}" if abs(grams) < 1e12 and abs(grams) >= 100 else f"{grams:,.4g}"
+
+
+def warn_of_awards(limits: Iterable[LimitDraft], award: Range | None) -> None:
+    """Tell of limits that cut every award, or none because there is nothing to cut."""
+    for draft in limits:
+        if award is not None and award.low == award.high == 0:
+            draft.fault("this limit never cuts: the rule earns 0 g")
+        elif award is not None and draft.limit.count is None and award.low > draft.amount:
+            message = f"this cuts every award: the rule earns at least {grams_text(award.low)} g"
+            draft.fault(message)
+
+
+def warn_of_self_reports(
+    source: Source, path: tuple[Step, ...], limits: Iterable[LimitDraft], award: Range | None
+) -> None:
+    """Tell what a single person could earn in a day by reports that nobody verifies.
+
+    A limit that counts by a value is none here: who makes up a report makes up its value, too.
+    """
+    if award is None or award.high <= 0:
+        return
+    each_g = min(award.high, GRAMS_MAX)
+    bounds = [
+        draft.amount if draft.limit.count is None else draft.amount * each_g
+        for draft in limits
+        if draft.limit.source.by is None
+    ]
+    if not bounds:
+        message = "nobody verifies these reports and no limit holds them"
+        source.warn((*path, "id"), f"{message}: each can earn {_trees_text(each_g)}")
+    elif (day_g := min(bounds)) > TREES_A_DAY_MAX * CHEAPEST_TREE_G:
+        message = "by reports that nobody verifies a person can earn"
+        source.warn((*path, "id"), f"{message} {_trees_text(day_g)} in a day; mind the limits")
+
+
+def in_trees(grams: float) -> str | None:
+    """What an amount is beside a tree, if it is more than one."""
+    trees = float(f"{grams / CHEAPEST_TREE_G:.2g}")
+    return f"{trees:,.9g} trees of {CHEAPEST_TREE_G} g" if trees > 1 else None
+
+
+def _trees_text(grams: float) -> str:
+    return ", ".join(filter(None, (f"{grams_text(grams)} g", in_trees(grams))))
+
+
+def warn_of_groups(limits: Sequence[LimitDraft]) -> None:
+    """Tell of groups that are limited differently in their rules, or named so by mistake."""
+    first: dict[tuple[CounterSource, bool], LimitDraft] = {}
+    rules: dict[str, set[tuple[object, ...]]] = {}
+    for draft in limits:
+        group = draft.limit.group
+        if group is None:
+            continue
+        rules.setdefault(group, set()).add((draft.source.name, *draft.path[:2]))
+        held = first.setdefault((draft.limit.source, draft.limit.count is None), draft)
+        if held.amount != draft.amount:
+            message = (
+                f"the group {group} has {held.limit.text} in {held.place} and"
+                f" {draft.limit.text} here; one counter serves both"
+            )
+            draft.fault(message)
+    shared = [group for group, named in rules.items() if len(named) > 1]
+    for draft in limits:
+        group = draft.limit.group
+        if group is not None and group not in shared and (hint := did_you_mean(group, shared)):
+            message = f"no other rule names the group {group}{hint}"
+            draft.source.warn((*draft.path, "group"), message)

@@ -1,0 +1,1 @@
+"""What a compiled rulebook says of one action: acceptable or not, and what it earns."""

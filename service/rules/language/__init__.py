@@ -1,0 +1,1 @@
+"""The YAML language: text becomes nodes with places, nodes become structs."""

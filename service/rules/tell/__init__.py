@@ -1,0 +1,1 @@
+"""Rules in words for whoever reads them: steps, differences, worries, the catalogue."""

@@ -1,0 +1,1 @@
+"""Rules are tried before they decide: examples, scenarios, what these have reached."""

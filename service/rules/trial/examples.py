@@ -1,0 +1,133 @@
+"""Runs the examples that stand in the rules, by the very functions that judge real actions."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable
+
+from msgspec import UnsetType
+
+from service.rules.compile.draft import ExampleCase
+from service.rules.decide.evaluate import Award, Usage, appraise, settle, untouched_budgets
+from service.rules.decide.judge import Candidate, Refusal, judge
+from service.rules.decide.rulebook import ActionType, Program, Rule, Rulebook
+from service.rules.language.load import Problem
+from service.rules.language.schema import Example, ExampleContext, Expect
+from service.rules.language.shape import path_text
+from service.rules.trial.coverage import Seen
+
+_NOON = dt.time(12)
+_ORDINARY_DAY = dt.date(2026, 1, 14)
+
+
+def run_examples(
+    rulebook: Rulebook, cases: Iterable[ExampleCase], seen: Seen | None = None
+) -> list[Problem]:
+    """Run every example; each that comes out otherwise is a problem at its `expect`."""
+    problems = []
+    for case in cases:
+        outcome = decide_example(rulebook, case.rule, case.shape)
+        problems += _differences(case, outcome)
+        if seen is not None and not isinstance(outcome, Refusal):
+            occurred_at = _occurred_at(case.rule, case.shape.context, rulebook.program)
+            if case.rule.is_on(rulebook.program.local_date(occurred_at)):
+                seen.note(case.rule, outcome)
+    return problems
+
+
+def example_candidate(rulebook: Rulebook, rule: Rule, example: Example) -> Candidate:
+    """The action that an example of this rule tells of."""
+    action_type, context = rulebook.action_types[rule.action], example.context
+    return Candidate(
+        type=rule.action,
+        attributes=dict(example.given),
+        occurred_at=_occurred_at(rule, context, rulebook.program),
+        reporter=_reporter(action_type, context),
+        verified=_verified(action_type, context),
+        partner_id=None,
+    )
+
+
+def decide_example(
+    rulebook: Rulebook, rule: Rule, example: Example, usage: Usage | None = None
+) -> Refusal | Award | None:
+    """What an example comes to under this rulebook; None when its rule does not apply.
+
+    `usage` is what its person has used of the limits before. One that names its time is decided
+    with the campaigns of that time, their budgets untouched; the others show the rule alone.
+    """
+    candidate = example_candidate(rulebook, rule, example)
+    judged = judge(rulebook, candidate, candidate.occurred_at)
+    if isinstance(judged, Refusal):
+        return judged
+    context = example.context
+    awards = appraise(rulebook, judged, region=context.region, streak_days=context.streak_days)
+    if isinstance(context.occurred_at, UnsetType):
+        for award in awards:
+            award.offers = ()
+    budgets = untouched_budgets(rulebook)
+    decision = settle(rulebook, judged, awards, usage=usage or {}, budgets=budgets)
+    return next((award for award in decision.awards if award.rule == rule.id), None)
+
+
+def _differences(case: ExampleCase, award: Refusal | Award | None) -> list[Problem]:
+    expect = case.shape.expect
+    if isinstance(award, Refusal):
+        reason = award.reason or award.code
+        if expect.refused == reason:
+            return []
+        return [_differs(case, f"it is refused as {reason}: {award.detail}")]
+    return [_differs(case, fault) for fault in _faults(expect, award)]
+
+
+def _faults(expect: Expect, award: Award | None) -> list[str]:
+    if not isinstance(expect.refused, UnsetType):
+        return ["it is accepted"]
+    if award is None:
+        return [] if expect.skipped is True else ["the rule does not apply (when, from or until)"]
+    if expect.skipped is True:
+        return ["the rule applies"]
+    if award.failed:
+        return ["an expression failed: it gives no number of grams between 0 and 1,000,000"]
+    got = {"saves": award.saved_g, "earns": award.energy_g, "limited_by": award.limited_by}
+    faults = []
+    for key, value in got.items():
+        wanted = getattr(expect, key)
+        if wanted != value and not isinstance(wanted, UnsetType):
+            faults.append(f"{key} is {value if value is not None else 'nothing'}, not {wanted}")
+    return faults
+
+
+def _differs(case: ExampleCase, what: str) -> Problem:
+    path = (*case.path, "expect")
+    node = case.source.root.find(path)
+    message = f"example '{case.shape.name}' of {case.rule.id}: {what}"
+    return Problem(case.source.name, node.line, node.column, path_text(path), message)
+
+
+def _verified(action_type: ActionType, context: ExampleContext) -> bool:
+    if isinstance(context.verified, UnsetType):
+        return action_type.reported_by == {"partner"}
+    return context.verified
+
+
+def _reporter(action_type: ActionType, context: ExampleContext) -> str:
+    """A partner reports what is verified; else whoever else may."""
+    if _verified(action_type, context):
+        return "partner"
+    return next(
+        (who for who in ("participant", "device") if who in action_type.reported_by), "partner"
+    )
+
+
+def _occurred_at(rule: Rule, context: ExampleContext, program: Program) -> dt.datetime:
+    """The example's time; else noon of a day on which the rule's dates allow it."""
+    if not isinstance(context.occurred_at, UnsetType):
+        instant = dt.datetime.fromisoformat(context.occurred_at)
+        return instant if instant.tzinfo else instant.replace(tzinfo=program.timezone)
+    day = _ORDINARY_DAY
+    if rule.starts_on is not None and day < rule.starts_on:
+        day = rule.starts_on
+    elif rule.ends_before is not None and day >= rule.ends_before:
+        day = rule.ends_before - dt.timedelta(days=1)
+    return dt.datetime.combine(day, _NOON, program.timezone)

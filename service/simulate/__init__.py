@@ -1,0 +1,1 @@
+"""What recorded actions would have given under a draft of the rules, beside what was paid."""

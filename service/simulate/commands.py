@@ -1,0 +1,159 @@
+"""`saxaul rules simulate`: what a draft would have paid, beside what was paid."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from service.instance.open import Instance, open_instance
+from service.platform.clock import Clock
+from service.platform.errors import SaxaulError
+from service.platform.settings import load_settings, with_secret_key
+from service.rulebooks.commands_report import FORMAT, Format, print_json, report
+from service.rulebooks.commands_versions import folder_files, is_version
+from service.rulebooks.publish import (
+    RulebookInvalidError,
+    compile_rulebook_or_raise,
+    files_of,
+)
+from service.rules.decide.rulebook import Rulebook
+from service.rules.tell.rule_set import BrokenSetError
+from service.simulate.passes import Progress as Done
+from service.simulate.passes import Simulation, Trial, simulate
+from service.simulate.period import PeriodError, read_period
+from service.simulate.report import print_simulation, simulation_json
+
+_WIDTH_MIN = 150
+
+# Files by name, what they mean, and what people call them.
+_Draft = tuple[dict[str, str], Rulebook, str]
+
+
+@click.command("simulate")
+@click.argument("draft", default="rules")
+@click.option("--from", "start", help="First day, or a time; default: 30 days before the end.")
+@click.option("--to", "end", help="The day after the last one, or a time; default: now.")
+@click.option(
+    "--as-recorded",
+    is_flag=True,
+    help="Let each action be decided by its own version: a self-check, which changes nothing.",
+)
+@click.option(
+    "--processes", type=click.IntRange(1, 256), help="How many processes; default: all cores."
+)
+@FORMAT
+def simulate_draft(
+    *,
+    draft: str,
+    start: str | None,
+    end: str | None,
+    as_recorded: bool,
+    processes: int | None,
+    form: Format,
+) -> None:
+    """Replay what was recorded in a period under DRAFT, beside what was paid. Writes nothing.
+
+    DRAFT is a folder, a version or `active`. Limits, campaigns, late arrivals, overlaps and
+    reversals count as they came then.
+    """
+    try:
+        simulation, name = asyncio.run(
+            _simulate(draft, start, end, as_recorded=as_recorded, processes=processes)
+        )
+    except (BrokenSetError, RulebookInvalidError) as error:
+        report(error.problems, form, "")
+        sys.exit(1)
+    if form == "json":
+        print_json(simulation_json(simulation))
+    else:
+        # A narrow screen or a pipe breaks long lines, which is better than columns left out.
+        wide = Console(width=max(Console().width, _WIDTH_MIN))
+        print_simulation(wide, simulation, name)
+
+
+async def _simulate(
+    draft: str, start: str | None, end: str | None, *, as_recorded: bool, processes: int | None
+) -> tuple[Simulation, str]:
+    settings = load_settings()
+    # What is wrong with a folder is told before anything is started.
+    made = None if is_version(draft) else _from_folder(draft)
+    async with open_instance(settings, "saxaul rules simulate") as instance:
+        files, rulebook, name = made or await _published(instance, draft)
+        clock = Clock()
+        async with instance.database.pool.acquire() as connection:
+            await clock.refresh(connection)
+        try:
+            period = read_period(rulebook.program, start, end, clock.now())
+        except PeriodError as error:
+            raise click.UsageError(f"--{error.which} {error.detail}") from error
+        with _progress() as on_progress:
+            simulation = await simulate(
+                instance.servers.database_url,
+                Trial(rulebook, files, period, as_recorded=as_recorded),
+                secret=with_secret_key(settings).secret_key.encode(),
+                processes=processes,
+                on_progress=on_progress,
+            )
+    return simulation, "Each action by its own version" if as_recorded else name
+
+
+def _from_folder(name: str) -> _Draft:
+    """What a folder holds. Raises BrokenSetError and RulebookInvalidError."""
+    files = folder_files(name)
+    return files, compile_rulebook_or_raise(files), f"The draft in {name}"
+
+
+async def _published(instance: Instance, draft: str) -> _Draft:
+    """What a version holds."""
+    async with instance.database.pool.acquire() as connection:
+        version = int(draft) if draft != "active" else await connection.fetchval(_ACTIVE)
+        if version is None:
+            raise click.UsageError("No version is active yet.")
+        try:
+            files = await files_of(connection, version)
+        except SaxaulError as error:
+            raise click.UsageError(str(error)) from error
+    return files, compile_rulebook_or_raise(files), f"Version {version}"
+
+
+class _Rate(ProgressColumn):
+    """Actions a second, since the beginning."""
+
+    def render(self, task: Task) -> Text:
+        actions = task.fields["actions"]
+        return Text(f"{actions:,} actions, {actions / task.elapsed:,.0f}/s" if task.elapsed else "")
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[Done], None]]:
+    """A bar on stderr, only where a person sees it."""
+    console = Console(stderr=True)
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:3.0f} %"),
+        _Rate(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    ) as progress:
+        bar = progress.add_task("replaying", total=1.0, actions=0)
+
+        def show(done: Done) -> None:
+            what = "replaying" if done.pass_number == 1 else f"pass {done.pass_number}"
+            progress.update(bar, completed=done.part_done, description=what, actions=done.actions)
+
+        yield show
+
+
+_ACTIVE = "SELECT version FROM active_rulebook"
+
+commands: list[click.Command] = [simulate_draft]
