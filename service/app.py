@@ -21,7 +21,6 @@ from service.http.auth import Authenticator, Trust
 from service.http.edge import Edge, authenticate, render
 from service.http.jwks import KeySet
 from service.http.rate_limit import RateLimiter
-from service.http.shared import Parts
 from service.http.wire import Request
 from service.instance.servers import servers
 from service.leaderboards.boards import Boards
@@ -132,21 +131,25 @@ async def _live(app: Litestar, settings: Settings) -> AsyncIterator[None]:
         stack.push_async_callback(writer.stop)
         await stack.enter_async_context(_running(partner_keys.run()))
         identifier = Identifier(settings.secret_key)
-        app.state.parts = Parts(
-            settings=settings,
-            database=database,
-            redis=redis,
-            clock=clock,
-            authenticator=authenticator,
-            rulebooks=rulebooks,
-            writer=writer,
-            simulator=Simulator(found.database_url, settings.secret_key.encode()),
-            partner_keys=partner_keys,
-            intake=Intake(database, clock, rulebooks, writer, settings, identifier),
-            boards=Boards(redis, Layout(settings.redis_prefix, settings.leaderboard_shards)),
-            limiter=RateLimiter(redis, settings) if settings.rate_limits_on else None,
-            development_issuer=issuer,
-        )
+        app.state.shared = {
+            type(each): each
+            for each in (
+                settings,
+                database,
+                redis,
+                clock,
+                authenticator,
+                rulebooks,
+                writer,
+                Simulator(found.database_url, settings.secret_key.encode()),
+                partner_keys,
+                Intake(database, clock, rulebooks, writer, settings, identifier),
+                Boards(redis, Layout(settings.redis_prefix, settings.leaderboard_shards)),
+                RateLimiter(redis, settings),
+            )
+        }
+        if issuer is not None:
+            app.state.shared[DevelopmentIssuer] = issuer
         yield
 
 

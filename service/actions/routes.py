@@ -14,10 +14,11 @@ from msgspec import Meta, Struct
 from service.actions.queries import find_action, list_actions, reversals_of
 from service.actions.record import Recorded
 from service.actions.report import participant_report
+from service.actions.writer import Writer
 from service.http.keys import Answer, once
 from service.http.pages import Page, decode_cursor, encode_cursor
 from service.http.problems import ItemProblem, item_problem, reader_of
-from service.http.shared import Parts, parts
+from service.http.shared import shared
 from service.http.wire import (
     JsonAnswer,
     KeyMalformedError,
@@ -37,8 +38,11 @@ from service.http.wire import (
     read_query,
 )
 from service.ledger.books import hold_open
-from service.platform.database import Connection
+from service.platform.clock import Clock
+from service.platform.database import Connection, Database
 from service.platform.errors import FieldError, NotFoundError, SaxaulError, UnavailableError
+from service.platform.settings import Settings
+from service.rulebooks.publish import Rulebooks
 from service.rules.decide.explain import explain_award
 from service.rules.decide.languages import Reader
 from service.rules.decide.rulebook import Rulebook
@@ -174,8 +178,7 @@ class ActionRow(Protocol):
 async def record_one(request: Request) -> JsonAnswer:
     """Record one action; the answer is durable and explains every gram."""
     report = await read_body(request, ActionReport)
-    shared = parts(request)
-    recorded = await shared.writer.submit(
+    recorded = await shared(request, Writer).submit(
         participant_report(
             caller(request).participant_id,
             type_=report.type,
@@ -183,10 +186,10 @@ async def record_one(request: Request) -> JsonAnswer:
             attributes=report.attributes,
             reporter=report.reporter,
             key=key_text(request),
-            now=shared.clock.now(),
+            now=shared(request, Clock).now(),
         )
     )
-    rulebook, reader = await _rulebook_of(shared, recorded.action), reader_of(request)
+    rulebook, reader = await _rulebook_of(request, recorded.action), reader_of(request)
     content = action_answer(recorded.action, rulebook, reader, recorded.reversal)
     status = 200 if recorded.replayed else 201
     return read_by(reader, content, status, replayed=recorded.replayed)
@@ -201,11 +204,10 @@ async def record_one(request: Request) -> JsonAnswer:
 async def record_batch(request: Request) -> JsonAnswer:
     """Record up to 100 actions of an offline phone; a bad one never harms the others."""
     batch = await read_body(request, ActionBatch)
-    shared = parts(request)
     participant_id, reader = caller(request).participant_id, reader_of(request)
 
     async def effect(connection: Connection | None = None) -> Answer:
-        answer = await _record_items(shared, participant_id, batch, reader)
+        answer = await _record_items(request, participant_id, batch, reader)
         if connection is not None:
             await hold_open(connection, participant_id)
         return Answer(200, msgspec.json.encode(answer), reader=reader)
@@ -213,15 +215,17 @@ async def record_batch(request: Request) -> JsonAnswer:
     key = idempotency_key(request, await request.body())
     if key is None:
         return answered(await effect())
-    return answered(await once(shared.database, key, shared.clock.real_now(), effect))
+    return answered(
+        await once(shared(request, Database), key, shared(request, Clock).real_now(), effect)
+    )
 
 
 async def _record_items(
-    shared: Parts, participant_id: UUID, batch: ActionBatch, reader: Reader
+    request: Request, participant_id: UUID, batch: ActionBatch, reader: Reader
 ) -> BatchAnswer:
     outcomes = await asyncio.gather(
         *(
-            _record_item(shared, participant_id, index, raw)
+            _record_item(request, participant_id, index, raw)
             for index, raw in enumerate(batch.actions)
         ),
         return_exceptions=True,
@@ -254,7 +258,7 @@ class _ItemError(Exception):
 
 
 async def _record_item(
-    shared: Parts, participant_id: UUID, index: int, raw: msgspec.Raw
+    request: Request, participant_id: UUID, index: int, raw: msgspec.Raw
 ) -> tuple[str, Recorded]:
     pointer = f"#/actions/{index}"
     try:
@@ -271,10 +275,10 @@ async def _record_item(
         attributes=item.attributes,
         reporter=item.reporter,
         key=key,
-        now=shared.clock.now(),
+        now=shared(request, Clock).now(),
     )
     try:
-        return key, await shared.writer.submit(report)
+        return key, await shared(request, Writer).submit(report)
     except UnavailableError:
         raise
     except SaxaulError as error:
@@ -321,20 +325,19 @@ def _result(index: int, outcome: tuple[str, Recorded]) -> BatchResult:
 async def list_my_actions(request: Request) -> JsonAnswer:
     """My actions, the latest to have happened first."""
     page = read_query(request, Page)
-    shared = parts(request)
     participant_id = caller(request).participant_id
     kind = f"actions:{participant_id}"
-    secret = shared.settings.secret_key
+    secret = shared(request, Settings).secret_key
     before = (
         decode_cursor(secret, kind, page.cursor, tuple[datetime, UUID]) if page.cursor else None
     )
-    async with shared.database.sessions() as session:
+    async with shared(request, Database).sessions() as session:
         rows = await list_actions(session, participant_id, before=before, limit=page.limit + 1)
         undone = await reversals_of(session, participant_id, [row.id for row in rows])
     shown = rows[: page.limit]
     reader = reader_of(request)
     items = [
-        action_answer(row, await _rulebook_of(shared, row), reader, undone.get(row.id))
+        action_answer(row, await _rulebook_of(request, row), reader, undone.get(row.id))
         for row in shown
     ]
     more = len(rows) > page.limit
@@ -350,22 +353,21 @@ async def list_my_actions(request: Request) -> JsonAnswer:
 async def get_my_action(request: Request, action_id: FromPath[str]) -> JsonAnswer:
     """One of my actions."""
     wanted = path_uuid(action_id)
-    shared = parts(request)
     participant_id = caller(request).participant_id
-    async with shared.database.sessions() as session:
+    async with shared(request, Database).sessions() as session:
         row = await find_action(session, participant_id, wanted)
         if row is None:
             raise NotFoundError("You have no such action.")
         undone = await reversals_of(session, participant_id, [row.id])
-    rulebook, reader = await _rulebook_of(shared, row), reader_of(request)
+    rulebook, reader = await _rulebook_of(request, row), reader_of(request)
     return read_by(reader, action_answer(row, rulebook, reader, undone.get(wanted)))
 
 
-async def _rulebook_of(shared: Parts, row: ActionRow) -> Rulebook:
-    active = shared.rulebooks.active
+async def _rulebook_of(request: Request, row: ActionRow) -> Rulebook:
+    active = shared(request, Rulebooks).active
     if row.rulebook_version == active.version:
         return active
-    return await shared.rulebooks.get(row.rulebook_version)
+    return await shared(request, Rulebooks).get(row.rulebook_version)
 
 
 def action_answer(

@@ -11,7 +11,7 @@ from msgspec import Meta, Struct
 
 from service.actions.reverse import Reversal, find_owner, reverse_by_operator
 from service.http.keys import Answer, once
-from service.http.shared import parts
+from service.http.shared import shared
 from service.http.texts import prose
 from service.http.wire import (
     JsonAnswer,
@@ -25,7 +25,10 @@ from service.http.wire import (
     read_body,
 )
 from service.ledger.accounts import Account
-from service.platform.database import Connection
+from service.platform.clock import Clock
+from service.platform.database import Connection, Database
+from service.platform.settings import Settings
+from service.rulebooks.publish import Rulebooks
 
 
 class ReversalOrder(Struct, frozen=True, forbid_unknown_fields=True):
@@ -73,8 +76,7 @@ async def reverse_one(request: Request, action_id: FromPath[str]) -> JsonAnswer:
     """Take an action's award back by opposite transfers, and free its limits and its claim."""
     wanted = path_uuid(action_id)
     order = await read_body(request, ReversalOrder)
-    shared = parts(request)
-    owner = order.participant_id or await find_owner(shared.database, wanted)
+    owner = order.participant_id or await find_owner(shared(request, Database), wanted)
 
     async def effect(connection: Connection) -> Answer:
         reversal = await reverse_by_operator(
@@ -83,14 +85,16 @@ async def reverse_one(request: Request, action_id: FromPath[str]) -> JsonAnswer:
             wanted,
             reason=order.reason,
             operator=caller(request),
-            now=shared.clock.now(),
-            local_date=shared.rulebooks.active.program.local_date,
-            lanes=shared.settings.lanes,
+            now=shared(request, Clock).now(),
+            local_date=shared(request, Rulebooks).active.program.local_date,
+            lanes=shared(request, Settings).lanes,
         )
         return Answer(200, msgspec.json.encode(_answer(reversal, order.reason)))
 
     key = operator_key(request, await request.body())
-    return answered(await once(shared.database, key, shared.clock.real_now(), effect))
+    return answered(
+        await once(shared(request, Database), key, shared(request, Clock).real_now(), effect)
+    )
 
 
 def _answer(reversal: Reversal, reason: str) -> ReversalAnswer:

@@ -9,14 +9,16 @@ from litestar import get, post
 from litestar.handlers import HTTPRouteHandler
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from service.development.issuer import issuer_of
+from service.development.issuer import DevelopmentIssuer, issuer_of
 from service.http.auth import SCOPES
 from service.http.faults import fault
-from service.http.shared import parts
+from service.http.shared import shared
 from service.http.wire import Request, Time, is_loopback, opens, read_body
 from service.participants.identities import resolve_participant
-from service.platform.clock import ClockMovedBackError
+from service.platform.clock import Clock, ClockMovedBackError
+from service.platform.database import Database
 from service.platform.errors import ConflictError, NotFoundError
+from service.platform.settings import Settings
 
 _YEARS_MAX_S = 173 * 366 * 86_400
 _LATEST_YEAR = 2199
@@ -65,23 +67,22 @@ async def make_development_token(request: Request) -> Token:
     """Make a token for anybody; it holds for 24 hours. In development mode only."""
     _require_this_machine(request)
     order = await read_body(request, TokenOrder)
-    shared = parts(request)
-    assert shared.development_issuer is not None
+    assert shared(request, DevelopmentIssuer) is not None
     scopes = tuple(order.scope.split()) if order.role == "operator" else ()
     if unknown := [scope for scope in scopes if scope not in SCOPES]:
         text, scopes_all = "{scope} is no scope; there are: {all}", ", ".join(SCOPES)
         raise fault("#/scope", text, "/scope:", scope=unknown[0], all=scopes_all)
-    token = shared.development_issuer.sign(
-        order.role, order.subject, scopes, shared.clock.real_now()
+    token = shared(request, DevelopmentIssuer).sign(
+        order.role, order.subject, scopes, shared(request, Clock).real_now()
     )
     if order.role == "operator":
         return Token(token)
     participant_id = await resolve_participant(
-        shared.database,
-        shared.settings.secret_key,
+        shared(request, Database),
+        shared(request, Settings).secret_key,
         issuer_of("participant"),
         order.subject,
-        shared.clock.now(),
+        shared(request, Clock).now(),
     )
     return Token(token, participant_id)
 
@@ -90,7 +91,7 @@ async def make_development_token(request: Request) -> Token:
 async def read_clock(request: Request) -> ClockReading:
     """Tell the programme's time. In development mode only."""
     _require_this_machine(request)
-    return ClockReading(parts(request).clock.now())
+    return ClockReading(shared(request, Clock).now())
 
 
 @post("/v1/dev/clock", status_code=200, **opens("public", body=ClockMove))
@@ -98,15 +99,14 @@ async def move_clock(request: Request) -> ClockReading:
     """Move the programme's clock forward for all processes. In development mode only."""
     _require_this_machine(request)
     move = await read_body(request, ClockMove)
-    shared = parts(request)
-    clock = shared.clock
+    clock = shared(request, Clock)
     if (move.advance_s is None) == (move.now is None):
         raise fault("#", "needs either advance_s or now")
     by = timedelta(seconds=move.advance_s or 0)
     if move.advance_s is not None and (clock.now() + by).year > _LATEST_YEAR:
         raise fault("#/advance_s", "must not lead beyond the year {year}", year=_LATEST_YEAR)
     try:
-        async with shared.database.transaction() as connection:
+        async with shared(request, Database).transaction() as connection:
             if move.now is not None:
                 await clock.move_to(connection, move.now)
             else:

@@ -14,7 +14,7 @@ from service.energy.collect import Collected, collect_bubble, collect_ripe_bubbl
 from service.energy.queries import list_bubbles
 from service.http.keys import Answer, once
 from service.http.pages import Page, decode_cursor, encode_cursor
-from service.http.shared import parts
+from service.http.shared import shared
 from service.http.wire import (
     JsonAnswer,
     Listing,
@@ -31,8 +31,11 @@ from service.http.wire import (
 )
 from service.ledger.balances import Balances, balances_of
 from service.ledger.books import hold_open
-from service.platform.database import Connection
+from service.platform.clock import Clock
+from service.platform.database import Connection, Database
 from service.platform.outbox import lane_of
+from service.platform.settings import Settings
+from service.rulebooks.publish import Rulebooks
 
 
 class Origin(msgspec.Struct, frozen=True):
@@ -77,13 +80,12 @@ class CollectAllAnswer(msgspec.Struct, frozen=True):
 async def list_my_bubbles(request: Request) -> Listing[BubbleAnswer]:
     """My bubbles that still hold energy, the first to ripen first."""
     page = read_query(request, Page)
-    shared = parts(request)
     participant_id = caller(request).participant_id
-    now = shared.clock.now()
+    now = shared(request, Clock).now()
     kind = f"bubbles:{participant_id}"
-    secret = shared.settings.secret_key
+    secret = shared(request, Settings).secret_key
     after = decode_cursor(secret, kind, page.cursor, tuple[datetime, UUID]) if page.cursor else None
-    async with shared.database.sessions() as session:
+    async with shared(request, Database).sessions() as session:
         rows = await list_bubbles(
             session, participant_id, now=now, after=after, limit=page.limit + 1
         )
@@ -117,7 +119,6 @@ async def list_my_bubbles(request: Request) -> Listing[BubbleAnswer]:
 async def collect_one(request: Request, bubble_id: FromPath[str]) -> JsonAnswer:
     """Collect one ripe bubble."""
     wanted = path_uuid(bubble_id)
-    shared = parts(request)
     participant_id = caller(request).participant_id
 
     async def effect(connection: Connection) -> Answer:
@@ -125,16 +126,20 @@ async def collect_one(request: Request, bubble_id: FromPath[str]) -> JsonAnswer:
             connection,
             participant_id,
             wanted,
-            now=shared.clock.now(),
-            local_date=shared.rulebooks.active.program.local_date,
-            lane=lane_of(participant_id, shared.settings.lanes),
+            now=shared(request, Clock).now(),
+            local_date=shared(request, Rulebooks).active.program.local_date,
+            lane=lane_of(participant_id, shared(request, Settings).lanes),
         )
         return _answer(CollectAnswer(collected.collected_g, balances_of(collected.book)))
 
     await read_body(request, NoFields)
     key = idempotency_key(request, await request.body())
     hold = partial(hold_open, participant_id=participant_id)
-    return answered(await once(shared.database, key, shared.clock.real_now(), effect, hold=hold))
+    return answered(
+        await once(
+            shared(request, Database), key, shared(request, Clock).real_now(), effect, hold=hold
+        )
+    )
 
 
 @post(
@@ -145,16 +150,15 @@ async def collect_one(request: Request, bubble_id: FromPath[str]) -> JsonAnswer:
 )
 async def collect_all(request: Request) -> JsonAnswer:
     """Collect every ripe bubble."""
-    shared = parts(request)
     participant_id = caller(request).participant_id
 
     async def effect(connection: Connection) -> Answer:
         collected: Collected = await collect_ripe_bubbles(
             connection,
             participant_id,
-            now=shared.clock.now(),
-            local_date=shared.rulebooks.active.program.local_date,
-            lane=lane_of(participant_id, shared.settings.lanes),
+            now=shared(request, Clock).now(),
+            local_date=shared(request, Rulebooks).active.program.local_date,
+            lane=lane_of(participant_id, shared(request, Settings).lanes),
         )
         balances = balances_of(collected.book)
         return _answer(CollectAllAnswer(collected.collected_g, collected.bubbles, balances))
@@ -162,7 +166,11 @@ async def collect_all(request: Request) -> JsonAnswer:
     await read_body(request, NoFields)
     key = idempotency_key(request, await request.body())
     hold = partial(hold_open, participant_id=participant_id)
-    return answered(await once(shared.database, key, shared.clock.real_now(), effect, hold=hold))
+    return answered(
+        await once(
+            shared(request, Database), key, shared(request, Clock).real_now(), effect, hold=hold
+        )
+    )
 
 
 def _answer(struct: msgspec.Struct) -> Answer:

@@ -13,13 +13,14 @@ from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFou
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from prometheus_client import Histogram
 
-from service.http.auth import require_access
+from service.http.auth import Authenticator, require_access
 from service.http.problems import problem_body, reader_of
 from service.http.rate_limit import RateLimitedError, RateLimiter, client_address
-from service.http.shared import Parts
+from service.http.shared import shared
 from service.http.unread_body import discard
 from service.http.wire import Access, NoFields, read_query
 from service.ledger.books import BookClosedError
+from service.platform.clock import Clock
 from service.platform.database import has_stored, is_outdated_plan, is_passing
 from service.platform.errors import (
     PROBLEM_JSON,
@@ -157,12 +158,11 @@ async def authenticate(request: litestar.Request[Any, Any, State]) -> None:
     if "loose_path" in scope:
         raise NotFoundError
     access: Access | None = scope["route_handler"].opt.get("access")
-    shared: Parts = request.app.state.parts
     if access is None or access.role == "public":
         # Without access it is Litestar's own answer to OPTIONS; a test walks all other routes.
         # Whoever watches over this process must not be told that it is busy.
-        if shared.limiter is not None and not scope["path"].startswith(("/health/", "/metrics")):
-            await _limit_address(shared.limiter, scope, shared.settings)
+        if not scope["path"].startswith(("/health/", "/metrics")):
+            await _limit_address(request)
         _refuse_query(request, access)
         return
     if access.role == "partner":
@@ -170,14 +170,15 @@ async def authenticate(request: litestar.Request[Any, Any, State]) -> None:
         return
     header = _authorization(scope["headers"])
     try:
-        credentials = await shared.authenticator.credentials(header, shared.clock.real_now())
+        credentials = await shared(request, Authenticator).credentials(
+            header, shared(request, Clock).real_now()
+        )
     except UnauthenticatedError:
-        if shared.limiter is not None:
-            await _limit_address(shared.limiter, scope, shared.settings)
+        await _limit_address(request)
         raise
-    if shared.limiter is not None and credentials.participant_id is not None:
+    if credentials.participant_id is not None:
         who, is_write = credentials.participant_id.hex, scope["method"] != "GET"
-        limiter = shared.limiter
+        limiter = shared(request, RateLimiter)
         scope["rate"] = await limiter.take(limiter.participant, who, is_write=is_write)
     require_access(credentials, role=access.role, scope=access.scope)
     _refuse_query(request, access)
@@ -205,23 +206,21 @@ def _authorization(headers: Any) -> bytes:
 
 async def limit_stranger(request: litestar.Request[Any, Any, State]) -> None:
     """Count a request whose signature nobody knows. Raises RateLimitedError."""
-    shared: Parts = request.app.state.parts
-    if shared.limiter is not None:
-        await _limit_address(shared.limiter, request.scope, shared.settings)
+    await _limit_address(request)
 
 
 async def limit_partner(request: litestar.Request[Any, Any, State], partner_id: str) -> None:
     """Count a signed request of this partner. Raises RateLimitedError."""
-    shared: Parts = request.app.state.parts
-    if shared.limiter is not None:
-        limiter, scope = shared.limiter, request.scope
-        is_write = scope["method"] != "GET"
-        rate = await limiter.take(limiter.partner, partner_id, is_write=is_write)
-        scope["rate"] = rate  # type: ignore[typeddict-unknown-key]
+    limiter, scope = shared(request, RateLimiter), request.scope
+    is_write = scope["method"] != "GET"
+    rate = await limiter.take(limiter.partner, partner_id, is_write=is_write)
+    scope["rate"] = rate  # type: ignore[typeddict-unknown-key]
 
 
-async def _limit_address(limiter: RateLimiter, scope: Any, settings: Settings) -> None:
+async def _limit_address(request: litestar.Request[Any, Any, State]) -> None:
     """Count a request without credentials. Raises RateLimitedError."""
+    limiter, settings = shared(request, RateLimiter), shared(request, Settings)
+    scope: Any = request.scope
     forwarded: list[str] = []
     for name, value in scope["headers"]:
         if name == b"x-forwarded-for":
@@ -254,7 +253,7 @@ def render(
         cause = repr(error.__cause__ or error)
         _log.warning("request_unavailable", request_id=request_id, error=repr(error), cause=cause)
     if isinstance(error, BookClosedError):
-        request.app.state.parts.authenticator.drop(error.participant_id)
+        shared(request, Authenticator).drop(error.participant_id)
     reader = reader_of(request)
     headers = dict(told.headers) if isinstance(told, RateLimitedError) else {}
     if told.retry_after_s is not None:

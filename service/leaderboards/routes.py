@@ -11,12 +11,16 @@ from msgspec import Meta, Struct
 
 from service.http.faults import fault
 from service.http.pages import Page, decode_cursor, encode_cursor
-from service.http.shared import Parts, parts
+from service.http.shared import shared
 from service.http.wire import Request, Time, caller, opens, read_query
-from service.leaderboards.boards import Entry, Place, percentile
+from service.leaderboards.boards import Boards, Entry, Place, percentile
 from service.leaderboards.keys import BOARDS, Board, PeriodName, period_of
 from service.leaderboards.queries import names_to_show
+from service.platform.clock import Clock
+from service.platform.database import Database
 from service.platform.errors import NotFoundError
+from service.platform.settings import Settings
+from service.rulebooks.publish import Rulebooks
 
 _REGION = re.compile(r"region:([A-Z]{2}-[A-Z0-9]{1,3})")
 _SCOPES = "global, or region: and an ISO 3166-2 code such as region:CN-ZJ"
@@ -87,18 +91,17 @@ async def get_board(request: Request, board: FromPath[str]) -> BoardPage:
     `saved` is all that is avoided, on anybody's word; `verified` is what of it partners told.
     """
     query = read_query(request, BoardQuery)
-    shared = parts(request)
     viewer = caller(request).participant_id
-    wanted = _board(shared, board, query.period, query.scope)
+    wanted = _board(request, board, query.period, query.scope)
     kind = f"leaderboard:{board}:{query.period}:{query.scope}"
-    secret, after = shared.settings.secret_key, None
+    secret, after = shared(request, Settings).secret_key, None
     if query.cursor:
         # A page that somebody turns at midnight is still one of the period that they began in.
         period, score, member = decode_cursor(secret, kind, query.cursor, tuple[str, int, bytes])
         wanted, after = wanted._replace(period=period), Place(score, member)
     # Twice as many, so that people who are not shown do not make most pages short.
-    ranking = await shared.boards.page(wanted, after=after, limit=2 * query.limit)
-    items = await _items(shared, ranking.entries, viewer)
+    ranking = await shared(request, Boards).page(wanted, after=after, limit=2 * query.limit)
+    items = await _items(request, ranking.entries, viewer)
     shown, last = items[: query.limit], None
     if len(items) > query.limit:
         last = shown[-1].score, shown[-1].participant_id.bytes
@@ -123,13 +126,12 @@ async def get_board(request: Request, board: FromPath[str]) -> BoardPage:
 async def get_my_rank(request: Request, board: FromPath[str]) -> MyRank:
     """My rank and score on a leaderboard, with my neighbours."""
     query = read_query(request, AroundQuery)
-    shared = parts(request)
     viewer = caller(request).participant_id
-    wanted = _board(shared, board, query.period, query.scope)
-    standing = await shared.boards.standing(wanted, viewer.bytes, around=2 * query.around)
+    wanted = _board(request, board, query.period, query.scope)
+    standing = await shared(request, Boards).standing(wanted, viewer.bytes, around=2 * query.around)
     if standing.rank is None:
         return MyRank(None, standing.score, None, [])
-    items = await _items(shared, standing.entries, viewer)
+    items = await _items(request, standing.entries, viewer)
     mine = next(
         (index for index, item in enumerate(items) if item.participant_id == viewer), len(items)
     )
@@ -137,7 +139,7 @@ async def get_my_rank(request: Request, board: FromPath[str]) -> MyRank:
     return MyRank(standing.rank, standing.score, percentile(standing.rank, standing.size), shown)
 
 
-def _board(shared: Parts, name: str, period: PeriodName, scope: str) -> Board:
+def _board(request: Request, name: str, period: PeriodName, scope: str) -> Board:
     """The board of now. Raises NotFoundError, InvalidRequestError."""
     if name not in BOARDS:
         text = "There is no leaderboard {name}; there are {all}."
@@ -145,14 +147,14 @@ def _board(shared: Parts, name: str, period: PeriodName, scope: str) -> Board:
     region = _REGION.fullmatch(scope)
     if region is None and scope != "global":
         raise fault("#/query/scope", "must be {allowed}", allowed=_SCOPES)
-    day = shared.rulebooks.active.program.local_date(shared.clock.now())
+    day = shared(request, Rulebooks).active.program.local_date(shared(request, Clock).now())
     return Board(name, period_of(period, day).name, region[1] if region else "")
 
 
-async def _items(shared: Parts, entries: list[Entry], viewer: UUID) -> list[BoardItem]:
+async def _items(request: Request, entries: list[Entry], viewer: UUID) -> list[BoardItem]:
     """Those of these entries whom the viewer may see, by name."""
     ids = {UUID(bytes=entry.member): entry for entry in entries}
-    async with shared.database.sessions() as session:
+    async with shared(request, Database).sessions() as session:
         names = await names_to_show(session, ids, viewer)
     return [
         BoardItem(entry.rank, person, names[person], entry.score)

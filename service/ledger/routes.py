@@ -17,7 +17,7 @@ from service.http.faults import fault
 from service.http.keys import Answer, Key, once
 from service.http.pages import Page, decode_cursor, encode_cursor
 from service.http.problems import reader_of
-from service.http.shared import Parts, parts
+from service.http.shared import shared
 from service.http.texts import prose
 from service.http.wire import (
     JsonAnswer,
@@ -38,7 +38,9 @@ from service.ledger.balances import Balances, balances_of
 from service.ledger.books import BookMissingError, hold_not_erased
 from service.ledger.models import Transfer
 from service.ledger.queries import has_book, list_acts, list_transfers
-from service.platform.database import Connection
+from service.platform.clock import Clock
+from service.platform.database import Connection, Database
+from service.platform.settings import Settings
 
 _AUDIT_SECONDS_MAX = 20.0
 _AMOUNT_MAX_G = 1_000_000_000_000
@@ -147,7 +149,7 @@ async def get_my_statement(request: Request) -> Listing[TransferAnswer]:
 async def get_statement(request: Request, participant_id: FromPath[str]) -> Listing[TransferAnswer]:
     """Every gram that moved in somebody's book, also of somebody erased; the newest first."""
     wanted = path_uuid(participant_id)
-    async with parts(request).database.sessions() as session:
+    async with shared(request, Database).sessions() as session:
         if not await has_book(session, wanted):
             raise BookMissingError(wanted)
     return await _statement(request, wanted)
@@ -155,10 +157,9 @@ async def get_statement(request: Request, participant_id: FromPath[str]) -> List
 
 async def _statement(request: Request, participant_id: UUID) -> Listing[TransferAnswer]:
     page = read_query(request, Page)
-    shared = parts(request)
-    secret, kind = shared.settings.secret_key, f"statement:{participant_id}"
+    secret, kind = shared(request, Settings).secret_key, f"statement:{participant_id}"
     before = decode_cursor(secret, kind, page.cursor, tuple[int])[0] if page.cursor else None
-    async with shared.database.sessions() as session:
+    async with shared(request, Database).sessions() as session:
         rows = await list_transfers(session, participant_id, before=before, limit=page.limit + 1)
     items = [_transfer(*row) for row in rows[: page.limit]]
     more = len(rows) > page.limit
@@ -197,7 +198,6 @@ async def adjust_participant(request: Request, participant_id: FromPath[str]) ->
     order = await read_body(request, AdjustmentOrder)
     if not order.amount_g:
         raise fault("#/amount_g", "must be above or below 0")
-    shared = parts(request)
 
     async def effect(connection: Connection) -> Answer:
         done = await adjust(
@@ -206,7 +206,7 @@ async def adjust_participant(request: Request, participant_id: FromPath[str]) ->
             order.amount_g,
             reason=order.reason,
             operator=caller(request),
-            now=shared.clock.now(),
+            now=shared(request, Clock).now(),
         )
         answer = AdjustmentAnswer(
             done.id, wanted, done.amount_g, order.reason, done.at, balances_of(done.book)
@@ -215,7 +215,11 @@ async def adjust_participant(request: Request, participant_id: FromPath[str]) ->
 
     key = _operator_key(request, wanted, await request.body())
     hold = partial(hold_not_erased, participant_id=wanted)
-    return answered(await once(shared.database, key, shared.clock.real_now(), effect, hold=hold))
+    return answered(
+        await once(
+            shared(request, Database), key, shared(request, Clock).real_now(), effect, hold=hold
+        )
+    )
 
 
 def _operator_key(request: Request, participant_id: UUID, body: bytes) -> Key | None:
@@ -237,22 +241,21 @@ def _operator_key(request: Request, participant_id: UUID, body: bytes) -> Key | 
 async def audit_ledger(request: Request) -> AuditAnswer:
     """Recompute books, bubbles, limits and chains from what was written down, for 20 s at most."""
     order = await read_body(request, AuditOrder) if await request.body() else AuditOrder()
-    shared = parts(request)
-    return _audit_answer(await _audited(shared, order))
+    return _audit_answer(await _audited(request, order))
 
 
-async def _audited(shared: Parts, order: AuditOrder) -> AuditReport:
+async def _audited(request: Request, order: AuditOrder) -> AuditReport:
     if order.participant_id is not None:
-        async with shared.database.sessions() as session:
+        async with shared(request, Database).sessions() as session:
             if not await has_book(session, order.participant_id):
                 raise BookMissingError(order.participant_id)
     mode = order.mode or (
-        "full" if order.participant_id is not None else await choose_mode(shared.database)
+        "full" if order.participant_id is not None else await choose_mode(shared(request, Database))
     )
     return await audit(
-        shared.database,
+        shared(request, Database),
         mode=mode,
-        now=shared.clock.now(),
+        now=shared(request, Clock).now(),
         participant_id=order.participant_id,
         after=order.after or UUID(int=0),
         seconds_max=_AUDIT_SECONDS_MAX,
@@ -288,10 +291,9 @@ def _audit_answer(report: AuditReport) -> AuditAnswer:
 async def list_operator_acts(request: Request) -> Listing[ActAnswer]:
     """What operators did, the latest first; each entry's hash continues the one before."""
     page = read_query(request, Page)
-    shared = parts(request)
-    secret = shared.settings.secret_key
+    secret = shared(request, Settings).secret_key
     before = decode_cursor(secret, "acts", page.cursor, tuple[int])[0] if page.cursor else None
-    async with shared.database.sessions() as session:
+    async with shared(request, Database).sessions() as session:
         rows = await list_acts(session, before=before, limit=page.limit + 1)
     items = [
         ActAnswer(

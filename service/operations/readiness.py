@@ -2,13 +2,17 @@
 
 from typing import Literal
 
+from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from sqlalchemy import text
 from sqlalchemy.exc import ProgrammingError, SQLAlchemyError
 
-from service.http.shared import Parts
+from service.http.shared import shared
+from service.http.wire import Request
 from service.instance.migrate import wanted_revision
-from service.rulebooks.publish import NoRulebookError
+from service.platform.database import Database
+from service.platform.settings import Settings
+from service.rulebooks.publish import NoRulebookError, Rulebooks
 
 PartState = Literal["ok", "missing", "away"]
 
@@ -23,28 +27,31 @@ _OUTBOX_WAITING = text(
 )
 
 
-async def part_states(shared: Parts) -> dict[str, PartState]:
+async def part_states(request: Request) -> dict[str, PartState]:
     """The state of what requests need. Demo data belongs to the embedded default only."""
     states: dict[str, PartState] = {}
     try:
-        async with shared.database.sessions() as session:
+        async with shared(request, Database).sessions() as session:
             revision = await session.scalar(_MIGRATED)
             states["migrations"] = "ok" if revision == wanted_revision() else "missing"
-            if shared.settings.embedded_database and shared.settings.env == "development":
+            if (
+                shared(request, Settings).embedded_database
+                and shared(request, Settings).env == "development"
+            ):
                 states["demo_data"] = "ok" if await session.scalar(_HAS_DEMO) else "missing"
     except ProgrammingError:
         states["migrations"] = "missing"
     except (SQLAlchemyError, OSError):
         states["database"] = "away"
-    states["rulebook"] = "ok" if _has_rules(shared) else "missing"
-    states["redis"] = await _redis_state(shared)
+    states["rulebook"] = "ok" if _has_rules(request) else "missing"
+    states["redis"] = await _redis_state(request)
     return states
 
 
-async def outbox_waiting(shared: Parts) -> int | None:
+async def outbox_waiting(request: Request) -> int | None:
     """How many transactions the boards have not learnt of; None while the database is away."""
     try:
-        async with shared.database.sessions() as session:
+        async with shared(request, Database).sessions() as session:
             waiting: int = (await session.execute(_OUTBOX_WAITING)).scalar_one()
     except (SQLAlchemyError, OSError):
         return None
@@ -56,16 +63,16 @@ def is_ready(states: dict[str, PartState]) -> bool:
     return all(state == "ok" for name, state in states.items() if name != "redis")
 
 
-def _has_rules(shared: Parts) -> bool:
+def _has_rules(request: Request) -> bool:
     try:
-        return shared.rulebooks.active.version > 0
+        return shared(request, Rulebooks).active.version > 0
     except NoRulebookError:
         return False
 
 
-async def _redis_state(shared: Parts) -> PartState:
+async def _redis_state(request: Request) -> PartState:
     try:
-        await shared.redis.ping()
+        await shared(request, Redis).ping()
     except (RedisError, OSError):
         return "away"
     return "ok"

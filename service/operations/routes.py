@@ -8,11 +8,12 @@ from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
 from service.http.public_answer import public_answer
-from service.http.shared import parts
+from service.http.shared import shared
 from service.http.wire import JsonAnswer, Request, is_loopback, opens
 from service.operations.readiness import PartState, is_ready, outbox_waiting, part_states
 from service.platform.errors import NotFoundError, UnavailableError
 from service.platform.metrics import OUTBOX_WAITING, exposition
+from service.platform.settings import Settings
 
 _FOLDER = Path(__file__).parent
 _PAGE = (_FOLDER / "schema.html").read_bytes()
@@ -50,7 +51,7 @@ async def get_liveness() -> Health:
 @get("/health/ready", operation_id="getReadiness", **opens("public"))
 async def get_readiness(request: Request) -> Health:
     """Requests can be served: database migrated, rules active, demo data there if it is wanted."""
-    states = await part_states(parts(request))
+    states = await part_states(request)
     if not is_ready(states):
         lacking = ", ".join(name for name, state in states.items() if state != "ok")
         raise NotReadyError(lacking, states)
@@ -60,13 +61,13 @@ async def get_readiness(request: Request) -> Health:
 @get("/metrics", operation_id="getMetrics", **opens("public", answer=str))
 async def get_metrics(request: Request) -> Response[bytes]:
     """Figures for Prometheus; to this machine only, unless a setting opens them."""
-    if not parts(request).settings.metrics_public:
+    if not shared(request, Settings).metrics_public:
         client = request.scope.get("client")
         # Behind a proxy on this machine everybody would look local.
         is_forwarded = "x-forwarded-for" in request.headers or "forwarded" in request.headers
         if is_forwarded or (client is not None and not is_loopback(client[0])):
             raise NotFoundError
-    waiting = await outbox_waiting(parts(request))
+    waiting = await outbox_waiting(request)
     if waiting is not None:
         OUTBOX_WAITING.set(waiting)
     return Response(exposition(), media_type="text/plain; version=0.0.4")

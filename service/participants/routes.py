@@ -7,13 +7,14 @@ from litestar import get, patch
 from litestar.handlers import HTTPRouteHandler
 from msgspec import UNSET, Meta, Struct, UnsetType, structs
 
-from service.http.shared import parts
+from service.http.shared import shared
 from service.http.texts import NICKNAME_MAX, nickname
 from service.http.wire import Request, Time, caller, opens, read_body
 from service.ledger.balances import Balances
 from service.ledger.books import BookClosedError
 from service.participants.edit_profile import edit_profile
 from service.participants.queries import Profile, Suspension, find_profile
+from service.platform.database import Database
 
 Visibility = Literal["public", "friends", "hidden"]
 DisplayName = Annotated[
@@ -61,7 +62,7 @@ class ProfileEdit(Struct, frozen=True, forbid_unknown_fields=True):
 async def get_me(request: Request) -> Me:
     """Me: name, balances, totals."""
     participant_id = caller(request).participant_id
-    async with parts(request).database.sessions() as session:
+    async with shared(request, Database).sessions() as session:
         profile = await find_profile(session, participant_id)
     return _me(profile, participant_id)
 
@@ -72,7 +73,7 @@ async def edit_me(request: Request) -> Me:
     edit = await read_body(request, ProfileEdit)
     participant_id = caller(request).participant_id
     changes = {name: value for name, value in structs.asdict(edit).items() if value is not UNSET}
-    async with parts(request).database.sessions.begin() as session:
+    async with shared(request, Database).sessions.begin() as session:
         await edit_profile(session, participant_id, changes)
         profile = await find_profile(session, participant_id)
     return _me(profile, participant_id)

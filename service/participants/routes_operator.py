@@ -9,8 +9,9 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from service.http.auth import Authenticator
 from service.http.pages import Page, decode_cursor, encode_cursor
-from service.http.shared import parts
+from service.http.shared import shared
 from service.http.texts import nickname, prose
 from service.http.wire import (
     Listing,
@@ -33,7 +34,10 @@ from service.participants.operate import (
 from service.participants.queries import Suspension
 from service.participants.routes import Totals
 from service.platform.acts import log_act
+from service.platform.clock import Clock
+from service.platform.database import Database
 from service.platform.errors import FieldError, InvalidRequestError
+from service.platform.settings import Settings
 
 
 class ParticipantSearch(Page, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -71,16 +75,15 @@ class SuspensionOrder(Struct, frozen=True, forbid_unknown_fields=True):
 async def find_participants(request: Request) -> Listing[ParticipantAnswer]:
     """Find participants by a token's subject (of every trusted issuer) or by display name."""
     search = read_query(request, ParticipantSearch)
-    shared = parts(request)
-    secret = shared.settings.secret_key
+    secret = shared(request, Settings).secret_key
     if search.subject is not None and (search.alias is not None or search.cursor is not None):
         name = "cursor" if search.alias is None else "alias"
         place = FieldError(f"#/query/{name}", "cannot be combined with subject")
         text = "/query/{name} cannot go with subject."
         raise InvalidRequestError(text, errors=(place,), name=name)
-    async with shared.database.sessions() as session:
+    async with shared(request, Database).sessions() as session:
         if search.subject is not None:
-            issuers = shared.authenticator.issuers("participant")
+            issuers = shared(request, Authenticator).issuers("participant")
             found = await list_by_subject(session, secret, issuers, search.subject)
             await _log_look(request, "participants", _found("subject", found))
             return Listing([_answer(view) for view in found])
@@ -108,7 +111,7 @@ async def find_participants(request: Request) -> Listing[ParticipantAnswer]:
 async def get_participant(request: Request, participant_id: FromPath[str]) -> ParticipantAnswer:
     """One participant, also one who was erased."""
     wanted = path_uuid(participant_id)
-    async with parts(request).database.sessions() as session:
+    async with shared(request, Database).sessions() as session:
         answer = _answer(await get_view(session, wanted))
     await _log_look(request, participant_id, {})
     return answer
@@ -120,11 +123,10 @@ def _found(by: str, views: Sequence[ParticipantView]) -> dict[str, Any]:
 
 async def _log_look(request: Request, object_id: str, detail: dict[str, Any]) -> None:
     """Log that an operator looked somebody up; whom they searched for is told by what was found."""
-    shared = parts(request)
-    async with shared.database.transaction() as connection:
+    async with shared(request, Database).transaction() as connection:
         await log_act(
             connection,
-            now=shared.clock.now(),
+            now=shared(request, Clock).now(),
             actor=caller(request).subject,
             act="participant.find",
             object_id=object_id,
@@ -161,16 +163,15 @@ async def _set_suspended(
     wanted = path_uuid(participant_id)
     has_body = bool(await request.body())
     order = await read_body(request, SuspensionOrder) if has_body else SuspensionOrder()
-    shared = parts(request)
     await set_suspended(
-        shared.database,
+        shared(request, Database),
         wanted,
         suspended,
         reason=order.reason,
         operator=caller(request),
-        now=shared.clock.now(),
+        now=shared(request, Clock).now(),
     )
-    async with shared.database.sessions() as session:
+    async with shared(request, Database).sessions() as session:
         return _answer(await get_view(session, wanted))
 
 

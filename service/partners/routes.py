@@ -10,15 +10,19 @@ from litestar.params import FromPath
 from msgspec import Meta, Struct
 
 from service.http.pages import Page, decode_cursor, encode_cursor
-from service.http.shared import parts
+from service.http.shared import shared
 from service.http.wire import Listing, Request, Time, opens, parse, read_query
 from service.partners.links import link_subject
 from service.partners.models import PartnerEvent
 from service.partners.parked import KEPT
 from service.partners.queries import list_parked
+from service.partners.receive import Intake
 from service.partners.release import release_new_link
 from service.partners.routes_signed import signed
+from service.platform.clock import Clock
+from service.platform.database import Database
 from service.platform.errors import FieldError, InvalidRequestError
+from service.platform.settings import Settings
 from service.rules.decide.normal_form import tidied
 from service.rules.told import Told
 
@@ -74,18 +78,17 @@ async def link_one(request: Request, partner_id: FromPath[str]) -> LinkAnswer:
         detail = Told("must be in NFKC, without white space and invisible characters at its ends")
         errors = (FieldError("#/subject", detail),)
         raise InvalidRequestError("The subject does not look like what it is.", errors=errors)
-    shared = parts(request)
-    now = shared.clock.now()
+    now = shared(request, Clock).now()
     await link_subject(
-        shared.database,
-        shared.intake.identifier,
+        shared(request, Database),
+        shared(request, Intake).identifier,
         sent.partner.id,
         link_code=order.link_code,
         subject=order.subject,
         now=now,
-        real_now=shared.clock.real_now(),
+        real_now=shared(request, Clock).real_now(),
     )
-    await release_new_link(shared.intake, sent.partner.id, order.subject)
+    await release_new_link(shared(request, Intake), sent.partner.id, order.subject)
     return LinkAnswer(sent.partner.id, order.subject, now)
 
 
@@ -98,10 +101,9 @@ async def list_own_parked(request: Request, partner_id: FromPath[str]) -> Listin
     """My events that wait, or waited in vain; the first to come first. An empty body is signed."""
     sent = await signed(request, partner_id)
     page = read_query(request, OwnParkedSearch)
-    shared = parts(request)
-    secret, kind = shared.settings.secret_key, f"{page.state}:{sent.partner.id}"
+    secret, kind = shared(request, Settings).secret_key, f"{page.state}:{sent.partner.id}"
     after = decode_cursor(secret, kind, page.cursor, tuple[datetime, UUID]) if page.cursor else None
-    async with shared.database.sessions() as session:
+    async with shared(request, Database).sessions() as session:
         rows = await list_parked(
             session,
             state=page.state,

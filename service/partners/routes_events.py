@@ -21,12 +21,12 @@ from service.http.faults import (
     refuse_deep,
 )
 from service.http.problems import ItemProblem, item_problem, reader_of
-from service.http.shared import parts
+from service.http.shared import shared
 from service.http.wire import JsonAnswer, Request, Time, opens, parse, read_by
 from service.partners.events import REVERSAL, Content, Event, EventInvalidError, Identifier
 from service.partners.keys import Partner
 from service.partners.parked import Outcome
-from service.partners.receive import receive_events
+from service.partners.receive import Intake, receive_events
 from service.partners.release import release_reversals
 from service.partners.routes_signed import Signed, signed
 from service.platform.errors import FieldError, InvalidRequestError, SaxaulError
@@ -126,7 +126,7 @@ class _Item:
 async def send_events(request: Request, partner_id: FromPath[str]) -> JsonAnswer:
     """Record verified events, each on its own; sending them again is always safe."""
     sent = await signed(request, partner_id)
-    intake = parts(request).intake
+    intake = shared(request, Intake)
     items = _read(sent)
     for item in items:
         if item.content is not None:

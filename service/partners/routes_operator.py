@@ -13,7 +13,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from service.http.faults import fault
 from service.http.pages import Page, decode_cursor, encode_cursor
-from service.http.shared import parts
+from service.http.shared import shared
 from service.http.texts import label
 from service.http.wire import (
     Listing,
@@ -39,11 +39,14 @@ from service.partners.keys import KeyState, Kind, is_partner_id, key_state
 from service.partners.models import Partner, PartnerEvent, PartnerKey
 from service.partners.parked import KEPT, discard_event
 from service.partners.queries import find_partner, keys_of, list_parked, list_partners
+from service.partners.receive import Intake
 from service.partners.release import release_one
 from service.partners.signature import KeyTextError, public_text, read_public_key, secret_text
 from service.platform.acts import log_act
-from service.platform.database import Connection
+from service.platform.clock import Clock
+from service.platform.database import Connection, Database
 from service.platform.errors import Code, NotFoundError
+from service.platform.settings import Settings
 
 PartnerId = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{1,62}$(?!\n)")]
 Name = Annotated[str, Meta(min_length=1, max_length=200), label]
@@ -170,7 +173,7 @@ async def make_one_partner(request: Request) -> PartnerAnswer:
     fields = msgspec.to_builtins(body)
     partner_id = fields.pop("id")
     fields["action_types"] = sorted(set(fields["action_types"]))
-    async with parts(request).database.transaction() as connection:
+    async with shared(request, Database).transaction() as connection:
         await make_partner(connection, partner_id, fields, _act(request))
     return await _shown(request, partner_id)
 
@@ -183,13 +186,12 @@ async def make_one_partner(request: Request) -> PartnerAnswer:
 async def list_all_partners(request: Request) -> Listing[PartnerAnswer]:
     """All partners with their keys and when these were used last."""
     page = read_query(request, Page)
-    shared = parts(request)
-    secret = shared.settings.secret_key
+    secret = shared(request, Settings).secret_key
     after = decode_cursor(secret, "partners", page.cursor, tuple[str]) if page.cursor else None
-    async with shared.database.sessions() as session:
+    async with shared(request, Database).sessions() as session:
         rows = await list_partners(session, after=after[0] if after else None, limit=page.limit + 1)
         keys = await keys_of(session, [row.id for row in rows])
-    now = shared.clock.real_now()
+    now = shared(request, Clock).real_now()
     items = [_answer(row, keys, now) for row in rows[: page.limit]]
     more = len(rows) > page.limit
     return Listing(items, encode_cursor(secret, "partners", (items[-1].id,)) if more else None)
@@ -215,7 +217,7 @@ async def change_one_partner(request: Request, partner_id: FromPath[str]) -> Par
     changes = msgspec.to_builtins(await read_body(request, PartnerChanges))
     if "action_types" in changes:
         changes["action_types"] = sorted(set(changes["action_types"]))
-    async with parts(request).database.transaction() as connection:
+    async with shared(request, Database).transaction() as connection:
         await change_partner(connection, _named(partner_id), changes, _act(request))
     return await _shown(request, partner_id)
 
@@ -230,15 +232,14 @@ async def make_key(request: Request, partner_id: FromPath[str]) -> NewKeyAnswer:
     """Give a partner a key; it works at once. At most 3 keys that are not revoked."""
     order = await read_body(request, KeyOrder)
     public = _public_key(order)
-    shared = parts(request)
     act = _act(request)
-    async with shared.database.transaction() as connection:
+    async with shared(request, Database).transaction() as connection:
         key = await add_key(
             connection,
             _named(partner_id),
             public_key=public,
             not_before=order.not_before,
-            masters=master_keys(shared.settings),
+            masters=master_keys(shared(request, Settings)),
             act=act,
         )
     return NewKeyAnswer(
@@ -262,7 +263,7 @@ async def retire_one_key(
     wanted = path_uuid(key_id)
     order = await read_body(request, RetireOrder)
     overlap = timedelta(seconds=order.overlap_s)
-    async with parts(request).database.transaction() as connection:
+    async with shared(request, Database).transaction() as connection:
         await retire_key(connection, _named(partner_id), wanted, overlap=overlap, act=_act(request))
     return await _shown_key(request, partner_id, wanted)
 
@@ -278,7 +279,7 @@ async def revoke_one_key(
 ) -> KeyAnswer:
     """Believe a key no longer, in any process."""
     wanted = path_uuid(key_id)
-    async with parts(request).database.transaction() as connection:
+    async with shared(request, Database).transaction() as connection:
         await revoke_key(connection, _named(partner_id), wanted, act=_act(request))
     return await _shown_key(request, partner_id, wanted)
 
@@ -291,12 +292,14 @@ async def revoke_one_key(
 async def list_parked_events(request: Request) -> Listing[ParkedEventAnswer]:
     """Events that wait, or waited in vain, with what was sent and why; the first to come first."""
     search = read_query(request, ParkedSearch)
-    shared = parts(request)
-    secret, kind = shared.settings.secret_key, f"{search.state}-events:{search.partner_id}"
+    secret, kind = (
+        shared(request, Settings).secret_key,
+        f"{search.state}-events:{search.partner_id}",
+    )
     after = (
         decode_cursor(secret, kind, search.cursor, tuple[datetime, UUID]) if search.cursor else None
     )
-    async with shared.database.sessions() as session:
+    async with shared(request, Database).sessions() as session:
         rows = await list_parked(
             session,
             state=search.state,
@@ -321,11 +324,10 @@ async def list_parked_events(request: Request) -> Listing[ParkedEventAnswer]:
 async def retry_parked_event(request: Request, event_id: FromPath[str]) -> ParkedStepAnswer:
     """Settle a parked event now, if it can be; else it waits on."""
     wanted = path_uuid(event_id)
-    shared = parts(request)
-    outcome = await release_one(shared.intake, wanted.bytes)
+    outcome = await release_one(shared(request, Intake), wanted.bytes)
     if outcome is None:
         raise NotFoundError("There is no such parked event.")
-    async with shared.database.transaction() as connection:
+    async with shared(request, Database).transaction() as connection:
         detail = {"status": outcome.status}
         await _log(connection, request, "parked-event.retry", wanted, detail)
     return ParkedStepAnswer(
@@ -347,7 +349,7 @@ async def retry_parked_event(request: Request, event_id: FromPath[str]) -> Parke
 async def discard_parked_event(request: Request, event_id: FromPath[str]) -> ParkedStepAnswer:
     """Forget a parked event; sent again it is judged anew."""
     wanted = path_uuid(event_id)
-    async with parts(request).database.transaction() as connection:
+    async with shared(request, Database).transaction() as connection:
         if not await discard_event(connection, wanted.bytes):
             raise NotFoundError("There is no such parked event.")
         await _log(connection, request, "parked-event.discard", wanted, {})
@@ -374,7 +376,7 @@ def _public_key(order: KeyOrder) -> bytes | None:
 
 
 def _act(request: Request) -> Act:
-    clock = parts(request).clock
+    clock = shared(request, Clock)
     return Act(caller(request), clock.now(), clock.real_now())
 
 
@@ -384,7 +386,7 @@ async def _log(
     operator = caller(request)
     await log_act(
         connection,
-        now=parts(request).clock.now(),
+        now=shared(request, Clock).now(),
         actor=operator.subject,
         act=act,
         object_id=str(event_id),
@@ -394,13 +396,12 @@ async def _log(
 
 
 async def _shown(request: Request, partner_id: str) -> PartnerAnswer:
-    shared = parts(request)
-    async with shared.database.sessions() as session:
+    async with shared(request, Database).sessions() as session:
         partner = await find_partner(session, _named(partner_id))
         if partner is None:
             raise PartnerMissingError
         keys = await keys_of(session, [partner_id])
-    return _answer(partner, keys, shared.clock.real_now())
+    return _answer(partner, keys, shared(request, Clock).real_now())
 
 
 async def _shown_key(request: Request, partner_id: str, key_id: UUID) -> KeyAnswer:

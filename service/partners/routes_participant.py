@@ -10,7 +10,7 @@ from msgspec import Meta, Struct
 
 from service.http.keys import Answer, once
 from service.http.pages import Page, decode_cursor, encode_cursor
-from service.http.shared import parts
+from service.http.shared import shared
 from service.http.wire import (
     JsonAnswer,
     Listing,
@@ -25,7 +25,10 @@ from service.http.wire import (
 )
 from service.partners.links import make_link_code, unlink
 from service.partners.queries import list_links
-from service.platform.database import Connection
+from service.partners.receive import Intake
+from service.platform.clock import Clock
+from service.platform.database import Connection, Database
+from service.platform.settings import Settings
 
 
 class CodeOrder(Struct, frozen=True, forbid_unknown_fields=True):
@@ -59,31 +62,29 @@ async def make_code(request: Request) -> JsonAnswer:
     """A code that lets a partner link its reference to me: single use, 10 minutes."""
     order = await read_body(request, CodeOrder)
     key = idempotency_key(request, await request.body())
-    shared = parts(request)
-    participant_id, real_now = caller(request).participant_id, shared.clock.real_now()
+    participant_id, real_now = caller(request).participant_id, shared(request, Clock).real_now()
 
     async def effect(connection: Connection) -> Answer:
         code = await make_link_code(
             connection,
-            shared.intake.identifier,
+            shared(request, Intake).identifier,
             participant_id,
             order.partner_id,
             real_now=real_now,
         )
         return Answer(201, msgspec.json.encode(CodeAnswer(code.text, code.expires_at)))
 
-    return answered(await once(shared.database, key, real_now, effect))
+    return answered(await once(shared(request, Database), key, real_now, effect))
 
 
 @get("/v1/me/links", operation_id="listMyLinks", **opens("participant", query=Page))
 async def list_my_links(request: Request) -> Listing[MyLink]:
     """Who may tell of me; one entry for each of a partner's references."""
     page = read_query(request, Page)
-    shared = parts(request)
     participant_id = caller(request).participant_id
-    secret, kind = shared.settings.secret_key, f"links:{participant_id}"
+    secret, kind = shared(request, Settings).secret_key, f"links:{participant_id}"
     after = decode_cursor(secret, kind, page.cursor, tuple[str, bytes]) if page.cursor else None
-    async with shared.database.sessions() as session:
+    async with shared(request, Database).sessions() as session:
         rows = await list_links(session, participant_id, after=after, limit=page.limit + 1)
     items = [MyLink(link.partner_id, name, link.linked_at) for link, name in rows[: page.limit]]
     cursor = None
@@ -101,10 +102,9 @@ async def list_my_links(request: Request) -> Listing[MyLink]:
 )
 async def unlink_me(request: Request, partner_id: FromPath[str]) -> None:
     """Take my consent back: what the partner sends from here on waits, and is forgotten."""
-    shared = parts(request)
-    async with shared.database.transaction() as connection:
+    async with shared(request, Database).transaction() as connection:
         owner = caller(request).participant_id
-        await unlink(connection, owner, partner_id, shared.clock.now())
+        await unlink(connection, owner, partner_id, shared(request, Clock).now())
 
 
 routes: list[HTTPRouteHandler] = [make_code, list_my_links, unlink_me]

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from service.http.edge import limit_partner, limit_stranger
-from service.http.shared import parts
+from service.http.shared import shared
 from service.http.wire import Access, NoFields, Request, UnsupportedMediaTypeError, read_query
-from service.partners.keys import Partner, SignatureRefusedError
+from service.partners.keys import Partner, PartnerKeys, SignatureRefusedError
 from service.partners.signature import Stamp, read_stamp
+from service.platform.clock import Clock
 from service.platform.errors import SaxaulError
+from service.platform.settings import Settings
 
 
 class SignatureTimeError(SignatureRefusedError):
@@ -54,14 +56,16 @@ async def signed(request: Request, partner_id: str) -> Signed:
 
 
 async def _checked(request: Request, partner_id: str) -> Signed:
-    shared = parts(request)
     media = _media(request)
     body = await request.body()
     stamp = read_stamp(request.scope["headers"])
-    now, tolerance_s = shared.clock.real_now(), shared.settings.signature_tolerance_s
+    now, tolerance_s = (
+        shared(request, Clock).real_now(),
+        shared(request, Settings).signature_tolerance_s,
+    )
     if abs(now.timestamp() - stamp.timestamp) > tolerance_s:
         raise SignatureTimeError(now.astimezone(UTC), tolerance_s)
-    partner = await shared.partner_keys.verify(partner_id, stamp, body)
+    partner = await shared(request, PartnerKeys).verify(partner_id, stamp, body)
     return Signed(partner, stamp, body, media)
 
 

@@ -15,7 +15,7 @@ from msgspec import Meta, Struct, field
 from service.http.keys import Answer, once
 from service.http.pages import Page, decode_cursor, encode_cursor
 from service.http.public_answer import public_answer
-from service.http.shared import parts
+from service.http.shared import shared
 from service.http.texts import prose
 from service.http.wire import (
     JsonAnswer,
@@ -49,8 +49,11 @@ from service.planting.queries import (
     view_at_once,
 )
 from service.planting.trees import Status
-from service.platform.database import Connection
+from service.platform.clock import Clock
+from service.platform.database import Connection, Database
 from service.platform.outbox import lane_of
+from service.platform.settings import Settings
+from service.rulebooks.publish import Rulebooks
 
 
 class Season(Struct, frozen=True, forbid_unknown_fields=True):
@@ -193,10 +196,9 @@ class TreeAnswer(Struct, frozen=True):
 async def list_all_projects(request: Request) -> JsonAnswer:
     """The planting projects, in the order in which they were opened."""
     page = read_query(request, Page)
-    shared = parts(request)
-    secret = shared.settings.secret_key
+    secret = shared(request, Settings).secret_key
     after = decode_cursor(secret, "projects", page.cursor, tuple[UUID]) if page.cursor else None
-    async with shared.database.sessions() as session:
+    async with shared(request, Database).sessions() as session:
         rows = await list_projects(session, after=after[0] if after else None, limit=page.limit + 1)
     items = [project_answer(*row) for row in rows[: page.limit]]
     more = len(rows) > page.limit
@@ -211,7 +213,7 @@ async def list_all_projects(request: Request) -> JsonAnswer:
 )
 async def get_one_project(request: Request, project_id: FromPath[str]) -> JsonAnswer:
     """One project."""
-    async with parts(request).database.sessions() as session:
+    async with shared(request, Database).sessions() as session:
         found = funded_project_answer(*await get_project(session, path_uuid(project_id)))
     return public_answer(request, msgspec.json.encode(found))
 
@@ -232,32 +234,34 @@ async def make_pledge(request: Request) -> JsonAnswer:
     """Promise available energy to a project, for one or more trees."""
     body = await read_body(request, PledgeBody)
     key = idempotency_key(request, await request.body(), required=True)
-    shared = parts(request)
     participant_id = caller(request).participant_id
 
     async def effect(connection: Connection) -> Answer:
         pledge = await pledge_trees(
             connection,
             PledgeOrder(participant_id, body.project_id, body.trees, body.dedication),
-            now=shared.clock.now(),
-            local_date=shared.rulebooks.active.program.local_date,
-            lane=lane_of(participant_id, shared.settings.lanes),
+            now=shared(request, Clock).now(),
+            local_date=shared(request, Rulebooks).active.program.local_date,
+            lane=lane_of(participant_id, shared(request, Settings).lanes),
         )
         return Answer(201, _pledge_body(request, view_at_once(pledge)))
 
     hold = partial(hold_open, participant_id=participant_id)
-    return answered(await once(shared.database, key, shared.clock.real_now(), effect, hold=hold))
+    return answered(
+        await once(
+            shared(request, Database), key, shared(request, Clock).real_now(), effect, hold=hold
+        )
+    )
 
 
 @get("/v1/me/pledges", operation_id="listPledges", **opens("participant", query=Page))
 async def list_my_pledges(request: Request) -> Listing[PledgeAnswer]:
     """My pledges, the last one first."""
     page = read_query(request, Page)
-    shared = parts(request)
     participant_id = caller(request).participant_id
-    secret, kind = shared.settings.secret_key, f"pledges:{participant_id}"
+    secret, kind = shared(request, Settings).secret_key, f"pledges:{participant_id}"
     after = decode_cursor(secret, kind, page.cursor, tuple[UUID]) if page.cursor else None
-    async with shared.database.sessions() as session:
+    async with shared(request, Database).sessions() as session:
         views, more = await list_pledges(
             session, participant_id, after=after[0] if after else None, limit=page.limit
         )
@@ -269,7 +273,7 @@ async def list_my_pledges(request: Request) -> Listing[PledgeAnswer]:
 async def get_my_pledge(request: Request, pledge_id: FromPath[str]) -> PledgeAnswer:
     """One of my pledges, with how far its trees are."""
     wanted = path_uuid(pledge_id)
-    async with parts(request).database.sessions() as session:
+    async with shared(request, Database).sessions() as session:
         view = await get_pledge(session, caller(request).participant_id, wanted)
     return _pledge_answer(request, view)
 
@@ -290,7 +294,6 @@ async def cancel_my_pledge(request: Request, pledge_id: FromPath[str]) -> JsonAn
     wanted = path_uuid(pledge_id)
     await read_body(request, NoFields)
     key = idempotency_key(request, await request.body())
-    shared = parts(request)
     participant_id = caller(request).participant_id
 
     async def effect(connection: Connection) -> Answer:
@@ -298,14 +301,18 @@ async def cancel_my_pledge(request: Request, pledge_id: FromPath[str]) -> JsonAn
             connection,
             participant_id,
             wanted,
-            now=shared.clock.now(),
-            local_date=shared.rulebooks.active.program.local_date,
-            lane=lane_of(participant_id, shared.settings.lanes),
+            now=shared(request, Clock).now(),
+            local_date=shared(request, Rulebooks).active.program.local_date,
+            lane=lane_of(participant_id, shared(request, Settings).lanes),
         )
         return Answer(200, _pledge_body(request, view_at_once(pledge)))
 
     hold = partial(hold_open, participant_id=participant_id)
-    return answered(await once(shared.database, key, shared.clock.real_now(), effect, hold=hold))
+    return answered(
+        await once(
+            shared(request, Database), key, shared(request, Clock).real_now(), effect, hold=hold
+        )
+    )
 
 
 @get(
@@ -315,7 +322,7 @@ async def cancel_my_pledge(request: Request, pledge_id: FromPath[str]) -> JsonAn
 )
 async def get_one_tree(request: Request, number: FromPath[str]) -> JsonAnswer:
     """The public proof of a tree, by its number as people type it."""
-    async with parts(request).database.sessions() as session:
+    async with shared(request, Database).sessions() as session:
         view = await get_tree(session, number)
     found = TreeAnswer(
         number=view.tree.number,
@@ -395,7 +402,7 @@ def _note(view: PledgeView, step: PledgeStep) -> str | None:
 
 
 def _tree_url(request: Request, number: str) -> str:
-    base = parts(request).settings.public_url or str(request.base_url)
+    base = shared(request, Settings).public_url or str(request.base_url)
     return f"{base.rstrip('/')}/v1/trees/{number}"
 
 

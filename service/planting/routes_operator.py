@@ -12,7 +12,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from service.http.faults import fault
 from service.http.keys import Answer, once
-from service.http.shared import parts
+from service.http.shared import shared
 from service.http.texts import label
 from service.http.wire import (
     JsonAnswer,
@@ -50,7 +50,8 @@ from service.planting.routes import (
     new_project_answer,
 )
 from service.planting.trees import Status
-from service.platform.database import Connection
+from service.platform.clock import Clock
+from service.platform.database import Connection, Database
 from service.platform.errors import FieldError
 
 Name = Annotated[str, Meta(min_length=1, max_length=200), label]
@@ -156,16 +157,18 @@ class PlotStepAnswer(Struct, frozen=True):
 async def make_one_project(request: Request) -> JsonAnswer:
     """Open a project."""
     body = await read_body(request, ProjectBody)
-    facts, shared = ProjectFacts(**_project_fields(body)), parts(request)
+    facts = ProjectFacts(**_project_fields(body))
 
     async def effect(connection: Connection) -> Answer:
         project_id = await make_project(
-            connection, facts, now=shared.clock.now(), operator=caller(request)
+            connection, facts, now=shared(request, Clock).now(), operator=caller(request)
         )
         return _made(new_project_answer(project_id, facts))
 
     key = operator_key(request, await request.body())
-    return answered(await once(shared.database, key, shared.clock.real_now(), effect))
+    return answered(
+        await once(shared(request, Database), key, shared(request, Clock).real_now(), effect)
+    )
 
 
 @patch(
@@ -177,7 +180,7 @@ async def change_one_project(request: Request, project_id: FromPath[str]) -> Fun
     """Change a project; what was pledged stays as it was."""
     wanted = path_uuid(project_id)
     changes = _project_fields(await read_body(request, ProjectChanges))
-    database, now = parts(request).database, parts(request).clock.now()
+    database, now = shared(request, Database), shared(request, Clock).now()
     async with database.transaction() as connection:
         await change_project(connection, wanted, changes, now=now, operator=caller(request))
     async with database.sessions() as session:
@@ -196,17 +199,18 @@ async def make_one_plot(request: Request, project_id: FromPath[str]) -> JsonAnsw
     body = await read_body(request, PlotBody)
     _refuse([*position_faults(body.position, "#/position")])
     facts = PlotFacts(body.name, plain_geometry(body.position), body.area_m2)
-    shared = parts(request)
 
     async def effect(connection: Connection) -> Answer:
         plot_id = await make_plot(
-            connection, wanted, facts, now=shared.clock.now(), operator=caller(request)
+            connection, wanted, facts, now=shared(request, Clock).now(), operator=caller(request)
         )
         position = geometry_of(body.position)
         return _made(PlotAnswer(plot_id, wanted, body.name, position, body.area_m2))
 
     key = operator_key(request, await request.body())
-    return answered(await once(shared.database, key, shared.clock.real_now(), effect))
+    return answered(
+        await once(shared(request, Database), key, shared(request, Clock).real_now(), effect)
+    )
 
 
 def _made(answer: Struct) -> Answer:
@@ -226,9 +230,12 @@ async def allocate(request: Request, plot_id: FromPath[str]) -> PlotStepAnswer:
     """
     wanted = path_uuid(plot_id)
     body = await read_body(request, AllocateBody)
-    shared = parts(request)
     report = await allocate_trees(
-        shared.database, wanted, body.trees, now=shared.clock.now(), operator=caller(request)
+        shared(request, Database),
+        wanted,
+        body.trees,
+        now=shared(request, Clock).now(),
+        operator=caller(request),
     )
     return _step_answer(Status.ALLOCATED, report)
 
@@ -269,7 +276,6 @@ async def mark_lost(request: Request, plot_id: FromPath[str]) -> PlotStepAnswer:
 async def _advance(request: Request, plot_id: str, status: Status) -> PlotStepAnswer:
     wanted = path_uuid(plot_id)
     body = await read_body(request, StepBody)
-    shared = parts(request)
     _refuse(
         [
             fault
@@ -279,7 +285,7 @@ async def _advance(request: Request, plot_id: str, status: Status) -> PlotStepAn
     )
     order = StepOrder(wanted, status, [_evidence(item) for item in body.evidence], body.trees)
     report = await advance_trees(
-        shared.database, order, now=shared.clock.now(), operator=caller(request)
+        shared(request, Database), order, now=shared(request, Clock).now(), operator=caller(request)
     )
     return _step_answer(status, report)
 

@@ -6,21 +6,24 @@ from litestar import delete, get
 from litestar.handlers import HTTPRouteHandler
 from litestar.response import Stream
 
-from service.http.shared import parts
+from service.http.auth import Authenticator
+from service.http.shared import shared
 from service.http.wire import Request, caller, opens
 from service.leaderboards.forget import forget_write
-from service.platform.database import Write
+from service.platform.clock import Clock
+from service.platform.database import Database, Write
 from service.platform.outbox import lane_of
+from service.platform.settings import Settings
 from service.privacy.erase import erase_participant
 from service.privacy.export import export_participant
+from service.rulebooks.publish import Rulebooks
 
 
 @get("/v1/me/export", operation_id="exportMe", **opens("participant"))
 async def export_me(request: Request) -> Stream:
     """Everything held about me, as one JSON document: a list of rows for each kind of thing."""
-    shared = parts(request)
     pieces = await export_participant(
-        shared.database, caller(request).participant_id, shared.clock.now()
+        shared(request, Database), caller(request).participant_id, shared(request, Clock).now()
     )
     headers = {"Content-Disposition": 'attachment; filename="saxaul-export.json"'}
     return Stream(pieces, media_type="application/json", headers=headers)
@@ -29,22 +32,21 @@ async def export_me(request: Request) -> Stream:
 @delete("/v1/me", status_code=204, operation_id="eraseMe", **opens("participant"))
 async def erase_me(request: Request) -> None:
     """Forget me: identity, name and attributes go, the ledger keeps a nameless book."""
-    shared = parts(request)
     participant_id = caller(request).participant_id
-    program = shared.rulebooks.active.program
-    lane = lane_of(participant_id, shared.settings.lanes)
+    program = shared(request, Rulebooks).active.program
+    lane = lane_of(participant_id, shared(request, Settings).lanes)
 
     def forget(at: datetime) -> Write:
         return forget_write(participant_id, lane, at, program.local_date(at))
 
     await erase_participant(
-        shared.database,
+        shared(request, Database),
         participant_id,
-        now=shared.clock.now(),
+        now=shared(request, Clock).now(),
         forget=forget,
     )
     # The word of it reaches this process in a moment; the next request may come before.
-    shared.authenticator.drop(participant_id)
+    shared(request, Authenticator).drop(participant_id)
 
 
 routes: list[HTTPRouteHandler] = [export_me, erase_me]

@@ -11,10 +11,14 @@ from service.actions.queries import read_usage
 from service.http.pages import Page, decode_cursor, encode_cursor
 from service.http.problems import languages_of, reader_of
 from service.http.public_answer import Headers, public_answer
-from service.http.shared import parts
+from service.http.shared import shared
 from service.http.wire import JsonAnswer, Request, caller, opens, read_by, read_query
 from service.participants.queries import find_region
+from service.platform.clock import Clock
+from service.platform.database import Database
+from service.platform.settings import Settings
 from service.rulebooks.budgets import read_left
+from service.rulebooks.publish import Rulebooks
 from service.rules.decide.languages import Reader
 from service.rules.decide.rulebook import Rulebook
 from service.rules.tell.catalogue import (
@@ -53,9 +57,12 @@ class Suggestions(msgspec.Struct, frozen=True):
 )
 async def list_types(request: Request) -> JsonAnswer:
     """The catalogue: attributes with their bounds, who may report, rules and limits."""
-    shared, page = parts(request), read_query(request, Page)
+    page = read_query(request, Page)
     body, headers = _catalogue(
-        shared.rulebooks.active, languages_of(request), page, shared.settings.secret_key
+        shared(request, Rulebooks).active,
+        languages_of(request),
+        page,
+        shared(request, Settings).secret_key,
     )
     return public_answer(request, body, headers=headers)
 
@@ -78,17 +85,22 @@ def _catalogue(
 )
 async def suggest(request: Request) -> JsonAnswer:
     """What I can still do today."""
-    shared = parts(request)
-    rulebook, now, reader = shared.rulebooks.active, shared.clock.now(), reader_of(request)
+    rulebook, now, reader = (
+        shared(request, Rulebooks).active,
+        shared(request, Clock).now(),
+        reader_of(request),
+    )
     participant_id, campaigns = caller(request).participant_id, running_campaigns(rulebook, now)
     region: str | None = None
-    async with shared.database.sessions() as session:
+    async with shared(request, Database).sessions() as session:
         usage = await read_usage(session, participant_id, suggestion_counters(rulebook, now))
         left = await read_left(session, campaigns)
         if campaigns:
             region = await find_region(session, participant_id)
     items = list_suggestions(rulebook, usage, now, reader, region=region or "", left=left)
-    shown = _page_of(read_query(request, Page), shared.settings.secret_key, "suggestions", items)
+    shown = _page_of(
+        read_query(request, Page), shared(request, Settings).secret_key, "suggestions", items
+    )
     return read_by(reader, Suggestions(*shown))
 
 

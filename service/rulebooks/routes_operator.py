@@ -15,7 +15,7 @@ from msgspec import Meta, Struct
 from service.http.faults import fault
 from service.http.keys import Answer, once
 from service.http.pages import Page, decode_cursor, encode_cursor
-from service.http.shared import parts
+from service.http.shared import shared
 from service.http.texts import prose
 from service.http.wire import (
     JsonAnswer,
@@ -31,10 +31,13 @@ from service.http.wire import (
     read_query,
 )
 from service.platform.acts import log_act
-from service.platform.database import Connection
+from service.platform.clock import Clock
+from service.platform.database import Connection, Database
 from service.platform.errors import NotFoundError
+from service.platform.settings import Settings
 from service.rulebooks.publish import (
     RulebookInvalidError,
+    Rulebooks,
     activate,
     checked_draft,
     diff_or_raise,
@@ -189,10 +192,10 @@ async def publish_files(request: Request) -> JsonAnswer:
     """
     order = await read_body(request, RulebookOrder)
     files, scenarios = parted(order.files)
-    shared, operator = parts(request), caller(request)
+    operator = caller(request)
     # Before the transaction, for a large set takes seconds, and beside the other requests.
     draft = await asyncio.to_thread(checked_draft, files, scenarios)
-    shared.rulebooks.offer(draft)
+    shared(request, Rulebooks).offer(draft)
 
     async def effect(connection: Connection) -> Answer:
         version = await store(
@@ -201,7 +204,7 @@ async def publish_files(request: Request) -> JsonAnswer:
             draft,
             author=operator.subject,
             note=order.note,
-            now=shared.clock.now(),
+            now=shared(request, Clock).now(),
             based_on=order.based_on,
             request_id=operator.request_id,
         )
@@ -209,8 +212,8 @@ async def publish_files(request: Request) -> JsonAnswer:
         return Answer(201, msgspec.json.encode(answer))
 
     key = operator_key(request, await request.body())
-    answer = await once(shared.database, key, shared.clock.real_now(), effect)
-    await shared.rulebooks.look()
+    answer = await once(shared(request, Database), key, shared(request, Clock).real_now(), effect)
+    await shared(request, Rulebooks).look()
     return answered(answer)
 
 
@@ -222,10 +225,9 @@ async def publish_files(request: Request) -> JsonAnswer:
 async def list_rulebooks(request: Request) -> Listing[RulebookSummary]:
     """Published versions, the newest first."""
     page = read_query(request, Page)
-    shared = parts(request)
-    secret = shared.settings.secret_key
+    secret = shared(request, Settings).secret_key
     before = decode_cursor(secret, "rulebooks", page.cursor, tuple[int]) if page.cursor else None
-    async with shared.database.sessions() as session:
+    async with shared(request, Database).sessions() as session:
         views = await list_versions(
             session, before=before[0] if before else None, limit=page.limit + 1
         )
@@ -259,7 +261,7 @@ async def diff_rulebooks(
 ) -> RulebookDifference:
     """What changes from one published version to another, in words and by the examples."""
     wanted = _version(before), _version(after)
-    async with parts(request).database.pool.acquire() as connection:
+    async with shared(request, Database).pool.acquire() as connection:
         sides = [await files_of(connection, version) for version in wanted]
     difference: Difference = await asyncio.to_thread(diff_or_raise, *sides)
     await _log(request, "rulebook.diff", str(wanted[1]), before=wanted[0])
@@ -276,29 +278,29 @@ async def activate_rulebook(request: Request, version: FromPath[str]) -> Ruleboo
     """Let a published version decide again: roll back or forward."""
     wanted = _version(version)
     await read_body(request, NoFields)
-    shared, operator = parts(request), caller(request)
+    operator = caller(request)
     # Before the transaction, for a large set takes seconds; and kept, for it decides from now on.
-    rulebook = await shared.rulebooks.get(wanted)
-    async with shared.database.transaction() as connection:
+    rulebook = await shared(request, Rulebooks).get(wanted)
+    async with shared(request, Database).transaction() as connection:
         await activate(
             connection,
             wanted,
             author=operator.subject,
-            now=shared.clock.now(),
+            now=shared(request, Clock).now(),
             request_id=operator.request_id,
             rulebook=rulebook,
         )
-    await shared.rulebooks.look()
+    await shared(request, Rulebooks).look()
     return await _rulebook(request, wanted)
 
 
 async def _log(request: Request, act: str, object_id: str, **detail: object) -> None:
     """Who looked at rules, and at which: who saw a mistake before it was paid is asked later."""
-    shared, operator = parts(request), caller(request)
-    async with shared.database.transaction() as connection:
+    operator = caller(request)
+    async with shared(request, Database).transaction() as connection:
         await log_act(
             connection,
-            now=shared.clock.now(),
+            now=shared(request, Clock).now(),
             actor=operator.subject,
             act=act,
             object_id=object_id,
@@ -308,7 +310,7 @@ async def _log(request: Request, act: str, object_id: str, **detail: object) -> 
 
 
 async def _rulebook(request: Request, version: int) -> RulebookAnswer:
-    async with parts(request).database.sessions() as session:
+    async with shared(request, Database).sessions() as session:
         view, files = await get_version(session, version)
     return RulebookAnswer(**msgspec.structs.asdict(_summary(view)), files=files)
 

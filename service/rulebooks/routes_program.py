@@ -9,9 +9,12 @@ from msgspec import Struct
 
 from service.http.problems import reader_of
 from service.http.public_answer import public_answer
-from service.http.shared import parts
+from service.http.shared import shared
 from service.http.wire import JsonAnswer, Request, Time, opens
+from service.platform.clock import Clock
+from service.platform.database import Database
 from service.rulebooks.budgets import read_left
+from service.rulebooks.publish import Rulebooks
 from service.rules.decide.rulebook import Program
 from service.rules.tell.catalogue import CampaignAnswer, list_campaigns, running_campaigns
 
@@ -67,12 +70,12 @@ class ProgramTerms(Struct, frozen=True):
 @get("/v1/program", operation_id="getProgram", **opens("public", answer=ProgramTerms, is_kept=True))
 async def get_program(request: Request) -> JsonAnswer:
     """The programme's clock and terms, and the campaigns of today that have not ended."""
-    shared, reader = parts(request), reader_of(request)
-    rulebook, now = shared.rulebooks.active, shared.clock.now()
+    reader = reader_of(request)
+    rulebook, now = shared(request, Rulebooks).active, shared(request, Clock).now()
     campaigns = running_campaigns(rulebook, now)
     left: dict[str, int] = {}
     if campaigns:
-        async with shared.database.sessions() as session:
+        async with shared(request, Database).sessions() as session:
             left = await read_left(session, campaigns)
     told = list_campaigns(campaigns, left, reader)
     terms = _terms(rulebook.program, now, rulebook.version, told)

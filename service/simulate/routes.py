@@ -11,14 +11,17 @@ from litestar.handlers import HTTPRouteHandler
 from msgspec import Meta, Struct
 
 from service.http.faults import fault
-from service.http.shared import parts
+from service.http.shared import shared
 from service.http.wire import Request, Time, caller, opens, read_body
 from service.platform.acts import log_act
+from service.platform.clock import Clock
+from service.platform.database import Database
 from service.rulebooks.publish import compile_rulebook_or_raise
 from service.rulebooks.routes_operator import Files, parted
 from service.simulate.passes import Trial
 from service.simulate.period import PeriodError, read_period
 from service.simulate.report import simulation_json
+from service.simulate.simulator import Simulator
 
 
 class SimulationOrder(Struct, frozen=True, forbid_unknown_fields=True):
@@ -166,17 +169,17 @@ async def simulate_files(request: Request) -> SimulationAnswer:
     """Replay what was recorded in a period under a draft; of that nothing is stored."""
     order = await read_body(request, SimulationOrder)
     files, _ = parted(order.files)
-    shared, operator = parts(request), caller(request)
+    operator = caller(request)
     draft = await asyncio.to_thread(compile_rulebook_or_raise, files)
     try:
-        period = read_period(draft.program, order.from_, order.to, shared.clock.now())
+        period = read_period(draft.program, order.from_, order.to, shared(request, Clock).now())
     except PeriodError as error:
         raise fault(f"#/{error.which}", error.detail) from error
-    simulation = await shared.simulator.run(Trial(draft, files, period))
-    async with shared.database.transaction() as connection:
+    simulation = await shared(request, Simulator).run(Trial(draft, files, period))
+    async with shared(request, Database).transaction() as connection:
         await log_act(
             connection,
-            now=shared.clock.now(),
+            now=shared(request, Clock).now(),
             actor=operator.subject,
             act="rulebook.simulate",
             object_id=draft.sha256,

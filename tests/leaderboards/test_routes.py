@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from service.http.auth import Authenticator
 from service.platform.database import open_database
 from service.rulebooks.publish import publish
 from tests.actions.conftest import RULES
@@ -45,7 +46,7 @@ async def client(app, town):
     """Nobody is left from the test before; it is noon of a Wednesday in January in Shanghai."""
     await empty(town.shared)
     await town.database.pool.execute("DELETE FROM identities")
-    app.state.parts.authenticator.drop_all()
+    app.state.shared[Authenticator].drop_all()
     await relanes(town, town.shared.lanes)
     async with client_of(app) as made:
         now = datetime.fromisoformat((await made.get("/v1/dev/clock")).json()["now"])

@@ -7,6 +7,7 @@ import pytest
 
 from service.audit.audit import audit
 from service.audit.facts import COMPARES
+from service.partners.receive import Intake
 from service.platform.clock import Clock
 from service.platform.database import open_database
 from tests.callers import sign_in
@@ -51,7 +52,7 @@ async def other_client(settings, database):
 @pytest.fixture
 def intake(app):
     """What the worker's sweep settles parked events with."""
-    return app.state.parts.intake
+    return app.state.shared[Intake]
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from service.rules.language.load import read_folder
+from service.simulate.simulator import Simulator
 from tests.callers import sign_in
 from tests.people import RULES, served, settings_for, walk
 from tests.simulate.test_simulate import contents
@@ -99,7 +100,7 @@ async def test_one_at_a_time_and_others_are_served_meanwhile(client, olive, walk
 
 
 async def test_what_takes_too_long_is_stopped(client, olive, walked):
-    simulator = client._transport.app.state.parts.simulator
+    simulator = client._transport.app.state.shared[Simulator]
     simulator.time_max_s = 0.001
     answer = await olive.post(SIMULATE, {"files": FILES})
     assert answer.status_code == 503
