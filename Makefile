@@ -19,7 +19,7 @@ FITS := $(shell test "$$(cat $(RUNS) 2>/dev/null)" = "$$(pwd -P)" && $(BIN)/pyth
 ifneq ($(FITS),yes)
 .PHONY: $(RUNS)
 endif
-.PHONY: help setup run demo test test-dates check format reset bench openapi lock clean
+.PHONY: help setup run demo test test-dates check house format reset bench openapi lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -66,7 +66,10 @@ check: setup ## format, lint, types
 	@$(BIN)/python -m ruff format --check .
 	@$(BIN)/python -m ruff check .
 	@$(BIN)/python -m mypy
-	@$(BIN)/python -m pytest -q tests/test_tidy.py
+	@$(BIN)/python -m pytest -q tests/test_tidy.py tests/test_house.py
+
+house: setup ## print the house from its imports: ranks, folders, sizes, arrows
+	@$(BIN)/python -m tests.house || true
 
 format: setup ## rewrite the files in the house format
 	@$(BIN)/python -m ruff format .

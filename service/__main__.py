@@ -35,6 +35,8 @@ COMMANDS = {
     "run": "service.run.commands",
     "worker": "service.run.worker",
 }
+# What a noun of a higher rank adds to a command of another.
+ADDED = {"rules": "service.simulate.commands"}
 
 
 class _Commands(click.Group):
@@ -50,10 +52,14 @@ class _Commands(click.Group):
         # What is loaded stays: looking through it for garbage took half of a short command.
         gc.disable()
         commands: list[click.Command] = import_module(COMMANDS[cmd_name]).commands
+        found = next(command for command in commands if command.name == cmd_name)
+        if cmd_name in ADDED and isinstance(found, click.Group):
+            for command in import_module(ADDED[cmd_name]).commands:
+                found.add_command(command)
         gc.freeze()
         gc.enable()
         service.run.interrupt.be_heard()
-        return next(command for command in commands if command.name == cmd_name)
+        return found
 
     def invoke(self, ctx: click.Context) -> object:
         try:

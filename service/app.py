@@ -13,7 +13,9 @@ from litestar.handlers import HTTPRouteHandler
 
 from service.actions.routes import routes as action_routes
 from service.actions.routes_operator import routes as action_operator_routes
+from service.actions.routes_suggest import routes as suggestion_routes
 from service.actions.writer import Writer
+from service.audit.routes import routes as audit_routes
 from service.development.issuer import DevelopmentIssuer
 from service.development.routes import routes as development_routes
 from service.energy.routes import routes as energy_routes
@@ -28,6 +30,7 @@ from service.leaderboards.keys import Layout
 from service.leaderboards.routes import routes as leaderboard_routes
 from service.ledger.routes import routes as ledger_routes
 from service.operations.routes import routes as operation_routes
+from service.operations.routes_operator import routes as act_routes
 from service.participants.identities import resolve_participant
 from service.participants.routes import routes as participant_routes
 from service.participants.routes_operator import routes as participant_operator_routes
@@ -58,6 +61,8 @@ from service.simulate.simulator import Simulator
 ROUTES: tuple[HTTPRouteHandler, ...] = (
     *action_routes,
     *action_operator_routes,
+    *act_routes,
+    *audit_routes,
     *energy_routes,
     *leaderboard_routes,
     *link_routes,
@@ -74,6 +79,7 @@ ROUTES: tuple[HTTPRouteHandler, ...] = (
     *program_routes,
     *rule_routes,
     *simulation_routes,
+    *suggestion_routes,
     *rule_operator_routes,
 )
 

@@ -1,4 +1,4 @@
-"""The rules of the house that a program can check: direction of imports, sizes, places of calls."""
+"""The rules that a program can check in a file: sizes, places of calls, what must be said."""
 
 import ast
 import importlib
@@ -11,57 +11,17 @@ from typing import get_type_hints
 import pytest
 
 import service
-from service.__main__ import COMMANDS
+from service.__main__ import ADDED, COMMANDS
 from service.platform.errors import PROBLEMS, SaxaulError
 from service.platform.settings import Settings
 from service.tables import metadata
+from tests.house import House
 
 ROOT = Path(__file__).parent.parent
-FILES = sorted((ROOT / "service").rglob("*.py"))
-NAMES = {
-    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
-    for path in FILES
-}
+HOUSE = House()
+NAMES = {module.name: module.path for module in HOUSE.modules}
+FILES = list(NAMES.values())
 FUNCTION_LINES_MAX, FILE_LINES_MAX, POSITIONAL_MAX = 60, 500, 5
-
-# Who may import whom: only what stands lower. Routes and commands are edges wherever they lie.
-PLATFORM, LEAF, VIEW, WORKFLOW, EDGE = range(5)
-SLICES = {
-    "ledger": LEAF,
-    "rules": LEAF,
-    "energy": LEAF,
-    "participants": LEAF,
-    "leaderboards": VIEW,
-    "stream": VIEW,
-    "actions": WORKFLOW,
-    "partners": WORKFLOW,
-    "planting": WORKFLOW,
-    "social": WORKFLOW,
-    "development": EDGE,
-    "operations": EDGE,
-    "partner_kit": EDGE,
-    "replay": EDGE,
-    "story": EDGE,
-}
-EDGES = {
-    "__main__",
-    "app",
-    "command_faults",
-    "configuration",
-    "demo",
-    "edge",
-    "lifecycle",
-    "parts",
-    "program",
-    "serve",
-    "supervise",
-    "tables",
-    "worker",
-}
-# What every answer is said with: pure, so that the wire may know it.
-WORDS = {"service.rules.decide.languages", "service.rules.told"}
-# Neighbours of one level that may know each other, in this direction.
-NEIGHBOURS = {("energy", "ledger"), ("participants", "ledger"), ("partners", "actions")}
 
 
 @cache
@@ -71,41 +31,7 @@ def tree_of(path):
 
 def imports_of(name):
     """The modules of ours that a module imports, by name."""
-    for node in ast.walk(tree_of(NAMES[name])):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names if alias.name in NAMES)
-        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            for alias in node.names:
-                full = f"{node.module}.{alias.name}"
-                if full in NAMES:
-                    yield full
-                elif node.module in NAMES and node.module != "service":
-                    yield node.module
-
-
-def slice_of(name):
-    parts = name.split(".")
-    return parts[1] if len(parts) > 1 else ""
-
-
-def level_of(name):
-    parts = name.split(".")
-    if len(parts) == 1 or parts[1] in EDGES:
-        return EDGE
-    if name in WORDS:
-        return PLATFORM
-    if parts[1] in SLICES and re.match(r"routes|commands", parts[-1]):
-        return EDGE
-    return SLICES.get(parts[1], PLATFORM)
-
-
-def is_allowed(name, imported):
-    mine, other = slice_of(name), slice_of(imported)
-    if mine == other or level_of(name) > level_of(imported):
-        return True
-    if level_of(name) == level_of(imported):
-        return level_of(name) in {PLATFORM, EDGE} or (mine, other) in NEIGHBOURS
-    return False
+    yield from (module.name for module in HOUSE.imports_of(HOUSE.by_name[name]))
 
 
 def functions_of(tree):
@@ -116,21 +42,6 @@ def functions_of(tree):
 
 def shown(path, node):
     return f"{path.relative_to(ROOT)}:{node.lineno}"
-
-
-def test_every_folder_has_its_place():
-    folders = {path.parent.name for path in FILES if path.name == "__init__.py"} - {"service"}
-    assert folders - set(SLICES) == {"embedded"}
-
-
-def test_imports_point_down():
-    wrong = [
-        f"{name} imports {imported}"
-        for name in NAMES
-        for imported in imports_of(name)
-        if not is_allowed(name, imported)
-    ]
-    assert wrong == []
 
 
 def test_imports_have_no_cycle():
@@ -305,7 +216,7 @@ def test_every_error_has_a_code_with_status_and_title():
 def test_every_command_is_reached_by_its_name():
     for name, module in COMMANDS.items():
         assert name in {command.name for command in importlib.import_module(module).commands}, name
-    reached = set(COMMANDS.values())
+    reached = {*COMMANDS.values(), *ADDED.values()}
     reached |= {name for module in reached for name in imports_of(module)}
     offered = {name for name, path in NAMES.items() if "\ncommands: list[" in path.read_text()}
     assert offered - reached == set()

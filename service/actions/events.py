@@ -17,10 +17,10 @@ import asyncpg
 from service.actions.refusals import UnknownActionTypeError
 from service.actions.report import EventRef, Report
 from service.actions.store import Action, reversal_id
-from service.ledger.books import BookClosedError, SuspendedError
+from service.ledger.books import SuspendedError
 from service.platform.arrays import uuids
 from service.platform.database import Connection
-from service.platform.errors import ConflictError, SaxaulError, UnavailableError
+from service.platform.errors import BookClosedError, ConflictError, SaxaulError, UnavailableError
 
 RowKey = tuple[UUID, UUID]
 """A row of `actions`: the participant's id and the action's."""

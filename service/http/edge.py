@@ -19,11 +19,11 @@ from service.http.rate_limit import RateLimitedError, RateLimiter, client_addres
 from service.http.shared import shared
 from service.http.unread_body import discard
 from service.http.wire import Access, NoFields, read_query
-from service.ledger.books import BookClosedError
 from service.platform.clock import Clock
 from service.platform.database import has_stored, is_outdated_plan, is_passing
 from service.platform.errors import (
     PROBLEM_JSON,
+    BookClosedError,
     MalformedRequestError,
     NotFoundError,
     SaxaulError,

@@ -16,6 +16,7 @@ from service.ledger.accounts import Account
 from service.platform.arrays import dates, integers, times, uuids
 from service.platform.database import Connection, Write
 from service.platform.errors import (
+    BookClosedError,
     ConflictError,
     ForbiddenError,
     InsufficientEnergyError,
@@ -27,13 +28,6 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _ROW = struct.Struct(">16sqhhq16s16sq")
 _NOBODY = bytes(16)
-
-
-class BookClosedError(UnavailableError):
-    """The person was erased a moment ago; the next request makes a new participant."""
-
-    text = "This participant was erased; send the request again to start anew."
-    participant_id: UUID
 
 
 class BookBusyError(UnavailableError):

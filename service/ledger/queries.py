@@ -1,4 +1,4 @@
-"""Reads of the ledger: statements, and the log of the operators' acts."""
+"""Reads of the ledger: statements."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -27,16 +27,6 @@ async def list_transfers(
     if before is not None:
         query = query.where(Transfer.seq < before)
     return (await session.execute(query)).all()
-
-
-async def list_acts(
-    session: AsyncSession, *, before: int | None, limit: int
-) -> Sequence[AuditEntry]:
-    """What operators did, the latest first, from below this seq on."""
-    query = select(AuditEntry).order_by(AuditEntry.seq.desc()).limit(limit)
-    if before is not None:
-        query = query.where(AuditEntry.seq < before)
-    return (await session.scalars(query)).all()
 
 
 async def has_book(session: AsyncSession, participant_id: UUID) -> bool:

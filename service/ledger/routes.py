@@ -1,8 +1,8 @@
-"""The ledger over HTTP: statements for people; adjustments, audit and the log for operators."""
+"""The ledger over HTTP: statements for people, adjustments for operators."""
 
 import hashlib
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Annotated
 from uuid import UUID
 
 import msgspec
@@ -11,8 +11,6 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from service.audit.audit import AuditReport, audit, choose_mode
-from service.audit.facts import COMPARES, WHOLE
 from service.http.faults import fault
 from service.http.keys import Answer, Key, once
 from service.http.pages import Page, decode_cursor, encode_cursor
@@ -37,12 +35,11 @@ from service.ledger.adjust import adjust
 from service.ledger.balances import Balances, balances_of
 from service.ledger.books import BookMissingError, hold_not_erased
 from service.ledger.models import Transfer
-from service.ledger.queries import has_book, list_acts, list_transfers
+from service.ledger.queries import has_book, list_transfers
 from service.platform.clock import Clock
 from service.platform.database import Connection, Database
 from service.platform.settings import Settings
 
-_AUDIT_SECONDS_MAX = 20.0
 _AMOUNT_MAX_G = 1_000_000_000_000
 
 
@@ -82,57 +79,6 @@ class AdjustmentAnswer(Struct, frozen=True):
     reason: str
     at: Time
     balances: Balances
-
-
-class AuditOrder(Struct, frozen=True, forbid_unknown_fields=True):
-    """What to audit; nothing: all of it, or in a large ledger what moved since the last audit."""
-
-    mode: Literal["full", "incremental"] | None = None
-    participant_id: UUID | None = None
-    after: UUID | None = None
-
-
-class AuditDifference(Struct, frozen=True):
-    """One thing that is off."""
-
-    check: str
-    participant_id: UUID | None
-    what: str
-    expected: str
-    found: str
-
-
-class AuditAnswer(Struct, frozen=True):
-    """What was audited and what is off: of each check how many, and the first differences.
-
-    `notes` counts by check what is as an earlier version wrote it, in that version's form.
-    When time was up, `complete` is false and `next_after` tells where to go on.
-    """
-
-    clean: bool
-    complete: bool
-    mode: Literal["full", "incremental"]
-    books: int
-    transfers: int
-    actions: int
-    log_entries: int
-    found: dict[str, int]
-    differences: list[AuditDifference]
-    notes: dict[str, int]
-    next_after: UUID | None
-
-
-class ActAnswer(Struct, frozen=True):
-    """What an operator did, to what, with the state before and after."""
-
-    seq: int
-    at: Time
-    actor: str
-    act: str
-    object: str
-    detail: dict[str, Any]
-    request_id: str
-    hash: str
 
 
 @get("/v1/me/statement", operation_id="getStatement", **opens("participant", query=Page))
@@ -232,90 +178,8 @@ def _operator_key(request: Request, participant_id: UUID, body: bytes) -> Key | 
     return Key(participant_id, route, text, digest, reader_of(request))
 
 
-@post(
-    "/v1/operator/ledger/audit",
-    status_code=200,
-    operation_id="auditLedger",
-    **opens("operator:audit:read", body=AuditOrder),
-)
-async def audit_ledger(request: Request) -> AuditAnswer:
-    """Recompute books, bubbles, limits and chains from what was written down, for 20 s at most."""
-    order = await read_body(request, AuditOrder) if await request.body() else AuditOrder()
-    return _audit_answer(await _audited(request, order))
-
-
-async def _audited(request: Request, order: AuditOrder) -> AuditReport:
-    if order.participant_id is not None:
-        async with shared(request, Database).sessions() as session:
-            if not await has_book(session, order.participant_id):
-                raise BookMissingError(order.participant_id)
-    mode = order.mode or (
-        "full" if order.participant_id is not None else await choose_mode(shared(request, Database))
-    )
-    return await audit(
-        shared(request, Database),
-        mode=mode,
-        now=shared(request, Clock).now(),
-        participant_id=order.participant_id,
-        after=order.after or UUID(int=0),
-        seconds_max=_AUDIT_SECONDS_MAX,
-        more=COMPARES,
-        whole=WHOLE,
-    )
-
-
-def _audit_answer(report: AuditReport) -> AuditAnswer:
-    return AuditAnswer(
-        clean=report.is_clean,
-        complete=report.complete,
-        mode=report.mode,
-        books=report.books,
-        transfers=report.transfers,
-        actions=report.actions,
-        log_entries=report.log_entries,
-        found=report.found,
-        differences=[
-            AuditDifference(d.check, d.participant_id, d.what, d.expected, d.found)
-            for d in report.differences
-        ],
-        notes=report.notes,
-        next_after=None if report.complete else report.after,
-    )
-
-
-@get(
-    "/v1/operator/audit-log",
-    operation_id="listActs",
-    **opens("operator:audit:read", query=Page),
-)
-async def list_operator_acts(request: Request) -> Listing[ActAnswer]:
-    """What operators did, the latest first; each entry's hash continues the one before."""
-    page = read_query(request, Page)
-    secret = shared(request, Settings).secret_key
-    before = decode_cursor(secret, "acts", page.cursor, tuple[int])[0] if page.cursor else None
-    async with shared(request, Database).sessions() as session:
-        rows = await list_acts(session, before=before, limit=page.limit + 1)
-    items = [
-        ActAnswer(
-            row.seq,
-            row.at,
-            row.actor,
-            row.act,
-            row.object,
-            row.detail,
-            row.request_id,
-            row.hash.hex(),
-        )
-        for row in rows[: page.limit]
-    ]
-    more = len(rows) > page.limit
-    return Listing(items, encode_cursor(secret, "acts", (items[-1].seq,)) if more else None)
-
-
 routes: list[HTTPRouteHandler] = [
     get_my_statement,
     get_statement,
     adjust_participant,
-    audit_ledger,
-    list_operator_acts,
 ]

@@ -11,10 +11,10 @@ from service.http.shared import shared
 from service.http.texts import NICKNAME_MAX, nickname
 from service.http.wire import Request, Time, caller, opens, read_body
 from service.ledger.balances import Balances
-from service.ledger.books import BookClosedError
 from service.participants.edit_profile import edit_profile
 from service.participants.queries import Profile, Suspension, find_profile
 from service.platform.database import Database
+from service.platform.errors import BookClosedError
 
 Visibility = Literal["public", "friends", "hidden"]
 DisplayName = Annotated[

@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass
 from string import Formatter
 from typing import Annotated, Any, ClassVar, Literal, dataclass_transform
+from uuid import UUID
 
 import msgspec
 from msgspec import Meta
@@ -174,6 +175,13 @@ class UnavailableError(SaxaulError):
 
     code = "unavailable"
     retry_after_s = 1
+
+
+class BookClosedError(UnavailableError):
+    """The person was erased a moment ago; the next request makes a new participant."""
+
+    text = "This participant was erased; send the request again to start anew."
+    participant_id: UUID
 
 
 class InsufficientEnergyError(ConflictError):

@@ -16,9 +16,9 @@ from sqlalchemy import Column, DateTime, RowMapping, Table, Text, cast, or_, sel
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.ledger.accounts import Account
-from service.ledger.books import BookClosedError
 from service.platform.acts import AuditEntry
 from service.platform.database import Base, Database
+from service.platform.errors import BookClosedError
 
 ROWS_MAX = 1_000
 

@@ -13,7 +13,6 @@ from service.rulebooks.commands_test import commands as test_commands
 from service.rulebooks.commands_versions import commands as version_commands
 from service.rules.compile.draft import Draft
 from service.rules.trial.check import check_folder
-from service.simulate.commands import commands as action_commands
 
 
 @click.group()
@@ -42,7 +41,7 @@ def _counted(draft: Draft, folder: Path) -> str:
     )
 
 
-for _command in (*test_commands, *explain_commands, *version_commands, *action_commands):
+for _command in (*test_commands, *explain_commands, *version_commands):
     rules.add_command(_command)
 
 commands: list[click.Command] = [rules]

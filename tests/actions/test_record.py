@@ -13,9 +13,9 @@ from service.actions.refusals import OverlapError
 from service.actions.reverse import reverse_action
 from service.actions.writer import ActionFaultError, NotRecordedError, QueueFullError
 from service.http.keys import KeyReusedError
-from service.ledger.books import BookBusyError, BookClosedError, SuspendedError, lock_book
+from service.ledger.books import BookBusyError, SuspendedError, lock_book
 from service.platform.database import open_database
-from service.platform.errors import SaxaulError
+from service.platform.errors import BookClosedError, SaxaulError
 from tests.actions.reports import (
     FAIL_ONCE,
     MINUTE,

@@ -1,0 +1,59 @@
+"""The log of the operators' acts over HTTP."""
+
+from typing import Any
+
+from litestar import get
+from litestar.handlers import HTTPRouteHandler
+from msgspec import Struct
+
+from service.http.pages import Page, decode_cursor, encode_cursor
+from service.http.shared import shared
+from service.http.wire import Listing, Request, Time, opens, read_query
+from service.operations.queries import list_acts
+from service.platform.database import Database
+from service.platform.settings import Settings
+
+
+class ActAnswer(Struct, frozen=True):
+    """What an operator did, to what, with the state before and after."""
+
+    seq: int
+    at: Time
+    actor: str
+    act: str
+    object: str
+    detail: dict[str, Any]
+    request_id: str
+    hash: str
+
+
+@get(
+    "/v1/operator/audit-log",
+    operation_id="listActs",
+    **opens("operator:audit:read", query=Page),
+)
+async def list_operator_acts(request: Request) -> Listing[ActAnswer]:
+    """What operators did, the latest first; each entry's hash continues the one before."""
+    page = read_query(request, Page)
+    secret = shared(request, Settings).secret_key
+    before = decode_cursor(secret, "acts", page.cursor, tuple[int])[0] if page.cursor else None
+    async with shared(request, Database).sessions() as session:
+        rows = await list_acts(session, before=before, limit=page.limit + 1)
+    items = [
+        ActAnswer(
+            row.seq,
+            row.at,
+            row.actor,
+            row.act,
+            row.object,
+            row.detail,
+            row.request_id,
+            row.hash.hex(),
+        )
+        for row in rows[: page.limit]
+    ]
+    more = len(rows) > page.limit
+    return Listing(items, encode_cursor(secret, "acts", (items[-1].seq,)) if more else None)
+
+
+routes: list[HTTPRouteHandler] = [list_operator_acts]
