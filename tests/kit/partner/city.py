@@ -1,4 +1,7 @@
-"""A partner of a running instance, its keys, and one person who is linked: rider-1."""
+"""A partner of a running instance, its keys, and two people who are linked: rider-1, rider-2.
+
+The second one rides by the guide's blocks alone, so that no limit of a day is in their way.
+"""
 
 import httpx
 import msgspec
@@ -19,6 +22,7 @@ class City:
         self.url = url
         self.operator = self.token("demo-operator", "operator")
         self.rider = self.token("rider-1", "participant")
+        self.reader = self.token("rider-2", "participant")
         self.secret = ""
 
     def token(self, subject, role):
@@ -46,12 +50,12 @@ class City:
             headers={**headers, "Content-Type": media_type},
         )
 
-    def actions(self):
-        return self.get("/v1/me/actions?limit=200", self.rider)["items"]
+    def actions(self, token=None):
+        return self.get("/v1/me/actions?limit=200", token or self.rider)["items"]
 
 
 def found(url):
-    """Make the partner and link rider-1."""
+    """Make the partner and link both."""
     city = City(url)
     order = {
         "id": PARTNER,
@@ -65,7 +69,8 @@ def found(url):
     public = read_private_key(PRIVATE_KEY).public_key().public_bytes_raw()
     key = {"kind": "ed25519", "public_key": public_text(public)}
     city.post(path, city.operator, key)
-    code = city.post("/v1/me/links", city.rider, {"partner_id": PARTNER})["link_code"]
-    answer = city.deliver("links", {"link_code": code, "subject": "rider-1"}, "application/json")
-    assert answer.status_code == 201, answer.text
+    for subject, token in (("rider-1", city.rider), ("rider-2", city.reader)):
+        code = city.post("/v1/me/links", token, {"partner_id": PARTNER})["link_code"]
+        answer = city.deliver("links", {"link_code": code, "subject": subject}, "application/json")
+        assert answer.status_code == 201, answer.text
     return city
