@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from service.audit.pages import PAGE_CHECKS
-from service.audit.whole import WALKS
+from service.audit.checks import PAGE_CHECKS, WALKS
 from tests.processes import PATIENCE_S, Instance
 
 ROOT = Path(__file__).parent.parent

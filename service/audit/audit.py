@@ -8,38 +8,27 @@ moved since they were last found clean (`books.audited_seq`) and recomputes thei
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
 from uuid import UUID
 
-from service.audit.pages import PAGE_CHECKS, ROWS_MAX, STRANGERS, Check
-from service.audit.sums import Sums, begin_sums
-from service.audit.whole import SLOWLY, walk_whole
-from service.ledger.books import lock_free_books
-from service.platform.acts import earlier_zeros, entry_digest
+from service.audit.across import STRANGERS
+from service.audit.checks import PAGE_CHECKS, SUMS
+from service.audit.whole import SLOWLY, limited, read_log, walk_whole
+from service.ledger.books import mark_audited
+from service.platform.checks import Compare, CompareAll, Sum
 from service.platform.database import Connection, Database
 
 BOOKS_MAX = 1_000
 ROWS_A_PAGE = 200_000
 DIFFERENCES_MAX = 100
 FULL_UP_TO_TRANSFERS = 2_000_000
-_MARK_MAX = 200
 _FIRST, _LAST = UUID(int=0), UUID(int=2**128 - 1)
 # Longer than any transaction lives: what carries an older time is committed.
 _CUT = timedelta(seconds=60)
-_NONE: Mapping[str, "Compare"] = {}
-_NOTHING: Mapping[str, "CompareAll"] = {}
-
 Mode = Literal["full", "incremental"]
-# Compares what lies above the ledger, inside a page's snapshot: (participant_id, what, expected,
-# found) of what is off in the books of these people. The counter takes up what is to be noted.
-Compare = Callable[
-    [Connection, Sequence[UUID], Counter[str]], Awaitable[Sequence[tuple[UUID, str, str, str]]]
-]
-# The same for what is in nobody's book.
-CompareAll = Callable[[Connection], Awaitable[Sequence[tuple[None, str, str, str]]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,24 +105,26 @@ async def audit(
     after: UUID = _FIRST,
     seconds_max: float | None = None,
     on_page: Callable[[AuditReport], None] | None = None,
-    more: Mapping[str, Compare] = _NONE,
-    whole: Mapping[str, CompareAll] = _NOTHING,
+    more: Sequence[Compare] = (),
+    whole: Sequence[CompareAll] = (),
 ) -> AuditReport:
     """Audit the ledger, or one participant's book, and the log of the operators' acts.
 
-    `more` and `whole` name comparisons with what the ledger does not know of. With `seconds_max` it
+    `more` and `whole` are comparisons with what the ledger does not know of. With `seconds_max` it
     stops after the page that took longer, with `complete` False; `after` tells where to go on.
     """
     report = AuditReport(mode, after=after)
     time = asyncio.get_running_loop().time
-    began, sums = time(), None
+    began = time()
+    sums: list[Sum] = []
     if participant_id is None and mode == "full" and after == _FIRST:
-        sums = await begin_sums(database, now - _CUT)
+        async with database.pool.acquire() as connection:
+            sums = [await kind.begin(connection, now - _CUT) for kind in SUMS]
     while True:
         found_before = sum(report.found.values())
         page = await _audit_page(database, report, participant_id, now, more=more, sums=sums)
         if sum(report.found.values()) == found_before:
-            await _mark(database, page)
+            await mark_audited(database, dict(zip(page.ids, page.seqs, strict=True)))
         if on_page is not None:
             on_page(report)
         if report.complete:
@@ -141,11 +132,12 @@ async def audit(
         if seconds_max is not None and time() - began >= seconds_max:
             return report
     if participant_id is None:
-        if sums is not None:
-            await sums.finish(database, report.add)
-        if mode == "full":
-            await _audit_whole(database, report, whole)
-        await _audit_log(database, report)
+        async with database.pool.acquire() as connection:
+            await _finish(connection, report, sums)
+            if mode == "full":
+                await walk_whole(connection, report.add)
+                await _finish(connection, report, whole)
+            report.log_entries = await read_log(connection, report.add, report.notes)
     return report
 
 
@@ -155,8 +147,8 @@ async def _audit_page(
     participant_id: UUID | None,
     now: datetime,
     *,
-    more: Mapping[str, Compare],
-    sums: Sums | None,
+    more: Sequence[Compare],
+    sums: Sequence[Sum],
 ) -> _Page:
     """Run every check over the next page, and take it up into the sums."""
     async with (
@@ -171,29 +163,29 @@ async def _audit_page(
             "after": page.after,
             "last": page.last,
         }
-        checks = [*PAGE_CHECKS]
-        if report.mode == "full" and participant_id is None:
-            checks.append(STRANGERS)
-        for check in checks:
-            rows = await connection.fetch(_limited(check), page.ids, *_chosen(check, values))
+        for check in PAGE_CHECKS:
+            if check is STRANGERS and (report.mode != "full" or participant_id is not None):
+                continue
+            chosen = (values[name] for name in check.parameters)
+            rows = await connection.fetch(limited(check.sql, "a, b"), page.ids, *chosen)
             report.add(check.name, rows)
-        for name, compare in more.items():
-            report.add(name, await compare(connection, page.ids, report.notes))
-        if sums is not None:
-            await sums.add_page(connection, page.ids)
+        for compare in more:
+            report.add(compare.name, await compare.off(connection, page.ids, report.notes))
+        for each in sums:
+            await each.add_page(connection, page.ids)
     report.after = page.last
     report.complete = page.last == _LAST
     return page
 
 
-async def _audit_whole(
-    database: Database, report: AuditReport, whole: Mapping[str, CompareAll]
+async def _finish(
+    connection: Connection, report: AuditReport, ends: Sequence[Sum] | Sequence[CompareAll]
 ) -> None:
-    await walk_whole(database, report.add)
-    for name, compare in whole.items():
-        async with database.pool.acquire() as connection, connection.transaction(readonly=True):
+    for end in ends:
+        async with connection.transaction(readonly=True):
             await connection.execute(SLOWLY)
-            report.add(name, await compare(connection))
+            compare = end.off if isinstance(end, CompareAll) else end.finish
+            report.add(end.name, await compare(connection))
 
 
 async def _next_page(
@@ -226,57 +218,6 @@ def _how_many(rows: Sequence[Any]) -> int:
     return len(rows)
 
 
-def _limited(check: Check) -> str:
-    return f"SELECT * FROM (\n{check.sql}\n) AS off (a, b, c, d) ORDER BY a, b LIMIT {ROWS_MAX}"  # noqa: S608
-
-
-def _chosen(check: Check, values: dict[str, Any]) -> list[Any]:
-    return [values[name] for name in check.parameters]
-
-
-async def _mark(database: Database, page: _Page) -> None:
-    """Remember how far these books were found clean. Who is held by somebody waits for the next."""
-    audited = dict(zip(page.ids, page.seqs, strict=True))
-    for first in range(0, len(page.ids), _MARK_MAX):
-        ids = page.ids[first : first + _MARK_MAX]
-        async with database.transaction() as connection:
-            books = [*await lock_free_books(connection, ids)]
-            await connection.execute(_MARK, books, [audited[book] for book in books])
-
-
-async def _audit_log(database: Database, report: AuditReport) -> None:
-    """Recompute the chain of the operators' acts, a thousand at a time, up to its present head."""
-    async with database.pool.acquire() as connection:
-        head = await connection.fetchrow(_LOG_HEAD)
-        seq, digest = 0, bytes(32)
-        while True:
-            rows = await connection.fetch(_LOG_ENTRIES, seq, head["seq"] if head else _EVERY)
-            for entry in rows:
-                seq += 1
-                if entry["seq"] != seq:
-                    what = f"entry {seq} of the operators' log"
-                    report.add("log", [(None, what, "there", "missing")])
-                    seq = entry["seq"]
-                *facts, found = entry
-                expected = entry_digest(digest, facts)
-                if expected != found:
-                    signed = earlier_zeros(digest, facts, found)
-                    if signed is None:
-                        what = f"hash of entry {seq} of the operators' log"
-                        report.add("log", [(None, what, expected.hex(), found.hex())])
-                    elif signed:
-                        report.notes["log"] += 1
-                digest = found
-            report.log_entries += len(rows)
-            if len(rows) < BOOKS_MAX:
-                break
-    ends = (seq, digest.hex())
-    found_head = (head["seq"], head["hash"].hex()) if head else (0, bytes(32).hex())
-    if ends != found_head:
-        report.add("log", [(None, "head of the operators' log", f"{ends}", f"{found_head}")])
-
-
-_EVERY = 2**63 - 1
 _ESTIMATE = "SELECT reltuples::bigint FROM pg_class WHERE oid = 'transfers'::regclass"
 
 _ALL_BOOKS = """
@@ -289,15 +230,3 @@ WHERE participant_id > $1 AND seq > audited_seq ORDER BY participant_id LIMIT $2
 
 _ONE_BOOK = """
 SELECT participant_id, seq, action_seq, audited_seq FROM books WHERE participant_id = $1"""
-
-_MARK = """
-UPDATE books SET audited_seq = m.seq
-FROM unnest($1::uuid[], $2::bigint[]) AS m (participant_id, seq)
-WHERE books.participant_id = m.participant_id AND books.participant_id = ANY($1::uuid[])
-    AND books.audited_seq < m.seq"""
-
-_LOG_HEAD = "SELECT seq, hash FROM audit_head WHERE id = 1"
-
-_LOG_ENTRIES = """
-SELECT seq, at, actor, act, object, detail, request_id, hash FROM audit_log
-WHERE seq > $1 AND seq <= $2 ORDER BY seq LIMIT 1000"""

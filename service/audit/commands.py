@@ -11,16 +11,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from service.audit.audit import (
-    AuditReport,
-    Mode,
-    audit,
-    choose_mode,
-)
-from service.audit.facts import ASKS, COMPARES, WHOLE
-from service.audit.pages import PAGE_CHECKS, STRANGERS
-from service.audit.whole import WALKS
+from service.audit.across import STRANGERS
+from service.audit.audit import AuditReport, Mode, audit, choose_mode
+from service.audit.checks import CHECKS, COMPARES, WHOLE
 from service.instance.open import open_instance
+from service.platform.checks import Check, Compare
 from service.platform.clock import Clock
 from service.platform.database import Database
 from service.platform.settings import load_settings
@@ -30,11 +25,6 @@ _LOG_ASKS = ("log", "the log of the operators' acts is whole")
 _NOTES = (
     ("facts", "digests of actions cover the time with the offset that its partner sent"),
     ("log", "entries of the operators' log were hashed with a zero as -0.0"),
-)
-_SUMS_ASK = (
-    ("gifts", "all gifts sum to 0"),
-    ("budgets", "budgets were drawn to the gram, draw by draw"),
-    ("events", "what partners were paid for are their accepted events"),
 )
 
 
@@ -129,13 +119,13 @@ def _print(report: AuditReport, participant: UUID | None) -> None:
     table.add_column("check")
     table.add_column("what must be true")
     table.add_column("differences", justify="right")
-    asked = [(check.name, check.asks) for check in PAGE_CHECKS]
-    asked += [(name, ASKS[name]) for name in COMPARES]
+    asked = [
+        (check.name, check.asks)
+        for check in CHECKS
+        if (report.mode == "full" and participant is None)
+        or (isinstance(check, Check | Compare) and check is not STRANGERS)
+    ]
     if participant is None:
-        if report.mode == "full":
-            asked += [(STRANGERS.name, STRANGERS.asks), *_SUMS_ASK]
-            asked += [(walk.name, walk.asks) for walk in WALKS]
-            asked += [(name, ASKS[name]) for name in WHOLE]
         asked.append(_LOG_ASKS)
     for name, asks in asked:
         found = report.found.get(name, 0)

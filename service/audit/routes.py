@@ -8,7 +8,7 @@ from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
 from service.audit.audit import AuditReport, audit, choose_mode
-from service.audit.facts import COMPARES, WHOLE
+from service.audit.checks import COMPARES, WHOLE
 from service.http.shared import shared
 from service.http.wire import Request, opens, read_body
 from service.ledger.books import BookMissingError

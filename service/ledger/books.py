@@ -6,7 +6,7 @@ the writes that make it durable. Book locks are taken here and nowhere else.
 
 import hashlib
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -14,7 +14,7 @@ from uuid import UUID
 
 from service.ledger.accounts import Account
 from service.platform.arrays import dates, integers, times, uuids
-from service.platform.database import Connection, Write
+from service.platform.database import Connection, Database, Write
 from service.platform.errors import (
     BookClosedError,
     ConflictError,
@@ -28,6 +28,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _ROW = struct.Struct(">16sqhhq16s16sq")
 _NOBODY = bytes(16)
+_MARK_MAX = 200
 
 
 class BookBusyError(UnavailableError):
@@ -254,6 +255,29 @@ async def hold_not_erased(connection: Connection, participant_id: UUID) -> None:
     (await lock_book(connection, participant_id)).require_not_erased()
 
 
+async def mark_audited(database: Database, seqs: Mapping[UUID, int]) -> None:
+    """Remember how far these books were found clean. Who is held by somebody waits for the next."""
+    for first in range(0, len(seqs), _MARK_MAX):
+        ids = [*seqs][first : first + _MARK_MAX]
+        async with database.transaction() as connection:
+            books = [*await lock_free_books(connection, ids)]
+            await connection.execute(_MARK, books, [seqs[book] for book in books])
+
+
+async def suspend_book(
+    connection: Connection,
+    participant_id: UUID,
+    suspended: bool,  # noqa: FBT001 - the one fact
+) -> None:
+    """Let nothing move in a locked book, or let it move again."""
+    await connection.execute(_SUSPEND, participant_id, suspended)
+
+
+def close_write(participant_id: UUID, at: datetime) -> Write:
+    """Close a locked book for ever, and forget in it what tells of a person."""
+    return Write(_CLOSE, (participant_id, at))
+
+
 def book_writes(books: Sequence[Book]) -> list[Write]:
     """The writes that make these working copies durable: their new transfers, and the books."""
     writes = [_books_write(books)]
@@ -307,8 +331,9 @@ def _book(row: Any) -> Book:
     return Book(values[0], list(values[1:9]), *values[9:])
 
 
-_COLUMNS = """
-    participant_id, issuance, ripening, available, pledged, planted, expired, gifts, arrears,
+_BALANCES = [account.column for account in Account]
+_COLUMNS = f"""
+    participant_id, {", ".join(_BALANCES)},
     seq, head, last_at, action_seq, saved_g, trees, active_days, active_anchor, active_before,
     closed, suspended, salt"""
 
@@ -332,21 +357,32 @@ SELECT * FROM unnest(
     $5::text::bigint[], $6::text[],
     $7::text::uuid[], $8::text::uuid[], $9::text::timestamptz[], $10::bytea[])"""
 
-_UPDATE = """
+_UPDATE = f"""
 UPDATE books SET
-    issuance = d.issuance, ripening = d.ripening, available = d.available, pledged = d.pledged,
-    planted = d.planted, expired = d.expired, gifts = d.gifts, arrears = d.arrears,
+    {", ".join(f"{name} = d.{name}" for name in _BALANCES)},
     saved_g = d.saved_g, seq = d.seq, action_seq = d.action_seq, last_at = d.last_at,
     active_days = d.active_days, active_anchor = d.active_anchor,
     active_before = d.active_before, trees = d.trees, head = d.head
 FROM unnest(
-    $1::text::uuid[], $2::text::bigint[], $3::text::bigint[], $4::text::bigint[],
-    $5::text::bigint[], $6::text::bigint[],
-    $7::text::bigint[], $8::text::bigint[], $9::text::bigint[], $10::text::bigint[],
-    $11::text::bigint[], $12::text::bigint[],
+    $1::text::uuid[], {", ".join(f"${n + 1}::text::bigint[]" for n in Account)},
+    $10::text::bigint[], $11::text::bigint[], $12::text::bigint[],
     $13::text::timestamptz[], $14::text::bigint[], $15::text::date[], $16::text::integer[],
     $17::text::integer[], $18::bytea[]
 ) AS d (
-    participant_id, issuance, ripening, available, pledged, planted, expired, gifts, arrears,
+    participant_id, {", ".join(_BALANCES)},
     saved_g, seq, action_seq, last_at, active_days, active_anchor, active_before, trees, head)
-WHERE books.participant_id = d.participant_id AND books.participant_id = ANY($1::text::uuid[])"""
+WHERE books.participant_id = d.participant_id
+    AND books.participant_id = ANY($1::text::uuid[])"""  # noqa: S608 - constant columns
+
+_MARK = """
+UPDATE books SET audited_seq = m.seq
+FROM unnest($1::uuid[], $2::bigint[]) AS m (participant_id, seq)
+WHERE books.participant_id = m.participant_id AND books.participant_id = ANY($1::uuid[])
+    AND books.audited_seq < m.seq"""
+
+_SUSPEND = "UPDATE books SET suspended = $2 WHERE participant_id = $1"
+
+_CLOSE = """
+UPDATE books SET closed = true, salt = NULL, last_at = $2,
+    active_days = 0, active_anchor = NULL, active_before = 0
+WHERE participant_id = $1"""

@@ -16,6 +16,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
+from service.ledger.accounts import Account
 from service.platform.database import Base
 
 
@@ -49,7 +50,7 @@ class Book(Base):
 
     __table_args__ = (
         CheckConstraint(
-            "issuance + ripening + available + pledged + planted + expired + gifts + arrears = 0",
+            " + ".join(account.column for account in Account) + " = 0",
             name="sums_to_zero",
         ),
         # Taken back by adjustment and reversed as well, more may go back than was ever issued: then

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.ledger.balances import Balances
-from service.ledger.books import BookMissingError, lock_book
+from service.ledger.books import BookMissingError, lock_book, suspend_book
 from service.ledger.models import Book
 from service.participants.identities import subject_key
 from service.participants.models import Identity, Participant
@@ -127,7 +127,7 @@ async def set_suspended(
         book.require_not_erased()
         if book.suspended == suspended:
             return
-        await connection.execute(_SUSPEND, participant_id, suspended)
+        await suspend_book(connection, participant_id, suspended)
         await log_act(
             connection,
             now=now,
@@ -141,6 +141,3 @@ async def set_suspended(
             },
             request_id=operator.request_id,
         )
-
-
-_SUSPEND = "UPDATE books SET suspended = $2 WHERE participant_id = $1"

@@ -19,7 +19,7 @@ from service.actions.refusals import AlreadyClaimedError
 from service.actions.report import participant_report, partner_report
 from service.actions.reverse import reverse_action
 from service.audit.audit import audit
-from service.audit.facts import COMPARES
+from service.audit.checks import COMPARES
 from service.instance.migrate import check_migrated, finish_migrations, migrate
 from service.platform.database import DatabaseUnusableError, open_database
 from service.platform.ids import derived_uuid

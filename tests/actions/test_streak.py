@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from service.actions.streak import mark_active, streak_days
 from service.audit.audit import audit
-from service.audit.facts import COMPARES
+from service.audit.checks import COMPARES
 from tests.actions.conftest import RULES
 from tests.actions.reports import NOW, walk
 

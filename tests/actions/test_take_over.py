@@ -11,7 +11,7 @@ from service.actions.refusals import AlreadyClaimedError, OverlapError
 from service.actions.report import participant_report, partner_report
 from service.actions.writer import Writer
 from service.audit.audit import audit
-from service.audit.facts import COMPARES
+from service.audit.checks import COMPARES
 from service.platform.ids import derived_uuid
 from service.rules.compile.draft import compile_rulebook
 from tests.actions.reports import MINUTE, NOW, SECRET, blocked_backends, book_of, writer_of

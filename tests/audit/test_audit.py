@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from service.audit.audit import audit
-from service.audit.facts import COMPARES, WHOLE
+from service.audit.checks import COMPARES, WHOLE
 from service.participants.operate import set_suspended
 from service.planting.trees import Status
 from tests.audit.corruptions import OF_BOOKS

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from service.audit.audit import audit
-from service.audit.facts import COMPARES
+from service.audit.checks import COMPARES
 from service.platform.acts import log_act
 from service.platform.canonical import FORM
 from service.platform.database import open_database

@@ -12,7 +12,7 @@ from alembic.operations import Operations
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from service.audit.audit import audit
-from service.audit.facts import COMPARES, WHOLE
+from service.audit.checks import COMPARES, WHOLE
 from service.instance.migrate import _FOLDER
 from service.platform.database import open_database, sqlalchemy_url
 from tests.ledger.histories import (

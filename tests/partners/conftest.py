@@ -6,7 +6,7 @@ import re
 import pytest
 
 from service.audit.audit import audit
-from service.audit.facts import COMPARES
+from service.audit.checks import COMPARES
 from service.partners.receive import Intake
 from service.platform.clock import Clock
 from service.platform.database import open_database

@@ -1,34 +1,24 @@
 """What `ledger audit` compares above the ledger: what decided on an award.
 
 The digest that a transfer's hash covers is compared with what it was made from, as long as erasure
-left that; the days of a streak are counted anew; a published version is what its hash says.
+left that; the days of a streak are counted anew.
 """
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import date, datetime, timedelta
-from types import MappingProxyType
 from uuid import UUID
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from service.actions.facts import canonical_facts, earlier_digest, facts_digest
 from service.actions.store import Action
 from service.actions.streak import mark_active, streak_days
-from service.audit.audit import Compare, CompareAll
-from service.audit.pages import ROWS_MAX
 from service.ledger.books import Book
+from service.platform.checks import ROWS_MAX, Compare
 from service.platform.database import Connection
-from service.rules.compile.draft import sha256_of
 from service.rules.language.load import load
 
-ASKS: Mapping[str, str] = MappingProxyType(
-    {
-        "facts": "each action still says what its digest covers",
-        "streaks": "active days in a row are those of the actions",
-        "rules": "each published version is what its hash says",
-    }
-)
 _PREFETCH = 1_000
 # What a time may have been sent with (PostgreSQL took no other), the offsets of this earth first.
 _OFFSETS = sorted(
@@ -73,25 +63,6 @@ def _digest(salt: bytes, rules: str, action: Action, offset: timedelta | None) -
     attributes = action.attributes or {}
     told = canonical_facts(action.type, action.occurred_at, action.reporter, attributes)
     return facts_digest(salt, told, rules, action)
-
-
-async def audit_rules(connection: Connection) -> list[tuple[None, str, str, str]]:
-    """Published versions whose files are not those that were hashed, and versions that are gone."""
-    wrong: list[tuple[None, str, str, str]] = []
-    expected = 0
-    async for version, sha256, files in connection.cursor(_VERSIONS, prefetch=1):
-        expected += 1
-        if version != expected:
-            wrong.append((None, f"version {expected} of the rules", "published", "missing"))
-            expected = version
-        found = sha256_of(files)
-        if found != sha256.hex():
-            wrong.append((None, f"files of version {version} of the rules", sha256.hex(), found))
-    rows = await connection.fetch(_UNPUBLISHED)
-    wrong += [
-        (None, f"version {version} of the rules", "published", "missing") for (version,) in rows
-    ]
-    return wrong[:ROWS_MAX]
 
 
 async def audit_streaks(
@@ -172,8 +143,8 @@ def _zone_of(files: Mapping[str, str]) -> ZoneInfo | None:
 # By the hash of the rules; one entry a version.
 _known_zones: dict[bytes, ZoneInfo | None] = {}
 
-COMPARES: Mapping[str, Compare] = MappingProxyType({"facts": audit_facts, "streaks": audit_streaks})
-WHOLE: Mapping[str, CompareAll] = MappingProxyType({"rules": audit_rules})
+FACTS = Compare("facts", "each action still says what its digest covers", audit_facts)
+STREAKS = Compare("streaks", "active days in a row are those of the actions", audit_streaks)
 
 _COLUMNS = ", ".join(f"a.{name}" for name in Action.__dataclass_fields__)
 
@@ -197,11 +168,3 @@ SELECT r.version, r.sha256 FROM rulebooks r WHERE EXISTS (
         AND a.rulebook_version = r.version)"""
 
 _FILES = "SELECT files FROM rulebooks WHERE version = $1"
-
-_VERSIONS = "SELECT version, sha256, files FROM rulebooks ORDER BY version"
-
-_UNPUBLISHED = """
-SELECT DISTINCT version FROM (
-    SELECT version FROM rulebook_activations UNION SELECT version FROM active_rulebook
-) AS used
-WHERE NOT EXISTS (SELECT FROM rulebooks r WHERE r.version = used.version) ORDER BY version"""

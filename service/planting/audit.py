@@ -1,9 +1,10 @@
-"""What `ledger audit` compares of trees: their lives, and what their pledges and transfers say.
+"""What `ledger audit` compares of trees: their lives, and what their pledges and transfers say."""
 
-Like all checks of a page: $1 is an array of participant ids, and only what is off comes back.
-"""
+from uuid import UUID
 
-PLEDGES = """
+from service.platform.checks import AnyCheck, Check, Walk
+
+_PLEDGES = """
 WITH standing AS (
     SELECT participant_id, count(*) FILTER (WHERE status <> 'cancelled') AS trees
     FROM trees WHERE participant_id = ANY($1::uuid[]) GROUP BY participant_id
@@ -49,7 +50,7 @@ FULL JOIN (SELECT *, pledge_id AS id FROM promised) t USING (participant_id, id)
 WHERE (l.trees, l.amount_g) IS DISTINCT FROM (t.trees, t.grams)"""
 
 # Which step may follow which; the first one follows nothing.
-LIVES = """
+_LIVES = """
 WITH steps AS (
     SELECT participant_id, number, step, status, at, plot_id,
         coalesce(lag(step) OVER life, 0) AS earlier_step,
@@ -106,3 +107,58 @@ CROSS JOIN LATERAL (VALUES
     ('its owner by its number', t.participant_id::text, t.owner_id::text)
     ) AS o (what, expected, found)
 WHERE o.expected IS DISTINCT FROM o.found"""
+
+_NUMBERS = """
+SELECT n.participant_id, 'number of tree ' || n.number, 'a tree of this person', 'none'
+FROM tree_numbers n
+WHERE n.number > $1 AND n.number <= $2 AND NOT EXISTS (
+    SELECT FROM trees t WHERE t.participant_id = n.participant_id AND t.number = n.number)"""
+
+_STOCK = """
+SELECT NULL::uuid, 'stock of project ' || coalesce(p.id, s.project_id) || ', trees ' || o.what,
+    coalesce(o.expected::text, 'no project'), coalesce(o.found::text, 'no stock')
+FROM (SELECT * FROM projects WHERE id > $1 AND id <= $2) AS p
+FULL JOIN (SELECT * FROM stock WHERE project_id > $1 AND project_id <= $2) AS s
+    ON s.project_id = p.id
+CROSS JOIN LATERAL (
+    SELECT count(*) FILTER (WHERE status <> 'cancelled') AS pledged,
+        count(*) FILTER (WHERE status IN ('planted', 'verified')) AS planted,
+        count(*) FILTER (WHERE status = 'verified') AS verified
+    FROM trees WHERE project_id = coalesce(p.id, s.project_id)) AS t
+CROSS JOIN LATERAL (VALUES
+    ('for sale', coalesce(p.funded, p.capacity), s.for_sale), ('pledged', t.pledged, s.pledged),
+    ('planted', t.planted, s.planted), ('verified', t.verified, s.verified)
+    ) AS o (what, expected, found)
+WHERE o.expected IS DISTINCT FROM o.found"""
+
+# By plot, what the operators' log tells against the steps of its trees. A tree that is replaced
+# was allocated, too.
+_PLOTS = """
+SELECT NULL::uuid, 'plot ' || o.plot_id || ', ' || act || ' in the operators'' log',
+    coalesce(d.trees, 0) || ' trees', coalesce(l.trees, 0) || ' trees'
+FROM (
+    SELECT object AS plot_id, act, sum((detail ->> 'trees')::bigint) AS trees FROM audit_log
+    WHERE object IN (SELECT id::text FROM plots WHERE id > $1 AND id <= $2)
+        AND act IN ('plot.allocate', 'plot.planted', 'plot.verified', 'plot.lost') GROUP BY 1, 2
+) AS l
+FULL JOIN (
+    SELECT plot_id::text, 'plot.' || CASE WHEN status IN ('allocated', 'replaced')
+        THEN 'allocate' ELSE status END AS act, count(*) AS trees
+    FROM tree_steps WHERE plot_id > $1 AND plot_id <= $2 GROUP BY 1, 2
+) AS d USING (plot_id, act)
+CROSS JOIN LATERAL (SELECT plot_id) AS o
+WHERE d.trees IS DISTINCT FROM l.trees"""
+
+_FIRST = UUID(int=0)
+_PROJECTS = "(SELECT id FROM projects UNION SELECT project_id FROM stock) AS p"
+
+CHECKS: tuple[AnyCheck, ...] = (
+    Check("trees", "pledges and trees are what their transfers paid", _PLEDGES),
+    Check("lives", "each tree stands where its steps led it", _LIVES),
+    Walk("tree numbers", "each number names a tree", "", 1_000, "tree_numbers", "number",
+         _NUMBERS),
+    Walk("stock", "projects have promised as many trees as there are", _FIRST, 50, _PROJECTS, "id",
+         _STOCK),
+    Walk("plots", "each step in a plot stands in the operators' log", _FIRST, 1_000_000, "plots",
+         "id", _PLOTS),
+)  # fmt: skip

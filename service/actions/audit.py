@@ -1,64 +1,8 @@
-"""What `ledger audit` compares, as one SQL text a check.
+"""What `ledger audit` compares of actions and what follows from them: bubbles, limits, claims."""
 
-Every check looks at the books of one page ($1, an array of participant ids) and gives only what is
-off, as (participant_id, what, expected, found). PostgreSQL recomputes, so nothing has to travel and
-memory stays bounded whatever a book holds; what a row should hold is told by the code that writes
-it, and the tests audit histories written by that code.
-"""
-
-from dataclasses import dataclass
-
-from service.audit.trees import LIVES, PLEDGES
-
-ROWS_MAX = 50
-"""A check names at most so many differences a page; the first ones tell what is wrong."""
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One comparison: its name in the report, what it asks, its SQL, and its other parameters."""
-
-    name: str
-    asks: str
-    sql: str
-    parameters: tuple[str, ...] = ()
-
-
-_BALANCES = """
-WITH moved AS (
-    SELECT participant_id, debit, credit, sum(amount_g) AS grams FROM transfers
-    WHERE participant_id = ANY($1::uuid[]) GROUP BY participant_id, debit, credit
-), sides AS (
-    SELECT participant_id, account, sum(grams) AS balance FROM (
-        SELECT participant_id, credit AS account, grams FROM moved
-        UNION ALL SELECT participant_id, debit, -grams FROM moved) AS side
-    GROUP BY participant_id, account
-), held AS (
-    SELECT b.participant_id, a.account, a.name, a.balance FROM books b CROSS JOIN LATERAL (VALUES
-        (1, 'issuance', b.issuance), (2, 'ripening', b.ripening), (3, 'available', b.available),
-        (4, 'pledged', b.pledged), (5, 'planted', b.planted), (6, 'expired', b.expired),
-        (7, 'gifts', b.gifts), (8, 'arrears', b.arrears)) AS a (account, name, balance)
-    WHERE b.participant_id = ANY($1::uuid[])
-)
-SELECT h.participant_id, 'balance of ' || h.name,
-    coalesce(s.balance, 0) || ' g', h.balance || ' g'
-FROM held h LEFT JOIN sides s ON s.participant_id = h.participant_id AND s.account = h.account
-WHERE h.balance <> coalesce(s.balance, 0)"""
-
-_HEADS = """
-SELECT b.participant_id, o.what, o.expected, o.found FROM books b
-LEFT JOIN LATERAL (
-    SELECT t.seq, t.hash FROM transfers t WHERE t.participant_id = b.participant_id
-    ORDER BY t.seq DESC LIMIT 1) AS t ON true
-CROSS JOIN LATERAL (VALUES
-    ('seq of the book', coalesce(t.seq, 0)::text, b.seq::text),
-    ('head of the chain',
-        encode(coalesce(t.hash, sha256('saxaul book '::bytea || uuid_send(b.participant_id))),
-            'hex'),
-        encode(b.head, 'hex')),
-    ('seq that was found clean', least(b.audited_seq, b.seq)::text,
-        b.audited_seq::text)) AS o (what, expected, found)
-WHERE b.participant_id = ANY($1::uuid[]) AND o.expected <> o.found"""
+from service.actions.audit_draws import Budgets
+from service.actions.audit_facts import FACTS, STREAKS
+from service.platform.checks import AnyCheck, Check, Walk
 
 # The canonical bytes of books.transfer_hash, in SQL.
 _CHAIN = """
@@ -93,39 +37,6 @@ FROM chained WHERE seq > since AND seq = next_seq AND hash <> expected
 UNION ALL
 SELECT participant_id, 'transfer ' || seq || ', time', 'not before ' || earlier_at, at::text
 FROM chained WHERE seq > since AND at < earlier_at"""
-
-# Which accounts a transfer may move between, by its cause.
-_SIDES = """
-SELECT t.participant_id, 'sides of transfer ' || t.seq, 'those of a known cause',
-    format('%s from account %s to %s', t.cause, t.debit, t.credit)
-FROM transfers t
-WHERE t.participant_id = ANY($1::uuid[]) AND (t.cause, t.debit, t.credit) NOT IN (
-    VALUES ('action', 1, 2), ('collect', 2, 3), ('arrears', 3, 8), ('expire', 2, 6),
-        ('pledge', 3, 4), ('plant', 4, 5), ('release', 4, 3), ('adjust', 1, 3), ('adjust', 3, 1),
-        ('reverse', 2, 1), ('reverse', 6, 1), ('reverse', 3, 1), ('reverse', 8, 1))"""
-
-# What was booked last is what moved last: grams, actions, trees, or the person who came or went.
-_TIMES = """
-WITH moved AS (
-    SELECT participant_id, max(at) AS at FROM transfers
-    WHERE participant_id = ANY($1::uuid[]) GROUP BY participant_id
-), acted AS (
-    SELECT participant_id, max(recorded_at) AS at FROM actions
-    WHERE participant_id = ANY($1::uuid[]) GROUP BY participant_id
-), stepped AS (
-    SELECT participant_id, max(at) AS at FROM tree_steps
-    WHERE participant_id = ANY($1::uuid[]) GROUP BY participant_id
-)
-SELECT b.participant_id, 'time of the last booking',
-    greatest(m.at, a.at, s.at, p.created_at, e.erased_at)::text, b.last_at::text
-FROM books b
-LEFT JOIN moved m ON m.participant_id = b.participant_id
-LEFT JOIN acted a ON a.participant_id = b.participant_id
-LEFT JOIN stepped s ON s.participant_id = b.participant_id
-LEFT JOIN participants p ON p.participant_id = b.participant_id
-LEFT JOIN erasures e ON e.participant_id = b.participant_id
-WHERE b.participant_id = ANY($1::uuid[])
-    AND b.last_at <> greatest(m.at, a.at, s.at, p.created_at, e.erased_at)"""
 
 _AWARDS = """
 WITH moved AS (
@@ -287,70 +198,22 @@ JOIN books b ON b.participant_id = a.participant_id
 WHERE a.participant_id = ANY($1::uuid[]) AND a.kind = 'action' AND a.claim_key IS NOT NULL
     AND (r.id IS NULL) <> (c.claim_key IS NOT NULL) AND NOT (b.closed AND c.claim_key IS NULL)"""
 
-# An open book has one of each, a closed one nothing that tells of a person.
-_PEOPLE = """
-SELECT b.participant_id, o.what, o.expected::text, o.found::text
-FROM books b
-CROSS JOIN LATERAL (VALUES
-    ('identity', 1 - b.closed::integer,
-        (SELECT count(*) FROM identities i WHERE i.participant_id = b.participant_id)),
-    ('name', 1 - b.closed::integer,
-        (SELECT count(*) FROM participants p WHERE p.participant_id = b.participant_id)),
-    ('salt', 1 - b.closed::integer, (b.salt IS NOT NULL)::integer),
-    ('note of the erasure', b.closed::integer,
-        (SELECT count(*) FROM erasures e WHERE e.participant_id = b.participant_id)),
-    ('active days', 0, (b.closed AND (b.active_anchor IS NOT NULL OR b.active_days <> 0
-        OR b.active_before <> 0))::integer),
-    ('counters of limits', 0, CASE WHEN b.closed THEN
-        (SELECT count(*) FROM counters c WHERE c.participant_id = b.participant_id) ELSE 0 END),
-    ('stored answers', 0, CASE WHEN b.closed THEN
-        (SELECT count(*) FROM idempotency_keys k WHERE k.participant_id = b.participant_id)
-        ELSE 0 END),
-    ('dedication of a pledge', 0, CASE WHEN b.closed THEN
-        (SELECT count(l.dedication) FROM pledges l WHERE l.participant_id = b.participant_id)
-        ELSE 0 END)) AS o (what, expected, found)
-WHERE b.participant_id = ANY($1::uuid[]) AND o.expected <> o.found"""
+_STRAY_CLAIMS = """
+SELECT c.participant_id, 'claim ' || encode(c.claim_key, 'hex'),
+    'held by an action that was paid for it', CASE
+        WHEN a.id IS NULL THEN 'no action ' || c.action_id
+        WHEN r.id IS NOT NULL THEN 'action ' || a.id || ', which is reversed'
+        ELSE 'action ' || a.id || ', which has another claim or none' END
+FROM claims c
+LEFT JOIN actions a ON a.participant_id = c.participant_id AND a.id = c.action_id
+    AND a.kind = 'action'
+LEFT JOIN actions r ON r.participant_id = a.participant_id AND r.occurred_at = a.occurred_at
+    AND r.reverses = a.id
+WHERE c.claim_key > $1 AND c.claim_key <= $2
+    AND (r.id IS NOT NULL OR a.claim_key IS DISTINCT FROM coalesce(c.of_key, c.claim_key))"""
 
-# What moved grams by an operator's word, or keeps somebody from moving them, stands in their log.
-_ACTS = """
-SELECT t.participant_id, 'adjustment ' || t.cause_id, 'an entry in the operators'' log', 'none'
-FROM transfers t
-WHERE t.participant_id = ANY($1::uuid[]) AND t.cause = 'adjust' AND NOT EXISTS (
-    SELECT FROM audit_log l WHERE l.object = t.participant_id::text
-        AND l.act = 'participant.adjust' AND l.detail ->> 'adjustment' = t.cause_id::text)
-UNION ALL
-SELECT r.participant_id, 'reversal ' || r.id, 'an entry in the operators'' log', 'none'
-FROM actions r
-WHERE r.participant_id = ANY($1::uuid[]) AND r.kind = 'reversal' AND r.source = 'operator'
-    AND NOT EXISTS (
-        SELECT FROM audit_log l WHERE l.object = r.reverses::text
-            AND l.act = 'action.reverse' AND l.detail ->> 'reversal' = r.id::text)
-UNION ALL
-SELECT b.participant_id, 'suspended', (coalesce(l.act, '') = 'participant.suspend')::text,
-    b.suspended::text
-FROM books b LEFT JOIN LATERAL (
-    SELECT l.act FROM audit_log l WHERE l.object = b.participant_id::text
-        AND l.act IN ('participant.suspend', 'participant.resume')
-    ORDER BY l.seq DESC LIMIT 1) AS l ON true
-WHERE b.participant_id = ANY($1::uuid[])
-    AND b.suspended <> (coalesce(l.act, '') = 'participant.suspend')"""
-
-_PAIRS = """
-SELECT t.participant_id, 'counterpart of transfer ' || t.seq,
-    'in the book of ' || coalesce(t.counter_id::text, 'nobody'), 'none'
-FROM transfers t
-WHERE t.participant_id = ANY($1::uuid[]) AND (t.debit = 7 OR t.credit = 7) AND NOT EXISTS (
-    SELECT FROM transfers o WHERE o.participant_id = t.counter_id
-        AND o.counter_id = t.participant_id AND o.cause = t.cause AND o.cause_id = t.cause_id
-        AND o.amount_g = t.amount_g AND o.at = t.at
-        AND CASE WHEN t.debit = 7 THEN o.credit = 7 ELSE o.debit = 7 END)"""
-
-PAGE_CHECKS = (
-    Check("balances", "each account is the sum of its transfers", _BALANCES),
-    Check("heads", "each book ends where its chain ends", _HEADS),
+CHECKS: tuple[AnyCheck, ...] = (
     Check("chain", "each transfer's hash follows from the one before", _CHAIN, ("since",)),
-    Check("sides", "transfers move between the accounts of their cause", _SIDES),
-    Check("times", "what was booked last is the time of the book", _TIMES),
     Check("awards", "transfers move what actions and reversals say", _AWARDS),
     Check("actions", "each action is the sum of its awards", _ACTIONS),
     Check("saved", "savings and number of actions", _SAVED),
@@ -358,44 +221,9 @@ PAGE_CHECKS = (
     Check("ripening", "bubbles ripen and expire when their actions say", _RIPENING),
     Check("counters", "each limit and sum counts what its awards used", _COUNTERS, ("today",)),
     Check("claims", "what is paid once is bound to who was paid", _CLAIMS),
-    Check("trees", "pledges and trees are what their transfers paid", PLEDGES),
-    Check("lives", "each tree stands where its steps led it", LIVES),
-    Check("people", "open books have a person, closed ones none", _PEOPLE),
-    Check("acts", "what operators did stands in their log", _ACTS),
-    Check("pairs", "each gift has its counterpart", _PAIRS),
-)
-
-STRANGERS = Check(
-    "strangers",
-    "no row without a book",
-    """
-WITH strangers AS (
-    SELECT 'transfers' AS name, participant_id FROM transfers
-    WHERE participant_id > $2 AND participant_id <= $3 GROUP BY participant_id
-    UNION ALL SELECT 'actions', participant_id FROM actions
-    WHERE participant_id > $2 AND participant_id <= $3 GROUP BY participant_id
-    UNION ALL SELECT 'bubbles', participant_id FROM bubbles
-    WHERE participant_id > $2 AND participant_id <= $3 GROUP BY participant_id
-    UNION ALL SELECT 'counters', participant_id FROM counters
-    WHERE participant_id > $2 AND participant_id <= $3 GROUP BY participant_id
-    UNION ALL SELECT 'trees', participant_id FROM trees
-    WHERE participant_id > $2 AND participant_id <= $3 GROUP BY participant_id
-    UNION ALL SELECT 'tree_steps', participant_id FROM tree_steps
-    WHERE participant_id > $2 AND participant_id <= $3 GROUP BY participant_id
-    UNION ALL SELECT 'pledges', participant_id FROM pledges
-    WHERE participant_id > $2 AND participant_id <= $3 GROUP BY participant_id
-    UNION ALL SELECT 'takes', participant_id FROM takes
-    WHERE participant_id > $2 AND participant_id <= $3 GROUP BY participant_id
-    UNION ALL SELECT 'erasures', participant_id FROM erasures
-    WHERE participant_id > $2 AND participant_id <= $3 GROUP BY participant_id
-    UNION ALL SELECT 'the name', participant_id FROM participants
-    WHERE participant_id > $2 AND participant_id <= $3
-    UNION ALL SELECT 'an identity', participant_id FROM identities
-    WHERE participant_id > $2 AND participant_id <= $3
-)
-SELECT participant_id, name || ' of a participant', 'a book', 'none'
-FROM strangers s WHERE NOT EXISTS (
-    SELECT FROM books b WHERE b.participant_id = s.participant_id
-        AND b.participant_id = ANY($1::uuid[]))""",
-    ("after", "last"),
-)
+    FACTS,
+    STREAKS,
+    Budgets,
+    Walk("stray claims", "each claim is held by whom it paid", b"", 1_000, "claims", "claim_key",
+         _STRAY_CLAIMS),
+)  # fmt: skip
