@@ -31,7 +31,7 @@ COMMANDS = {
     "partner": "kit.partner.commands",
     "replay": "kit.replay.commands",
     "reset": "service.run.commands",
-    "rules": "service.rulebooks.commands",
+    "rules": "service.run.commands_rules",
     "run": "service.run.commands",
     "worker": "service.run.worker",
 }

@@ -13,6 +13,7 @@ import service.planting.models
 import service.platform.acts
 import service.platform.clock
 import service.platform.outbox
+import service.privacy.models
 import service.rulebooks.models
 from service.platform.database import Base
 
@@ -28,6 +29,7 @@ TABLE_MODULES = (
     service.participants.models,
     service.partners.models,
     service.planting.models,
+    service.privacy.models,
     service.rulebooks.models,
 )
 metadata: MetaData = Base.metadata

@@ -18,6 +18,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from service.platform.database import Base
+from service.platform.persons import DELETE, of_persons
 
 
 class Action(Base):
@@ -68,6 +69,7 @@ class Action(Base):
         Index(None, "recorded_at", postgresql_using="brin"),
         # A reversal bears the time of its action, which may be of any age.
         Index(None, "participant_id", "recorded_at", postgresql_where="kind = 'reversal'"),
+        of_persons(kept="awards are the ledger's; erase.py takes out attributes, part by part"),
     )
 
 
@@ -106,7 +108,7 @@ class Counter(Base):
         ),
         Index(None, "ends_on"),
         Index(None, "participant_id", "counts_as", postgresql_where="counts_as IS NOT NULL"),
-        {"postgresql_with": {"fillfactor": "70"}},
+        {"postgresql_with": {"fillfactor": "70"}, **of_persons(DELETE)},
     )
 
 
@@ -129,4 +131,8 @@ class Claim(Base):
     __table_args__ = (
         CheckConstraint("octet_length(claim_key) = 32", name="claim_key_is_hmac"),
         Index(None, "of_key", postgresql_where="of_key IS NOT NULL"),
+        of_persons(
+            kept="what was paid once is not paid again",
+            not_exported="found by their hash only; each stands with its action as claim_key",
+        ),
     )

@@ -7,6 +7,7 @@ from sqlalchemy import BigInteger, CheckConstraint, DateTime, Index, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from service.platform.database import Base
+from service.platform.persons import of_persons
 
 
 class Bubble(Base):
@@ -43,7 +44,10 @@ class Bubble(Base):
         CheckConstraint("expires_at > ripens_at", name="expires_after_ripening"),
         CheckConstraint("origin IN ('action', 'gift')", name="origin_is_known"),
         Index(None, "expires_at"),
-        {"postgresql_with": {"fillfactor": "80"}},
+        {
+            "postgresql_with": {"fillfactor": "80"},
+            **of_persons(kept="its grams expire as everybody's"),
+        },
     )
 
 
@@ -58,4 +62,10 @@ class Take(Base):
     taken_g: Mapped[int] = mapped_column(BigInteger)
     at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
 
-    __table_args__ = (CheckConstraint("taken_g > 0", name="taken_is_positive"),)
+    __table_args__ = (
+        CheckConstraint("taken_g > 0", name="taken_is_positive"),
+        of_persons(
+            kept="explains the grams of a bubble",
+            not_exported="tells of friends; what was taken stands with the bubbles",
+        ),
+    )

@@ -15,8 +15,11 @@ from sqlalchemy import CheckConstraint, DateTime, Index, LargeBinary, SmallInteg
 from sqlalchemy.orm import Mapped, mapped_column
 
 from service.http.problems import problem_body
-from service.platform.database import Base, Connection, Database
+from service.platform.clock import Clock
+from service.platform.database import Base, Connection, Database, row_count
 from service.platform.errors import ConflictError, SaxaulError
+from service.platform.persons import DELETE, of_persons
+from service.platform.settings import Settings
 from service.rules.decide.languages import Reader
 
 
@@ -36,6 +39,7 @@ class IdempotencyKey(Base):
     __table_args__ = (
         CheckConstraint("status = 0 OR status BETWEEN 200 AND 499", name="status_is_final"),
         Index(None, "created_at"),
+        of_persons(DELETE),
     )
 
 
@@ -135,10 +139,10 @@ def _row_of(key: Key) -> tuple[UUID, str, str]:
     return key.participant_id, key.route, key.key
 
 
-async def purge_keys(connection: Connection, real_now: datetime, keep: timedelta) -> int:
-    """Forget answers older than `keep` of real time, at most 10,000 a call; how many went."""
-    status = await connection.execute(_PURGE, real_now - keep)
-    return int(status.rpartition(" ")[2])
+async def purge_keys(database: Database, clock: Clock, settings: Settings) -> int:
+    """Forget answers that were kept for their hours of real time, at most 10,000 a call."""
+    before = clock.real_now() - timedelta(hours=settings.idempotency_keep_hours)
+    return row_count(await database.pool.execute(_PURGE, before))
 
 
 _RESERVE = """

@@ -11,6 +11,7 @@ from service.leaderboards.keys import Layout, keep_s
 from service.leaderboards.sums import Span, Sum, gather_sums, snapshot_for_sums
 from service.leaderboards.write import Score
 from service.platform.database import Connection
+from service.platform.outbox import drop_rows, position_rows
 
 
 async def request_rebuild(
@@ -42,7 +43,7 @@ async def prepare_lanes(connection: Connection, lanes: int, real_now: datetime) 
     if found == set(range(lanes)):
         return
     if found:
-        await connection.execute("DELETE FROM outbox")
+        await drop_rows(connection)
         await connection.execute("DELETE FROM relay_lanes WHERE lane >= $1", lanes)
     await connection.execute(_ADD_LANES, lanes)
     await request_rebuild(connection, real_now)
@@ -71,18 +72,6 @@ async def take_snapshot(
         return positioned
 
 
-async def position_rows(
-    connection: Connection, lane: int, positioned: int, limit: int | None = None
-) -> int:
-    """Give rows of the lane that have none the next positions, by id; how many got one.
-
-    The lane's row must be locked by an earlier statement: rows read together with the lock could
-    be from before it.
-    """
-    status = await connection.execute(_POSITION, lane, positioned, limit)
-    return int(status.rpartition(" ")[2])
-
-
 def scores_by_shard(
     sums: Sequence[Sum], spans: Sequence[Span], layout: Layout, today: date
 ) -> list[list[Score]]:
@@ -106,11 +95,3 @@ _LOCK_LANE = """
 SELECT positioned FROM relay_lanes WHERE lane = $1 AND epoch = $2 FOR NO KEY UPDATE"""
 
 _SET_POSITIONED = "UPDATE relay_lanes SET positioned = $2 WHERE lane = $1"
-
-_POSITION = """
-UPDATE outbox SET position = $2 + fresh.n
-FROM (
-    SELECT participant_id, id, row_number() OVER (ORDER BY id) AS n FROM outbox
-    WHERE lane = $1 AND position IS NULL ORDER BY id LIMIT $3
-) AS fresh
-WHERE outbox.participant_id = fresh.participant_id AND outbox.id = fresh.id"""

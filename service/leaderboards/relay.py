@@ -21,7 +21,6 @@ from redis.asyncio import Redis
 from service.leaderboards.fold import Changes, Row, fold
 from service.leaderboards.keys import Layout
 from service.leaderboards.rebuild import (
-    position_rows,
     request_rebuild,
     scores_by_shard,
     take_snapshot,
@@ -39,6 +38,7 @@ from service.leaderboards.write import (
 )
 from service.platform.clock import Clock
 from service.platform.database import Connection, Database
+from service.platform.outbox import position_rows
 from service.rules.decide.rulebook import Program
 
 LEASE = timedelta(seconds=3)

@@ -18,6 +18,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from service.ledger.accounts import Account
 from service.platform.database import Base
+from service.platform.persons import of_persons
 
 
 class Book(Base):
@@ -65,7 +66,10 @@ class Book(Base):
         CheckConstraint("available = 0 OR arrears = 0", name="debt_is_repaid_first"),
         CheckConstraint("octet_length(head) = 32", name="head_is_sha256"),
         CheckConstraint("trees >= 0", name="trees_not_negative"),
-        {"postgresql_with": {"fillfactor": "50"}},
+        {
+            "postgresql_with": {"fillfactor": "50"},
+            **of_persons(kept="nameless: it is closed and loses what tells of a person"),
+        },
     )
 
 
@@ -95,4 +99,5 @@ class Transfer(Base):
         Index(None, "at", postgresql_using="brin"),
         # Adjustments are rare; what people earned is told without them.
         Index(None, "participant_id", postgresql_where=text("cause = 'adjust'")),
+        of_persons(kept="the chain of a nameless book"),
     )

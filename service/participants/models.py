@@ -7,6 +7,7 @@ from sqlalchemy import CheckConstraint, DateTime, Index, LargeBinary, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from service.platform.database import Base
+from service.platform.persons import DELETE, of_persons
 
 
 class Identity(Base):
@@ -21,6 +22,7 @@ class Identity(Base):
     __table_args__ = (
         CheckConstraint("octet_length(subject_key) = 32", name="subject_key_is_hmac"),
         Index(None, "participant_id"),
+        of_persons(DELETE),
     )
 
 
@@ -48,19 +50,5 @@ class Participant(Base):
             name="display_name_is_normal",
         ),
         Index(None, "display_name"),
+        of_persons(DELETE),
     )
-
-
-class Erasure(Base):
-    """Who asked to be forgotten, so that a restored database can forget them again.
-
-    `finished_at` is null while attributes of the person's actions are still to be erased.
-    """
-
-    __tablename__ = "erasures"
-
-    participant_id: Mapped[UUID] = mapped_column(primary_key=True)
-    erased_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
-    finished_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
-
-    __table_args__ = (Index(None, "erased_at", postgresql_where="finished_at IS NULL"),)

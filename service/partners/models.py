@@ -9,6 +9,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from service.platform.database import Base
+from service.platform.persons import DELETE, of_persons
 
 
 class Partner(Base):
@@ -88,6 +89,10 @@ class Link(Base):
             "participant_id IS NOT NULL OR ended_at IS NOT NULL", name="nobodys_has_ended"
         ),
         Index(None, "participant_id"),
+        # That the card was somebody's stays known: what it brings is not the next owner's.
+        of_persons("""
+    UPDATE links SET participant_id = NULL, ended_at = coalesce(ended_at, linked_at)
+    WHERE participant_id = $1"""),
     )
 
 
@@ -105,6 +110,7 @@ class LinkCode(Base):
         CheckConstraint("octet_length(code_key) = 32", name="code_key_is_hmac"),
         Index(None, "participant_id"),
         Index(None, "expires_at"),
+        of_persons(DELETE),
     )
 
 
@@ -152,4 +158,27 @@ class PartnerEvent(Base):
         Index(None, "partner_id", "subject_key", postgresql_where="state = 'parked'"),
         Index(None, "target_key", postgresql_where="state = 'parked'"),
         Index(None, "received_at", postgresql_where="state NOT IN ('bound', 'reversed')"),
+        of_persons(
+            # What is not recorded yet of this person, with what takes it back.
+            """DELETE FROM partner_events WHERE event_key IN (
+        SELECT event_key FROM partner_events WHERE event_key IN (
+            SELECT unnest(ARRAY[e.event_key, r.event_key]) FROM links l
+            JOIN partner_events e ON e.partner_id = l.partner_id
+                AND e.subject_key = l.subject_key AND e.state = 'parked' AND e.target_key IS NULL
+            LEFT JOIN partner_events r ON r.target_key = e.event_key AND r.state = 'parked'
+            WHERE l.participant_id = $1)
+        ORDER BY 1 FOR UPDATE)""",
+            # What takes back an event that has not come waits on, but says no more of whom.
+            """UPDATE partner_events SET subject_key = NULL,
+        body = jsonb_set(body || '{"subject": null}', '{data,reason}', '"erased"')
+    WHERE event_key IN (
+        SELECT r.event_key FROM links l
+        JOIN partner_events r ON r.partner_id = l.partner_id AND r.subject_key = l.subject_key
+            AND r.state = 'parked' AND r.target_key IS NOT NULL
+        WHERE l.participant_id = $1 AND NOT EXISTS (SELECT FROM partner_events e
+            JOIN links m ON m.partner_id = e.partner_id AND m.subject_key = e.subject_key
+            WHERE e.event_key = r.target_key AND e.state = 'parked' AND m.participant_id = $1)
+        ORDER BY 1 FOR NO KEY UPDATE OF r)""",
+            not_exported="those that wait stand as parked_events; what became of others is actions",
+        ),
     )

@@ -18,6 +18,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from service.platform.database import Base
+from service.platform.persons import of_persons
 
 STATUSES = "('pledged', 'allocated', 'planted', 'verified', 'lost', 'replaced', 'cancelled')"
 
@@ -123,6 +124,10 @@ class Pledge(Base):
     __table_args__ = (
         CheckConstraint("trees BETWEEN 1 AND 1000", name="trees_within_bounds"),
         CheckConstraint("amount_g > 0", name="amount_is_positive"),
+        of_persons(
+            "UPDATE pledges SET dedication = NULL WHERE participant_id = $1"
+            " AND dedication IS NOT NULL"
+        ),
     )
 
 
@@ -160,6 +165,7 @@ class Tree(Base):
         Index(None, "participant_id", "pledge_id"),
         Index(None, "project_id", "status", "pledged_at"),
         Index(None, "plot_id", "status"),
+        of_persons(kept="a tree stands, whoever it was of"),
     )
 
 
@@ -170,6 +176,10 @@ class TreeNumber(Base):
 
     number: Mapped[str] = mapped_column(Text, primary_key=True)
     participant_id: Mapped[UUID]
+
+    __table_args__ = (
+        of_persons(kept="a tree's public proof", not_exported="only leads to the trees"),
+    )
 
 
 class TreeStep(Base):
@@ -185,7 +195,10 @@ class TreeStep(Base):
     plot_id: Mapped[UUID | None]
     evidence_id: Mapped[UUID | None]
 
-    __table_args__ = (CheckConstraint(f"status IN {STATUSES}", name="status_is_known"),)
+    __table_args__ = (
+        CheckConstraint(f"status IN {STATUSES}", name="status_is_known"),
+        of_persons(kept="a tree's life"),
+    )
 
 
 class PlotEvidence(Base):

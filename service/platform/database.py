@@ -88,6 +88,11 @@ async def write_all(connection: Connection, writes: Sequence[Write]) -> None:
         await connection.execute(_joined(tuple(write.sql for write in writes)), *values)
 
 
+def row_count(status: str) -> int:
+    """How many rows a statement touched, from what the driver says of it."""
+    return int(status.rpartition(" ")[2])
+
+
 @lru_cache(maxsize=256)
 def _joined(texts: tuple[str, ...]) -> str:
     parts, offset = [], 0

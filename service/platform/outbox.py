@@ -1,7 +1,7 @@
 """The outbox: what views must learn of a commit, written in the commit's own transaction."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -9,7 +9,11 @@ from sqlalchemy import BigInteger, CheckConstraint, DateTime, Identity, Index, S
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
-from service.platform.database import Base, Write
+from service.platform.clock import Clock
+from service.platform.database import Base, Connection, Database, Write, row_count
+from service.platform.persons import of_persons
+from service.platform.purge import ROWS_MAX
+from service.platform.settings import Settings
 
 
 class OutboxRow(Base):
@@ -31,6 +35,10 @@ class OutboxRow(Base):
     __table_args__ = (
         Index(None, "lane", "id", postgresql_where="position IS NULL"),
         Index(None, "lane", "position"),
+        of_persons(
+            kept="tells the boards whom to take off, and is deleted after an hour",
+            not_exported="one row tells of many people, and is deleted after an hour",
+        ),
     )
 
 
@@ -75,8 +83,56 @@ def outbox_write(
         [participant_id.hex, board, change, region]
         for participant_id, board, change, region in deltas
     ]
-    return Write(_INSERT, (deltas[0][0], lane, at, {"day": day, "deltas": entries}))
+    return row_write(deltas[0][0], lane, at, {"day": day, "deltas": entries})
 
+
+def row_write(participant_id: UUID, lane: int, at: datetime, body: dict[str, Any]) -> Write:
+    """A row of whatever the lane's relay understands; its key is a participant of the lane."""
+    return Write(_INSERT, (participant_id, lane, at, body))
+
+
+async def position_rows(
+    connection: Connection, lane: int, positioned: int, limit: int | None = None
+) -> int:
+    """Give rows of the lane that have none the next positions, by id; how many got one.
+
+    The lane's row must be locked by an earlier statement: rows read together with the lock could
+    be from before it.
+    """
+    return row_count(await connection.execute(_POSITION, lane, positioned, limit))
+
+
+async def drop_rows(connection: Connection) -> None:
+    """Forget all that the boards have not seen; they are built anew from what it says."""
+    await connection.execute("DELETE FROM outbox")
+
+
+async def purge_outbox(database: Database, clock: Clock, _settings: Settings) -> int:
+    """Delete rows that were applied: a shard that lost its tail is mended from the last hour's."""
+    before = clock.now() - _KEEP
+    return row_count(await database.pool.execute(_PURGE, before, ROWS_MAX))
+
+
+async def unknown_lane(database: Database, lanes: int) -> int | None:
+    """A lane that waits and that nobody relays: some process has another number of lanes."""
+    lane = await database.pool.fetchval("SELECT max(lane) FROM outbox WHERE position IS NULL")
+    return lane if lane is not None and lane >= lanes else None
+
+
+_KEEP = timedelta(hours=1)
 
 _INSERT = """
 INSERT INTO outbox (participant_id, lane, at, body) VALUES ($1, $2, $3, $4)"""
+
+_POSITION = """
+UPDATE outbox SET position = $2 + fresh.n
+FROM (
+    SELECT participant_id, id, row_number() OVER (ORDER BY id) AS n FROM outbox
+    WHERE lane = $1 AND position IS NULL ORDER BY id LIMIT $3
+) AS fresh
+WHERE outbox.participant_id = fresh.participant_id AND outbox.id = fresh.id"""
+
+_PURGE = """
+DELETE FROM outbox WHERE (participant_id, id) IN (
+    SELECT participant_id, id FROM outbox JOIN relay_lanes USING (lane)
+    WHERE position <= applied AND at < $1 LIMIT $2 FOR UPDATE OF outbox SKIP LOCKED)"""

@@ -2,24 +2,20 @@
 
 import asyncio
 from collections.abc import Iterator
-from datetime import datetime
-from functools import partial
 from pathlib import Path
 from uuid import UUID
 
 import click
 
 from service.instance.open import open_instance
-from service.leaderboards.forget import forget_write
 from service.ledger.books import BookMissingError
 from service.platform.clock import Clock
-from service.platform.database import Database, Write
+from service.platform.database import Database
 from service.platform.log import configure_logging
 from service.platform.outbox import lane_of
 from service.platform.settings import Settings, load_settings
 from service.privacy.erase import erase_participant, list_erasures
 from service.rulebooks.publish import Rulebooks
-from service.rules.decide.rulebook import Program
 
 
 @click.group()
@@ -83,17 +79,14 @@ async def _erase_all(
                 database,
                 participant_id,
                 now=clock.now(),
-                forget=partial(_forget, participant_id, settings.lanes, program),
+                local_date=program.local_date,
+                lane=lane_of(participant_id, settings.lanes),
             )
         except BookMissingError:
             unknown += 1
         else:
             erased, before = erased + done, before + (not done)
     return erased, before, unknown
-
-
-def _forget(participant_id: UUID, lanes: int, program: Program, at: datetime) -> Write:
-    return forget_write(participant_id, lane_of(participant_id, lanes), at, program.local_date(at))
 
 
 commands: list[click.Command] = [participants]

@@ -6,12 +6,15 @@ they name a random id that leads nowhere any more.
 """
 
 from collections.abc import AsyncIterator, Callable
-from datetime import datetime
+from datetime import date, datetime
 from uuid import UUID
 
+from sqlalchemy import MetaData
+
 from service.http.auth import tell_forgotten
-from service.ledger.books import lock_book
-from service.platform.database import Connection, Database, Write, write_all
+from service.leaderboards.forget import forget_write
+from service.ledger.books import close_write, lock_book
+from service.platform.database import Base, Connection, Database, Write, row_count, write_all
 
 ATTRIBUTES_MAX = 2_000
 _PAGE = 1_000
@@ -22,23 +25,23 @@ async def erase_participant(
     participant_id: UUID,
     *,
     now: datetime,
-    forget: Callable[[datetime], Write],
+    local_date: Callable[[datetime], date],
+    lane: int,
 ) -> bool:
     """Forget this person; False when that was done before. Works for suspended people.
 
-    `forget` makes the write that takes them off the boards, given the time of booking. Raises
-    BookMissingError.
+    Raises BookMissingError.
     """
     async with database.transaction() as connection:
         book = await lock_book(connection, participant_id)
         if book.closed:
             return False
         at = book.tick(now)
-        writes = [Write(text, (participant_id,)) for text in _FORGET]
+        writes = [Write(text, (participant_id,)) for text in erasing_texts(Base.metadata)]
         writes += [
-            Write(_CLOSE, (participant_id, at)),
+            close_write(participant_id, at),
             Write(_NOTE, (participant_id, at)),
-            forget(at),
+            await forget_write(connection, participant_id, lane, at, local_date(at)),
         ]
         await write_all(connection, writes)
         await tell_forgotten(connection, participant_id)
@@ -47,6 +50,19 @@ async def erase_participant(
         async with database.transaction() as connection:
             is_finished = await _erase_attributes(connection, participant_id, now)
     return True
+
+
+def erasing_texts(metadata: MetaData) -> list[str]:
+    """What erasure does to each table of persons, as the tables tell it themselves."""
+
+    def place(name: str) -> tuple[int, str]:
+        return _ORDER.index(name) if name in _ORDER else len(_ORDER), name
+
+    return [
+        text.replace("{table}", name)
+        for name in sorted(metadata.tables, key=place)
+        for text in metadata.tables[name].info.get("on_erasure", ())
+    ]
 
 
 async def finish_erasures(database: Database, now: datetime) -> int:
@@ -75,49 +91,17 @@ async def list_erasures(database: Database) -> AsyncIterator[tuple[UUID, datetim
 async def _erase_attributes(connection: Connection, participant_id: UUID, now: datetime) -> bool:
     """Set the next attributes to null; True when none are left. The book is closed already."""
     status = await connection.execute(_ATTRIBUTES, participant_id, ATTRIBUTES_MAX)
-    if int(status.rpartition(" ")[2]) == ATTRIBUTES_MAX:
+    if row_count(status) == ATTRIBUTES_MAX:
         return False
     await connection.execute(_FINISH, participant_id, now)
     return True
 
 
-_FORGET = (
-    "DELETE FROM identities WHERE participant_id = $1",
-    "DELETE FROM participants WHERE participant_id = $1",
-    "DELETE FROM idempotency_keys WHERE participant_id = $1",
-    # What a limit counted by may be an attribute's value.
-    "DELETE FROM counters WHERE participant_id = $1",
-    "UPDATE pledges SET dedication = NULL WHERE participant_id = $1 AND dedication IS NOT NULL",
-    # What partners sent of this person and what is not recorded yet, with what takes it back.
-    """DELETE FROM partner_events WHERE event_key IN (
-        SELECT event_key FROM partner_events WHERE event_key IN (
-            SELECT unnest(ARRAY[e.event_key, r.event_key]) FROM links l
-            JOIN partner_events e ON e.partner_id = l.partner_id
-                AND e.subject_key = l.subject_key AND e.state = 'parked' AND e.target_key IS NULL
-            LEFT JOIN partner_events r ON r.target_key = e.event_key AND r.state = 'parked'
-            WHERE l.participant_id = $1)
-        ORDER BY 1 FOR UPDATE)""",
-    # What takes back an event that has not come waits on, but says no more of whom.
-    """UPDATE partner_events SET subject_key = NULL,
-        body = jsonb_set(body || '{"subject": null}', '{data,reason}', '"erased"')
-    WHERE event_key IN (
-        SELECT r.event_key FROM links l
-        JOIN partner_events r ON r.partner_id = l.partner_id AND r.subject_key = l.subject_key
-            AND r.state = 'parked' AND r.target_key IS NOT NULL
-        WHERE l.participant_id = $1 AND NOT EXISTS (SELECT FROM partner_events e
-            JOIN links m ON m.partner_id = e.partner_id AND m.subject_key = e.subject_key
-            WHERE e.event_key = r.target_key AND e.state = 'parked' AND m.participant_id = $1)
-        ORDER BY 1 FOR NO KEY UPDATE OF r)""",
-    # That the card was somebody's stays known: what it brings is not the next owner's.
-    """UPDATE links SET participant_id = NULL, ended_at = coalesce(ended_at, linked_at)
-    WHERE participant_id = $1""",
-    "DELETE FROM link_codes WHERE participant_id = $1",
-)
-
-_CLOSE = """
-UPDATE books SET closed = true, salt = NULL, last_at = $2,
-    active_days = 0, active_anchor = NULL, active_before = 0
-WHERE participant_id = $1"""
+# Rows are locked in this order; tables that are not named here follow, by name.
+_ORDER = (
+    "identities", "participants", "idempotency_keys", "counters", "pledges", "partner_events",
+    "links", "link_codes",
+)  # fmt: skip
 
 _NOTE = """
 INSERT INTO erasures (participant_id, erased_at) VALUES ($1, $2) ON CONFLICT DO NOTHING"""

@@ -1,8 +1,8 @@
 """Export: everything held about a person, as one JSON document, in pieces of bounded size.
 
-Whatever table has a participant_id is exported by its columns, those of later parts included; what
-is left out stands below with its reason. What operators did to them and why stands beside it; who
-of them did it is told to operators only. Each page is a read of its own: transfers and actions end
+Whatever table has a participant_id is exported by its columns, those of later parts too, unless
+it tells why not (`not_exported`). What operators did to them and why stands beside it; who of them
+did it is told to operators only. Each page is a read of its own: transfers and actions end
 where the book stood at the beginning, the rest is as it was when its page was read.
 """
 
@@ -12,8 +12,9 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import Column, DateTime, RowMapping, Table, Text, cast, or_, select, tuple_
+from sqlalchemy import Column, DateTime, RowMapping, Select, Table, Text, cast, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import QueryableAttribute
 
 from service.ledger.accounts import Account
 from service.platform.acts import AuditEntry
@@ -22,14 +23,6 @@ from service.platform.errors import BookClosedError
 
 ROWS_MAX = 1_000
 
-LEFT_OUT = {
-    "claims": "found by their hash only; each stands with its action as claim_key",
-    "erasures": "who stands there is nobody's participant any more",
-    "outbox": "one row tells of many people, and is deleted after an hour",
-    "partner_events": "those that wait stand as parked_events; what became of others are actions",
-    "takes": "tells of friends; what was taken stands with the bubbles",
-    "tree_numbers": "only leads to the trees",
-}
 # The salt keeps erased attributes from being guessed; it tells nothing of anybody.
 _HIDDEN = {"books": {"salt"}}
 # In which column a table counts, and in which of the book its count stands.
@@ -40,8 +33,8 @@ def exported_tables() -> list[Table]:
     """The tables that hold something about a person, the book first."""
     tables = [
         table
-        for name, table in sorted(Base.metadata.tables.items())
-        if "participant_id" in table.c and name not in LEFT_OUT
+        for _, table in sorted(Base.metadata.tables.items())
+        if "participant_id" in table.c and "not_exported" not in table.info
     ]
     return sorted(tables, key=lambda table: table.name != "books")
 
@@ -91,51 +84,49 @@ async def _pieces(
     yield b"]}"
 
 
-async def _parked(database: Database, participant_id: UUID) -> AsyncIterator[bytes]:
+def _parked(database: Database, participant_id: UUID) -> AsyncIterator[bytes]:
     """What partners sent of this person and what waits to be decided."""
     tables = Base.metadata.tables
     event, link = tables["partner_events"].c, tables["links"].c
     happened = cast(event.body["time"].astext, DateTime(timezone=True))
     linked = (link.partner_id == event.partner_id) & (link.subject_key == event.subject_key)
     query = (
-        select(event.event_key, event.partner_id, event.received_at, event.reason, event.body)
+        select(event.partner_id, event.received_at, event.reason, event.body)
         .join_from(tables["partner_events"], tables["links"], linked)
         .where(link.participant_id == participant_id, link.ended_at.is_(None))
         .where(event.state == "parked", or_(link.since.is_(None), happened >= link.since))
     )
-    after = b""
-    while True:
-        page = query.where(event.event_key > after).order_by(event.event_key).limit(ROWS_MAX)
-        async with database.sessions() as session:
-            rows = [dict(row._mapping) for row in await session.execute(page)]  # noqa: SLF001
-        keys = [row.pop("event_key") for row in rows]
-        if rows:
-            encoded = b",".join(map(msgspec.json.encode, rows))
-            yield encoded if not after else b"," + encoded
-        if len(rows) < ROWS_MAX:
-            return
-        after = keys[-1]
+    return _paged(database, query, event.event_key)
 
 
-async def _acts(database: Database, participant_id: UUID) -> AsyncIterator[bytes]:
+def _acts(database: Database, participant_id: UUID) -> AsyncIterator[bytes]:
     """What operators did to this person or their actions, with the reasons that they gave."""
-    actions, after = Base.metadata.tables["actions"], 0
+    actions = Base.metadata.tables["actions"]
     reversed_ids = select(cast(actions.c.reverses, Text)).where(
         actions.c.participant_id == participant_id, actions.c.kind == "reversal"
     )
     entry = AuditEntry
     theirs = or_(entry.object == str(participant_id), entry.object.in_(reversed_ids))
     query = select(entry.seq, entry.at, entry.act, entry.object, entry.detail).where(theirs)
+    return _paged(database, query, entry.seq)
+
+
+async def _paged(
+    database: Database, query: Select[Any], key: QueryableAttribute[Any] | Column[Any]
+) -> AsyncIterator[bytes]:
+    """Rows in the order of a key, page by page; `query` shows it or not."""
+    query, after = query.add_columns(key.label("_key")).order_by(key).limit(ROWS_MAX), None
     while True:
-        page = query.where(entry.seq > after).order_by(entry.seq).limit(ROWS_MAX)
+        page = query if after is None else query.where(key > after)
         async with database.sessions() as session:
             rows = [dict(row._mapping) for row in await session.execute(page)]  # noqa: SLF001
+        keys = [row.pop("_key") for row in rows]
         if rows:
             encoded = b",".join(map(msgspec.json.encode, rows))
-            yield encoded if not after else b"," + encoded
+            yield encoded if after is None else b"," + encoded
         if len(rows) < ROWS_MAX:
             return
-        after = rows[-1]["seq"]
+        after = keys[-1]
 
 
 async def _page(

@@ -1,7 +1,5 @@
 """What is held about me, and being forgotten, over HTTP."""
 
-from datetime import datetime
-
 from litestar import delete, get
 from litestar.handlers import HTTPRouteHandler
 from litestar.response import Stream
@@ -9,9 +7,8 @@ from litestar.response import Stream
 from service.http.auth import Authenticator
 from service.http.shared import shared
 from service.http.wire import Request, caller, opens
-from service.leaderboards.forget import forget_write
 from service.platform.clock import Clock
-from service.platform.database import Database, Write
+from service.platform.database import Database
 from service.platform.outbox import lane_of
 from service.platform.settings import Settings
 from service.privacy.erase import erase_participant
@@ -33,17 +30,12 @@ async def export_me(request: Request) -> Stream:
 async def erase_me(request: Request) -> None:
     """Forget me: identity, name and attributes go, the ledger keeps a nameless book."""
     participant_id = caller(request).participant_id
-    program = shared(request, Rulebooks).active.program
-    lane = lane_of(participant_id, shared(request, Settings).lanes)
-
-    def forget(at: datetime) -> Write:
-        return forget_write(participant_id, lane, at, program.local_date(at))
-
     await erase_participant(
         shared(request, Database),
         participant_id,
         now=shared(request, Clock).now(),
-        forget=forget,
+        local_date=shared(request, Rulebooks).active.program.local_date,
+        lane=lane_of(participant_id, shared(request, Settings).lanes),
     )
     # The word of it reaches this process in a moment; the next request may come before.
     shared(request, Authenticator).drop(participant_id)

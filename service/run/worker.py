@@ -15,14 +15,15 @@ from functools import partial
 import click
 import structlog
 
+from service.actions.purge import purge_counters
 from service.actions.writer import Writer
 from service.energy.expire import expire_due
+from service.energy.purge import purge_bubbles
 from service.http.keys import purge_keys
 from service.instance.open import open_instance
 from service.leaderboards.keys import Layout
 from service.leaderboards.rebuild import prepare_lanes
 from service.leaderboards.relay import Relay, Shared
-from service.ledger.books import lock_free_books
 from service.partners.events import Identifier
 from service.partners.receive import Intake
 from service.partners.release import keep_releasing
@@ -30,6 +31,8 @@ from service.platform.clock import CLOCK_CHANNEL, Clock
 from service.platform.database import Connection, Database
 from service.platform.listen import listening
 from service.platform.log import configure_logging
+from service.platform.outbox import purge_outbox, unknown_lane
+from service.platform.purge import Purge
 from service.platform.redis_client import open_redis
 from service.platform.settings import Settings, load_settings, with_secret_key
 from service.privacy.erase import finish_erasures
@@ -43,12 +46,9 @@ _EVER = datetime(2000, 1, 1, tzinfo=UTC)
 _SWEPT = timedelta(hours=1)
 _PURGE_S = 60.0
 _PURGE_AGAIN_S = 1.0
-_PURGED_MAX = 5_000
-_BOOKS_MAX = 200
-# A shard that lost its tail is mended from rows that were applied already.
-_KEEP_OUTBOX = timedelta(hours=1)
-_KEEP_COUNTERS = timedelta(days=120)
-_KEEP_BUBBLES = timedelta(days=30)
+_PURGED_MANY = 200
+# A new noun is named here.
+PURGES: tuple[Purge, ...] = (purge_keys, purge_outbox, purge_counters, purge_bubbles)
 _BACKOFF_S = 0.1
 _BACKOFF_MAX_S = 2.0
 _RECOVERED_S = 10.0
@@ -175,34 +175,11 @@ async def _sweep(
 async def _purge(database: Database, clock: Clock, settings: Settings, stop: asyncio.Event) -> None:
     """Delete what is of no use any more, a bounded part at a time."""
     while not stop.is_set():
-        now = clock.now()
-        async with database.transaction() as connection:
-            keep = timedelta(hours=settings.idempotency_keep_hours)
-            keys = await purge_keys(connection, clock.real_now(), keep)
-        rows = await database.pool.execute(_PURGE_OUTBOX, now - _KEEP_OUTBOX, _PURGED_MAX)
-        counters = await database.pool.execute(
-            _PURGE_COUNTERS, (now - _KEEP_COUNTERS).date(), _PURGED_MAX
-        )
-        bubbles = await _purge_bubbles(database, now - _KEEP_BUBBLES)
-        await _tell_of_strangers(database, settings.lanes)
-        await finish_erasures(database, now)
-        purged = max(keys, _count(rows), _count(counters), bubbles)
-        await _wait(stop, _PURGE_AGAIN_S if purged >= _BOOKS_MAX else _PURGE_S)
-
-
-async def _purge_bubbles(database: Database, ended_before: datetime) -> int:
-    """Delete finished bubbles; a book's lock covers its bubbles, so held books wait."""
-    async with database.transaction() as connection:
-        owners = await connection.fetch(_FINISHED, ended_before, _BOOKS_MAX)
-        books = await lock_free_books(connection, [row[0] for row in owners])
-        return _count(await connection.execute(_PURGE_BUBBLES, [*books], ended_before))
-
-
-async def _tell_of_strangers(database: Database, lanes: int) -> None:
-    """Rows of lanes that nobody relays: some process has another number of lanes."""
-    lane = await database.pool.fetchval("SELECT max(lane) FROM outbox WHERE position IS NULL")
-    if lane is not None and lane >= lanes:
-        _log.error("outbox_lane_unknown", lane=lane, lanes=lanes)
+        purged = max([await purge(database, clock, settings) for purge in PURGES])
+        if (lane := await unknown_lane(database, settings.lanes)) is not None:
+            _log.error("outbox_lane_unknown", lane=lane, lanes=settings.lanes)
+        await finish_erasures(database, clock.now())
+        await _wait(stop, _PURGE_AGAIN_S if purged >= _PURGED_MANY else _PURGE_S)
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:
@@ -220,27 +197,5 @@ async def _beside(forever: Awaitable[None]) -> AsyncIterator[None]:
         with suppress(asyncio.CancelledError):
             await task
 
-
-def _count(status: str) -> int:
-    return int(status.rpartition(" ")[2])
-
-
-_PURGE_OUTBOX = """
-DELETE FROM outbox WHERE (participant_id, id) IN (
-    SELECT participant_id, id FROM outbox JOIN relay_lanes USING (lane)
-    WHERE position <= applied AND at < $1 LIMIT $2 FOR UPDATE OF outbox SKIP LOCKED)"""
-
-_PURGE_COUNTERS = """
-DELETE FROM counters WHERE (participant_id, counter, period, by_key) IN (
-    SELECT participant_id, counter, period, by_key FROM counters
-    WHERE ends_on < $1 LIMIT $2 FOR UPDATE SKIP LOCKED)"""
-
-_FINISHED = """
-SELECT DISTINCT participant_id FROM bubbles
-WHERE expires_at < $1 AND remaining_g = 0 LIMIT $2"""
-
-_PURGE_BUBBLES = """
-DELETE FROM bubbles
-WHERE participant_id = ANY($1::uuid[]) AND expires_at < $2 AND remaining_g = 0"""
 
 commands: list[click.Command] = [worker]

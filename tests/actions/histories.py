@@ -2,12 +2,10 @@
 
 import random
 from datetime import UTC, datetime, timedelta
-from functools import partial
 
 from service.actions.record import record_actions
 from service.actions.report import participant_report
 from service.actions.reverse import reverse_action
-from service.leaderboards.forget import forget_write
 from service.privacy.erase import erase_participant
 from service.rulebooks.publish import Rulebooks, publish
 from tests.ledger.histories import make_person
@@ -175,6 +173,5 @@ async def town(database, size=12):
 
 
 async def erase(database, person, now):
-    forget = partial(forget_write, person, 0)
     day = now.date()
-    assert await erase_participant(database, person, now=now, forget=lambda at: forget(at, day))
+    assert await erase_participant(database, person, now=now, local_date=lambda _: day, lane=0)

@@ -5,7 +5,8 @@ import uuid
 
 import pytest
 
-from service.energy import collect, expire
+from service.actions import collect
+from service.energy import expire
 from service.energy.expire import expire_due
 from service.platform.clock import Clock
 from service.platform.database import open_database

@@ -10,10 +10,10 @@ from dataclasses import replace
 from datetime import timedelta
 from uuid import uuid4
 
+from service.actions.collect import collect_ripe_bubbles
 from service.actions.record import record_actions
 from service.actions.report import participant_report
 from service.actions.reverse import reverse_action
-from service.energy.collect import collect_ripe_bubbles
 from service.leaderboards.forget import forget_write
 from service.leaderboards.keys import Board, periods_of
 from service.leaderboards.rebuild import prepare_lanes
@@ -159,7 +159,8 @@ class Town:
                 "UPDATE books SET closed = true, last_at = $2 WHERE participant_id = $1", person, at
             )
             await connection.execute("DELETE FROM participants WHERE participant_id = $1", person)
-            await write_all(connection, [forget_write(person, self.lane(person), at, self.today())])
+            write = await forget_write(connection, person, self.lane(person), at, self.today())
+            await write_all(connection, [write])
         self.erased.add(person)
 
     def boards(self):

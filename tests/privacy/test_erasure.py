@@ -9,13 +9,12 @@ import asyncpg
 import pytest
 
 from service.actions import routes
+from service.actions import routes_bubbles as energy
 from service.audit.audit import audit
-from service.energy import routes as energy
 from service.http.auth import FORGOTTEN_CHANNEL
 from service.ledger import routes as ledger
 from service.ledger.books import lock_book
 from service.planting import routes as planting
-from service.platform.database import Write
 from service.privacy import erase
 from service.privacy.erase import erase_participant, finish_erasures
 from tests.callers import advance, saxaul, sign_in
@@ -284,10 +283,6 @@ async def test_another_process_learns_of_it(servers, settings, client):
         assert me.json()["participant_id"] != old
 
 
-def _forget(participant_id, _at):
-    return Write("UPDATE outbox SET lane = lane WHERE participant_id = $1", (participant_id,))
-
-
 async def test_attributes_go_in_parts_and_a_crash_between_them_is_finished(
     database, alice, monkeypatch
 ):
@@ -312,7 +307,7 @@ async def test_attributes_go_in_parts_and_a_crash_between_them_is_finished(
 
     monkeypatch.setattr(database, "transaction", transactions_until_the_crash)
     with pytest.raises(asyncpg.ConnectionDoesNotExistError):
-        await erase_participant(database, me, now=NOW, forget=partial(_forget, me))
+        await erase_participant(database, me, now=NOW, local_date=datetime.date, lane=0)
     monkeypatch.setattr(database, "transaction", transaction)
     assert await left() == 3
     report = await audit(database, mode="full", now=NOW)

@@ -7,8 +7,8 @@ import asyncpg
 import pytest
 from click.testing import CliRunner
 
-from service.rulebooks.commands import rules
 from service.rulebooks.commands_test import schema_text
+from service.run.commands_rules import rules
 from tests.rules.sets import PROGRAM, ROOT, WALK
 
 GOOD = PROGRAM + WALK + (

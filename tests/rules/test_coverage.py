@@ -5,8 +5,8 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from service.rulebooks.commands import rules
 from service.rules.trial.check import try_folder
+from service.run.commands_rules import rules
 from tests.rules.sets import PROGRAM, ROOT, WALK
 
 RULES = """rules:

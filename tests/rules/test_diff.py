@@ -6,10 +6,10 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from service.rulebooks.commands import rules as rules_group
 from service.rules.language.load import read_folder
 from service.rules.tell.diff import diff, difference_json
 from service.rules.tell.rule_set import BrokenSetError
+from service.run.commands_rules import rules as rules_group
 from tests.rules.sets import ROOT, content_of
 
 SAMPLE = """

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from service.rulebooks.commands_explain import commands as explain_commands
+from service.actions.commands_explain import commands as explain_commands
 from service.rulebooks.commands_report import FOLDER, FORMAT, STRICT, Format, exit_code, report
 from service.rulebooks.commands_test import commands as test_commands
 from service.rulebooks.commands_versions import commands as version_commands

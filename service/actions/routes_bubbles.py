@@ -10,7 +10,7 @@ from litestar import get, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
-from service.energy.collect import Collected, collect_bubble, collect_ripe_bubbles
+from service.actions.collect import Collected, collect_bubble, collect_ripe_bubbles
 from service.energy.queries import list_bubbles
 from service.http.keys import Answer, once
 from service.http.pages import Page, decode_cursor, encode_cursor

@@ -1,0 +1,93 @@
+"""Tables of persons say what erasure does to them; one that says nothing is found here."""
+
+from uuid import UUID
+
+import pytest
+from sqlalchemy import MetaData
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from service.platform.persons import DELETE, of_persons
+from service.privacy.erase import erasing_texts
+from service.tables import metadata
+
+# Ids of other things than persons; any other id may be somebody's.
+_OF_THINGS = {
+    "id", "action_id", "bubble_id", "cause_id", "evidence_id", "origin_id", "owner", "pledge_id",
+    "plot_id", "project_id", "reverses",
+}  # fmt: skip
+# What names a person without being an id.
+_NAMES = {"display_name", "subject_key"}
+
+
+def silent(of: MetaData) -> set[str]:
+    """Tables of persons that do not say what becomes of them."""
+    return {
+        name
+        for name, table in of.tables.items()
+        if any(
+            column.name in _NAMES
+            or (column.type.python_type is UUID and column.name not in _OF_THINGS)
+            for column in table.c
+        )
+        and not table.info.keys() & {"on_erasure", "kept"}
+    }
+
+
+@pytest.fixture
+def base():
+    class Base(DeclarativeBase):
+        metadata = MetaData()
+
+    return Base
+
+
+def test_every_table_of_persons_says_what_erasure_does_to_it():
+    assert silent(metadata) == set()
+
+
+@pytest.mark.parametrize("column", ["participant_id", "taker_id", "friend"])
+def test_a_table_of_persons_that_says_nothing_is_found(base, column):
+    class Friend(base):
+        __tablename__ = "friends"
+
+        id: Mapped[UUID] = mapped_column(primary_key=True)
+
+    setattr(Friend, column, mapped_column(column, Friend.__table__.c.id.type.__class__()))
+    assert silent(base.metadata) == {"friends"}
+
+
+def test_what_a_new_table_tells_is_done_after_what_is_there(base):
+    class Friend(base):
+        __tablename__ = "friends"
+
+        participant_id: Mapped[UUID] = mapped_column(primary_key=True)
+
+        __table_args__ = (of_persons(DELETE, "UPDATE friends SET who = NULL"),)
+
+    class Identity(base):
+        __tablename__ = "identities"
+
+        participant_id: Mapped[UUID] = mapped_column(primary_key=True)
+
+        __table_args__ = (of_persons(DELETE),)
+
+    assert silent(base.metadata) == set()
+    assert erasing_texts(base.metadata) == [
+        "DELETE FROM identities WHERE participant_id = $1",
+        "DELETE FROM friends WHERE participant_id = $1",
+        "UPDATE friends SET who = NULL",
+    ]
+
+
+def test_erasure_locks_rows_in_the_order_of_before():
+    assert [text.split()[:3] for text in erasing_texts(metadata)] == [
+        ["DELETE", "FROM", "identities"],
+        ["DELETE", "FROM", "participants"],
+        ["DELETE", "FROM", "idempotency_keys"],
+        ["DELETE", "FROM", "counters"],
+        ["UPDATE", "pledges", "SET"],
+        ["DELETE", "FROM", "partner_events"],
+        ["UPDATE", "partner_events", "SET"],
+        ["UPDATE", "links", "SET"],
+        ["DELETE", "FROM", "link_codes"],
+    ]
