@@ -11,6 +11,7 @@ import msgspec
 
 from service.actions.facts import canonical_facts
 from service.actions.source import partner_source
+from service.participants.links import Subject
 from service.platform.canonical import as_stored
 from service.platform.ids import derived_uuid, uuid7
 from service.rules.decide.judge import Candidate
@@ -25,6 +26,11 @@ class EventRef(msgspec.Struct, frozen=True):
     source: str
     event_id: str
     subject_key: bytes
+
+    @property
+    def subject(self) -> Subject:
+        """Whom it tells of, as links know it."""
+        return self.partner_id, self.subject_key
 
 
 @dataclass(slots=True, eq=False)

@@ -1,4 +1,4 @@
-"""Tables of people: the way from a token to a participant, and what they say of themselves."""
+"""Tables of people: who a token or a partner's reference is, and what they say of themselves."""
 
 from datetime import datetime
 from uuid import UUID
@@ -50,5 +50,52 @@ class Participant(Base):
             name="display_name_is_normal",
         ),
         Index(None, "display_name"),
+        of_persons(DELETE),
+    )
+
+
+class Link(Base):
+    """A partner's own reference of a person, as an HMAC, and the person who agreed to it.
+
+    A link that ended stays, to tell a card that was sold from one that was nobody's; of a person
+    who was erased nothing but that is left. What happened before `since` was another's.
+    """
+
+    __tablename__ = "links"
+
+    partner_id: Mapped[str] = mapped_column(Text, primary_key=True)
+    subject_key: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    participant_id: Mapped[UUID | None]
+    linked_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    since: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    ended_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+
+    __table_args__ = (
+        CheckConstraint("octet_length(subject_key) = 32", name="subject_key_is_hmac"),
+        CheckConstraint(
+            "participant_id IS NOT NULL OR ended_at IS NOT NULL", name="nobodys_has_ended"
+        ),
+        Index(None, "participant_id"),
+        # That the card was somebody's stays known: what it brings is not the next owner's.
+        of_persons("""
+    UPDATE links SET participant_id = NULL, ended_at = coalesce(ended_at, linked_at)
+    WHERE participant_id = $1"""),
+    )
+
+
+class LinkCode(Base):
+    """A person's consent on its way to a partner: used once, within minutes of real time."""
+
+    __tablename__ = "link_codes"
+
+    code_key: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    partner_id: Mapped[str] = mapped_column(Text)
+    participant_id: Mapped[UUID]
+    expires_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+
+    __table_args__ = (
+        CheckConstraint("octet_length(code_key) = 32", name="code_key_is_hmac"),
+        Index(None, "participant_id"),
+        Index(None, "expires_at"),
         of_persons(DELETE),
     )

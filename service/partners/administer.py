@@ -84,6 +84,12 @@ async def change_partner(
     await _log(connection, act, "partner.change", partner_id, dict(changes))
 
 
+async def require_enabled(connection: Connection, partner_id: str) -> None:
+    """Raises PartnerMissingError unless there is such a partner that may send."""
+    if not await connection.fetchval(_IS_ENABLED, partner_id):
+        raise PartnerMissingError
+
+
 async def add_key(
     connection: Connection,
     partner_id: str,
@@ -191,6 +197,8 @@ async def _log(
 _MAKE = """
 INSERT INTO partners (id, name, source_prefix, action_types, created_at)
 VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING RETURNING true"""
+
+_IS_ENABLED = "SELECT EXISTS (SELECT FROM partners WHERE id = $1 AND NOT disabled)"
 
 _LOCK = """
 SELECT name, action_types, source_prefix, disabled FROM partners

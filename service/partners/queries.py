@@ -1,14 +1,13 @@
-"""Reads of partners: they and their keys, links of a person, what is parked."""
+"""Reads of partners: they and their keys, links of a person."""
 
 from collections.abc import Sequence
-from datetime import datetime
-from typing import Literal
 from uuid import UUID
 
 from sqlalchemy import select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service.partners.models import Link, Partner, PartnerEvent, PartnerKey
+from service.participants.models import Link
+from service.partners.models import Partner, PartnerKey
 
 
 async def find_partner(session: AsyncSession, partner_id: str) -> Partner | None:
@@ -54,25 +53,3 @@ async def list_links(
     if after is not None:
         query = query.where(tuple_(Link.partner_id, Link.subject_key) > tuple_(*after))
     return [(link, name) for link, name in await session.execute(query)]
-
-
-async def list_parked(
-    session: AsyncSession,
-    *,
-    state: Literal["parked", "discarded"],
-    partner_id: str | None,
-    after: tuple[datetime, bytes] | None,
-    limit: int,
-) -> Sequence[PartnerEvent]:
-    """Events that wait or waited in vain, of one partner or of all, the first to come first."""
-    query = (
-        select(PartnerEvent)
-        .where(PartnerEvent.state == state)
-        .order_by(PartnerEvent.received_at, PartnerEvent.event_key)
-        .limit(limit)
-    )
-    if partner_id is not None:
-        query = query.where(PartnerEvent.partner_id == partner_id)
-    if after is not None:
-        query = query.where(tuple_(PartnerEvent.received_at, PartnerEvent.event_key) > after)
-    return (await session.scalars(query)).all()

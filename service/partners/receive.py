@@ -12,12 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from uuid import UUID
 
-from service.actions.events import (
-    LinkChangedError,
-    StillParkedError,
-    linked_to,
-    read_links,
-)
+from service.actions.events import LinkChangedError, StillParkedError
 from service.actions.record import Recorded
 from service.actions.refusals import (
     AlreadyClaimedError,
@@ -30,6 +25,7 @@ from service.actions.reverse import Undoing
 from service.actions.source import partner_source
 from service.actions.writer import ActionFaultError, Writer
 from service.ledger.books import BookMissingError, SuspendedError
+from service.participants.links import read_links
 from service.partners.events import Event, EventInvalidError, Identifier
 from service.partners.parked import (
     PARKED,
@@ -115,11 +111,11 @@ async def award_events(intake: Intake, events: Sequence[Event]) -> dict[Event, O
     for _ in range(_TRIES_MAX):
         if not open_:
             break
-        links = await read_links(intake.database.pool, [event.ref for event in open_])
+        links = await read_links(intake.database.pool, [event.ref.subject for event in open_])
         known = intake.rulebooks.active.action_types
         reports: dict[Event, Report] = {}
         for event in open_:
-            owner, since = linked_to(links, event.ref)
+            owner, since = links[event.ref.subject]
             assert event.content.time is not None
             if owner is None:
                 outcomes[event] = "not-linked"

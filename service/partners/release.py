@@ -12,7 +12,14 @@ from typing import Any
 
 import structlog
 
+from service.actions.event_rows import (
+    named_by_reversals,
+    purge_parked,
+    tell_reasons,
+    waits_for,
+)
 from service.actions.writer import ActionFaultError
+from service.participants.links import Subject, purge_codes
 from service.partners.events import (
     Event,
     SourceNotAllowedError,
@@ -20,8 +27,7 @@ from service.partners.events import (
     content_of,
 )
 from service.partners.keys import Partner
-from service.partners.links import purge_codes
-from service.partners.parked import PARKED, Outcome, Reason, purge_parked
+from service.partners.parked import PARKED, Outcome, Reason
 from service.partners.receive import Intake, award_events, take_back
 from service.platform.errors import SaxaulError
 
@@ -33,21 +39,13 @@ _FIRST = b""
 _log = structlog.get_logger(__name__)
 
 
-async def release_subject(intake: Intake, partner_id: str, subject_key: bytes) -> int:
-    """Settle what waited for this link, then reversals of it; how many events were accepted."""
-    released = await _release_all(intake, _OF_SUBJECT, partner_id, subject_key)
-    if released:
-        await _release_all(intake, _DUE_REVERSALS)
-    return released
-
-
-async def release_new_link(intake: Intake, partner_id: str, subject: str) -> None:
-    """Settle what waited for a link that was just made."""
+async def release_new_link(intake: Intake, subject: Subject) -> None:
+    """Settle what waited for a link that was just made, then reversals of it."""
     try:
-        subject_key = intake.identifier.subject_key(partner_id, subject)
-        await release_subject(intake, partner_id, subject_key)
+        if await _release_all(intake, _OF_SUBJECT, *subject):
+            await _release_all(intake, _DUE_REVERSALS)
     except Exception as error:  # noqa: BLE001 - the link stands, and the sweep releases the rest
-        _log.warning("release_put_off", partner_id=partner_id, error=repr(error))
+        _log.warning("release_put_off", partner_id=subject[0], error=repr(error))
 
 
 async def release_reversals(intake: Intake, outcomes: Mapping[Event, Outcome]) -> int:
@@ -74,7 +72,7 @@ async def release_one(intake: Intake, key: bytes) -> Outcome | None:
     outcome = next(iter(outcomes.values()), PARKED)
     if outcome.status != "parked":
         return outcome
-    return Outcome("parked", waits_for=await intake.database.pool.fetchval(_REASON, key))
+    return Outcome("parked", waits_for=await waits_for(intake.database.pool, key))
 
 
 async def keep_releasing(intake: Intake, stop: asyncio.Event) -> None:
@@ -151,8 +149,7 @@ async def _release(intake: Intake, rows: Sequence[Any]) -> dict[Event, Outcome]:
 
 async def _award(intake: Intake, events: Sequence[Event]) -> dict[Event, Outcome | Reason]:
     """Award these; first those that parked reversals name, with these reversals."""
-    keys = [event.key for event in events]
-    named = {row[0] for row in await intake.database.pool.fetch(_NAMED, keys)} if keys else set()
+    named = await named_by_reversals(intake.database.pool, [event.key for event in events])
     if not named:
         return await award_events(intake, events)
     awarded = await award_events(intake, [event for event in events if event.key in named])
@@ -166,7 +163,7 @@ async def _tell(intake: Intake, rows: Sequence[Any], now_waiting: Mapping[bytes,
     changed = {key: reason for key, reason in now_waiting.items() if reason != told[key]}
     if changed:
         async with intake.database.transaction() as connection:
-            await connection.execute(_WAITS_FOR, list(changed), list(changed.values()))
+            await tell_reasons(connection, changed)
 
 
 def _event(intake: Intake, row: Any) -> Event | Reason | None:
@@ -185,24 +182,11 @@ def _event(intake: Intake, row: Any) -> Event | Reason | None:
     return event
 
 
-_WAITS_FOR = """
-UPDATE partner_events e SET reason = k.reason
-FROM unnest($1::bytea[], $2::text[]) AS k (event_key, reason)
-JOIN (SELECT event_key FROM partner_events WHERE event_key = ANY($1::bytea[])
-    AND state = 'parked' ORDER BY event_key FOR NO KEY UPDATE) held USING (event_key)
-WHERE e.event_key = held.event_key AND e.state = 'parked'"""
-
-_NAMED = """
-SELECT DISTINCT target_key FROM partner_events
-WHERE target_key = ANY($1::bytea[]) AND state = 'parked'"""
-
 _ROW = """
 SELECT e.event_key, e.partner_id, e.body, e.fingerprint, e.received_at, e.reason, p.source_prefix,
     p.action_types, p.disabled
 FROM partner_events e JOIN partners p ON p.id = e.partner_id
 WHERE e.state = 'parked'"""
-
-_REASON = "SELECT reason FROM partner_events WHERE event_key = $1 AND state = 'parked'"
 
 _ONE = _ROW + " AND e.event_key = $1"
 

@@ -11,15 +11,23 @@ from uuid import UUID
 
 import structlog
 
+from service.actions.event_rows import (
+    EventRow,
+    RowKey,
+    free_rows,
+    hold_rows,
+    owners_of,
+    set_rows,
+)
 from service.actions.events import EventIdReusedError
 from service.actions.refusals import ActionRefusedError
+from service.actions.report import EventRef
 from service.actions.reverse import Reversal, Undo, Undoing, reverse_actions
 from service.actions.store import Action, read_actions, reversal_id
 from service.http.faults import fault
 from service.ledger.books import lock_books
-from service.partners.events import Event, EventInvalidError, content_json
-from service.partners.parked import PARKED, NewRow, Outcome, Row, hold_rows
-from service.platform.arrays import documents, uuids
+from service.partners.events import Event, EventInvalidError
+from service.partners.parked import PARKED, Outcome, parked_row
 from service.platform.database import Connection, Database, is_passing
 from service.platform.errors import SaxaulError, UnavailableError
 
@@ -44,13 +52,11 @@ class PersonGoneError(ActionRefusedError):
 class _Chunk:
     """What one transaction decides on; `changes` are rows as they stand afterwards."""
 
-    rows: dict[bytes, Row]
+    rows: dict[bytes, EventRow]
     outcomes: dict[Event, Outcome] = field(default_factory=dict)
     undos: dict[bytes, tuple[Undo, Event]] = field(default_factory=dict)
-    repeated: dict[Event, tuple[UUID, UUID]] = field(default_factory=dict)
-    changes: dict[bytes, tuple[str, Event | None, tuple[UUID, UUID] | None]] = field(
-        default_factory=dict
-    )
+    repeated: dict[Event, RowKey] = field(default_factory=dict)
+    changes: dict[bytes, EventRow] = field(default_factory=dict)
     free: set[bytes] = field(default_factory=set)
 
 
@@ -93,8 +99,7 @@ async def _reverse_chunk(
 async def _reverse(
     connection: Connection, events: Sequence[Event], undoing: Undoing
 ) -> dict[Event, Outcome]:
-    targets = [event.target_key for event in events]
-    owners = [row[0] for row in await connection.fetch(_OWNERS, targets)]
+    owners = await owners_of(connection, [event.target_key for event in events])
     books = await lock_books(connection, owners)
     chunk = _Chunk(await _hold(connection, events, undoing.now))
     for event in events:
@@ -106,7 +111,7 @@ async def _reverse(
     actions = await _read(connection, chunk)
     for event, key in chunk.repeated.items():
         chunk.outcomes[event] = Outcome("duplicate", actions[key])
-        chunk.changes[event.key] = ("bound", event, key)
+        chunk.changes[event.key] = _bound_row(event, key)
     for undo, event in chunk.undos.values():
         if event not in chunk.outcomes:
             key = (undo.participant_id, reversal_id(undo.action_id))
@@ -115,18 +120,26 @@ async def _reverse(
             chunk.outcomes[event] = Outcome(
                 "duplicate" if is_repeated else "accepted", actions[key]
             )
-    await _write(connection, chunk, undoing.now)
+    await free_rows(connection, chunk.free)
+    await set_rows(connection, chunk.changes, undoing.now)
     return {event: chunk.outcomes[event] for event in events}
 
 
-async def _hold(connection: Connection, events: Sequence[Event], now: datetime) -> dict[bytes, Row]:
+async def _hold(
+    connection: Connection, events: Sequence[Event], now: datetime
+) -> dict[bytes, EventRow]:
     """The rows of the reversals, and those of the events that they name, all under lock."""
-    wanted = [NewRow(e.key, e, e.ref.event_id, "parked", "event-not-known") for e in events]
+    wanted = [(event.ref, parked_row(event, "event-not-known")) for event in events]
     for event in events:
         assert event.target_key is not None
-        target_id = event.content.data["event_id"]
-        wanted.append(NewRow(event.target_key, event, target_id, "reversed_before", None))
+        ref, target_id = event.ref, event.content.data["event_id"]
+        target = EventRef(event.target_key, ref.partner_id, ref.source, target_id, ref.subject_key)
+        wanted.append((target, EventRow("reversed_before")))
     return await hold_rows(connection, wanted, now)
+
+
+def _bound_row(event: Event, reversal: RowKey) -> EventRow:
+    return EventRow("bound", event.fingerprint, *reversal, event.target_key)
 
 
 def _decide(chunk: _Chunk, event: Event, owners: set[UUID]) -> None:
@@ -140,7 +153,7 @@ def _decide(chunk: _Chunk, event: Event, owners: set[UUID]) -> None:
             error = EventIdReusedError(event.ref.event_id)
             chunk.outcomes[event] = Outcome("rejected", error=error)
         return
-    if event.received_at is not None and not row.holds(event):
+    if event.received_at is not None and not row.is_parked(event.fingerprint):
         # Discarded, forgotten or mended since it was read for its release.
         chunk.outcomes[event] = PARKED
         if row.is_added:
@@ -149,18 +162,15 @@ def _decide(chunk: _Chunk, event: Event, owners: set[UUID]) -> None:
         detail = "must be the id of an event that was no reversal"
         place = "#/attributes/event_id"
         _reject(chunk, event, fault(place, detail, "data.event_id", EventInvalidError))
-    elif target.state == "reversed" and target.action is not None:
+    elif target.action and (target.state == "reversed" or event.target_key in chunk.undos):
         owner, action_id = target.action
         chunk.repeated[event] = (owner, reversal_id(action_id))
     elif target.action is None:
         chunk.outcomes[event] = PARKED
         if not row.is_added and (row.state != "parked" or row.fingerprint != event.fingerprint):
-            chunk.changes[event.key] = ("parked", event, None)
+            chunk.changes[event.key] = parked_row(event, "event-not-known")
     elif target.action[0] not in owners:
         raise _TargetMovedError
-    elif event.target_key in chunk.undos:
-        owner, action_id = target.action
-        chunk.repeated[event] = (owner, reversal_id(action_id))
     else:
         undo = Undo(*target.action, event.content.data["reason"])
         chunk.undos[event.target_key] = (undo, event)
@@ -174,8 +184,8 @@ def _settle(chunk: _Chunk, target_key: bytes, event: Event, done: Reversal | Sax
             _reject(chunk, repeated, PersonGoneError())
         _reject(chunk, event, PersonGoneError())
         return
-    chunk.changes[target_key] = ("reversed", None, target.action)
-    chunk.changes[event.key] = ("bound", event, (done.participant_id, done.id))
+    chunk.changes[target_key] = target._replace(state="reversed")
+    chunk.changes[event.key] = _bound_row(event, (done.participant_id, done.id))
 
 
 def _reject(chunk: _Chunk, event: Event, error: SaxaulError) -> None:
@@ -188,68 +198,17 @@ def _reject(chunk: _Chunk, event: Event, error: SaxaulError) -> None:
     if event.received_at is None:
         chunk.free.add(event.key)
     else:
-        chunk.changes[event.key] = ("discarded", event, None)
+        reason = f"{error.code}: {error.detail}"
+        chunk.changes[event.key] = EventRow("discarded", event.fingerprint, reason=reason)
     target = chunk.rows[event.target_key]
     if target.is_added and target.state == "reversed_before":
         chunk.free.add(event.target_key)
 
 
-async def _read(connection: Connection, chunk: _Chunk) -> dict[tuple[UUID, UUID], Action]:
+async def _read(connection: Connection, chunk: _Chunk) -> dict[RowKey, Action]:
     """The rows of the reversals, done now or before."""
     wanted = set(chunk.repeated.values())
     for undo, event in chunk.undos.values():
         if event not in chunk.outcomes:
             wanted.add((undo.participant_id, reversal_id(undo.action_id)))
     return await read_actions(connection, wanted) if wanted else {}
-
-
-async def _write(connection: Connection, chunk: _Chunk, now: datetime) -> None:
-    if chunk.free:
-        await connection.execute(_FREE, list(chunk.free))
-    changes = chunk.changes
-    if not changes:
-        return
-    parked = [event if state == "parked" else None for state, event, _ in changes.values()]
-    await connection.execute(
-        _CHANGE,
-        list(changes),
-        [state for state, _, _ in changes.values()],
-        [event.fingerprint if event else None for _, event, _ in changes.values()],
-        uuids([action[0] if action else None for _, _, action in changes.values()]),
-        uuids([action[1] if action else None for _, _, action in changes.values()]),
-        [_reason(chunk, state, event) for state, event, _ in changes.values()],
-        documents([content_json(event.content) if event else None for event in parked]),
-        [
-            event.target_key if event and state != "discarded" else None
-            for state, event, _ in changes.values()
-        ],
-        # An erasure finds by it who is named in what is parked.
-        [event.ref.subject_key if event else None for event in parked],
-        now,
-    )
-
-
-def _reason(chunk: _Chunk, state: str, event: Event | None) -> str | None:
-    """Why a reversal waits, or waited in vain."""
-    error = chunk.outcomes[event].error if event is not None else None
-    if error is not None:
-        return f"{error.code}: {error.detail}"
-    return "event-not-known" if state == "parked" else None
-
-
-_OWNERS = """
-SELECT DISTINCT participant_id FROM partner_events
-WHERE event_key = ANY($1::bytea[]) AND state = 'bound'"""
-
-_FREE = "DELETE FROM partner_events WHERE event_key = ANY($1::bytea[])"
-
-_CHANGE = """
-UPDATE partner_events e SET state = k.state, fingerprint = coalesce(k.fingerprint, e.fingerprint),
-    participant_id = k.participant_id, action_id = k.action_id, reason = k.reason, body = k.body,
-    target_key = k.target_key, subject_key = k.subject_key,
-    received_at = CASE WHEN k.body IS NULL THEN e.received_at ELSE $10 END
-FROM unnest($1::bytea[], $2::text[], $3::bytea[], $4::text::uuid[], $5::text::uuid[], $6::text[],
-    $7::text::jsonb[], $8::bytea[], $9::bytea[])
-    AS k (event_key, state, fingerprint, participant_id, action_id, reason, body, target_key,
-        subject_key)
-WHERE e.event_key = k.event_key"""

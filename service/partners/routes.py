@@ -9,13 +9,12 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from msgspec import Meta, Struct
 
+from service.actions.event_rows import KEPT, list_parked
+from service.actions.models import PartnerEvent
 from service.http.pages import Page, decode_cursor, encode_cursor
 from service.http.shared import shared
 from service.http.wire import Listing, Request, Time, opens, parse, read_query
-from service.partners.links import link_subject
-from service.partners.models import PartnerEvent
-from service.partners.parked import KEPT
-from service.partners.queries import list_parked
+from service.participants.links import link_subject
 from service.partners.receive import Intake
 from service.partners.release import release_new_link
 from service.partners.routes_signed import signed
@@ -78,17 +77,16 @@ async def link_one(request: Request, partner_id: FromPath[str]) -> LinkAnswer:
         detail = Told("must be in NFKC, without white space and invisible characters at its ends")
         errors = (FieldError("#/subject", detail),)
         raise InvalidRequestError("The subject does not look like what it is.", errors=errors)
-    now = shared(request, Clock).now()
+    intake, now = shared(request, Intake), shared(request, Clock).now()
+    subject = (sent.partner.id, intake.identifier.subject_key(sent.partner.id, order.subject))
     await link_subject(
-        shared(request, Database),
-        shared(request, Intake).identifier,
-        sent.partner.id,
-        link_code=order.link_code,
-        subject=order.subject,
+        intake.database,
+        subject,
+        intake.identifier.code_key(order.link_code),
         now=now,
-        real_now=shared(request, Clock).real_now(),
+        real_now=intake.clock.real_now(),
     )
-    await release_new_link(shared(request, Intake), sent.partner.id, order.subject)
+    await release_new_link(intake, subject)
     return LinkAnswer(sent.partner.id, order.subject, now)
 
 

@@ -11,6 +11,8 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from service.actions.event_rows import KEPT, discard_event, list_parked
+from service.actions.models import PartnerEvent
 from service.http.faults import fault
 from service.http.pages import Page, decode_cursor, encode_cursor
 from service.http.shared import shared
@@ -36,9 +38,8 @@ from service.partners.administer import (
 )
 from service.partners.envelope import master_keys
 from service.partners.keys import KeyState, Kind, is_partner_id, key_state
-from service.partners.models import Partner, PartnerEvent, PartnerKey
-from service.partners.parked import KEPT, discard_event
-from service.partners.queries import find_partner, keys_of, list_parked, list_partners
+from service.partners.models import Partner, PartnerKey
+from service.partners.queries import find_partner, keys_of, list_partners
 from service.partners.receive import Intake
 from service.partners.release import release_one
 from service.partners.signature import KeyTextError, public_text, read_public_key, secret_text

@@ -23,7 +23,8 @@ from service.http.wire import (
     read_body,
     read_query,
 )
-from service.partners.links import make_link_code, unlink
+from service.participants.links import make_link_code, unlink
+from service.partners.administer import require_enabled
 from service.partners.queries import list_links
 from service.partners.receive import Intake
 from service.platform.clock import Clock
@@ -65,12 +66,10 @@ async def make_code(request: Request) -> JsonAnswer:
     participant_id, real_now = caller(request).participant_id, shared(request, Clock).real_now()
 
     async def effect(connection: Connection) -> Answer:
+        await require_enabled(connection, order.partner_id)
+        code_key = shared(request, Intake).identifier.code_key
         code = await make_link_code(
-            connection,
-            shared(request, Intake).identifier,
-            participant_id,
-            order.partner_id,
-            real_now=real_now,
+            connection, participant_id, order.partner_id, code_key, real_now=real_now
         )
         return Answer(201, msgspec.json.encode(CodeAnswer(code.text, code.expires_at)))
 

@@ -19,10 +19,10 @@ from service.actions.report import participant_report
 from service.development.issuer import issuer_of
 from service.participants.edit_profile import edit_profile
 from service.participants.identities import resolve_participant
+from service.participants.links import link_subject, make_link_code
 from service.partners.administer import keep_demo_key
 from service.partners.envelope import master_keys
 from service.partners.events import Identifier
-from service.partners.links import link_subject, make_link_code
 from service.partners.models import Partner
 from service.partners.signature import read_secret, secret_text
 from service.planting.projects import seed_projects
@@ -145,17 +145,11 @@ async def _link_partner(database: Database, settings: Settings, clock: Clock) ->
     )
     async with database.transaction() as connection:
         code = await make_link_code(
-            connection, identifier, participant_id, DEMO_PARTNER, real_now=real_now
+            connection, participant_id, DEMO_PARTNER, identifier.code_key, real_now=real_now
         )
-    await link_subject(
-        database,
-        identifier,
-        DEMO_PARTNER,
-        link_code=code.text,
-        subject=DEMO_SUBJECT,
-        now=clock.now(),
-        real_now=real_now,
-    )
+    subject = (DEMO_PARTNER, identifier.subject_key(DEMO_PARTNER, DEMO_SUBJECT))
+    code_key = identifier.code_key(code.text)
+    await link_subject(database, subject, code_key, now=clock.now(), real_now=real_now)
 
 
 def demo_secret(settings: Settings) -> str:

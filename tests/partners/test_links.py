@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from service.partners.links import purge_codes
+from service.participants.links import purge_codes
 from service.platform.clock import Clock
 from tests.callers import sign_in
 from tests.partners.sender import PLAIN, Sender, code_of, link

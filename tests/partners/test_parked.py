@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from service.partners.parked import purge_parked
+from service.actions.event_rows import purge_parked
 from service.partners.release import release_due
 from service.rulebooks.publish import publish
 from tests.callers import items_of, sign_in

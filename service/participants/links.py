@@ -1,20 +1,30 @@
 """Links: a person agrees that a partner's reference means them, and may take that back.
 
+The only place that writes links and codes.
+
 The app draws a code for the person, the partner sends it back with its own reference. A link is
 changed under the book of whoever it names, so that a batch which holds that book sees it settled.
 """
 
 import secrets
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
+import asyncpg
+
 from service.ledger.books import hold_open, lock_book, lock_books
-from service.partners.events import Identifier
 from service.platform.database import Connection, Database
 from service.platform.errors import NotFoundError, UnavailableError
 
-CODE_LASTS = timedelta(minutes=10)
+Subject = tuple[str, bytes]
+"""A partner, and the keyed hash of its own reference of somebody."""
+
+Links = dict[Subject, tuple[UUID | None, datetime | None]]
+"""Whom each subject means now; what happened before the time beside was another's."""
+
+_CODE_LASTS = timedelta(minutes=10)
 _TRIES_MAX = 5
 # Without letters and digits that look like each other: 16 of them hold 80 bits.
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -42,71 +52,54 @@ class Code:
 
 async def make_link_code(
     connection: Connection,
-    identifier: Identifier,
     participant_id: UUID,
     partner_id: str,
+    code_key: Callable[[str], bytes],
     *,
     real_now: datetime,
 ) -> Code:
     """A code for this person and partner; an earlier one that was not used ends.
 
-    Raises NotFoundError for an unknown partner, BookClosedError.
+    Raises BookClosedError.
     """
     await hold_open(connection, participant_id)
-    if not await connection.fetchval(_IS_PARTNER, partner_id):
-        raise NotFoundError("There is no such partner.")
     code = Code(
-        "".join(secrets.choice(_ALPHABET) for _ in range(_CODE_LENGTH)), real_now + CODE_LASTS
+        "".join(secrets.choice(_ALPHABET) for _ in range(_CODE_LENGTH)), real_now + _CODE_LASTS
     )
     await connection.execute(_DROP_CODES, participant_id, partner_id)
-    key = identifier.code_key(code.text)
+    key = code_key(code.text)
     await connection.execute(_ADD_CODE, key, partner_id, participant_id, code.expires_at)
     return code
 
 
 async def link_subject(
-    database: Database,
-    identifier: Identifier,
-    partner_id: str,
-    *,
-    link_code: str,
-    subject: str,
-    now: datetime,
-    real_now: datetime,
+    database: Database, subject: Subject, code_key: bytes, *, now: datetime, real_now: datetime
 ) -> None:
-    """Link the partner's reference to whoever the code was given; a code is good for one link.
+    """Link a partner's reference to whoever the code was given; a code is good for one link.
 
     A reference that meant somebody else, or once did, means the newcomer for what happens from
     here on. Raises LinkCodeError.
     """
-    code_key = identifier.code_key(link_code)
-    subject_key = identifier.subject_key(partner_id, subject)
-    link = (partner_id, subject_key)
     for _ in range(_TRIES_MAX):
         try:
             async with database.transaction() as connection:
-                return await _link(connection, link, code_key, now=now, real_now=real_now)
+                return await _link(connection, subject, code_key, now=now, real_now=real_now)
         except _LinkMovedError:
             continue
     raise UnavailableError("The link is being changed by others; send it again.")
 
 
 async def _link(
-    connection: Connection,
-    link: tuple[str, bytes],
-    code_key: bytes,
-    *,
-    now: datetime,
-    real_now: datetime,
+    connection: Connection, subject: Subject, code_key: bytes, *, now: datetime, real_now: datetime
 ) -> None:
-    owner = await connection.fetchval(_FIND_CODE, code_key, link[0], real_now)
+    owner = await connection.fetchval(_FIND_CODE, code_key, subject[0], real_now)
     if owner is None:
         raise LinkCodeError
-    before = await connection.fetchval(_FIND_LINK, *link)
+    before = await connection.fetchval(_FIND_LINK, *subject)
     books = await lock_books(connection, {owner, before or owner})
     if await connection.fetchval(_USE_CODE, code_key) is None or books[owner].closed:
         raise LinkCodeError
-    if await connection.fetchval(_LINK, *link, owner, now, before or owner) is None:
+    if await connection.fetchval(_LINK, *subject, owner, now, before or owner) is None:
         raise _LinkMovedError
 
 
@@ -120,13 +113,24 @@ async def unlink(
         raise NotFoundError("You are not linked with this partner.")
 
 
+async def read_links(connection: Connection | asyncpg.Pool, subjects: Iterable[Subject]) -> Links:
+    """Who these subjects are now, if anybody, and since when."""
+    links: Links = dict.fromkeys(subjects, (None, None))
+    rows = await connection.fetch(_READ, [s[0] for s in links], [s[1] for s in links])
+    return links | {(row[0], row[1]): (row[2], row[3]) for row in rows}
+
+
 async def purge_codes(connection: Connection, real_now: datetime) -> int:
     """Delete codes that are too old, a bounded part; how many went."""
     status = await connection.execute(_PURGE_CODES, real_now, _PURGED_MAX)
     return int(status.rpartition(" ")[2])
 
 
-_IS_PARTNER = "SELECT EXISTS (SELECT FROM partners WHERE id = $1 AND NOT disabled)"
+_READ = """
+SELECT l.partner_id, l.subject_key, l.participant_id, l.since
+FROM unnest($1::text[], $2::bytea[]) AS k (partner_id, subject_key)
+JOIN links l ON l.partner_id = k.partner_id AND l.subject_key = k.subject_key
+    AND l.ended_at IS NULL"""
 
 _DROP_CODES = "DELETE FROM link_codes WHERE participant_id = $1 AND partner_id = $2"
 

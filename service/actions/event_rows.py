@@ -1,0 +1,265 @@
+"""The one door to `partner_events`: how each event of a partner stands, and whose it is for ever.
+
+Rows are inserted and locked in the order of their keys, after the books and before the claims. A
+row lives on from state to state: parked, bound, reversed; or reversed_before, the mark that a
+reversal leaves for an event that has not come; or discarded.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Literal, NamedTuple
+from uuid import UUID
+
+import asyncpg
+from sqlalchemy import select, tuple_
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from service.actions.models import PartnerEvent
+from service.actions.report import EventRef
+from service.platform.arrays import documents, uuids
+from service.platform.database import Connection
+
+RowKey = tuple[UUID, UUID]
+"""A row of `actions`: the participant's id and the action's."""
+
+KEPT = timedelta(days=30)
+_PURGED_MAX = 2_000
+
+
+class EventRow(NamedTuple):
+    """How an event stands. What follows `target_key` is written, and not read with its lock.
+
+    `target_key` is that of the event which a reversal takes back.
+    """
+
+    state: str
+    fingerprint: bytes = b""
+    participant_id: UUID | None = None
+    action_id: UUID | None = None
+    target_key: bytes | None = None
+    reason: str | None = None
+    body: Mapping[str, Any] | None = None
+    subject_key: bytes | None = None
+    is_added: bool = False
+    """Made by this transaction, a moment ago."""
+
+    @property
+    def action(self) -> RowKey | None:
+        """The action that an accepted event became."""
+        if self.state not in {"bound", "reversed"}:
+            return None
+        assert self.participant_id is not None
+        assert self.action_id is not None
+        return self.participant_id, self.action_id
+
+    def is_parked(self, fingerprint: bytes) -> bool:
+        """Whether this very content was parked before this transaction."""
+        return self.state == "parked" and not self.is_added and self.fingerprint == fingerprint
+
+
+async def hold_rows(
+    connection: Connection, wanted: Iterable[tuple[EventRef, EventRow]], now: datetime
+) -> dict[bytes, EventRow]:
+    """Insert what is missing, in key order, and lock the rest; the first of a key counts."""
+    by_key: dict[bytes, tuple[EventRef, EventRow]] = {}
+    for ref, row in wanted:
+        by_key.setdefault(ref.key, (ref, row))
+    rows: dict[bytes, EventRow] = {}
+    missing = sorted(by_key)
+    while missing:
+        refs = [by_key[key][0] for key in missing]
+        added = await connection.fetch(
+            _ADD,
+            *_columns({key: by_key[key][1] for key in missing}),
+            now,
+            [ref.partner_id for ref in refs],
+            [ref.source for ref in refs],
+            [ref.event_id for ref in refs],
+        )
+        # Nobody else sees what was just added, so it needs no lock.
+        rows |= {key: by_key[key][1]._replace(is_added=True) for (key,) in added}
+        there = [key for key in missing if key not in rows]
+        held = await connection.fetch(_LOCK, there) if there else []
+        rows |= {key: EventRow(*columns) for key, *columns in held}
+        # What was freed between the two statements is made again.
+        missing = [key for key in there if key not in rows]
+    return rows
+
+
+async def set_rows(connection: Connection, rows: Mapping[bytes, EventRow], now: datetime) -> None:
+    """Let these rows, which are held, stand so; what is parked was received now."""
+    if rows:
+        await connection.execute(_SET, *_columns(rows), now)
+
+
+def _columns(rows: Mapping[bytes, EventRow]) -> tuple[Any, ...]:
+    states = rows.values()
+    return (
+        list(rows),
+        [row.state for row in states],
+        [row.fingerprint for row in states],
+        uuids([row.participant_id for row in states]),
+        uuids([row.action_id for row in states]),
+        [row.target_key for row in states],
+        [row.reason for row in states],
+        documents([row.body for row in states]),
+        [row.subject_key for row in states],
+    )
+
+
+async def free_rows(connection: Connection, keys: Collection[bytes]) -> None:
+    """Delete these rows, which are held: nobody got what they were made for."""
+    if keys:
+        await connection.execute(_FREE, list(keys))
+
+
+async def reversal_reasons(connection: Connection, keys: Sequence[bytes]) -> dict[bytes, str]:
+    """Why parked reversals take back these events, which came after them."""
+    rows = await connection.fetch(_REASONS, keys) if keys else []
+    return {row[0]: row[1] for row in rows}
+
+
+async def owners_of(connection: Connection, keys: Sequence[bytes | None]) -> list[UUID]:
+    """Whose books hold what these events gave."""
+    return [row[0] for row in await connection.fetch(_OWNERS, keys)]
+
+
+async def standing_rows(
+    pool: asyncpg.Pool, keys: Sequence[bytes | None]
+) -> dict[bytes, tuple[str, bytes]]:
+    """State and fingerprint of those of these events that wait or were accepted; without locks."""
+    return {row[0]: (row[1], row[2]) for row in await pool.fetch(_STANDING, keys)}
+
+
+async def named_by_reversals(pool: asyncpg.Pool, keys: Sequence[bytes]) -> set[bytes]:
+    """Those of these events that a parked reversal names."""
+    return {row[0] for row in await pool.fetch(_NAMED, keys)} if keys else set()
+
+
+async def waits_for(pool: asyncpg.Pool, key: bytes) -> str | None:
+    """What a parked event waits for."""
+    reason: str | None = await pool.fetchval(_WAITS_FOR, key)
+    return reason
+
+
+async def tell_reasons(connection: Connection, reasons: Mapping[bytes, str]) -> None:
+    """Write down what these events wait for, if they still do."""
+    await connection.execute(_TELL, list(reasons), list(reasons.values()))
+
+
+async def discard_event(connection: Connection, key: bytes) -> bool:
+    """Forget a parked event's content; False when there is none. Sent again it is judged anew.
+
+    A reversal whose event came meanwhile has taken it back, and is no longer to be discarded.
+    """
+    await connection.execute(_HOLD_BOTH, key)
+    found: bool | None = await connection.fetchval(_DISCARD, key)
+    return found is not None
+
+
+async def purge_parked(connection: Connection, now: datetime) -> int:
+    """Delete what was parked or discarded 30 days ago, a bounded part; how many went.
+
+    The mark of a reversal that still waits stays with it: several may name the same event.
+    """
+    status = await connection.execute(_PURGE, now - KEPT, _PURGED_MAX)
+    return int(status.rpartition(" ")[2])
+
+
+async def list_parked(
+    session: AsyncSession,
+    *,
+    state: Literal["parked", "discarded"],
+    partner_id: str | None,
+    after: tuple[datetime, bytes] | None,
+    limit: int,
+) -> Sequence[PartnerEvent]:
+    """Events that wait or waited in vain, of one partner or of all, the first to come first."""
+    query = (
+        select(PartnerEvent)
+        .where(PartnerEvent.state == state)
+        .order_by(PartnerEvent.received_at, PartnerEvent.event_key)
+        .limit(limit)
+    )
+    if partner_id is not None:
+        query = query.where(PartnerEvent.partner_id == partner_id)
+    if after is not None:
+        query = query.where(tuple_(PartnerEvent.received_at, PartnerEvent.event_key) > after)
+    return (await session.scalars(query)).all()
+
+
+_ADD = """
+INSERT INTO partner_events (event_key, state, fingerprint, participant_id, action_id, target_key,
+    reason, body, subject_key, received_at, partner_id, source, event_id)
+SELECT k.event_key, k.state, k.fingerprint, k.participant_id, k.action_id, k.target_key, k.reason,
+    k.body, k.subject_key, $10, k.partner_id, k.source, k.event_id
+FROM unnest($1::bytea[], $2::text[], $3::bytea[], $4::text::uuid[], $5::text::uuid[], $6::bytea[],
+    $7::text[], $8::text::jsonb[], $9::bytea[], $11::text[], $12::text[], $13::text[])
+    AS k (event_key, state, fingerprint, participant_id, action_id, target_key, reason, body,
+        subject_key, partner_id, source, event_id)
+ORDER BY k.event_key
+ON CONFLICT DO NOTHING
+RETURNING event_key"""
+
+_LOCK = """
+SELECT event_key, state, fingerprint, participant_id, action_id, target_key FROM partner_events
+WHERE event_key = ANY($1::bytea[]) ORDER BY event_key FOR NO KEY UPDATE"""
+
+_SET = """
+UPDATE partner_events e SET state = k.state, fingerprint = k.fingerprint,
+    participant_id = k.participant_id, action_id = k.action_id, target_key = k.target_key,
+    reason = k.reason, body = k.body, subject_key = k.subject_key,
+    received_at = CASE WHEN k.body IS NULL THEN e.received_at ELSE $10 END
+FROM unnest($1::bytea[], $2::text[], $3::bytea[], $4::text::uuid[], $5::text::uuid[], $6::bytea[],
+    $7::text[], $8::text::jsonb[], $9::bytea[])
+    AS k (event_key, state, fingerprint, participant_id, action_id, target_key, reason, body,
+        subject_key)
+WHERE e.event_key = k.event_key"""
+
+_FREE = "DELETE FROM partner_events WHERE event_key = ANY($1::bytea[])"
+
+_REASONS = """
+SELECT target_key, min(body -> 'data' ->> 'reason') FROM partner_events
+WHERE target_key = ANY($1::bytea[]) AND state = 'parked' GROUP BY 1"""
+
+_OWNERS = """
+SELECT DISTINCT participant_id FROM partner_events
+WHERE event_key = ANY($1::bytea[]) AND state = 'bound'"""
+
+_STANDING = """
+SELECT event_key, state, fingerprint FROM partner_events
+WHERE event_key = ANY($1::bytea[]) AND state IN ('parked', 'bound', 'reversed')"""
+
+_NAMED = """
+SELECT DISTINCT target_key FROM partner_events
+WHERE target_key = ANY($1::bytea[]) AND state = 'parked'"""
+
+_WAITS_FOR = "SELECT reason FROM partner_events WHERE event_key = $1 AND state = 'parked'"
+
+_TELL = """
+UPDATE partner_events e SET reason = k.reason
+FROM unnest($1::bytea[], $2::text[]) AS k (event_key, reason)
+JOIN (SELECT event_key FROM partner_events WHERE event_key = ANY($1::bytea[])
+    AND state = 'parked' ORDER BY event_key FOR NO KEY UPDATE) held USING (event_key)
+WHERE e.event_key = held.event_key AND e.state = 'parked'"""
+
+_HOLD_BOTH = """
+SELECT FROM partner_events
+WHERE event_key = $1
+    OR event_key = (SELECT target_key FROM partner_events WHERE event_key = $1)
+ORDER BY event_key FOR NO KEY UPDATE"""
+
+_DISCARD = """
+UPDATE partner_events e SET state = 'discarded', reason = 'by an operator', body = NULL,
+    subject_key = NULL, target_key = NULL
+WHERE event_key = $1 AND state = 'parked' AND NOT EXISTS (SELECT FROM partner_events t
+    WHERE t.event_key = e.target_key AND t.state = 'reversed')
+RETURNING true"""
+
+_PURGE = """
+DELETE FROM partner_events WHERE event_key IN (
+    SELECT event_key FROM partner_events e
+    WHERE received_at < $1 AND state NOT IN ('bound', 'reversed')
+        AND (state <> 'reversed_before' OR NOT EXISTS (SELECT FROM partner_events r
+            WHERE r.target_key = e.event_key AND r.state = 'parked'))
+    LIMIT $2 FOR UPDATE SKIP LOCKED)"""
