@@ -31,7 +31,7 @@ from service.ledger.books import (
     lock_book,
     post,
 )
-from service.platform.acts import Caller, log_act
+from service.platform.acts import Act
 from service.platform.database import Connection, Database, Write, write_all
 from service.platform.errors import ConflictError, NotFoundError, SaxaulError, UnavailableError
 from service.platform.outbox import lane_of
@@ -186,8 +186,7 @@ async def reverse_by_operator(
     action_id: UUID,
     *,
     reason: str,
-    operator: Caller,
-    now: datetime,
+    act: Act,
     local_date: Callable[[datetime], date],
     lanes: int,
 ) -> Reversal:
@@ -202,19 +201,17 @@ async def reverse_by_operator(
         reason=reason,
         source="operator",
         reporter="operator",
-        now=now,
+        now=act.now,
         local_date=local_date,
         lane=lane_of(owner, lanes),
     )
     if reversal.is_repeated:
         raise AlreadyReversedError(reversal)
-    await log_act(
+    await act.log(
         connection,
-        now=now,
-        actor=operator.subject,
-        act="action.reverse",
-        object_id=str(action_id),
-        detail={
+        "action.reverse",
+        action_id,
+        {
             "participant_id": str(owner),
             "reversal": str(reversal.id),
             "reason": reason,
@@ -222,7 +219,6 @@ async def reverse_by_operator(
             "saved_g": reversal.saved_g,
             "taken": {f"{account.column}_g": g for account, g in reversal.taken.items()},
         },
-        request_id=operator.request_id,
     )
     return reversal
 

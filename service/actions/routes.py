@@ -16,7 +16,7 @@ from service.actions.record import Recorded
 from service.actions.report import participant_report
 from service.actions.writer import Writer
 from service.http.keys import Answer, once
-from service.http.pages import Page, decode_cursor, encode_cursor
+from service.http.pages import Page, paged
 from service.http.problems import ItemProblem, item_problem, reader_of
 from service.http.shared import shared
 from service.http.wire import (
@@ -35,13 +35,11 @@ from service.http.wire import (
     path_uuid,
     read_body,
     read_by,
-    read_query,
 )
 from service.ledger.books import hold_open
 from service.platform.clock import Clock
 from service.platform.database import Connection, Database
 from service.platform.errors import FieldError, NotFoundError, SaxaulError, UnavailableError
-from service.platform.settings import Settings
 from service.rulebooks.publish import Rulebooks
 from service.rules.decide.explain import explain_award
 from service.rules.decide.languages import Reader
@@ -324,25 +322,17 @@ def _result(index: int, outcome: tuple[str, Recorded]) -> BatchResult:
 )
 async def list_my_actions(request: Request) -> JsonAnswer:
     """My actions, the latest to have happened first."""
-    page = read_query(request, Page)
     participant_id = caller(request).participant_id
-    kind = f"actions:{participant_id}"
-    secret = shared(request, Settings).secret_key
-    before = (
-        decode_cursor(secret, kind, page.cursor, tuple[datetime, UUID]) if page.cursor else None
-    )
+    page = paged(request, f"actions:{participant_id}", occurred_at=datetime, id=UUID)
     async with shared(request, Database).sessions() as session:
-        rows = await list_actions(session, participant_id, before=before, limit=page.limit + 1)
+        rows = await list_actions(session, participant_id, before=page.after, limit=page.rows)
         undone = await reversals_of(session, participant_id, [row.id for row in rows])
-    shown = rows[: page.limit]
     reader = reader_of(request)
     items = [
         action_answer(row, await _rulebook_of(request, row), reader, undone.get(row.id))
-        for row in shown
+        for row in rows
     ]
-    more = len(rows) > page.limit
-    cursor = encode_cursor(secret, kind, (shown[-1].occurred_at, shown[-1].id)) if more else None
-    return read_by(reader, Listing(items, cursor))
+    return read_by(reader, page.listing(items))
 
 
 @get(

@@ -1,7 +1,6 @@
 """Bubbles over HTTP: list them, collect one, collect all that is ripe."""
 
 from datetime import datetime
-from functools import partial
 from typing import Literal
 from uuid import UUID
 
@@ -12,8 +11,7 @@ from litestar.params import FromPath
 
 from service.actions.collect import Collected, collect_bubble, collect_ripe_bubbles
 from service.energy.queries import list_bubbles
-from service.http.keys import Answer, once
-from service.http.pages import Page, decode_cursor, encode_cursor
+from service.http.pages import Page, paged
 from service.http.shared import shared
 from service.http.wire import (
     JsonAnswer,
@@ -21,13 +19,12 @@ from service.http.wire import (
     NoFields,
     Request,
     Time,
-    answered,
+    answer_once,
     caller,
     idempotency_key,
     opens,
     path_uuid,
     read_body,
-    read_query,
 )
 from service.ledger.balances import Balances, balances_of
 from service.ledger.books import hold_open
@@ -79,15 +76,12 @@ class CollectAllAnswer(msgspec.Struct, frozen=True):
 )
 async def list_my_bubbles(request: Request) -> Listing[BubbleAnswer]:
     """My bubbles that still hold energy, the first to ripen first."""
-    page = read_query(request, Page)
     participant_id = caller(request).participant_id
+    page = paged(request, f"bubbles:{participant_id}", ripens_at=datetime, id=UUID)
     now = shared(request, Clock).now()
-    kind = f"bubbles:{participant_id}"
-    secret = shared(request, Settings).secret_key
-    after = decode_cursor(secret, kind, page.cursor, tuple[datetime, UUID]) if page.cursor else None
     async with shared(request, Database).sessions() as session:
         rows = await list_bubbles(
-            session, participant_id, now=now, after=after, limit=page.limit + 1
+            session, participant_id, now=now, after=page.after, limit=page.rows
         )
     items = [
         BubbleAnswer(
@@ -99,10 +93,9 @@ async def list_my_bubbles(request: Request) -> Listing[BubbleAnswer]:
             row.expires_at,
             Origin("action" if row.origin == "action" else "gift", row.origin_id),
         )
-        for row in rows[: page.limit]
+        for row in rows
     ]
-    last = rows[page.limit - 1] if len(rows) > page.limit else None
-    return Listing(items, encode_cursor(secret, kind, (last.ripens_at, last.id)) if last else None)
+    return page.listing(items)
 
 
 @post(
@@ -121,7 +114,7 @@ async def collect_one(request: Request, bubble_id: FromPath[str]) -> JsonAnswer:
     wanted = path_uuid(bubble_id)
     participant_id = caller(request).participant_id
 
-    async def effect(connection: Connection) -> Answer:
+    async def effect(connection: Connection) -> CollectAnswer:
         collected = await collect_bubble(
             connection,
             participant_id,
@@ -130,16 +123,11 @@ async def collect_one(request: Request, bubble_id: FromPath[str]) -> JsonAnswer:
             local_date=shared(request, Rulebooks).active.program.local_date,
             lane=lane_of(participant_id, shared(request, Settings).lanes),
         )
-        return _answer(CollectAnswer(collected.collected_g, balances_of(collected.book)))
+        return CollectAnswer(collected.collected_g, balances_of(collected.book))
 
     await read_body(request, NoFields)
     key = idempotency_key(request, await request.body())
-    hold = partial(hold_open, participant_id=participant_id)
-    return answered(
-        await once(
-            shared(request, Database), key, shared(request, Clock).real_now(), effect, hold=hold
-        )
-    )
+    return await answer_once(request, key, effect, hold=hold_open)
 
 
 @post(
@@ -152,7 +140,7 @@ async def collect_all(request: Request) -> JsonAnswer:
     """Collect every ripe bubble."""
     participant_id = caller(request).participant_id
 
-    async def effect(connection: Connection) -> Answer:
+    async def effect(connection: Connection) -> CollectAllAnswer:
         collected: Collected = await collect_ripe_bubbles(
             connection,
             participant_id,
@@ -161,20 +149,11 @@ async def collect_all(request: Request) -> JsonAnswer:
             lane=lane_of(participant_id, shared(request, Settings).lanes),
         )
         balances = balances_of(collected.book)
-        return _answer(CollectAllAnswer(collected.collected_g, collected.bubbles, balances))
+        return CollectAllAnswer(collected.collected_g, collected.bubbles, balances)
 
     await read_body(request, NoFields)
     key = idempotency_key(request, await request.body())
-    hold = partial(hold_open, participant_id=participant_id)
-    return answered(
-        await once(
-            shared(request, Database), key, shared(request, Clock).real_now(), effect, hold=hold
-        )
-    )
-
-
-def _answer(struct: msgspec.Struct) -> Answer:
-    return Answer(200, msgspec.json.encode(struct))
+    return await answer_once(request, key, effect, hold=hold_open)
 
 
 routes: list[HTTPRouteHandler] = [list_my_bubbles, collect_one, collect_all]

@@ -3,29 +3,26 @@
 from typing import Annotated
 from uuid import UUID
 
-import msgspec
 from litestar import post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from msgspec import Meta, Struct
 
 from service.actions.reverse import Reversal, find_owner, reverse_by_operator
-from service.http.keys import Answer, once
 from service.http.shared import shared
 from service.http.texts import prose
 from service.http.wire import (
     JsonAnswer,
     Request,
     Time,
-    answered,
-    caller,
+    act_of,
+    answer_once,
     opens,
     operator_key,
     path_uuid,
     read_body,
 )
 from service.ledger.accounts import Account
-from service.platform.clock import Clock
 from service.platform.database import Connection, Database
 from service.platform.settings import Settings
 from service.rulebooks.publish import Rulebooks
@@ -78,23 +75,20 @@ async def reverse_one(request: Request, action_id: FromPath[str]) -> JsonAnswer:
     order = await read_body(request, ReversalOrder)
     owner = order.participant_id or await find_owner(shared(request, Database), wanted)
 
-    async def effect(connection: Connection) -> Answer:
+    async def effect(connection: Connection) -> ReversalAnswer:
         reversal = await reverse_by_operator(
             connection,
             owner,
             wanted,
             reason=order.reason,
-            operator=caller(request),
-            now=shared(request, Clock).now(),
+            act=act_of(request),
             local_date=shared(request, Rulebooks).active.program.local_date,
             lanes=shared(request, Settings).lanes,
         )
-        return Answer(200, msgspec.json.encode(_answer(reversal, order.reason)))
+        return _answer(reversal, order.reason)
 
     key = operator_key(request, await request.body())
-    return answered(
-        await once(shared(request, Database), key, shared(request, Clock).real_now(), effect)
-    )
+    return await answer_once(request, key, effect)
 
 
 def _answer(reversal: Reversal, reason: str) -> ReversalAnswer:

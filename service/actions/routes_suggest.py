@@ -5,14 +5,13 @@ from litestar import get
 from litestar.handlers import HTTPRouteHandler
 
 from service.actions.queries import read_usage
-from service.http.pages import Page
+from service.http.pages import Page, paged
 from service.http.problems import reader_of
 from service.http.shared import shared
-from service.http.wire import JsonAnswer, Request, caller, opens, read_by, read_query
+from service.http.wire import JsonAnswer, Request, caller, opens, read_by
 from service.participants.queries import find_region
 from service.platform.clock import Clock
 from service.platform.database import Database
-from service.platform.settings import Settings
 from service.rulebooks.budgets import read_left
 from service.rulebooks.publish import Rulebooks
 from service.rulebooks.routes import page_by_type
@@ -51,10 +50,8 @@ async def suggest(request: Request) -> JsonAnswer:
         if campaigns:
             region = await find_region(session, participant_id)
     items = list_suggestions(rulebook, usage, now, reader, region=region or "", left=left)
-    shown = page_by_type(
-        read_query(request, Page), shared(request, Settings).secret_key, "suggestions", items
-    )
-    return read_by(reader, Suggestions(*shown))
+    shown = page_by_type(paged(request, "suggestions", type=str), items)
+    return read_by(reader, Suggestions(shown.items, shown.next_cursor))
 
 
 routes: list[HTTPRouteHandler] = [suggest]

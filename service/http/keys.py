@@ -84,7 +84,7 @@ class KeyInProgressError(SaxaulError):
     key: str
 
 
-Hold = Callable[[Connection], Awaitable[None]]
+Hold = Callable[[Connection, UUID], Awaitable[None]]
 
 
 async def once(
@@ -113,7 +113,7 @@ async def once(
                 answer = await effect(connection)
         except ConflictError as conflict:
             if hold is not None:
-                await hold(connection)
+                await hold(connection, key.participant_id)
             body = problem_body(conflict, key.reader)
             answer = Answer(conflict.status, body, reader=key.reader)
         await connection.execute(_STORE, *_row_of(key), answer.status, answer.body)

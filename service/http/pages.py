@@ -5,12 +5,19 @@ import binascii
 import hashlib
 import hmac
 from collections.abc import Sequence
-from typing import Annotated, Any
+from dataclasses import dataclass
+from types import GenericAlias
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
 
 from service.http.faults import fault
+from service.http.shared import shared
+from service.http.wire import Listing, Request, read_query
+from service.platform.settings import Settings
+
+T = TypeVar("T")
 
 _TAG_BYTES = 16
 
@@ -20,6 +27,51 @@ class Page(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     limit: Annotated[int, Meta(ge=1, le=200)] = 50
     cursor: Annotated[str, Meta(max_length=512)] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Paged:
+    """The page that a request asks for: of a list that runs by these `members` of its items.
+
+    `after` is where the last page ended: the value of one member, a tuple of several, or None.
+    """
+
+    secret: str
+    kind: str
+    members: tuple[str, ...]
+    limit: int
+    after: Any
+
+    @property
+    def rows(self) -> int:
+        """How many to read: one more than are shown tells whether another page follows."""
+        return self.limit + 1
+
+    def cursor(self, key_values: Sequence[Any]) -> str:
+        """The cursor behind an item with these values."""
+        return encode_cursor(self.secret, self.kind, key_values)
+
+    def listing(self, items: list[T], keys: Sequence[Sequence[Any]] | None = None) -> Listing[T]:
+        """The page of what was read; `keys` are the values of the items that do not show them."""
+        if len(items) <= self.limit:
+            return Listing(items)
+        last = self.limit - 1
+        told = keys[last] if keys else [getattr(items[last], name) for name in self.members]
+        return Listing(items[: self.limit], self.cursor(told))
+
+
+def paged(request: Request, kind: str, query: Page | None = None, /, **members: type) -> Paged:
+    """What `query`, or the query of this request, asks of a list that runs by these members.
+
+    `kind` names the list with its filters. Raises InvalidRequestError.
+    """
+    page = query or read_query(request, Page)
+    secret, after = shared(request, Settings).secret_key, None
+    if page.cursor:
+        key_type = GenericAlias(tuple, (*members.values(),))
+        after = decode_cursor(secret, kind, page.cursor, key_type)
+        after = after if len(after) > 1 else after[0]
+    return Paged(secret, kind, (*members,), page.limit, after)
 
 
 def encode_cursor(secret: str, kind: str, key_values: Sequence[Any]) -> str:

@@ -8,7 +8,7 @@ import hashlib
 import inspect
 import ipaddress
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache, lru_cache
@@ -39,10 +39,13 @@ from service.http.faults import (
     refuse_nul,
     refuse_twice,
 )
-from service.http.keys import Answer, Key
+from service.http.keys import Answer, Hold, Key, once
 from service.http.problems import reader_of
+from service.http.shared import shared
 from service.http.texts import TextError
-from service.platform.acts import Caller
+from service.platform.acts import Act, Caller
+from service.platform.clock import Clock
+from service.platform.database import Connection, Database
 from service.platform.errors import (
     FieldError,
     MalformedRequestError,
@@ -272,6 +275,12 @@ def caller(request: litestar.Request[Any, Any, State]) -> Caller:
     )
 
 
+def act_of(request: litestar.Request[Any, Any, State]) -> Act:
+    """Who acts by this request, and when; only behind routes that are not public."""
+    credentials, request_id = request.scope["auth"], request.scope["request_id"]  # type: ignore[typeddict-item]
+    return Act(credentials.subject, request_id, shared(request, Clock).now())
+
+
 def path_uuid(text: str) -> UUID:
     """An id of the path. Raises NotFoundError when it is none."""
     if _UUID.fullmatch(text) is None:
@@ -386,6 +395,23 @@ def answered(answer: Answer) -> JsonAnswer:
     sent = JsonAnswer(answer.status, answer.body, replayed=answer.replayed, media_type=media_type)
     sent.headers += answer.reader.headers() if answer.reader else []
     return sent
+
+
+async def answer_once(
+    request: litestar.Request[Any, Any, State],
+    key: Key | None,
+    effect: Callable[[Connection], Awaitable[Struct]],
+    *,
+    status: int = 200,
+    hold: Hold | None = None,
+) -> JsonAnswer:
+    """What the effect answers, or its first answer again. Raises the errors of `once`."""
+
+    async def encoded(connection: Connection) -> Answer:
+        return Answer(status, msgspec.json.encode(await effect(connection)))
+
+    real_now = shared(request, Clock).real_now()
+    return answered(await once(shared(request, Database), key, real_now, encoded, hold=hold))
 
 
 Check = Callable[[Any, str], Iterator[FieldError]]

@@ -10,7 +10,7 @@ from litestar.params import FromPath
 from msgspec import Meta, Struct
 
 from service.http.faults import fault
-from service.http.pages import Page, decode_cursor, encode_cursor
+from service.http.pages import Page, paged
 from service.http.shared import shared
 from service.http.wire import Request, Time, caller, opens, read_query
 from service.leaderboards.boards import Boards, Entry, Place, percentile
@@ -19,7 +19,6 @@ from service.leaderboards.queries import names_to_show
 from service.platform.clock import Clock
 from service.platform.database import Database
 from service.platform.errors import NotFoundError
-from service.platform.settings import Settings
 from service.rulebooks.publish import Rulebooks
 
 _REGION = re.compile(r"region:([A-Z]{2}-[A-Z0-9]{1,3})")
@@ -94,10 +93,10 @@ async def get_board(request: Request, board: FromPath[str]) -> BoardPage:
     viewer = caller(request).participant_id
     wanted = _board(request, board, query.period, query.scope)
     kind = f"leaderboard:{board}:{query.period}:{query.scope}"
-    secret, after = shared(request, Settings).secret_key, None
-    if query.cursor:
+    page, after = paged(request, kind, query, period=str, score=int, member=bytes), None
+    if page.after:
         # A page that somebody turns at midnight is still one of the period that they began in.
-        period, score, member = decode_cursor(secret, kind, query.cursor, tuple[str, int, bytes])
+        period, score, member = page.after
         wanted, after = wanted._replace(period=period), Place(score, member)
     # Twice as many, so that people who are not shown do not make most pages short.
     ranking = await shared(request, Boards).page(wanted, after=after, limit=2 * query.limit)
@@ -114,7 +113,7 @@ async def get_board(request: Request, board: FromPath[str]) -> BoardPage:
         as_of=ranking.as_of,
         size=ranking.size,
         items=shown,
-        next_cursor=encode_cursor(secret, kind, (wanted.period, *last)) if last else None,
+        next_cursor=page.cursor((wanted.period, *last)) if last else None,
     )
 
 

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from service.ledger.accounts import Account
 from service.ledger.books import Book, book_writes, lock_book, post
-from service.platform.acts import Caller, log_act
+from service.platform.acts import Act
 from service.platform.database import Connection, write_all
 from service.platform.ids import uuid7
 
@@ -27,8 +27,7 @@ async def adjust(
     amount_g: int,
     *,
     reason: str,
-    operator: Caller,
-    now: datetime,
+    act: Act,
 ) -> Adjustment:
     """Issue grams to `available`, or take them back from there; also for suspended people.
 
@@ -39,27 +38,24 @@ async def adjust(
     book = await lock_book(connection, participant_id)
     book.require_not_erased()
     before = _spendable(book)
-    adjustment = Adjustment(uuid7(now), amount_g, book.tick(now), book)
+    adjustment = Adjustment(uuid7(act.now), amount_g, book.tick(act.now), book)
     sides = (Account.ISSUANCE, Account.AVAILABLE)
     if amount_g < 0:
         book.require(Account.AVAILABLE, -amount_g)
         sides = (Account.AVAILABLE, Account.ISSUANCE)
     post(book, *sides, abs(amount_g), cause="adjust", cause_id=adjustment.id, at=adjustment.at)
     await write_all(connection, book_writes([book]))
-    await log_act(
+    await act.log(
         connection,
-        now=now,
-        actor=operator.subject,
-        act="participant.adjust",
-        object_id=str(participant_id),
-        detail={
+        "participant.adjust",
+        participant_id,
+        {
             "adjustment": str(adjustment.id),
             "amount_g": amount_g,
             "reason": reason,
             "before": before,
             "after": _spendable(book),
         },
-        request_id=operator.request_id,
     )
     return adjustment
 

@@ -1,19 +1,17 @@
 """The ledger over HTTP: statements for people, adjustments for operators."""
 
 import hashlib
-from functools import partial
 from typing import Annotated
 from uuid import UUID
 
-import msgspec
 from litestar import get, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from service.http.faults import fault
-from service.http.keys import Answer, Key, once
-from service.http.pages import Page, decode_cursor, encode_cursor
+from service.http.keys import Key
+from service.http.pages import Page, paged
 from service.http.problems import reader_of
 from service.http.shared import shared
 from service.http.texts import prose
@@ -22,13 +20,13 @@ from service.http.wire import (
     Listing,
     Request,
     Time,
-    answered,
+    act_of,
+    answer_once,
     caller,
     key_text,
     opens,
     path_uuid,
     read_body,
-    read_query,
 )
 from service.ledger.accounts import Account
 from service.ledger.adjust import adjust
@@ -36,9 +34,7 @@ from service.ledger.balances import Balances, balances_of
 from service.ledger.books import BookMissingError, hold_not_erased
 from service.ledger.models import Transfer
 from service.ledger.queries import has_book, list_transfers
-from service.platform.clock import Clock
 from service.platform.database import Connection, Database
-from service.platform.settings import Settings
 
 _AMOUNT_MAX_G = 1_000_000_000_000
 
@@ -102,14 +98,10 @@ async def get_statement(request: Request, participant_id: FromPath[str]) -> List
 
 
 async def _statement(request: Request, participant_id: UUID) -> Listing[TransferAnswer]:
-    page = read_query(request, Page)
-    secret, kind = shared(request, Settings).secret_key, f"statement:{participant_id}"
-    before = decode_cursor(secret, kind, page.cursor, tuple[int])[0] if page.cursor else None
+    page = paged(request, f"statement:{participant_id}", seq=int)
     async with shared(request, Database).sessions() as session:
-        rows = await list_transfers(session, participant_id, before=before, limit=page.limit + 1)
-    items = [_transfer(*row) for row in rows[: page.limit]]
-    more = len(rows) > page.limit
-    return Listing(items, encode_cursor(secret, kind, (items[-1].seq,)) if more else None)
+        rows = await list_transfers(session, participant_id, before=page.after, limit=page.rows)
+    return page.listing([_transfer(*row) for row in rows])
 
 
 def _transfer(row: Transfer, reason: str | None) -> TransferAnswer:
@@ -145,27 +137,20 @@ async def adjust_participant(request: Request, participant_id: FromPath[str]) ->
     if not order.amount_g:
         raise fault("#/amount_g", "must be above or below 0")
 
-    async def effect(connection: Connection) -> Answer:
+    async def effect(connection: Connection) -> AdjustmentAnswer:
         done = await adjust(
             connection,
             wanted,
             order.amount_g,
             reason=order.reason,
-            operator=caller(request),
-            now=shared(request, Clock).now(),
+            act=act_of(request),
         )
-        answer = AdjustmentAnswer(
+        return AdjustmentAnswer(
             done.id, wanted, done.amount_g, order.reason, done.at, balances_of(done.book)
         )
-        return Answer(201, msgspec.json.encode(answer))
 
     key = _operator_key(request, wanted, await request.body())
-    hold = partial(hold_not_erased, participant_id=wanted)
-    return answered(
-        await once(
-            shared(request, Database), key, shared(request, Clock).real_now(), effect, hold=hold
-        )
-    )
+    return await answer_once(request, key, effect, status=201, hold=hold_not_erased)
 
 
 def _operator_key(request: Request, participant_id: UUID, body: bytes) -> Key | None:

@@ -6,12 +6,11 @@ from litestar import get
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
-from service.http.pages import Page, decode_cursor, encode_cursor
+from service.http.pages import Page, paged
 from service.http.shared import shared
-from service.http.wire import Listing, Request, Time, opens, read_query
+from service.http.wire import Listing, Request, Time, opens
 from service.operations.queries import list_acts
 from service.platform.database import Database
-from service.platform.settings import Settings
 
 
 class ActAnswer(Struct, frozen=True):
@@ -34,11 +33,9 @@ class ActAnswer(Struct, frozen=True):
 )
 async def list_operator_acts(request: Request) -> Listing[ActAnswer]:
     """What operators did, the latest first; each entry's hash continues the one before."""
-    page = read_query(request, Page)
-    secret = shared(request, Settings).secret_key
-    before = decode_cursor(secret, "acts", page.cursor, tuple[int])[0] if page.cursor else None
+    page = paged(request, "acts", seq=int)
     async with shared(request, Database).sessions() as session:
-        rows = await list_acts(session, before=before, limit=page.limit + 1)
+        rows = await list_acts(session, before=page.after, limit=page.rows)
     items = [
         ActAnswer(
             row.seq,
@@ -50,10 +47,9 @@ async def list_operator_acts(request: Request) -> Listing[ActAnswer]:
             row.request_id,
             row.hash.hex(),
         )
-        for row in rows[: page.limit]
+        for row in rows
     ]
-    more = len(rows) > page.limit
-    return Listing(items, encode_cursor(secret, "acts", (items[-1].seq,)) if more else None)
+    return page.listing(items)
 
 
 routes: list[HTTPRouteHandler] = [list_operator_acts]

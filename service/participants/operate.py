@@ -20,7 +20,7 @@ from service.participants.queries import (
     find_suspensions,
     stored_balances,
 )
-from service.platform.acts import Caller, log_act
+from service.platform.acts import Act
 from service.platform.database import Database
 
 State = Literal["active", "suspended", "erased"]
@@ -115,8 +115,7 @@ async def set_suspended(
     suspended: bool,  # noqa: FBT001 - the one fact that this sets
     *,
     reason: str | None,
-    operator: Caller,
-    now: datetime,
+    act: Act,
 ) -> None:
     """Suspend or resume somebody; what is so already stays so, without an entry in the log.
 
@@ -128,16 +127,7 @@ async def set_suspended(
         if book.suspended == suspended:
             return
         await suspend_book(connection, participant_id, suspended)
-        await log_act(
-            connection,
-            now=now,
-            actor=operator.subject,
-            act="participant.suspend" if suspended else "participant.resume",
-            object_id=str(participant_id),
-            detail={
-                "reason": reason,
-                "before": {"suspended": book.suspended},
-                "after": {"suspended": suspended},
-            },
-            request_id=operator.request_id,
-        )
+        before, after = {"suspended": book.suspended}, {"suspended": suspended}
+        detail = {"reason": reason, "before": before, "after": after}
+        what = "participant.suspend" if suspended else "participant.resume"
+        await act.log(connection, what, participant_id, detail)

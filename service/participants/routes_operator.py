@@ -10,14 +10,14 @@ from litestar.params import FromPath
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from service.http.auth import Authenticator
-from service.http.pages import Page, decode_cursor, encode_cursor
+from service.http.pages import Page, paged
 from service.http.shared import shared
 from service.http.texts import nickname, prose
 from service.http.wire import (
     Listing,
     Request,
     Time,
-    caller,
+    act_of,
     opens,
     path_uuid,
     read_body,
@@ -33,8 +33,6 @@ from service.participants.operate import (
 )
 from service.participants.queries import Suspension
 from service.participants.routes import Totals
-from service.platform.acts import log_act
-from service.platform.clock import Clock
 from service.platform.database import Database
 from service.platform.errors import FieldError, InvalidRequestError
 from service.platform.settings import Settings
@@ -87,20 +85,10 @@ async def find_participants(request: Request) -> Listing[ParticipantAnswer]:
             found = await list_by_subject(session, secret, issuers, search.subject)
             await _log_look(request, "participants", _found("subject", found))
             return Listing([_answer(view) for view in found])
-        kind = f"participants:{search.alias}"
-        after = decode_cursor(secret, kind, search.cursor, tuple[UUID]) if search.cursor else None
-        views = await list_views(
-            session,
-            alias=search.alias,
-            after=after[0] if after else None,
-            limit=search.limit + 1,
-        )
-    items = [_answer(view) for view in views[: search.limit]]
+        page = paged(request, f"participants:{search.alias}", search, participant_id=UUID)
+        views = await list_views(session, alias=search.alias, after=page.after, limit=page.rows)
     await _log_look(request, "participants", _found("alias", views[: search.limit]))
-    more = len(views) > search.limit
-    return Listing(
-        items, encode_cursor(secret, kind, (items[-1].participant_id,)) if more else None
-    )
+    return page.listing([_answer(view) for view in views])
 
 
 @get(
@@ -124,15 +112,7 @@ def _found(by: str, views: Sequence[ParticipantView]) -> dict[str, Any]:
 async def _log_look(request: Request, object_id: str, detail: dict[str, Any]) -> None:
     """Log that an operator looked somebody up; whom they searched for is told by what was found."""
     async with shared(request, Database).transaction() as connection:
-        await log_act(
-            connection,
-            now=shared(request, Clock).now(),
-            actor=caller(request).subject,
-            act="participant.find",
-            object_id=object_id,
-            detail=detail,
-            request_id=caller(request).request_id,
-        )
+        await act_of(request).log(connection, "participant.find", object_id, detail)
 
 
 @post(
@@ -168,8 +148,7 @@ async def _set_suspended(
         wanted,
         suspended,
         reason=order.reason,
-        operator=caller(request),
-        now=shared(request, Clock).now(),
+        act=act_of(request),
     )
     async with shared(request, Database).sessions() as session:
         return _answer(await get_view(session, wanted))

@@ -13,7 +13,7 @@ from uuid import UUID
 from service.partners.envelope import EnvelopeError, MasterKeys, Sealed, rewrap, seal
 from service.partners.keys import Kind, key_context, tell_keys_changed
 from service.partners.signature import KEYS_MAX
-from service.platform.acts import Caller, log_act
+from service.platform.acts import Act
 from service.platform.database import Connection
 from service.platform.errors import ConflictError, NotFoundError
 from service.platform.ids import uuid7
@@ -35,11 +35,9 @@ class KeyMissingError(NotFoundError):
 
 
 @dataclass(frozen=True, slots=True)
-class Act:
+class PartnerAct(Act):
     """Who acts, and when: by the programme's clock for the log, by the wall's for keys."""
 
-    operator: Caller
-    now: datetime
     real_now: datetime
 
 
@@ -54,7 +52,7 @@ class NewKey:
 
 
 async def make_partner(
-    connection: Connection, partner_id: str, fields: Mapping[str, Any], act: Act
+    connection: Connection, partner_id: str, fields: Mapping[str, Any], act: PartnerAct
 ) -> None:
     """Open a partner with these columns. Raises ConflictError."""
     made = await connection.fetchval(
@@ -68,11 +66,11 @@ async def make_partner(
     if made is None:
         raise ConflictError("There is a partner {id} already.", id=partner_id)
     await tell_keys_changed(connection, partner_id)
-    await _log(connection, act, "partner.create", partner_id, dict(fields))
+    await act.log(connection, "partner.create", partner_id, dict(fields))
 
 
 async def change_partner(
-    connection: Connection, partner_id: str, changes: Mapping[str, Any], act: Act
+    connection: Connection, partner_id: str, changes: Mapping[str, Any], act: PartnerAct
 ) -> None:
     """Change these columns of a partner. Raises PartnerMissingError."""
     row = await connection.fetchrow(_LOCK, partner_id)
@@ -81,7 +79,7 @@ async def change_partner(
     changed = {name: changes.get(name, row[name]) for name in _CHANGEABLE}
     await connection.execute(_CHANGE, partner_id, *changed.values())
     await tell_keys_changed(connection, partner_id)
-    await _log(connection, act, "partner.change", partner_id, dict(changes))
+    await act.log(connection, "partner.change", partner_id, dict(changes))
 
 
 async def require_enabled(connection: Connection, partner_id: str) -> None:
@@ -97,7 +95,7 @@ async def add_key(
     public_key: bytes | None,
     not_before: datetime | None,
     masters: MasterKeys,
-    act: Act,
+    act: PartnerAct,
 ) -> NewKey:
     """Give a partner a key: this public one, or a new shared secret.
 
@@ -118,7 +116,7 @@ async def add_key(
     await connection.execute(_ADD_KEY, partner_id, key_id, *stored, act.real_now, from_)
     await tell_keys_changed(connection, partner_id)
     detail = {"key_id": str(key_id), "kind": kind, "not_before": from_.isoformat()}
-    await _log(connection, act, "partner.key.create", partner_id, detail)
+    await act.log(connection, "partner.key.create", partner_id, detail)
     return NewKey(key_id, kind, secret, from_)
 
 
@@ -143,7 +141,7 @@ def _sealed(
 
 
 async def retire_key(
-    connection: Connection, partner_id: str, key_id: UUID, *, overlap: timedelta, act: Act
+    connection: Connection, partner_id: str, key_id: UUID, *, overlap: timedelta, act: PartnerAct
 ) -> None:
     """Believe a key for so long only. Raises KeyMissingError."""
     until = act.real_now + overlap
@@ -151,15 +149,17 @@ async def retire_key(
         raise KeyMissingError
     await tell_keys_changed(connection, partner_id)
     detail = {"key_id": str(key_id), "not_after": until.isoformat()}
-    await _log(connection, act, "partner.key.retire", partner_id, detail)
+    await act.log(connection, "partner.key.retire", partner_id, detail)
 
 
-async def revoke_key(connection: Connection, partner_id: str, key_id: UUID, *, act: Act) -> None:
+async def revoke_key(
+    connection: Connection, partner_id: str, key_id: UUID, *, act: PartnerAct
+) -> None:
     """Believe a key no longer; again, it changes nothing. Raises KeyMissingError."""
     if await connection.fetchval(_REVOKE, partner_id, key_id, act.real_now) is None:
         raise KeyMissingError
     await tell_keys_changed(connection, partner_id)
-    await _log(connection, act, "partner.key.revoke", partner_id, {"key_id": str(key_id)})
+    await act.log(connection, "partner.key.revoke", partner_id, {"key_id": str(key_id)})
 
 
 async def rewrap_keys(connection: Connection, masters: MasterKeys) -> tuple[int, list[str]]:
@@ -178,20 +178,6 @@ async def rewrap_keys(connection: Connection, masters: MasterKeys) -> tuple[int,
         )
         done += 1
     return done, failed
-
-
-async def _log(
-    connection: Connection, act: Act, what: str, partner_id: str, detail: dict[str, Any]
-) -> None:
-    await log_act(
-        connection,
-        now=act.now,
-        actor=act.operator.subject,
-        act=what,
-        object_id=partner_id,
-        detail=detail,
-        request_id=act.operator.request_id,
-    )
 
 
 _MAKE = """

@@ -11,7 +11,7 @@ from msgspec import Meta, Struct
 
 from service.actions.event_rows import KEPT, list_parked
 from service.actions.models import PartnerEvent
-from service.http.pages import Page, decode_cursor, encode_cursor
+from service.http.pages import Page, paged
 from service.http.shared import shared
 from service.http.wire import Listing, Request, Time, opens, parse, read_query
 from service.participants.links import link_subject
@@ -21,7 +21,6 @@ from service.partners.routes_signed import signed
 from service.platform.clock import Clock
 from service.platform.database import Database
 from service.platform.errors import FieldError, InvalidRequestError
-from service.platform.settings import Settings
 from service.rules.decide.normal_form import tidied
 from service.rules.told import Told
 
@@ -98,23 +97,19 @@ async def link_one(request: Request, partner_id: FromPath[str]) -> LinkAnswer:
 async def list_own_parked(request: Request, partner_id: FromPath[str]) -> Listing[ParkedAnswer]:
     """My events that wait, or waited in vain; the first to come first. An empty body is signed."""
     sent = await signed(request, partner_id)
-    page = read_query(request, OwnParkedSearch)
-    secret, kind = shared(request, Settings).secret_key, f"{page.state}:{sent.partner.id}"
-    after = decode_cursor(secret, kind, page.cursor, tuple[datetime, UUID]) if page.cursor else None
+    search = read_query(request, OwnParkedSearch)
+    kind = f"{search.state}:{sent.partner.id}"
+    page = paged(request, kind, search, received_at=datetime, event_key=UUID)
     async with shared(request, Database).sessions() as session:
         rows = await list_parked(
             session,
-            state=page.state,
+            state=search.state,
             partner_id=sent.partner.id,
-            after=(after[0], after[1].bytes) if after else None,
-            limit=page.limit + 1,
+            after=page.after,
+            limit=page.rows,
         )
-    items = [_answer(row) for row in rows[: page.limit]]
-    cursor = None
-    if len(rows) > page.limit:
-        last = rows[page.limit - 1]
-        cursor = encode_cursor(secret, kind, (last.received_at, UUID(bytes=last.event_key)))
-    return Listing(items, cursor)
+    keys = [(row.received_at, UUID(bytes=row.event_key)) for row in rows]
+    return page.listing([_answer(row) for row in rows], keys)
 
 
 def _answer(row: PartnerEvent) -> ParkedAnswer:

@@ -14,21 +14,21 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from service.actions.event_rows import KEPT, discard_event, list_parked
 from service.actions.models import PartnerEvent
 from service.http.faults import fault
-from service.http.pages import Page, decode_cursor, encode_cursor
+from service.http.pages import Page, paged
 from service.http.shared import shared
 from service.http.texts import label
 from service.http.wire import (
     Listing,
     Request,
     Time,
-    caller,
+    act_of,
     opens,
     path_uuid,
     read_body,
     read_query,
 )
 from service.partners.administer import (
-    Act,
+    PartnerAct,
     PartnerMissingError,
     add_key,
     change_partner,
@@ -43,9 +43,8 @@ from service.partners.queries import find_partner, keys_of, list_partners
 from service.partners.receive import Intake
 from service.partners.release import release_one
 from service.partners.signature import KeyTextError, public_text, read_public_key, secret_text
-from service.platform.acts import log_act
 from service.platform.clock import Clock
-from service.platform.database import Connection, Database
+from service.platform.database import Database
 from service.platform.errors import Code, NotFoundError
 from service.platform.settings import Settings
 
@@ -186,16 +185,12 @@ async def make_one_partner(request: Request) -> PartnerAnswer:
 )
 async def list_all_partners(request: Request) -> Listing[PartnerAnswer]:
     """All partners with their keys and when these were used last."""
-    page = read_query(request, Page)
-    secret = shared(request, Settings).secret_key
-    after = decode_cursor(secret, "partners", page.cursor, tuple[str]) if page.cursor else None
+    page = paged(request, "partners", id=str)
     async with shared(request, Database).sessions() as session:
-        rows = await list_partners(session, after=after[0] if after else None, limit=page.limit + 1)
+        rows = await list_partners(session, after=page.after, limit=page.rows)
         keys = await keys_of(session, [row.id for row in rows])
     now = shared(request, Clock).real_now()
-    items = [_answer(row, keys, now) for row in rows[: page.limit]]
-    more = len(rows) > page.limit
-    return Listing(items, encode_cursor(secret, "partners", (items[-1].id,)) if more else None)
+    return page.listing([_answer(row, keys, now) for row in rows])
 
 
 @get(
@@ -293,27 +288,17 @@ async def revoke_one_key(
 async def list_parked_events(request: Request) -> Listing[ParkedEventAnswer]:
     """Events that wait, or waited in vain, with what was sent and why; the first to come first."""
     search = read_query(request, ParkedSearch)
-    secret, kind = (
-        shared(request, Settings).secret_key,
-        f"{search.state}-events:{search.partner_id}",
-    )
-    after = (
-        decode_cursor(secret, kind, search.cursor, tuple[datetime, UUID]) if search.cursor else None
-    )
+    kind = f"{search.state}-events:{search.partner_id}"
+    page = paged(request, kind, search, received_at=datetime, id=UUID)
     async with shared(request, Database).sessions() as session:
         rows = await list_parked(
             session,
             state=search.state,
             partner_id=search.partner_id,
-            after=(after[0], after[1].bytes) if after else None,
-            limit=search.limit + 1,
+            after=page.after,
+            limit=page.rows,
         )
-    items = [_parked_answer(row) for row in rows[: search.limit]]
-    more = len(rows) > search.limit
-    last = items[-1] if more else None
-    return Listing(
-        items, encode_cursor(secret, kind, (last.received_at, last.id)) if last else None
-    )
+    return page.listing([_parked_answer(row) for row in rows])
 
 
 @post(
@@ -330,7 +315,7 @@ async def retry_parked_event(request: Request, event_id: FromPath[str]) -> Parke
         raise NotFoundError("There is no such parked event.")
     async with shared(request, Database).transaction() as connection:
         detail = {"status": outcome.status}
-        await _log(connection, request, "parked-event.retry", wanted, detail)
+        await act_of(request).log(connection, "parked-event.retry", wanted, detail)
     return ParkedStepAnswer(
         wanted,
         outcome.status,
@@ -353,7 +338,7 @@ async def discard_parked_event(request: Request, event_id: FromPath[str]) -> Par
     async with shared(request, Database).transaction() as connection:
         if not await discard_event(connection, wanted.bytes):
             raise NotFoundError("There is no such parked event.")
-        await _log(connection, request, "parked-event.discard", wanted, {})
+        await act_of(request).log(connection, "parked-event.discard", wanted, {})
     return ParkedStepAnswer(wanted, "discarded")
 
 
@@ -376,24 +361,9 @@ def _public_key(order: KeyOrder) -> bytes | None:
         raise fault("#/public_key", error.args[0]) from error
 
 
-def _act(request: Request) -> Act:
-    clock = shared(request, Clock)
-    return Act(caller(request), clock.now(), clock.real_now())
-
-
-async def _log(
-    connection: Connection, request: Request, act: str, event_id: UUID, detail: dict[str, Any]
-) -> None:
-    operator = caller(request)
-    await log_act(
-        connection,
-        now=shared(request, Clock).now(),
-        actor=operator.subject,
-        act=act,
-        object_id=str(event_id),
-        detail=detail,
-        request_id=operator.request_id,
-    )
+def _act(request: Request) -> PartnerAct:
+    act = act_of(request)
+    return PartnerAct(act.actor, act.request_id, act.now, shared(request, Clock).real_now())
 
 
 async def _shown(request: Request, partner_id: str) -> PartnerAnswer:

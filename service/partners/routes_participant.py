@@ -2,26 +2,23 @@
 
 from typing import Annotated
 
-import msgspec
 from litestar import delete, get, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from msgspec import Meta, Struct
 
-from service.http.keys import Answer, once
-from service.http.pages import Page, decode_cursor, encode_cursor
+from service.http.pages import Page, paged
 from service.http.shared import shared
 from service.http.wire import (
     JsonAnswer,
     Listing,
     Request,
     Time,
-    answered,
+    answer_once,
     caller,
     idempotency_key,
     opens,
     read_body,
-    read_query,
 )
 from service.participants.links import make_link_code, unlink
 from service.partners.administer import require_enabled
@@ -29,7 +26,6 @@ from service.partners.queries import list_links
 from service.partners.receive import Intake
 from service.platform.clock import Clock
 from service.platform.database import Connection, Database
-from service.platform.settings import Settings
 
 
 class CodeOrder(Struct, frozen=True, forbid_unknown_fields=True):
@@ -65,32 +61,26 @@ async def make_code(request: Request) -> JsonAnswer:
     key = idempotency_key(request, await request.body())
     participant_id, real_now = caller(request).participant_id, shared(request, Clock).real_now()
 
-    async def effect(connection: Connection) -> Answer:
+    async def effect(connection: Connection) -> CodeAnswer:
         await require_enabled(connection, order.partner_id)
         code_key = shared(request, Intake).identifier.code_key
         code = await make_link_code(
             connection, participant_id, order.partner_id, code_key, real_now=real_now
         )
-        return Answer(201, msgspec.json.encode(CodeAnswer(code.text, code.expires_at)))
+        return CodeAnswer(code.text, code.expires_at)
 
-    return answered(await once(shared(request, Database), key, real_now, effect))
+    return await answer_once(request, key, effect, status=201)
 
 
 @get("/v1/me/links", operation_id="listMyLinks", **opens("participant", query=Page))
 async def list_my_links(request: Request) -> Listing[MyLink]:
     """Who may tell of me; one entry for each of a partner's references."""
-    page = read_query(request, Page)
     participant_id = caller(request).participant_id
-    secret, kind = shared(request, Settings).secret_key, f"links:{participant_id}"
-    after = decode_cursor(secret, kind, page.cursor, tuple[str, bytes]) if page.cursor else None
+    page = paged(request, f"links:{participant_id}", partner_id=str, subject_key=bytes)
     async with shared(request, Database).sessions() as session:
-        rows = await list_links(session, participant_id, after=after, limit=page.limit + 1)
-    items = [MyLink(link.partner_id, name, link.linked_at) for link, name in rows[: page.limit]]
-    cursor = None
-    if len(rows) > page.limit:
-        last = rows[page.limit - 1][0]
-        cursor = encode_cursor(secret, kind, (last.partner_id, last.subject_key))
-    return Listing(items, cursor)
+        rows = await list_links(session, participant_id, after=page.after, limit=page.rows)
+    items = [MyLink(link.partner_id, name, link.linked_at) for link, name in rows]
+    return page.listing(items, [(link.partner_id, link.subject_key) for link, _ in rows])
 
 
 @delete(

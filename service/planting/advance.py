@@ -32,7 +32,7 @@ from service.planting.trees import (
     moved_trees_writes,
     read_trees,
 )
-from service.platform.acts import Caller, log_act
+from service.platform.acts import Act
 from service.platform.database import Connection, Database, Write, write_all
 from service.platform.errors import FieldError, InvalidRequestError
 from service.platform.ids import uuid7
@@ -48,15 +48,13 @@ class StepOrder:
     numbers: list[str] | None
 
 
-async def advance_trees(
-    database: Database, order: StepOrder, *, now: datetime, operator: Caller
-) -> PlotReport:
+async def advance_trees(database: Database, order: StepOrder, act: Act) -> PlotReport:
     """Move the trees of a plot one step on (or to lost); those that took it already stay.
 
     Raises NotFoundError, InvalidRequestError for a number that is no tree of the plot,
     TreeStatusError when a named tree, or all of the plot, cannot take the step, PeopleBusyError.
     """
-    call = _Call(order, now, operator)
+    call = _Call(order, act)
     moved, done = await run_chunks(database, call.chunk)
     remaining = 0 if done else await database.pool.fetchval(_COUNT, *call.candidates)
     return PlotReport(order.plot_id, moved, remaining)
@@ -65,10 +63,10 @@ async def advance_trees(
 class _Call:
     """One operator's act, the same in each of its chunks."""
 
-    def __init__(self, order: StepOrder, now: datetime, operator: Caller) -> None:
-        self._order, self._now, self._operator = order, now, operator
+    def __init__(self, order: StepOrder, act: Act) -> None:
+        self._order, self._act = order, act
         self._numbers = None if order.numbers is None else _parsed(order.numbers)
-        self._evidence_id = uuid7(now) if order.evidence else None
+        self._evidence_id = uuid7(act.now) if order.evidence else None
         self._checked = False
 
     @property
@@ -121,7 +119,7 @@ class _Call:
     async def _move(self, connection: Connection, plot: Plot, keys: list[TreeKey]) -> list[str]:
         books = await lock_books(connection, {key[0] for key in keys})
         trees = await read_trees(connection, keys, STEP_FROM[self._order.status])
-        at = {tree.participant_id: books[tree.participant_id].tick(self._now) for tree in trees}
+        at = {tree.participant_id: books[tree.participant_id].tick(self._act.now) for tree in trees}
         standing, verified = -_count(trees, STANDING), -_count(trees, _VERIFIED)
         for tree in trees:
             tree.move(self._order.status)
@@ -149,19 +147,14 @@ class _Call:
         order = self._order
         if self._evidence_id is None:
             return []
-        return [Write(_ADD_EVIDENCE, (self._evidence_id, order.plot_id, self._now, order.evidence))]
+        return [
+            Write(_ADD_EVIDENCE, (self._evidence_id, order.plot_id, self._act.now, order.evidence))
+        ]
 
     async def _log(self, connection: Connection, trees: int) -> None:
         evidence_id = None if self._evidence_id is None else str(self._evidence_id)
-        await log_act(
-            connection,
-            now=self._now,
-            actor=self._operator.subject,
-            act=f"plot.{self._order.status}",
-            object_id=str(self._order.plot_id),
-            detail={"trees": trees, "evidence": evidence_id},
-            request_id=self._operator.request_id,
-        )
+        detail = {"trees": trees, "evidence": evidence_id}
+        await self._act.log(connection, f"plot.{self._order.status}", self._order.plot_id, detail)
 
 
 def _parsed(texts: list[str]) -> list[str]:

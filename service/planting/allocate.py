@@ -1,6 +1,5 @@
 """Allocating: trees that wait get a place in a plot, lost ones first, then the oldest pledges."""
 
-from datetime import datetime
 from uuid import UUID
 
 from service.ledger.books import book_writes, lock_books
@@ -19,20 +18,18 @@ from service.planting.trees import (
     moved_trees_writes,
     read_trees,
 )
-from service.platform.acts import Caller, log_act
+from service.platform.acts import Act
 from service.platform.database import Connection, Database, write_all
 
 
-async def allocate_trees(
-    database: Database, plot_id: UUID, wanted: int, *, now: datetime, operator: Caller
-) -> PlotReport:
+async def allocate_trees(database: Database, plot_id: UUID, wanted: int, act: Act) -> PlotReport:
     """Give so many waiting trees of the plot's project a place in it, or as many as there are.
 
     Between its chunks the plot keeps how many are left to do. A call that finds such a rest, after
     a crash or beside another call, works at that rest and never does more than it was asked for.
     Raises NotFoundError, TreeStatusError when nobody waits, PeopleBusyError.
     """
-    call = _Call(plot_id, wanted, now, operator)
+    call = _Call(plot_id, wanted, act)
     numbers, _ = await run_chunks(database, call.chunk)
     if not numbers:
         raise TreeStatusError("No tree of this project waits for a plot.")
@@ -42,9 +39,8 @@ async def allocate_trees(
 class _Call:
     """How far one call has come: what it may still do, and what the plot has left after it."""
 
-    def __init__(self, plot_id: UUID, wanted: int, now: datetime, operator: Caller) -> None:
-        self._plot_id, self._wanted = plot_id, wanted
-        self._now, self._operator = now, operator
+    def __init__(self, plot_id: UUID, wanted: int, act: Act) -> None:
+        self._plot_id, self._wanted, self._act = plot_id, wanted, act
         self._started = False
         self.remaining = 0
 
@@ -73,7 +69,7 @@ class _Call:
         if trees:
             at = {}
             for tree in trees:
-                at[tree.participant_id] = books[tree.participant_id].tick(self._now)
+                at[tree.participant_id] = books[tree.participant_id].tick(self._act.now)
                 lost = tree.status is Status.LOST
                 tree.move(Status.REPLACED if lost else Status.ALLOCATED)
                 tree.plot_id = self._plot_id
@@ -82,15 +78,8 @@ class _Call:
         return [tree.number for tree in trees]
 
     async def _log(self, connection: Connection, trees: int) -> None:
-        await log_act(
-            connection,
-            now=self._now,
-            actor=self._operator.subject,
-            act="plot.allocate",
-            object_id=str(self._plot_id),
-            detail={"trees": trees, "remaining": self.remaining},
-            request_id=self._operator.request_id,
-        )
+        detail = {"trees": trees, "remaining": self.remaining}
+        await self._act.log(connection, "plot.allocate", self._plot_id, detail)
 
 
 _FIND = """

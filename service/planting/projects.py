@@ -8,7 +8,7 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from service.platform.acts import Caller, log_act
+from service.platform.acts import Act
 from service.platform.database import Connection, Database, Write, write_all
 from service.platform.errors import ConflictError, NotFoundError
 from service.platform.ids import derived_uuid, uuid7
@@ -65,22 +65,12 @@ class PlotFacts:
     area_m2: float
 
 
-async def make_project(
-    connection: Connection, facts: ProjectFacts, *, now: datetime, operator: Caller
-) -> UUID:
+async def make_project(connection: Connection, facts: ProjectFacts, act: Act) -> UUID:
     """Open a project with its whole stock. Raises ProjectCapacityError."""
     facts.require_room(0)
-    project_id = uuid7(now)
-    await _add_project(connection, project_id, facts, now)
-    await log_act(
-        connection,
-        now=now,
-        actor=operator.subject,
-        act="project.make",
-        object_id=str(project_id),
-        detail=_plain(asdict(facts)),
-        request_id=operator.request_id,
-    )
+    project_id = uuid7(act.now)
+    await _add_project(connection, project_id, facts, act.now)
+    await act.log(connection, "project.make", project_id, _plain(asdict(facts)))
     return project_id
 
 
@@ -88,9 +78,7 @@ async def change_project(
     connection: Connection,
     project_id: UUID,
     changes: dict[str, Any],
-    *,
-    now: datetime,
-    operator: Caller,
+    act: Act,
 ) -> None:
     """Change these fields of ProjectFacts. Raises NotFoundError or ProjectCapacityError."""
     row = await connection.fetchrow(_LOCK_PROJECT, project_id)
@@ -106,17 +94,14 @@ async def change_project(
             Write(_SET_STOCK, (project_id, facts.for_sale)),
         ],
     )
-    await log_act(
+    await act.log(
         connection,
-        now=now,
-        actor=operator.subject,
-        act="project.change",
-        object_id=str(project_id),
-        detail={
+        "project.change",
+        project_id,
+        {
             name: {"from": _plain(getattr(before, name)), "to": _plain(getattr(facts, name))}
             for name in changes
         },
-        request_id=operator.request_id,
     )
 
 
@@ -124,23 +109,15 @@ async def make_plot(
     connection: Connection,
     project_id: UUID,
     facts: PlotFacts,
-    *,
-    now: datetime,
-    operator: Caller,
+    act: Act,
 ) -> UUID:
     """Add a plot to a project. Raises NotFoundError."""
-    plot_id = uuid7(now)
-    values = (plot_id, project_id, facts.name, facts.position, facts.area_m2, now)
+    plot_id = uuid7(act.now)
+    values = (plot_id, project_id, facts.name, facts.position, facts.area_m2, act.now)
     if not await connection.fetchval(_ADD_PLOT, *values):
         raise NotFoundError("There is no such project.")
-    await log_act(
-        connection,
-        now=now,
-        actor=operator.subject,
-        act="plot.make",
-        object_id=str(plot_id),
-        detail={"project_id": str(project_id), **asdict(facts)},
-        request_id=operator.request_id,
+    await act.log(
+        connection, "plot.make", plot_id, {"project_id": str(project_id), **asdict(facts)}
     )
     return plot_id
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from datetime import date
-from functools import partial
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -12,8 +11,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from msgspec import Meta, Struct, field
 
-from service.http.keys import Answer, once
-from service.http.pages import Page, decode_cursor, encode_cursor
+from service.http.pages import Page, paged
 from service.http.public_answer import public_answer
 from service.http.shared import shared
 from service.http.texts import prose
@@ -23,13 +21,12 @@ from service.http.wire import (
     NoFields,
     Request,
     Time,
-    answered,
+    answer_once,
     caller,
     idempotency_key,
     opens,
     path_uuid,
     read_body,
-    read_query,
 )
 from service.ledger.books import hold_open
 from service.ledger.models import Transfer
@@ -195,15 +192,11 @@ class TreeAnswer(Struct, frozen=True):
 )
 async def list_all_projects(request: Request) -> JsonAnswer:
     """The planting projects, in the order in which they were opened."""
-    page = read_query(request, Page)
-    secret = shared(request, Settings).secret_key
-    after = decode_cursor(secret, "projects", page.cursor, tuple[UUID]) if page.cursor else None
+    page = paged(request, "projects", id=UUID)
     async with shared(request, Database).sessions() as session:
-        rows = await list_projects(session, after=after[0] if after else None, limit=page.limit + 1)
-    items = [project_answer(*row) for row in rows[: page.limit]]
-    more = len(rows) > page.limit
-    cursor = encode_cursor(secret, "projects", (items[-1].id,)) if more else None
-    return public_answer(request, msgspec.json.encode(Listing(items, cursor)))
+        rows = await list_projects(session, after=page.after, limit=page.rows)
+    listing = page.listing([project_answer(*row) for row in rows])
+    return public_answer(request, msgspec.json.encode(listing))
 
 
 @get(
@@ -236,7 +229,7 @@ async def make_pledge(request: Request) -> JsonAnswer:
     key = idempotency_key(request, await request.body(), required=True)
     participant_id = caller(request).participant_id
 
-    async def effect(connection: Connection) -> Answer:
+    async def effect(connection: Connection) -> PledgeAnswer:
         pledge = await pledge_trees(
             connection,
             PledgeOrder(participant_id, body.project_id, body.trees, body.dedication),
@@ -244,29 +237,22 @@ async def make_pledge(request: Request) -> JsonAnswer:
             local_date=shared(request, Rulebooks).active.program.local_date,
             lane=lane_of(participant_id, shared(request, Settings).lanes),
         )
-        return Answer(201, _pledge_body(request, view_at_once(pledge)))
+        return _pledge_answer(request, view_at_once(pledge))
 
-    hold = partial(hold_open, participant_id=participant_id)
-    return answered(
-        await once(
-            shared(request, Database), key, shared(request, Clock).real_now(), effect, hold=hold
-        )
-    )
+    return await answer_once(request, key, effect, status=201, hold=hold_open)
 
 
 @get("/v1/me/pledges", operation_id="listPledges", **opens("participant", query=Page))
 async def list_my_pledges(request: Request) -> Listing[PledgeAnswer]:
     """My pledges, the last one first."""
-    page = read_query(request, Page)
     participant_id = caller(request).participant_id
-    secret, kind = shared(request, Settings).secret_key, f"pledges:{participant_id}"
-    after = decode_cursor(secret, kind, page.cursor, tuple[UUID]) if page.cursor else None
+    page = paged(request, f"pledges:{participant_id}", id=UUID)
     async with shared(request, Database).sessions() as session:
         views, more = await list_pledges(
-            session, participant_id, after=after[0] if after else None, limit=page.limit
+            session, participant_id, after=page.after, limit=page.limit
         )
     items = [_pledge_answer(request, view) for view in views]
-    return Listing(items, encode_cursor(secret, kind, (items[-1].id,)) if more else None)
+    return Listing(items, page.cursor([items[-1].id]) if more else None)
 
 
 @get("/v1/me/pledges/{pledge_id:str}", operation_id="getPledge", **opens("participant"))
@@ -296,7 +282,7 @@ async def cancel_my_pledge(request: Request, pledge_id: FromPath[str]) -> JsonAn
     key = idempotency_key(request, await request.body())
     participant_id = caller(request).participant_id
 
-    async def effect(connection: Connection) -> Answer:
+    async def effect(connection: Connection) -> PledgeAnswer:
         pledge = await cancel_pledge(
             connection,
             participant_id,
@@ -305,14 +291,9 @@ async def cancel_my_pledge(request: Request, pledge_id: FromPath[str]) -> JsonAn
             local_date=shared(request, Rulebooks).active.program.local_date,
             lane=lane_of(participant_id, shared(request, Settings).lanes),
         )
-        return Answer(200, _pledge_body(request, view_at_once(pledge)))
+        return _pledge_answer(request, view_at_once(pledge))
 
-    hold = partial(hold_open, participant_id=participant_id)
-    return answered(
-        await once(
-            shared(request, Database), key, shared(request, Clock).real_now(), effect, hold=hold
-        )
-    )
+    return await answer_once(request, key, effect, hold=hold_open)
 
 
 @get(
@@ -373,10 +354,6 @@ def _project_fields(
         **{name: getattr(facts, name) for name in told},
         **{name: getattr(stock, name) if stock else 0 for name in counts},
     }
-
-
-def _pledge_body(request: Request, view: PledgeView) -> bytes:
-    return msgspec.json.encode(_pledge_answer(request, view))
 
 
 def _pledge_answer(request: Request, view: PledgeView) -> PledgeAnswer:

@@ -4,22 +4,20 @@ from datetime import UTC, date
 from typing import Annotated, Any
 from uuid import UUID
 
-import msgspec
 from litestar import patch, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from service.http.faults import fault
-from service.http.keys import Answer, once
 from service.http.shared import shared
 from service.http.texts import label
 from service.http.wire import (
     JsonAnswer,
     Request,
     Time,
-    answered,
-    caller,
+    act_of,
+    answer_once,
     opens,
     operator_key,
     path_uuid,
@@ -50,7 +48,6 @@ from service.planting.routes import (
     new_project_answer,
 )
 from service.planting.trees import Status
-from service.platform.clock import Clock
 from service.platform.database import Connection, Database
 from service.platform.errors import FieldError
 
@@ -159,16 +156,12 @@ async def make_one_project(request: Request) -> JsonAnswer:
     body = await read_body(request, ProjectBody)
     facts = ProjectFacts(**_project_fields(body))
 
-    async def effect(connection: Connection) -> Answer:
-        project_id = await make_project(
-            connection, facts, now=shared(request, Clock).now(), operator=caller(request)
-        )
-        return _made(new_project_answer(project_id, facts))
+    async def effect(connection: Connection) -> FundedProjectAnswer:
+        project_id = await make_project(connection, facts, act_of(request))
+        return new_project_answer(project_id, facts)
 
     key = operator_key(request, await request.body())
-    return answered(
-        await once(shared(request, Database), key, shared(request, Clock).real_now(), effect)
-    )
+    return await answer_once(request, key, effect, status=201)
 
 
 @patch(
@@ -180,10 +173,9 @@ async def change_one_project(request: Request, project_id: FromPath[str]) -> Fun
     """Change a project; what was pledged stays as it was."""
     wanted = path_uuid(project_id)
     changes = _project_fields(await read_body(request, ProjectChanges))
-    database, now = shared(request, Database), shared(request, Clock).now()
-    async with database.transaction() as connection:
-        await change_project(connection, wanted, changes, now=now, operator=caller(request))
-    async with database.sessions() as session:
+    async with shared(request, Database).transaction() as connection:
+        await change_project(connection, wanted, changes, act_of(request))
+    async with shared(request, Database).sessions() as session:
         return funded_project_answer(*await get_project(session, wanted))
 
 
@@ -200,21 +192,12 @@ async def make_one_plot(request: Request, project_id: FromPath[str]) -> JsonAnsw
     _refuse([*position_faults(body.position, "#/position")])
     facts = PlotFacts(body.name, plain_geometry(body.position), body.area_m2)
 
-    async def effect(connection: Connection) -> Answer:
-        plot_id = await make_plot(
-            connection, wanted, facts, now=shared(request, Clock).now(), operator=caller(request)
-        )
-        position = geometry_of(body.position)
-        return _made(PlotAnswer(plot_id, wanted, body.name, position, body.area_m2))
+    async def effect(connection: Connection) -> PlotAnswer:
+        plot_id = await make_plot(connection, wanted, facts, act_of(request))
+        return PlotAnswer(plot_id, wanted, body.name, geometry_of(body.position), body.area_m2)
 
     key = operator_key(request, await request.body())
-    return answered(
-        await once(shared(request, Database), key, shared(request, Clock).real_now(), effect)
-    )
-
-
-def _made(answer: Struct) -> Answer:
-    return Answer(201, msgspec.json.encode(answer))
+    return await answer_once(request, key, effect, status=201)
 
 
 @post(
@@ -234,8 +217,7 @@ async def allocate(request: Request, plot_id: FromPath[str]) -> PlotStepAnswer:
         shared(request, Database),
         wanted,
         body.trees,
-        now=shared(request, Clock).now(),
-        operator=caller(request),
+        act_of(request),
     )
     return _step_answer(Status.ALLOCATED, report)
 
@@ -284,9 +266,7 @@ async def _advance(request: Request, plot_id: str, status: Status) -> PlotStepAn
         ]
     )
     order = StepOrder(wanted, status, [_evidence(item) for item in body.evidence], body.trees)
-    report = await advance_trees(
-        shared(request, Database), order, now=shared(request, Clock).now(), operator=caller(request)
-    )
+    report = await advance_trees(shared(request, Database), order, act_of(request))
     return _step_answer(status, report)
 
 

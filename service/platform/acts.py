@@ -66,24 +66,26 @@ class AuditHead(Base):
     __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
 
 
-async def log_act(
-    connection: Connection,
-    *,
-    now: datetime,
-    actor: str,
-    act: str,
-    object_id: str,
-    detail: dict[str, Any],
-    request_id: str,
-) -> None:
-    """Add an entry in the act's own transaction; call it last, the head is one lock for all."""
-    await connection.execute(_MAKE_HEAD, bytes(32))
-    head = await connection.fetchrow(_LOCK_HEAD)
-    assert head is not None
-    seq = head["seq"] + 1
-    entry_hash = entry_digest(head["hash"], (seq, now, actor, act, object_id, detail, request_id))
-    await connection.execute(_ADD, seq, now, actor, act, object_id, detail, request_id, entry_hash)
-    await connection.execute(_MOVE_HEAD, seq, entry_hash)
+@dataclass(frozen=True, slots=True)
+class Act:
+    """Who acts, by which request, and when."""
+
+    actor: str
+    request_id: str
+    now: datetime
+
+    async def log(
+        self, connection: Connection, act: str, object_id: object, detail: dict[str, Any]
+    ) -> None:
+        """Add an entry in the act's own transaction; call it last, the head is one lock for all."""
+        await connection.execute(_MAKE_HEAD, bytes(32))
+        head = await connection.fetchrow(_LOCK_HEAD)
+        assert head is not None
+        seq = head["seq"] + 1
+        entry = (seq, self.now, self.actor, act, str(object_id), detail, self.request_id)
+        entry_hash = entry_digest(head["hash"], entry)
+        await connection.execute(_ADD, *entry, entry_hash)
+        await connection.execute(_MOVE_HEAD, seq, entry_hash)
 
 
 def entry_digest(previous: bytes, entry: Sequence[Any]) -> bytes:

@@ -17,7 +17,7 @@ from typing import Any
 
 import structlog
 
-from service.platform.acts import log_act
+from service.platform.acts import Act
 from service.platform.database import DRIVER_FAULTS, Connection, Database
 from service.platform.errors import ConflictError, NotFoundError, SaxaulError, UnavailableError
 from service.platform.ids import uuid7
@@ -183,15 +183,8 @@ async def store(
     assert draft.rulebook is not None  # else it was not found good
     await open_budgets(connection, draft.rulebook)
     await connection.execute(_LOG_ACTIVATION, uuid7(now), version, now, author)
-    await log_act(
-        connection,
-        now=now,
-        actor=author,
-        act="rulebook.publish",
-        object_id=str(version),
-        detail={"sha256": sha256_of(files), "note": note, "replaced": active},
-        request_id=request_id,
-    )
+    detail = {"sha256": sha256_of(files), "note": note, "replaced": active}
+    await Act(author, request_id, now).log(connection, "rulebook.publish", version, detail)
     return version
 
 
@@ -220,15 +213,8 @@ async def activate(
     await connection.execute(_ACTIVATE, version, None)
     await open_budgets(connection, rulebook)
     await connection.execute(_LOG_ACTIVATION, uuid7(now), version, now, author)
-    await log_act(
-        connection,
-        now=now,
-        actor=author,
-        act="rulebook.activate",
-        object_id=str(version),
-        detail={"replaced": active},
-        request_id=request_id,
-    )
+    detail = {"replaced": active}
+    await Act(author, request_id, now).log(connection, "rulebook.activate", version, detail)
     return True
 
 

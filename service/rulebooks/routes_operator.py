@@ -13,8 +13,7 @@ from litestar.params import FromPath
 from msgspec import Meta, Struct
 
 from service.http.faults import fault
-from service.http.keys import Answer, once
-from service.http.pages import Page, decode_cursor, encode_cursor
+from service.http.pages import Page, paged
 from service.http.shared import shared
 from service.http.texts import prose
 from service.http.wire import (
@@ -23,18 +22,16 @@ from service.http.wire import (
     NoFields,
     Request,
     Time,
-    answered,
+    act_of,
+    answer_once,
     caller,
     opens,
     operator_key,
     read_body,
-    read_query,
 )
-from service.platform.acts import log_act
 from service.platform.clock import Clock
 from service.platform.database import Connection, Database
 from service.platform.errors import NotFoundError
-from service.platform.settings import Settings
 from service.rulebooks.publish import (
     RulebookInvalidError,
     Rulebooks,
@@ -197,7 +194,7 @@ async def publish_files(request: Request) -> JsonAnswer:
     draft = await asyncio.to_thread(checked_draft, files, scenarios)
     shared(request, Rulebooks).offer(draft)
 
-    async def effect(connection: Connection) -> Answer:
+    async def effect(connection: Connection) -> PublishedAnswer:
         version = await store(
             connection,
             files,
@@ -208,13 +205,12 @@ async def publish_files(request: Request) -> JsonAnswer:
             based_on=order.based_on,
             request_id=operator.request_id,
         )
-        answer = PublishedAnswer(version, sha256_of(files))
-        return Answer(201, msgspec.json.encode(answer))
+        return PublishedAnswer(version, sha256_of(files))
 
     key = operator_key(request, await request.body())
-    answer = await once(shared(request, Database), key, shared(request, Clock).real_now(), effect)
+    answer = await answer_once(request, key, effect, status=201)
     await shared(request, Rulebooks).look()
-    return answered(answer)
+    return answer
 
 
 @get(
@@ -224,19 +220,11 @@ async def publish_files(request: Request) -> JsonAnswer:
 )
 async def list_rulebooks(request: Request) -> Listing[RulebookSummary]:
     """Published versions, the newest first."""
-    page = read_query(request, Page)
-    secret = shared(request, Settings).secret_key
-    before = decode_cursor(secret, "rulebooks", page.cursor, tuple[int]) if page.cursor else None
+    page = paged(request, "rulebooks", version=int)
     async with shared(request, Database).sessions() as session:
-        views = await list_versions(
-            session, before=before[0] if before else None, limit=page.limit + 1
-        )
+        views = await list_versions(session, before=page.after, limit=page.rows)
     await _log(request, "rulebook.list", "rulebooks")
-    items = [_summary(view) for view in views[: page.limit]]
-    more = len(views) > page.limit
-    return Listing(
-        items, encode_cursor(secret, "rulebooks", (items[-1].version,)) if more else None
-    )
+    return page.listing([_summary(view) for view in views])
 
 
 @get(
@@ -296,17 +284,8 @@ async def activate_rulebook(request: Request, version: FromPath[str]) -> Ruleboo
 
 async def _log(request: Request, act: str, object_id: str, **detail: object) -> None:
     """Who looked at rules, and at which: who saw a mistake before it was paid is asked later."""
-    operator = caller(request)
     async with shared(request, Database).transaction() as connection:
-        await log_act(
-            connection,
-            now=shared(request, Clock).now(),
-            actor=operator.subject,
-            act=act,
-            object_id=object_id,
-            detail=detail,
-            request_id=operator.request_id,
-        )
+        await act_of(request).log(connection, act, object_id, detail)
 
 
 async def _rulebook(request: Request, version: int) -> RulebookAnswer:

@@ -12,8 +12,7 @@ from msgspec import Meta, Struct
 
 from service.http.faults import fault
 from service.http.shared import shared
-from service.http.wire import Request, Time, caller, opens, read_body
-from service.platform.acts import log_act
+from service.http.wire import Request, Time, act_of, opens, read_body
 from service.platform.clock import Clock
 from service.platform.database import Database
 from service.rulebooks.publish import compile_rulebook_or_raise
@@ -169,7 +168,6 @@ async def simulate_files(request: Request) -> SimulationAnswer:
     """Replay what was recorded in a period under a draft; of that nothing is stored."""
     order = await read_body(request, SimulationOrder)
     files, _ = parted(order.files)
-    operator = caller(request)
     draft = await asyncio.to_thread(compile_rulebook_or_raise, files)
     try:
         period = read_period(draft.program, order.from_, order.to, shared(request, Clock).now())
@@ -177,15 +175,8 @@ async def simulate_files(request: Request) -> SimulationAnswer:
         raise fault(f"#/{error.which}", error.detail) from error
     simulation = await shared(request, Simulator).run(Trial(draft, files, period))
     async with shared(request, Database).transaction() as connection:
-        await log_act(
-            connection,
-            now=shared(request, Clock).now(),
-            actor=operator.subject,
-            act="rulebook.simulate",
-            object_id=draft.sha256,
-            detail={"from": period.starts_at.isoformat(), "to": period.ends_at.isoformat()},
-            request_id=operator.request_id,
-        )
+        detail = {"from": period.starts_at.isoformat(), "to": period.ends_at.isoformat()}
+        await act_of(request).log(connection, "rulebook.simulate", draft.sha256, detail)
     return msgspec.convert(simulation_json(simulation), SimulationAnswer)
 
 

@@ -11,11 +11,11 @@ from service.planting.trees import Status
 from tests.audit.corruptions import OF_BOOKS
 from tests.audit.corruptions_beyond import BEYOND_BOOKS
 from tests.ledger.histories import (
-    OPERATOR,
     START,
     adjust_by,
     award,
     book_of,
+    by_operator,
     collect,
     expire,
     make_person,
@@ -97,7 +97,7 @@ async def _plant(database, person):
 async def _suspend_and_resume(database, person):
     for suspended in (True, False):
         await set_suspended(
-            database, person, suspended, reason="?", operator=OPERATOR, now=START + 6.5 * DAY
+            database, person, suspended, reason="?", act=by_operator(START + 6.5 * DAY)
         )
 
 

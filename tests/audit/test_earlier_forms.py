@@ -14,7 +14,7 @@ import pytest
 
 from service.audit.audit import audit
 from service.audit.checks import COMPARES
-from service.platform.acts import log_act
+from service.platform.acts import Act
 from service.platform.canonical import FORM
 from service.platform.database import open_database
 from tests.callers import saxaul
@@ -157,15 +157,7 @@ async def test_the_sign_of_a_zero_is_noted_and_no_difference(database, detail):
     await earlier_act(database, START, {"area_m2": 900.0, "height": 0.0})
     await earlier_act(database, START + timedelta(microseconds=1), detail)
     async with database.transaction() as connection:
-        await log_act(
-            connection,
-            now=START,
-            actor="olga",
-            act="plot.make",
-            object_id="x",
-            detail=detail,
-            request_id="request-1",
-        )
+        await Act("olga", "request-1", START).log(connection, "plot.make", "x", detail)
     # A process of the version before may go on beside this one for a while.
     await earlier_act(database, START, {"area_m2": 900.0})
     report = await audited(database)

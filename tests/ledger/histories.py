@@ -17,7 +17,7 @@ from service.energy.expire import expire_due
 from service.ledger.accounts import Account
 from service.ledger.adjust import adjust
 from service.ledger.books import book_writes, lock_book, make_book, post
-from service.platform.acts import Caller
+from service.platform.acts import Act
 from service.platform.database import write_all
 from service.platform.ids import uuid7
 from service.rules.compile.draft import sha256_of
@@ -27,7 +27,10 @@ START = datetime(2026, 11, 21, 2, 0, tzinfo=UTC)
 RULES = {"test.yaml": "what these awards rest on"}
 RIPENS_AFTER = timedelta(hours=24)
 EXPIRES_AFTER = timedelta(hours=72)
-OPERATOR = Caller("olga", frozenset(), "request-1", None)
+
+
+def by_operator(now):
+    return Act("olga", "request-1", now)
 
 
 def local_date(at):
@@ -227,7 +230,7 @@ async def reverse(database, participant_id, action_id, now):
 async def adjust_by(database, participant_id, amount_g, now):
     async with database.transaction() as connection:
         return await adjust(
-            connection, participant_id, amount_g, reason="a gift", operator=OPERATOR, now=now
+            connection, participant_id, amount_g, reason="a gift", act=by_operator(now)
         )
 
 

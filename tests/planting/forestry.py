@@ -11,10 +11,9 @@ from service.planting.allocate import allocate_trees
 from service.planting.cancel import cancel_pledge
 from service.planting.pledge import PledgeOrder, pledge_trees
 from service.planting.projects import PlotFacts, ProjectFacts, make_plot, make_project
-from service.platform.acts import Caller
+from service.platform.acts import Act
 
 START = datetime(2026, 11, 21, 2, 0, tzinfo=UTC)
-OPERATOR = Caller("olga", frozenset(), "request-1", None)
 PROJECT = ProjectFacts(
     name="Alxa north",
     species="Haloxylon ammodendron",
@@ -49,15 +48,17 @@ async def make_person(database, available_g=0, region=None):
     return participant_id
 
 
+def by_operator(now=START):
+    return Act("olga", "request-1", now)
+
+
 async def make_people(database, count, available_g):
     return [await make_person(database, available_g) for _ in range(count)]
 
 
 async def give(database, participant_id, amount_g):
     async with database.transaction() as connection:
-        await adjust(
-            connection, participant_id, amount_g, reason="a gift", operator=OPERATOR, now=START
-        )
+        await adjust(connection, participant_id, amount_g, reason="a gift", act=by_operator())
 
 
 async def balances(database, participant_id):
@@ -72,7 +73,7 @@ async def balances(database, participant_id):
 async def open_project(database, now=START, **facts):
     async with database.transaction() as connection:
         made = ProjectFacts(**{**_fields(PROJECT), **facts})
-        return await make_project(connection, made, now=now, operator=OPERATOR)
+        return await make_project(connection, made, by_operator(now))
 
 
 def _fields(facts):
@@ -82,7 +83,7 @@ def _fields(facts):
 async def open_plot(database, project_id, name="North 4", now=START):
     async with database.transaction() as connection:
         facts = PlotFacts(name, PLOT.position, PLOT.area_m2)
-        return await make_plot(connection, project_id, facts, now=now, operator=OPERATOR)
+        return await make_plot(connection, project_id, facts, by_operator(now))
 
 
 async def pledge(database, participant_id, project_id, trees=1, *, now=START, dedication=None):
@@ -99,12 +100,12 @@ async def cancel(database, participant_id, pledge_id, now=START):
 
 
 async def allocate(database, plot_id, trees, now=START):
-    return await allocate_trees(database, plot_id, trees, now=now, operator=OPERATOR)
+    return await allocate_trees(database, plot_id, trees, by_operator(now))
 
 
 async def advance(database, plot_id, status, *, numbers=None, evidence=(), now=START):
     order = StepOrder(plot_id, status, list(evidence), numbers)
-    return await advance_trees(database, order, now=now, operator=OPERATOR)
+    return await advance_trees(database, order, by_operator(now))
 
 
 async def until_somebody_waits(database, task):

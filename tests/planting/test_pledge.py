@@ -14,11 +14,11 @@ from service.planting.trees import TreeStatusError
 from service.platform.errors import ConflictError, InsufficientEnergyError, NotFoundError
 from service.platform.ids import uuid7
 from tests.planting.forestry import (
-    OPERATOR,
     START,
     allocate,
     assert_all_balances,
     balances,
+    by_operator,
     cancel,
     make_people,
     make_person,
@@ -158,7 +158,7 @@ async def test_a_suspended_person_moves_nothing(database):
     person = await make_person(database, 200)
     project = await open_project(database)
     made = await pledge(database, person, project)
-    await set_suspended(database, person, True, reason="?", operator=OPERATOR, now=START)
+    await set_suspended(database, person, True, reason="?", act=by_operator())
     with pytest.raises(SuspendedError):
         await pledge(database, person, project)
     with pytest.raises(SuspendedError):

@@ -12,12 +12,12 @@ from service.planting.stock import SoldOutError
 from service.planting.trees import Status, TreeStatusError
 from service.platform.errors import InsufficientEnergyError
 from tests.planting.forestry import (
-    OPERATOR,
     START,
     advance,
     allocate,
     assert_all_balances,
     balances,
+    by_operator,
     cancel,
     make_people,
     open_plot,
@@ -107,7 +107,7 @@ class _World:
     async def price(self, price_g):
         async with self.database.transaction() as connection:
             changes = {"price_g": price_g}
-            await change_project(connection, self.project, changes, now=self.now, operator=OPERATOR)
+            await change_project(connection, self.project, changes, by_operator(self.now))
         self.model.price_g = price_g
 
     async def pledge(self, owner, trees):

@@ -26,7 +26,7 @@ from service.audit.checks import PAGE_CHECKS
 from service.audit.whole import read_log
 from service.ledger.accounts import Account
 from service.ledger.books import book_writes, lock_book, make_book, post, transfer_hash
-from service.platform.acts import entry_digest, log_act
+from service.platform.acts import Act, entry_digest
 from service.platform.canonical import as_stored, canonical
 from service.platform.database import write_all
 from service.rulebooks.audit import audit_rules
@@ -198,15 +198,8 @@ async def test_the_chain_of_a_book(database, rows):
 @given(row=rows_of("audit_log"))
 async def test_the_log_of_operators_acts(database, row):
     async with database.transaction() as connection:
-        await log_act(
-            connection,
-            now=row["at"],
-            actor=row["actor"],
-            act=row["act"],
-            object_id=row["object"],
-            detail=row["detail"],
-            request_id=row["request_id"],
-        )
+        act = Act(row["actor"], row["request_id"], row["at"])
+        await act.log(connection, row["act"], row["object"], row["detail"])
     wrong, notes = [], Counter()
     async with database.pool.acquire() as connection:
         await read_log(connection, lambda _check, rows: wrong.extend(rows), notes)
