@@ -119,7 +119,7 @@ def _decoded(text: str, kind: Any, option: str) -> Any:
 
 def _require_time(context: schema.ExampleContext) -> None:
     """The shape allows for days that no month has. Raises click.UsageError."""
-    if isinstance(context.occurred_at, msgspec.UnsetType):
+    if context.occurred_at is None:
         return
     try:
         datetime.fromisoformat(context.occurred_at)

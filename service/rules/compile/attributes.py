@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from msgspec import UNSET, UnsetType
-
 from service.rules.cel.expression import regex_fault
 from service.rules.cel.text import CONTEXT_NAMES, RESERVED_NAMES
 from service.rules.decide.attributes import (
@@ -43,22 +41,20 @@ def compile_attribute(
         why = "a name of the rules" if name in CONTEXT_NAMES else "a word of the expressions"
         source.fault(path, f"{name} is {why}; choose another name", at_key=True)
     _check_keys(source, path, shape)
-    minimum = None if isinstance(shape.minimum, UnsetType) else shape.minimum
-    maximum = None if isinstance(shape.maximum, UnsetType) else shape.maximum
+    minimum, maximum, pattern = shape.minimum, shape.maximum, shape.pattern
     if shape.type in {"number", "integer"}:
         _check_bounds(source, path, shape.type, minimum, maximum)
-    one_of = () if isinstance(shape.one_of, UnsetType) else shape.one_of
-    pattern = None if isinstance(shape.pattern, UnsetType) else shape.pattern
+    one_of = shape.one_of or ()
     _check_texts(source, path, one_of, pattern)
     has_errors = any(problem.severity == "error" for problem in source.problems[before:])
     if has_errors or any(member is FAULTY for member in one_of):
         return None
-    max_length = TEXT_LENGTH if isinstance(shape.max_length, UnsetType) else shape.max_length
+    max_length = shape.max_length or TEXT_LENGTH
     return Attribute(
         name=name,
         type=shape.type,
         required=shape.required,
-        unit="" if isinstance(shape.unit, UnsetType) else shape.unit,
+        unit=shape.unit or "",
         minimum=minimum,
         maximum=maximum,
         max_length=max_length if shape.type == "string" and not one_of else None,
@@ -104,15 +100,13 @@ def _check(
 
 def _check_keys(source: Source, path: tuple[Step, ...], shape: schema.Attribute) -> None:
     """Find keys that do not go with the type, or with each other."""
-    if shape.type != "string":
-        for key in _FOR_TEXTS:
-            if getattr(shape, key) is not UNSET:
-                message = f"{key} is for strings, not for {shape.type}"
-                source.fault((*path, key), message, at_key=True)
-    if shape.type not in {"number", "integer"}:
-        for key in _FOR_NUMBERS:
-            if getattr(shape, key) is not UNSET:
-                message = f"{key} is for numbers and integers, not for {shape.type}"
+    for keys, types, told in (
+        (_FOR_TEXTS, ("string",), "strings"),
+        (_FOR_NUMBERS, ("number", "integer"), "numbers and integers"),
+    ):
+        for key in keys if shape.type not in types else ():
+            if getattr(shape, key) is not None:
+                message = f"{key} is for {told}, not for {shape.type}"
                 source.fault((*path, key), message, at_key=True)
 
 

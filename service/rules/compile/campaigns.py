@@ -7,8 +7,6 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from msgspec import UnsetType
-
 from service.rules.cel.text import did_you_mean
 from service.rules.compile.types import localized
 from service.rules.decide.rulebook import Badge, Campaign, Rule
@@ -39,7 +37,7 @@ def compile_campaign(
             f"until {shape.until} is not after from {shape.from_}; until is the day after the last"
         )
         source.fault((*path, "until"), message)
-    if isinstance(shape.rules, UnsetType) == isinstance(shape.categories, UnsetType):
+    if (shape.rules is None) == (shape.categories is None):
         entries = source.root.find(path).entries
         if ("rules" in entries) == ("categories" in entries):
             source.fault(path, "a campaign needs exactly one of rules and categories")
@@ -47,7 +45,6 @@ def compile_campaign(
         source.warn((*path, "earns_times"), "earns_times 1 adds nothing")
     if shape.budget_g == 0:
         source.warn((*path, "budget_g"), "a budget of 0 g pays nothing")
-    budget_g = None if isinstance(shape.budget_g, UnsetType) else shape.budget_g
     return Campaign(
         id=shape.id,
         title=localized(source, (*path, "title"), shape.title, known.language),
@@ -57,17 +54,15 @@ def compile_campaign(
         rules=_rules(source, path, shape, known),
         categories=_categories(source, path, shape, known),
         regions=_regions(source, path, shape),
-        budget_g=budget_g,
-        text=f"{budget_g} g per campaign",
+        budget_g=shape.budget_g,
+        text=f"{shape.budget_g} g per campaign",
     )
 
 
 def _rules(
     source: Source, path: tuple[Step, ...], shape: schema.Campaign, known: Known
 ) -> tuple[str, ...]:
-    if isinstance(shape.rules, UnsetType):
-        return ()
-    named = _once(source, (*path, "rules"), shape.rules)
+    named = _once(source, (*path, "rules"), shape.rules or ())
     for index, name in named:
         at = (*path, "rules", index)
         rule = known.rules.get(name)
@@ -87,9 +82,7 @@ def _rules(
 def _categories(
     source: Source, path: tuple[Step, ...], shape: schema.Campaign, known: Known
 ) -> tuple[str, ...]:
-    if isinstance(shape.categories, UnsetType):
-        return ()
-    named = _once(source, (*path, "categories"), shape.categories)
+    named = _once(source, (*path, "categories"), shape.categories or ())
     for index, name in named:
         if name not in known.categories:
             source.warn((*path, "categories", index), f"no action type is of category {name}")
@@ -97,9 +90,7 @@ def _categories(
 
 
 def _regions(source: Source, path: tuple[Step, ...], shape: schema.Campaign) -> frozenset[str]:
-    if isinstance(shape.regions, UnsetType):
-        return frozenset()
-    named = _once(source, (*path, "regions"), shape.regions)
+    named = _once(source, (*path, "regions"), shape.regions or ())
     for index, name in named:
         if not _REGION.fullmatch(name):
             message = f"a region is an ISO 3166 code like CN-ZJ, or CN for all of it, not {name!r}"
@@ -139,15 +130,15 @@ def compile_badge(
                 (*at, "count"), f"count goes with action, not with {kinds[0]}", at_key=True
             )
         return None
-    if not isinstance(needs.action, UnsetType):
+    if needs.action is not None:
         if needs.action not in known.type_names:
             hint = did_you_mean(needs.action, known.type_names)
             source.fault((*at, "action"), f"there is no action type {needs.action}{hint}")
-        if isinstance(needs.count, UnsetType):
+        if needs.count is None:
             return None
         return Badge(shape.id, title, "actions", needs.action, needs.count)
-    if not isinstance(needs.streak_days, UnsetType):
+    if needs.streak_days is not None:
         return Badge(shape.id, title, "streak_days", None, needs.streak_days)
-    if not isinstance(needs.trees, UnsetType):
+    if needs.trees is not None:
         return Badge(shape.id, title, "trees", None, needs.trees)
     return None

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 import msgspec
-from msgspec import UnsetType
 
 from service.rules.cel.expression import Expression
 from service.rules.cel.text import CONTEXT_NAMES, did_you_mean
@@ -165,7 +164,7 @@ class _Compiler:
         if not given and self.sources and is_whole:
             self.sources[0].fault((), "no file has the section program; it is needed once")
         for source in given[:1]:
-            if not isinstance(source.shape.program, UnsetType):
+            if source.shape.program is not None:
                 self.language = source.shape.program.language
                 self.program = compile_program(source, source.shape.program)
 
@@ -302,7 +301,6 @@ class _Compiler:
         limits = [limit.source for rule in rules for limit in rule.limits]
         counters = tuple(dict.fromkeys([*limits, *sums.values(), *multiplied.values()]))
         slot = {source: index for index, source in enumerate(counters)}
-        lasts = None if isinstance(shape.lasts, UnsetType) else shape.lasts
         assert kind.scope is not None  # only whole drafts come here
         return ActionType(
             name=kind.name,
@@ -313,9 +311,9 @@ class _Compiler:
             attributes=kind.attributes,
             accepted_for=duration(shape.accepted_for),
             plausible=kind.plausible,
-            lasts=lasts,
-            lasts_unit=lasts_unit(kind.attributes.get(lasts) if lasts else None),
-            exclusive=not isinstance(shape.overlap, UnsetType),
+            lasts=shape.lasts,
+            lasts_unit=lasts_unit(kind.attributes.get(shape.lasts or "")),
+            exclusive=shape.overlap is not None,
             claim=kind.claim,
             rules=rules,
             counters=counters,

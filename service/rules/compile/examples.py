@@ -5,8 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import re
 
-from msgspec import UnsetType
-
 from service.rules.cel.text import did_you_mean
 from service.rules.compile.types import TypeDraft
 from service.rules.language import schema
@@ -25,7 +23,7 @@ def check_examples(
         _check_time(source, at, example)
         _check_region(source, at, example)
         _check_expected(source, at)
-        if kind is None or not isinstance(example.expect.refused, UnsetType):
+        if kind is None or example.expect.refused is not None:
             continue
         names = kind.given_names()
         for name in example.given:
@@ -41,7 +39,7 @@ def _listed(names: frozenset[str]) -> str:
 
 def _check_time(source: Source, path: tuple[Step, ...], example: schema.Example) -> None:
     text = example.context.occurred_at
-    if isinstance(text, UnsetType):
+    if text is None:
         return
     try:
         dt.datetime.fromisoformat(text)

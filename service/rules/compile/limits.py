@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from msgspec import UnsetType
-
 from service.rules.cel.bounds import Range
 from service.rules.cel.text import did_you_mean
 from service.rules.compile.types import TypeDraft
@@ -87,10 +85,7 @@ def _limit(
     owner: str,
     kind: TypeDraft | None,
 ) -> Limit | None:
-    count = None if isinstance(shape.count, UnsetType) else shape.count
-    grams = None if isinstance(shape.grams, UnsetType) else shape.grams
-    by = None if isinstance(shape.by, UnsetType) else shape.by
-    group = None if isinstance(shape.group, UnsetType) else shape.group
+    count, grams, by, group = shape.count, shape.grams, shape.by, shape.group
     if (count is None) == (grams is None):
         entries = source.root.find(path).entries
         if ("count" in entries) == ("grams" in entries):

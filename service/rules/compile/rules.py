@@ -7,8 +7,6 @@ import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from msgspec import UnsetType
-
 from service.rules.cel.bounds import Range
 from service.rules.cel.expression import Compiled, Expression
 from service.rules.compile.examples import check_examples
@@ -104,9 +102,7 @@ def _takes_self_reports(kind: TypeDraft, when: Compiled | None) -> bool:
 
 
 def _dates(draft: RuleDraft) -> tuple[dt.date | None, dt.date | None]:
-    shape = draft.shape
-    starts_on = None if isinstance(shape.from_, UnsetType) else shape.from_
-    ends_before = None if isinstance(shape.until, UnsetType) else shape.until
+    starts_on, ends_before = draft.shape.from_, draft.shape.until
     if starts_on and ends_before and starts_on >= ends_before:
         message = (
             f"until {ends_before} is not after from {starts_on}; until is the day after the last"
@@ -116,7 +112,7 @@ def _dates(draft: RuleDraft) -> tuple[dt.date | None, dt.date | None]:
 
 
 def _when(draft: RuleDraft, kind: TypeDraft) -> Compiled | None:
-    if isinstance(draft.shape.when, UnsetType) or kind.scope is None:
+    if draft.shape.when is None or kind.scope is None:
         return None
     path = (*draft.path, "when")
     outcome = kind.scope.compile(
@@ -138,7 +134,7 @@ def _grams(
 ) -> tuple[bool, float | Expression | None]:
     """Compile saves or earns: whether it is whole, and its grams, if it is given at all."""
     text = draft.shape.saves if key == "saves" else draft.shape.earns
-    if isinstance(text, UnsetType) or kind.scope is None:
+    if text is None or kind.scope is None:
         return True, None
     path = (*draft.path, key)
     before = when or kind

@@ -10,8 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
-from msgspec import UnsetType
-
 from service.rules.cel.bounds import Fact
 from service.rules.cel.expression import Expression, Finding, Name, Scope, ValueType
 from service.rules.cel.text import RESERVED_NAMES, did_you_mean
@@ -203,9 +201,9 @@ def _ripening(source: Source, shape: schema.Ripens) -> Ripening:
     given = source.root.find(path).entries
     if ("next_day_at" in given) == ("after" in given):
         source.fault(path, "ripens needs exactly one of next_day_at and after")
-    if not isinstance(shape.next_day_at, UnsetType):
+    if shape.next_day_at is not None:
         return Ripening(dt.time.fromisoformat(shape.next_day_at), dt.timedelta())
-    after = dt.timedelta() if isinstance(shape.after, UnsetType) else duration(shape.after)
+    after = dt.timedelta() if shape.after is None else duration(shape.after)
     if after > dt.timedelta(days=366):
         source.fault((*path, "after"), "after must be at most 366d")
     return Ripening(None, after)
@@ -225,8 +223,7 @@ def compile_factor(source: Source, name: str, shape: schema.Factor) -> Factor:
         )
         message = f"a factor is in grams: its unit begins with g/, not {shape.unit!r}; write {hint}"
         source.fault_if_new(("factors", name, "unit"), message)
-    url = None if isinstance(shape.url, UnsetType) else shape.url
-    return Factor(name, shape.value, shape.unit, shape.source, url, shape.year)
+    return Factor(name, shape.value, shape.unit, shape.source, shape.url, shape.year)
 
 
 def compile_type(
@@ -241,10 +238,10 @@ def compile_type(
     path: tuple[Step, ...] = ("action_types", name)
     title = localized(source, (*path, "title"), shape.title or name, language)
     hint = None
-    if not isinstance(shape.hint, UnsetType):
+    if shape.hint is not None:
         hint = localized(source, (*path, "hint"), shape.hint, language)
     attributes: dict[str, Attribute] = {}
-    by = () if isinstance(shape.claim, UnsetType) else shape.claim.by
+    by = () if shape.claim is None else shape.claim.by
     by = (by,) if isinstance(by, str) else by
     for attribute, content in shape.attributes.items():
         place, identifies = (*path, "attributes", attribute), attribute in by
@@ -266,7 +263,7 @@ def compile_type(
     )
     _check_acceptance(source, path, shape)
     _check_duration(source, path, shape, attributes)
-    if draft.scope is None or isinstance(shape.plausible, UnsetType):
+    if draft.scope is None or shape.plausible is None:
         return draft
     outcome = draft.scope.compile(
         str(shape.plausible), "condition", without=("region", "streak_days")
@@ -339,8 +336,8 @@ def _check_duration(
     shape: schema.ActionType,
     attributes: Mapping[str, Attribute],
 ) -> None:
-    if isinstance(shape.lasts, UnsetType):
-        if not isinstance(shape.overlap, UnsetType):
+    if shape.lasts is None:
+        if shape.overlap is not None:
             message = "overlap: exclusive needs lasts, the attribute that tells how long it took"
             source.fault((*path, "overlap"), message, at_key=True)
         return
@@ -370,10 +367,10 @@ def _claim(
     source: Source,
     path: tuple[Step, ...],
     name: str,
-    shape: schema.Claim | UnsetType,
+    shape: schema.Claim | None,
     attributes: Mapping[str, Attribute],
 ) -> Claim | None:
-    if isinstance(shape, UnsetType):
+    if shape is None:
         return None
     is_one = isinstance(shape.by, str)
     by = (shape.by,) if isinstance(shape.by, str) else shape.by

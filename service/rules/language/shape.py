@@ -14,6 +14,7 @@ from functools import cache
 from typing import Any, Literal, TypeVar
 
 import msgspec.inspect as mi
+from msgspec.structs import replace
 
 from service.rules.cel.text import did_you_mean
 from service.rules.language.load import Node, Problem, Step
@@ -102,8 +103,15 @@ def _fields_of(kind: type[Any]) -> tuple[dict[str, mi.Field], list[str]]:
     """A section's keys, and which of them must be there."""
     described = mi.type_info(kind)
     assert isinstance(described, mi.StructType)
-    fields = {field.encode_name: field for field in described.fields}
+    fields = {field.encode_name: _given(field) for field in described.fields}
     return fields, [name for name, field in fields.items() if field.required]
+
+
+def _given(field: mi.Field) -> mi.Field:
+    """The field as it must be where it is given; None stands for what is not."""
+    if isinstance(field.type, mi.UnionType) and isinstance(field.type.types[-1], mi.NoneType):
+        return replace(field, type=field.type.types[0])
+    return field
 
 
 @cache

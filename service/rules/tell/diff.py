@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, Literal
 
 import msgspec
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import Struct
 
 from service.rules.cel.expression import Scope
 from service.rules.cel.tree import Node
@@ -150,9 +150,9 @@ class _Words:
     def change(
         self, name: str, old: Any, new: Any, told: str, warning: str | None = None
     ) -> Change:
-        """Tell one value that differs; UNSET stands for one that is not there."""
-        was = None if isinstance(old, UnsetType) else shown(old)
-        now = None if isinstance(new, UnsetType) else shown(new)
+        """Tell one value that differs; None stands for one that is not there."""
+        was = None if old is None else shown(old)
+        now = None if new is None else shown(new)
         unit = self.units.get(name, "")
         told = f"{told} " if told else ""
         kind: Kind = "added" if was is None else "removed" if now is None else "changed"
@@ -280,7 +280,7 @@ class _Comparison:
                 warning = "reports without it are refused"
             yield told.whole(kind, values, warning)
             return
-        unit = "" if isinstance(after.unit, UnsetType) else f" {after.unit}"
+        unit = "" if after.unit is None else f" {after.unit}"
         for name, old, new in fields_of(leaves(before), leaves(after)):
             told = _Words("action_types", words.id, words.label, worry=attribute_worry)
             if name in {"minimum", "maximum"}:
@@ -311,12 +311,10 @@ class _Comparison:
         texts = getattr(before, key), getattr(after, key)
         wanted = "condition" if key == "when" else "number"
         default = _DEFAULTS.get(key)
-        known = tuple(
-            default if default == "0" and isinstance(text, UnsetType) else text for text in texts
-        )
+        known = tuple(default if default == "0" and text is None else text for text in texts)
         if self._same_expression(before.action, after.action, known, wanted):
             return
-        old, new = (default if default and isinstance(text, UnsetType) else text for text in texts)
+        old, new = (default if default and text is None else text for text in texts)
         amounts = _constant(texts[0]), _constant(texts[1])
         if amounts[1] is not None:
             words.units = {key: " g"}
@@ -340,7 +338,7 @@ class _Comparison:
 
 def _meaning(known: tuple[Scope, frozenset[str]] | None, text: Any, wanted: Any) -> object:
     """What an expression means, apart from how it is written; None when it changes nothing."""
-    if isinstance(text, UnsetType):
+    if text is None:
         return None
     if known is None:
         return str(text)
@@ -371,7 +369,7 @@ def _rule_text(rule: schema.Rule) -> str:
     parts = [f"for {rule.action}"]
     for key in ("from_", "until", "when", "saves", "earns"):
         value = getattr(rule, key)
-        if not isinstance(value, UnsetType):
+        if value is not None:
             parts.append(f"{key.rstrip('_')} {shown(value)}")
     parts += [f"limit {limit_text(limit)}" for limit in rule.limits]
     return ", ".join(parts)
@@ -392,7 +390,7 @@ def _limits(
             warning = f"left: {left}" if left else "nothing limits it any more"
         elif was is not None and now is not None:
             warning = jump(limit_amount(was), limit_amount(now))
-        old_text, new_text = (UNSET if limit is None else limit_text(limit) for limit in (was, now))
+        old_text, new_text = (None if limit is None else limit_text(limit) for limit in (was, now))
         yield words.change("limits", old_text, new_text, "limit", warning)
     kept_before = [limit_text(limit) for identity, limit in old.items() if identity in new]
     kept_after = [limit_text(old[identity]) for identity in new if identity in old]
@@ -415,7 +413,7 @@ def _examples(
             told += " expects"
             yield words.change("examples", _expects(was), _expects(now), told)
         else:
-            old_case, new_case = (UNSET if one is None else _case(one) for one in (was, now))
+            old_case, new_case = (None if one is None else _case(one) for one in (was, now))
             yield words.change("examples", old_case, new_case, told)
 
 

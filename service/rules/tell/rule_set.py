@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from msgspec import UnsetType
-
 from service.rules.cel.expression import Scope
 from service.rules.compile.draft import Draft, compile_rulebook
 from service.rules.language.load import Problem, load
@@ -34,9 +32,7 @@ class RuleSet:
         self.rulebook = self.draft.rulebook
         nodes, problems = load(files)
         shapes = [shape_file(name, root, problems) for name, root in sorted(nodes.items())]
-        self.program = next(
-            shape.program for shape in shapes if not isinstance(shape.program, UnsetType)
-        )
+        self.program = next(shape.program for shape in shapes if shape.program is not None)
         self.factors = {name: item for shape in shapes for name, item in shape.factors.items()}
         self.types = {name: item for shape in shapes for name, item in shape.action_types.items()}
         self.rules = {item.id: item for shape in shapes for item in shape.rules}

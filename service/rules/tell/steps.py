@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from msgspec import UnsetType
-
 from service.rules.cel.tree import Node, literal
 from service.rules.decide.evaluate import GRAM_NG, Award, carries_of, whole_grams
 from service.rules.decide.judge import Candidate, Refusal, judge
@@ -55,22 +53,22 @@ def explain_steps(
     steps = [Step("given", _given(rulebook, action_type, facts))]
     judged = judge(rulebook, facts.candidate, facts.candidate.occurred_at)
     is_readable = not (isinstance(judged, Refusal) and judged.code == "invalid-attributes")
-    if is_readable and not isinstance(kind.plausible, UnsetType):
+    if is_readable and kind.plausible is not None:
         steps.append(parts.condition("plausible", str(kind.plausible)))
     if isinstance(judged, Refusal):
         steps.append(Step("refused", f"{judged.reason or judged.code}: {judged.detail}"))
         return steps
     steps += _dates(rulebook, rule, facts)
-    if not isinstance(rule.when, UnsetType):
+    if rule.when is not None:
         steps.append(parts.condition("when", str(rule.when)))
     if award is None:
         steps.append(Step("result", "the rule does not apply"))
         return steps
-    if isinstance(rule.saves, UnsetType):
+    if rule.saves is None:
         steps.append(Step("saves", "nothing is claimed as saved", (), "0 g CO2e"))
     else:
         steps.append(parts.grams("saves", str(rule.saves), "g CO2e"))
-    if isinstance(rule.earns, UnsetType):
+    if rule.earns is None:
         steps.append(Step("earns", "what it saves", (), steps[-1].result.replace(" CO2e", "")))
     else:
         steps.append(parts.grams("earns", str(rule.earns), "g"))
@@ -96,9 +94,9 @@ def _given(rulebook: Rulebook, action_type: ActionType, facts: Facts) -> str:
 
 def _dates(rulebook: Rulebook, rule: schema.Rule, facts: Facts) -> Iterator[Step]:
     day = rulebook.program.local_date(facts.candidate.occurred_at)
-    if not isinstance(rule.from_, UnsetType):
+    if rule.from_ is not None:
         yield Step("from", f"{rule.from_}", (), "true" if day >= rule.from_ else "false")
-    if not isinstance(rule.until, UnsetType):
+    if rule.until is not None:
         yield Step("until", f"{rule.until}", (), "true" if day < rule.until else "false")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import Struct
 
 from service.rules.compile.types import duration
 from service.rules.language import schema
@@ -33,7 +33,7 @@ def leaves(
     found: dict[str, Any] = {}
     for field in msgspec.structs.fields(struct):
         value = getattr(struct, field.name)
-        if value is UNSET or field.encode_name in but:
+        if value is None or field.encode_name in but:
             continue
         name = prefix + field.encode_name
         if isinstance(value, Struct) and not isinstance(value, schema.Claim):
@@ -87,22 +87,22 @@ def number(value: float) -> str:
 
 def limit_text(limit: schema.Limit) -> str:
     """A limit as awards name it, with what its counter is shared by."""
-    amount = f"{limit.grams} g" if isinstance(limit.count, UnsetType) else f"{limit.count}"
+    amount = f"{limit.grams} g" if limit.count is None else f"{limit.count}"
     text = f"{amount} per {limit.per}"
-    if not isinstance(limit.group, UnsetType):
+    if limit.group is not None:
         text += f" in the group {limit.group}"
-    return text if isinstance(limit.by, UnsetType) else f"{text} by {limit.by}"
+    return text if limit.by is None else f"{text} by {limit.by}"
 
 
 def limit_identity(limit: schema.Limit) -> tuple[object, ...]:
     """What makes a limit the same one, whatever it allows."""
-    return (limit.per, isinstance(limit.count, UnsetType), str(limit.group), str(limit.by))
+    return (limit.per, limit.count is None, limit.group, limit.by)
 
 
 def limit_amount(limit: schema.Limit) -> int:
     """How much it allows, a count or grams."""
-    amount = limit.grams if isinstance(limit.count, UnsetType) else limit.count
-    assert not isinstance(amount, UnsetType)  # the checker asks for one of them
+    amount = limit.grams if limit.count is None else limit.count
+    assert amount is not None  # the checker asks for one of them
     return amount
 
 
@@ -127,8 +127,8 @@ def times(ratio: float) -> str:
 def fields_of(
     before: Mapping[str, Any], after: Mapping[str, Any]
 ) -> Iterator[tuple[str, Any, Any]]:
-    """The values that differ: key, before and after, of which one may be missing (UNSET)."""
+    """The values that differ: key, before and after, of which one may be missing (None)."""
     for name in dict.fromkeys((*before, *after)):
-        old, new = before.get(name, UNSET), after.get(name, UNSET)
+        old, new = before.get(name), after.get(name)
         if not same(name.rpartition(" ")[2], old, new):
             yield name, old, new

@@ -6,8 +6,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from msgspec import UnsetType
-
 from service.rules.language import schema
 from service.rules.tell.words import jump
 
@@ -21,7 +19,7 @@ def program_worry(name: str, _old: Any, _new: Any) -> str | None:
 
 def rule_worry(name: str, _old: Any, new: Any) -> str | None:
     """A rule's dates and type; its amounts and limits are compared where they are told."""
-    if name == "until" and isinstance(new, UnsetType):
+    if name == "until" and new is None:
         return "it does not end any more"
     return "other reports are paid by it" if name == "action" else None
 
@@ -35,18 +33,18 @@ def new_rule_worry(rule: schema.Rule, gone: Iterable[schema.Rule]) -> str | None
 
 
 def _is_own(limit: schema.Limit) -> bool:
-    return isinstance(limit.group, UnsetType)
+    return limit.group is None
 
 
 def campaign_worry(name: str, old: Any, new: Any, *, gone: Iterable[schema.Campaign]) -> str | None:
     """A campaign that may pay without end, or many times more; `gone` are those left out."""
-    if name == "budget_g" and isinstance(new, UnsetType):
+    if name == "budget_g" and new is None:
         return "nothing limits what it pays"
     if not name and isinstance(new, schema.Campaign):
-        if isinstance(new.budget_g, UnsetType):
+        if new.budget_g is None:
             return "no budget_g: nothing limits what it pays"
         return _new_campaign_worry(new, gone)
-    if name in {"earns_times", "budget_g"} and not isinstance(old, UnsetType):
+    if name in {"earns_times", "budget_g"} and old is not None:
         return jump(old, new)
     return None
 
@@ -62,24 +60,19 @@ def _new_campaign_worry(campaign: schema.Campaign, gone: Iterable[schema.Campaig
 def _is_replaced(old: schema.Campaign, new: schema.Campaign) -> bool:
     """Whether a budget for the same on the same days was there; last year's one is another."""
     meets = old.from_ < new.until and new.from_ < old.until
-    return meets and not isinstance(old.budget_g, UnsetType) and bool(_paid(old) & _paid(new))
+    return meets and old.budget_g is not None and bool(_paid(old) & _paid(new))
 
 
 def _paid(campaign: schema.Campaign) -> set[tuple[str, str]]:
     lists = {"rule": campaign.rules, "category": campaign.categories}
-    return {
-        (kind, name)
-        for kind, names in lists.items()
-        if not isinstance(names, UnsetType)
-        for name in names
-    }
+    return {(kind, name) for kind, names in lists.items() if names is not None for name in names}
 
 
 def type_worry(name: str, old: Any, new: Any) -> str | None:
     """What a type no longer refuses, or refuses from now on."""
     if not name and new is None:
         return "such reports are refused from now on"
-    gone = isinstance(new, UnsetType)
+    gone = new is None
     if name == "reported_by":
         more = [who for who in ("device", "participant") if who in new and who not in old]
         if more:
@@ -89,7 +82,7 @@ def type_worry(name: str, old: Any, new: Any) -> str | None:
     return {
         "plausible": "nothing is implausible any more" if gone else None,
         "overlap": "two at the same time are paid now" if gone else None,
-        "claim": "what was paid once can be paid again" if not isinstance(old, UnsetType) else None,
+        "claim": "what was paid once can be paid again" if old is not None else None,
     }.get(name)
 
 
@@ -97,7 +90,7 @@ def attribute_worry(name: str, old: Any, new: Any) -> str | None:
     """What an attribute's values mean, and whether reports may still leave it out."""
     if name == "required" and new is True:
         return "reports without it are refused"
-    if name == "unit" and not isinstance(old, UnsetType):
+    if name == "unit" and old is not None:
         return "what is reported is read in another unit"
     return None
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable
 
-from msgspec import UnsetType
-
 from service.rules.compile.draft import ExampleCase
 from service.rules.decide.evaluate import Award, Usage, appraise, settle, untouched_budgets
 from service.rules.decide.judge import Candidate, Refusal, judge
@@ -62,7 +60,7 @@ def decide_example(
         return judged
     context = example.context
     awards = appraise(rulebook, judged, region=context.region, streak_days=context.streak_days)
-    if isinstance(context.occurred_at, UnsetType):
+    if context.occurred_at is None:
         for award in awards:
             award.offers = ()
     budgets = untouched_budgets(rulebook)
@@ -81,7 +79,7 @@ def _differences(case: ExampleCase, award: Refusal | Award | None) -> list[Probl
 
 
 def _faults(expect: Expect, award: Award | None) -> list[str]:
-    if not isinstance(expect.refused, UnsetType):
+    if expect.refused is not None:
         return ["it is accepted"]
     if award is None:
         return [] if expect.skipped is True else ["the rule does not apply (when, from or until)"]
@@ -93,7 +91,7 @@ def _faults(expect: Expect, award: Award | None) -> list[str]:
     faults = []
     for key, value in got.items():
         wanted = getattr(expect, key)
-        if wanted != value and not isinstance(wanted, UnsetType):
+        if wanted != value and wanted is not None:
             faults.append(f"{key} is {value if value is not None else 'nothing'}, not {wanted}")
     return faults
 
@@ -106,7 +104,7 @@ def _differs(case: ExampleCase, what: str) -> Problem:
 
 
 def _verified(action_type: ActionType, context: ExampleContext) -> bool:
-    if isinstance(context.verified, UnsetType):
+    if context.verified is None:
         return action_type.reported_by == {"partner"}
     return context.verified
 
@@ -122,7 +120,7 @@ def _reporter(action_type: ActionType, context: ExampleContext) -> str:
 
 def _occurred_at(rule: Rule, context: ExampleContext, program: Program) -> dt.datetime:
     """The example's time; else noon of a day on which the rule's dates allow it."""
-    if not isinstance(context.occurred_at, UnsetType):
+    if context.occurred_at is not None:
         instant = dt.datetime.fromisoformat(context.occurred_at)
         return instant if instant.tzinfo else instant.replace(tzinfo=program.timezone)
     day = _ORDINARY_DAY

@@ -14,8 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
 
-from msgspec import UNSET, UnsetType
-
 from service.rules.cel.text import did_you_mean
 from service.rules.decide.evaluate import Award, Decision, appraise, settle, untouched_budgets
 from service.rules.decide.judge import Candidate, Claimed, Judged, Refusal, judge
@@ -153,7 +151,7 @@ class World:
     def report(self, step: Step, at: dt.datetime, time: int = 1) -> Refusal | Decision:
         """Decide on a step, in the order in which a real action is refused or paid."""
         person = self._people[step.participant]
-        if not isinstance(step.context.region, UnsetType):
+        if step.context.region is not None:
             person.region = step.context.region
         judged = judge(self._rulebook, candidate(step, at, time, self._rulebook), at)
         who = step.participant
@@ -223,11 +221,10 @@ def candidate(step: Step, at: dt.datetime, time: int, rulebook: Rulebook) -> Can
     """The action that a step tells of, this time of its times."""
     context = step.context
     occurred_at = at
-    if not isinstance(context.occurred_at, UnsetType):
+    if context.occurred_at is not None:
         occurred_at = _instant(context.occurred_at, rulebook.program.timezone)
     reporter = _reporter(step, rulebook)
-    partner = None if isinstance(context.partner, UnsetType) else context.partner
-    verified = reporter == "partner" if context.verified is UNSET else bool(context.verified)
+    verified = reporter == "partner" if context.verified is None else context.verified
     return Candidate(
         type=step.action,
         attributes={
@@ -237,20 +234,20 @@ def candidate(step: Step, at: dt.datetime, time: int, rulebook: Rulebook) -> Can
         occurred_at=occurred_at,
         reporter=reporter,
         verified=verified,
-        partner_id=partner or ("partner" if reporter == "partner" else None),
+        partner_id=context.partner or ("partner" if reporter == "partner" else None),
     )
 
 
 def _reporter(step: Step, rulebook: Rulebook) -> str:
     """Who reports a step: as it says, else the partner where nobody else may."""
     context = step.context
-    if not isinstance(context.reporter, UnsetType):
+    if context.reporter is not None:
         return context.reporter
     kind = rulebook.action_types.get(step.action)
     allowed = kind.reported_by if kind else frozenset({"participant"})
     person = next((who for who in ("participant", "device") if who in allowed), "partner")
-    if isinstance(context.verified, UnsetType):
-        return person if isinstance(context.partner, UnsetType) else "partner"
+    if context.verified is None:
+        return person if context.partner is None else "partner"
     return "partner" if context.verified else person
 
 
@@ -291,7 +288,7 @@ def _timed(
         except ValueError as error:
             fault((index, "at"), f"there is no such time: {error}")
             continue
-        if not isinstance(step.context.occurred_at, UnsetType):
+        if step.context.occurred_at is not None:
             try:
                 _instant(step.context.occurred_at, zone)
             except ValueError as error:
@@ -331,7 +328,7 @@ def _unknown_campaign(
     rulebook: Rulebook,
 ) -> Iterator[Problem]:
     campaign = expect.campaign
-    if not isinstance(campaign, UnsetType) and campaign not in rulebook.campaigns:
+    if campaign is not None and campaign not in rulebook.campaigns:
         hint = did_you_mean(campaign, rulebook.campaigns)
         yield scenario.problem((*path, "campaign"), f"there is no campaign {campaign}{hint}")
 
@@ -343,11 +340,11 @@ def _faults(
     if isinstance(outcome, Refusal):
         reason = outcome.reason or outcome.code
         if expect.refused != reason:
-            path = () if isinstance(expect.refused, UnsetType) else ("refused",)
+            path = () if expect.refused is None else ("refused",)
             yield path, f"it is refused as {reason}: {outcome.detail}"
         return
     came = _came(outcome.awards)
-    if not isinstance(expect.refused, UnsetType):
+    if expect.refused is not None:
         yield ("refused",), f"it is accepted; {came}"
         return
     yield from _grams_faults(expect, outcome, came)
@@ -397,7 +394,7 @@ def _rule_faults(
 def _different(expect: StepExpect | RuleExpect, got: Got) -> Iterator[tuple[str, str]]:
     for key, value in got.items():
         wanted = getattr(expect, key)
-        if not isinstance(wanted, UnsetType) and wanted != value:
+        if wanted is not None and wanted != value:
             yield key, f"{key} is {value if value is not None else 'nothing'}, not {wanted}"
 
 
