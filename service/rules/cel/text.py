@@ -181,6 +181,10 @@ def rewrite(text: str, names: Collection[str], factors: Mapping[str, float]) -> 
     return Rewritten(tokens, "".join(pieces) + tail, "".join(runtime) + tail, findings, insertions)
 
 
+def _note(findings: list[Finding], token: Token, message: str) -> None:
+    findings.append(Finding(token.offset, message))
+
+
 def _tokens(text: str) -> tuple[list[Token], list[Finding]]:
     tokens: list[Token] = []
     findings: list[Finding] = []
@@ -216,15 +220,11 @@ def _strange(text: str, at: int) -> str:
 def _promoted(token: Token, findings: list[Finding]) -> str:
     text = token.text
     if text[-1] in "uU":
-        findings.append(
-            Finding(token.offset, f"{text}: numbers carry no suffix; write {text[:-1]}")
-        )
+        _note(findings, token, f"{text}: numbers carry no suffix; write {text[:-1]}")
     elif text[:2] in {"0x", "0X"}:
-        findings.append(
-            Finding(token.offset, f"{text}: write the number in decimal, {int(text, 16)}")
-        )
+        _note(findings, token, f"{text}: write the number in decimal, {int(text, 16)}")
     elif not math.isfinite(float(text)):
-        findings.append(Finding(token.offset, "this number is too large"))
+        _note(findings, token, "this number is too large")
     elif text.isdigit():
         return text + ".0"
     return text
@@ -300,7 +300,7 @@ def _name(
     elif token.text == "factors":
         return _factor(tokens, index, factors, findings)
     elif token.text == "null":
-        findings.append(Finding(token.offset, "there is no null; ask has(attribute)"))
+        _note(findings, token, "there is no null; ask has(attribute)")
     elif token.text in {"true", "false", "in"}:
         pass
     elif token.text not in names:
@@ -308,7 +308,7 @@ def _name(
         if len(findings) < _HINTS_MAX:
             hint = did_you_mean(token.text, [*names, "factors", "true", "false"]) or _listed(names)
         wrong = "is not known here" + hint if token.text not in CEL_WORDS else "is a reserved word"
-        findings.append(Finding(token.offset, f"{token.text} {wrong}"))
+        _note(findings, token, f"{token.text} {wrong}")
     return 1, token.text
 
 
@@ -318,12 +318,10 @@ def _listed(names: Collection[str]) -> str:
 
 def _check_member(token: Token, findings: list[Finding], *, is_call: bool) -> None:
     if not is_call:
-        findings.append(
-            Finding(token.offset, f".{token.text}: only factors have a name after a dot")
-        )
+        _note(findings, token, f".{token.text}: only factors have a name after a dot")
     elif token.text not in METHODS:
         hint = did_you_mean(token.text, METHODS) or f"; allowed are {', '.join(METHODS)}"
-        findings.append(Finding(token.offset, f".{token.text}() is not allowed{hint}"))
+        _note(findings, token, f".{token.text}() is not allowed{hint}")
 
 
 def _check_function(token: Token, findings: list[Finding]) -> None:
@@ -334,7 +332,7 @@ def _check_function(token: Token, findings: list[Finding]) -> None:
     else:
         hint = did_you_mean(token.text, FUNCTIONS) or f"; allowed are {', '.join(FUNCTIONS)}"
         message = f"{token.text}() is not allowed{hint}"
-    findings.append(Finding(token.offset, message))
+    _note(findings, token, message)
 
 
 def _presence(
@@ -343,17 +341,15 @@ def _presence(
     inner = tokens[index + 2 : index + 4]
     well_formed = len(inner) == 2 and inner[0].kind == "name" and inner[1].text == ")"
     if not well_formed:
-        findings.append(
-            Finding(
-                tokens[index].offset, "has() takes the name of one attribute, like has(distance_km)"
-            )
+        _note(
+            findings, tokens[index], "has() takes the name of one attribute, like has(distance_km)"
         )
         return 1, "has"
     asked = inner[0]
     attributes = [name for name in names if name not in CONTEXT_NAMES]
     if asked.text not in attributes:
         hint = did_you_mean(asked.text, attributes)
-        findings.append(Finding(asked.offset, f"{asked.text} is not an attribute here{hint}"))
+        _note(findings, asked, f"{asked.text} is not an attribute here{hint}")
     return 4, f"_has_{asked.text}"
 
 
@@ -362,19 +358,15 @@ def _factor(
 ) -> tuple[int, str]:
     following = tokens[index + 1 : index + 3]
     if len(following) < 2 or following[0].text != "." or following[1].kind != "name":
-        findings.append(
-            Finding(tokens[index].offset, "name the factor, like factors.petrol_car_pkm")
-        )
+        _note(findings, tokens[index], "name the factor, like factors.petrol_car_pkm")
         return 1, "factors"
     name = following[1]
     if name.text not in factors:
         hint = did_you_mean(name.text, factors)
-        findings.append(Finding(name.offset, f"there is no factor {name.text}{hint}"))
+        _note(findings, name, f"there is no factor {name.text}{hint}")
         return 3, f"factors.{name.text}"
     if [token.text for token in tokens[index + 3 : index + 4]] == ["("]:
-        findings.append(
-            Finding(name.offset, f"factors.{name.text} is a number; call nothing on it")
-        )
+        _note(findings, name, f"factors.{name.text} is a number; call nothing on it")
     value = factors[name.text]
     if math.isnan(value):
         value = 1.0  # it is faulty itself

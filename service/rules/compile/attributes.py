@@ -21,7 +21,7 @@ from service.rules.decide.attributes import (
 from service.rules.decide.rulebook import Attribute
 from service.rules.language import schema
 from service.rules.language.load import Step
-from service.rules.language.shape import FAULTY, Source, whole
+from service.rules.language.shape import FAULTY, Source
 
 _FOR_NUMBERS = ("minimum", "maximum")
 _FOR_TEXTS = ("max_length", "pattern", "one_of")
@@ -116,9 +116,7 @@ def _check_texts(
     """Find patterns that are none, and texts that stand twice or change nothing."""
     if pattern is not None and (fault := regex_fault(pattern)):
         source.fault((*path, "pattern"), f"the pattern is not valid: {fault}")
-    for index, member in whole(one_of):
-        if member in one_of[:index]:
-            source.fault((*path, "one_of", index), f"{member} stands here twice")
+    source.once((*path, "one_of"), one_of)
     given = source.root.find(path).entries
     for key in ("max_length", "pattern"):
         if one_of and key in given:

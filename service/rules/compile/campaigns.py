@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -12,7 +12,7 @@ from service.rules.compile.types import localized
 from service.rules.decide.rulebook import Badge, Campaign, Rule
 from service.rules.language import schema
 from service.rules.language.load import Step
-from service.rules.language.shape import Source, whole
+from service.rules.language.shape import Source
 
 _REGION = re.compile(schema.REGION)
 
@@ -62,7 +62,7 @@ def compile_campaign(
 def _rules(
     source: Source, path: tuple[Step, ...], shape: schema.Campaign, known: Known
 ) -> tuple[str, ...]:
-    named = _once(source, (*path, "rules"), shape.rules or ())
+    named = source.once((*path, "rules"), shape.rules or ())
     for index, name in named:
         at = (*path, "rules", index)
         rule = known.rules.get(name)
@@ -82,7 +82,7 @@ def _rules(
 def _categories(
     source: Source, path: tuple[Step, ...], shape: schema.Campaign, known: Known
 ) -> tuple[str, ...]:
-    named = _once(source, (*path, "categories"), shape.categories or ())
+    named = source.once((*path, "categories"), shape.categories or ())
     for index, name in named:
         if name not in known.categories:
             source.warn((*path, "categories", index), f"no action type is of category {name}")
@@ -90,25 +90,12 @@ def _categories(
 
 
 def _regions(source: Source, path: tuple[Step, ...], shape: schema.Campaign) -> frozenset[str]:
-    named = _once(source, (*path, "regions"), shape.regions or ())
+    named = source.once((*path, "regions"), shape.regions or ())
     for index, name in named:
         if not _REGION.fullmatch(name):
             message = f"a region is an ISO 3166 code like CN-ZJ, or CN for all of it, not {name!r}"
             source.fault((*path, "regions", index), message)
     return frozenset(name for _, name in named)
-
-
-def _once(source: Source, path: tuple[Step, ...], names: Sequence[str]) -> list[tuple[int, str]]:
-    """List the names that could be read, with their places; a second one is a problem."""
-    seen: set[str] = set()
-    listed = []
-    for index, name in whole(names):
-        if name in seen:
-            source.fault((*path, index), f"{name} stands here twice")
-        else:
-            listed.append((index, name))
-        seen.add(name)
-    return listed
 
 
 def compile_badge(

@@ -14,7 +14,6 @@ from typing import NamedTuple
 from service.rules.cel.expression import TEXT_MAX
 from service.rules.cel.pattern_size import PARTS_MAX, parts_of
 from service.rules.language.load import Node, Problem, Step, shown_name
-from service.rules.language.shape import path_text
 
 SECTIONS_MAX = {"rules": 1_000, "action_types": 1_000, "factors": 1_000}
 EXPRESSIONS_MAX = 250_000
@@ -100,5 +99,4 @@ def _pattern_parts(text: str, *, is_pattern: bool) -> int:
 
 
 def _problem(member: _Member, message: str) -> Problem:
-    at = member.at
-    return Problem(shown_name(member.file), at.line, at.column, path_text(member.path), message)
+    return member.at.problem(shown_name(member.file), member.path, message)

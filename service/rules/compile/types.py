@@ -161,10 +161,7 @@ def _warn_of_idle_play(source: Source, shape: schema.Program, *, is_lost_first: 
             f" leaves {left:.6g}"
         )
         source.warn((*path, "share"), message)
-    amounts = shape.watering.amounts_g
-    for index, amount in whole(amounts):
-        if amount in amounts[:index]:
-            source.fault(("program", "watering", "amounts_g", index), f"{amount} stands here twice")
+    source.once(("program", "watering", "amounts_g"), shape.watering.amounts_g)
 
 
 def _long(source: Source, path: tuple[Step, ...], text: str) -> dt.timedelta:
@@ -323,11 +320,7 @@ def _check_acceptance(source: Source, path: tuple[Step, ...], shape: schema.Acti
         source.fault((*path, "accepted_for"), message)
     elif not accepted_for:
         source.fault((*path, "accepted_for"), "accepted_for must be longer than 0")
-    seen: set[str] = set()
-    for index, reporter in whole(shape.reported_by):
-        if reporter in seen:
-            source.fault((*path, "reported_by", index), f"{reporter} stands here twice")
-        seen.add(reporter)
+    source.once((*path, "reported_by"), shape.reported_by)
 
 
 def _check_duration(

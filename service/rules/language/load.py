@@ -116,6 +116,12 @@ class Problems(list[Problem]):
         super().append(problem)
 
 
+def path_text(path: tuple[Step, ...]) -> str:
+    """Write a path as people do: rules[0].limits[1].per."""
+    parts = [f"[{step}]" if isinstance(step, int) else f".{step}" for step in path]
+    return "".join(parts).removeprefix(".")
+
+
 def place_of(problem: Problem) -> tuple[str, int, int]:
     """Where it is, to tell problems in the order of their places."""
     return problem[:3]
@@ -165,6 +171,16 @@ class Node(Struct, frozen=True, eq=False):
             else:
                 node = node.items[step]
         return node
+
+    def problem(
+        self,
+        file: str,
+        path: tuple[Step, ...],
+        message: str,
+        severity: Literal["error", "warning"] = "error",
+    ) -> Problem:
+        """What is wrong with this value, which stands at this path of the file."""
+        return Problem(file, self.line, self.column, path_text(path), message, severity)
 
     def key(self, name: str) -> Node:
         """The node of this key itself, for faults of a name."""

@@ -17,7 +17,7 @@ import msgspec.inspect as mi
 from msgspec.structs import replace
 
 from service.rules.cel.text import did_you_mean
-from service.rules.language.load import Node, Problem, Step
+from service.rules.language.load import Node, Problem, Step, path_text
 from service.rules.language.schema import RuleFile
 
 # Stands for a value that could not be made, also inside of tuples, so that places stay right.
@@ -30,12 +30,6 @@ _YEARS = (1970, 2199)
 # Guessing takes long; whoever has more unknown keys in one place is helped by the first ones.
 _HINTS_MAX = 20
 _TEXTS = {"map": "a mapping", "list": "a list"}
-
-
-def path_text(path: tuple[Step, ...]) -> str:
-    """Write a path as people do: rules[0].limits[1].per."""
-    parts = [f"[{step}]" if isinstance(step, int) else f".{step}" for step in path]
-    return "".join(parts).removeprefix(".")
 
 
 def shape_file(name: str, root: Node, problems: list[Problem]) -> RuleFile:
@@ -51,7 +45,7 @@ def shape_list(name: str, root: Node, kind: type[Member], problems: list[Problem
     """Make a file's structs, where a file is a list of them; FAULTY stands for a faulty one."""
     if root.kind != "list":
         message = f"a file of scenarios must be a list of steps, not {_shown(root)}"
-        problems.append(Problem(name, root.line, root.column, "", message))
+        problems.append(root.problem(name, (), message))
         return []
     shaper, wanted = _Shaper(name, problems), mi.type_info(kind)
     return [shaper.convert(item, wanted, (index,)) for index, item in enumerate(root.items)]
@@ -87,6 +81,14 @@ class Source:
         """Refuse what was let pass once: a version that decides already goes on deciding."""
         severity: Literal["error", "warning"] = "warning" if self.is_published else "error"
         self.fault(path, message, at_key=at_key, severity=severity)
+
+    def once(self, path: tuple[Step, ...], values: Iterable[Any]) -> list[tuple[int, Any]]:
+        """List what could be read of a list, with its index; a second one is a problem."""
+        listed: dict[Any, int] = {}
+        for index, value in whole(values):
+            if listed.setdefault(value, index) != index:
+                self.fault((*path, index), f"{value} stands here twice")
+        return [(index, value) for value, index in listed.items()]
 
     def warn(self, path: tuple[Step, ...], message: str, *, at_key: bool = False) -> None:
         """Note something that is allowed but hardly meant."""
@@ -157,7 +159,7 @@ class _Shaper:
         return self._scalar(node, wanted, path, says)
 
     def _fault(self, node: Node, path: tuple[Step, ...], message: str) -> Any:
-        self._problems.append(Problem(self._name, node.line, node.column, path_text(path), message))
+        self._problems.append(node.problem(self._name, path, message))
         return FAULTY
 
     def _union(self, node: Node, wanted: mi.UnionType, path: tuple[Step, ...], says: str) -> Any:

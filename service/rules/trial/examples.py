@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator, Mapping
+
+from msgspec import Struct
 
 from service.rules.compile.draft import ExampleCase
 from service.rules.decide.evaluate import Award, Usage, appraise, settle, untouched_budgets
@@ -11,7 +13,6 @@ from service.rules.decide.judge import Candidate, Refusal, judge
 from service.rules.decide.rulebook import ActionType, Program, Rule, Rulebook
 from service.rules.language.load import Problem
 from service.rules.language.schema import Example, ExampleContext, Expect
-from service.rules.language.shape import path_text
 from service.rules.trial.coverage import Seen
 
 _NOON = dt.time(12)
@@ -88,19 +89,21 @@ def _faults(expect: Expect, award: Award | None) -> list[str]:
     if award.failed:
         return ["an expression failed: it gives no number of grams between 0 and 1,000,000"]
     got = {"saves": award.saved_g, "earns": award.energy_g, "limited_by": award.limited_by}
-    faults = []
+    return [text for _, text in different(expect, got)]
+
+
+def different(expect: Struct, got: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    """Say which values came otherwise than expected, by their keys."""
     for key, value in got.items():
         wanted = getattr(expect, key)
-        if wanted != value and wanted is not None:
-            faults.append(f"{key} is {value if value is not None else 'nothing'}, not {wanted}")
-    return faults
+        if wanted is not None and wanted != value:
+            yield key, f"{key} is {value if value is not None else 'nothing'}, not {wanted}"
 
 
 def _differs(case: ExampleCase, what: str) -> Problem:
     path = (*case.path, "expect")
-    node = case.source.root.find(path)
     message = f"example '{case.shape.name}' of {case.rule.id}: {what}"
-    return Problem(case.source.name, node.line, node.column, path_text(path), message)
+    return case.source.root.find(path).problem(case.source.name, path, message)
 
 
 def _verified(action_type: ActionType, context: ExampleContext) -> bool:
@@ -111,21 +114,28 @@ def _verified(action_type: ActionType, context: ExampleContext) -> bool:
 
 def _reporter(action_type: ActionType, context: ExampleContext) -> str:
     """A partner reports what is verified; else whoever else may."""
-    if _verified(action_type, context):
-        return "partner"
-    return next(
-        (who for who in ("participant", "device") if who in action_type.reported_by), "partner"
-    )
+    is_verified = _verified(action_type, context)
+    return "partner" if is_verified else unverified_reporter(action_type.reported_by)
+
+
+def unverified_reporter(allowed: Collection[str]) -> str:
+    """Who reports what nobody verified: a partner only where nobody else may."""
+    return next((who for who in ("participant", "device") if who in allowed), "partner")
 
 
 def _occurred_at(rule: Rule, context: ExampleContext, program: Program) -> dt.datetime:
     """The example's time; else noon of a day on which the rule's dates allow it."""
     if context.occurred_at is not None:
-        instant = dt.datetime.fromisoformat(context.occurred_at)
-        return instant if instant.tzinfo else instant.replace(tzinfo=program.timezone)
+        return instant_of(context.occurred_at, program.timezone)
     day = _ORDINARY_DAY
     if rule.starts_on is not None and day < rule.starts_on:
         day = rule.starts_on
     elif rule.ends_before is not None and day >= rule.ends_before:
         day = rule.ends_before - dt.timedelta(days=1)
     return dt.datetime.combine(day, _NOON, program.timezone)
+
+
+def instant_of(text: str, zone: dt.tzinfo | None) -> dt.datetime:
+    """Read a moment; without an offset it is in the programme's zone. Raises ValueError."""
+    instant = dt.datetime.fromisoformat(text)
+    return instant if instant.tzinfo else instant.replace(tzinfo=zone)

@@ -31,12 +31,11 @@ from service.rules.language.load import (
 )
 from service.rules.language.load import Step as PathStep
 from service.rules.language.scenario_schema import RuleExpect, Step, StepExpect
-from service.rules.language.shape import path_text, shape_list, whole
+from service.rules.language.shape import shape_list, whole
 from service.rules.trial.coverage import Seen
+from service.rules.trial.examples import different, instant_of, unverified_reporter
 
 FOLDER = "tests"
-
-Got = Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +48,7 @@ class Scenario:
 
     def problem(self, path: tuple[PathStep, ...], message: str) -> Problem:
         """A problem at this value."""
-        node = self.root.find(path)
-        return Problem(self.name, node.line, node.column, path_text(path), message)
+        return self.root.find(path).problem(self.name, path, message)
 
 
 def read_scenarios(folder: Path) -> tuple[dict[str, str], list[Problem]]:
@@ -222,7 +220,7 @@ def candidate(step: Step, at: dt.datetime, time: int, rulebook: Rulebook) -> Can
     context = step.context
     occurred_at = at
     if context.occurred_at is not None:
-        occurred_at = _instant(context.occurred_at, rulebook.program.timezone)
+        occurred_at = instant_of(context.occurred_at, rulebook.program.timezone)
     reporter = _reporter(step, rulebook)
     verified = reporter == "partner" if context.verified is None else context.verified
     return Candidate(
@@ -245,7 +243,7 @@ def _reporter(step: Step, rulebook: Rulebook) -> str:
         return context.reporter
     kind = rulebook.action_types.get(step.action)
     allowed = kind.reported_by if kind else frozenset({"participant"})
-    person = next((who for who in ("participant", "device") if who in allowed), "partner")
+    person = unverified_reporter(allowed)
     if context.verified is None:
         return person if context.partner is None else "partner"
     return "partner" if context.verified else person
@@ -257,12 +255,6 @@ def streak_before(active: set[dt.date], day: dt.date) -> int:
     while day - dt.timedelta(days=run + 1) in active:
         run += 1
     return run
-
-
-def _instant(text: str, zone: dt.tzinfo | None) -> dt.datetime:
-    """Read a moment; without an offset it is in the programme's zone. Raises ValueError."""
-    instant = dt.datetime.fromisoformat(text)
-    return instant if instant.tzinfo else instant.replace(tzinfo=zone)
 
 
 def _timed(
@@ -278,19 +270,18 @@ def _timed(
     """
 
     def fault(path: tuple[PathStep, ...], message: str) -> None:
-        node = root.find(path)
-        problems.append(Problem(name, node.line, node.column, path_text(path), message))
+        problems.append(root.find(path).problem(name, path, message))
 
     last: dt.datetime | None = None
     for index, step in whole(steps):
         try:
-            at = _instant(step.at, zone)
+            at = instant_of(step.at, zone)
         except ValueError as error:
             fault((index, "at"), f"there is no such time: {error}")
             continue
         if step.context.occurred_at is not None:
             try:
-                _instant(step.context.occurred_at, zone)
+                instant_of(step.context.occurred_at, zone)
             except ValueError as error:
                 fault((index, "context", "occurred_at"), f"there is no such time: {error}")
                 continue
@@ -314,9 +305,8 @@ def _unknown(scenario: Scenario, index: int, step: Step, rulebook: Rulebook) -> 
         path: tuple[PathStep, ...] = (index, "expect", "rules", rule_id)
         if rule_id not in rulebook.rules:
             hint = did_you_mean(rule_id, rulebook.rules)
-            node = scenario.root.find(path[:-1]).key(rule_id)
-            message = f"there is no rule {rule_id}{hint}"
-            yield Problem(scenario.name, node.line, node.column, path_text(path), message)
+            key = scenario.root.find(path[:-1]).key(rule_id)
+            yield key.problem(scenario.name, path, f"there is no rule {rule_id}{hint}")
         yield from _unknown_campaign(scenario, path, wanted, rulebook)
     yield from _unknown_campaign(scenario, (index, "expect"), expect, rulebook)
 
@@ -362,13 +352,8 @@ def _grams_faults(
             yield (), f"an expression of {award.rule} failed: it gives no grams to pay"
     if expect.skipped is True and outcome.awards:
         yield ("skipped",), f"a rule applies; {came}"
-    got = {
-        "saves": outcome.saved_g,
-        "earns": outcome.energy_g,
-        "limited_by": next((a.limited_by for a in outcome.awards if a.limited_by), None),
-        "campaign": next((a.campaign for a in outcome.awards if a.campaign), None),
-    }
-    for key, text in _different(expect, got):
+    got = _got(outcome.saved_g, outcome.energy_g, outcome.awards)
+    for key, text in different(expect, got):
         yield (key,), f"{text}; {came}"
 
 
@@ -381,21 +366,15 @@ def _rule_faults(
         return
     if expect.skipped is True:
         yield ("skipped",), f"{rule_id} applies"
-    got = {
-        "saves": award.saved_g,
-        "earns": award.energy_g,
-        "limited_by": award.limited_by,
-        "campaign": award.campaign,
-    }
-    for key, text in _different(expect, got):
+    for key, text in different(expect, _got(award.saved_g, award.energy_g, (award,))):
         yield (key,), f"{text} by {rule_id}"
 
 
-def _different(expect: StepExpect | RuleExpect, got: Got) -> Iterator[tuple[str, str]]:
-    for key, value in got.items():
-        wanted = getattr(expect, key)
-        if wanted is not None and wanted != value:
-            yield key, f"{key} is {value if value is not None else 'nothing'}, not {wanted}"
+def _got(saved_g: int, energy_g: int, awards: Sequence[Award]) -> dict[str, object]:
+    """What came of awards, by the keys of what is expected."""
+    limited_by = next((award.limited_by for award in awards if award.limited_by), None)
+    campaign = next((award.campaign for award in awards if award.campaign), None)
+    return {"saves": saved_g, "earns": energy_g, "limited_by": limited_by, "campaign": campaign}
 
 
 def _came(awards: Sequence[Award]) -> str:
