@@ -9,7 +9,7 @@ from typing import Literal
 import click
 import msgspec
 
-from service.rules.language.load import Problem
+from service.rules.language.problems import Problem
 from service.rules.trial.check import problems_json
 
 Format = Literal["text", "json"]

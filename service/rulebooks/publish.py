@@ -24,7 +24,8 @@ from service.platform.ids import uuid7
 from service.rulebooks.budgets import open_budgets
 from service.rules.compile.draft import Draft, compile_rulebook, sha256_of
 from service.rules.decide.rulebook import Rulebook
-from service.rules.language.load import Problem, read_folder
+from service.rules.language.load import read_folder
+from service.rules.language.problems import Problem
 from service.rules.tell.diff import Difference, diff, difference_json
 from service.rules.tell.rule_set import BrokenSetError
 from service.rules.trial.check import failed_examples, failed_scenarios, problems_json

@@ -10,23 +10,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
+from service.rules.cel.ranges import ARITHMETIC, EVERY, Range, decided, hull, narrowed
 from service.rules.cel.text import Finding, did_you_mean
 from service.rules.cel.tree import MIRRORED, Name, Node, literal
-
-
-class Range(NamedTuple):
-    """All numbers from low to high; whole numbers only, if so."""
-
-    low: float
-    high: float
-    is_whole: bool = False
-
-    def holds(self, value: float) -> bool:
-        """Whether this number is among them."""
-        return self.low <= value <= self.high and (not self.is_whole or float(value).is_integer())
-
 
 Fact = Range | frozenset[str] | bool
 # What is known at a place of the expression, by name; None where no action can ever come to.
@@ -34,7 +21,6 @@ Facts = Mapping[str, Fact] | None
 
 # A list of a thousand members that can never be has told enough by the first ones.
 _FINDINGS_MAX = 50
-_EVERY = Range(-math.inf, math.inf)
 _TESTS: Mapping[str, Callable[[str, str], bool]] = {
     "startsWith": str.startswith,
     "endsWith": str.endswith,
@@ -102,12 +88,10 @@ class Bounds:
                 self._warn(node, f"this is always true: {name.name} is required")
             return facts, facts
         if name.never:
-            self._warn(node, f"this is always false: {name.never}")
-            return None, facts
+            return self._always(node, facts, f": {name.never}", verdict=False)
         known = facts.get(text)
         if isinstance(known, bool):
-            self._warn(node, f"this is always {_said(known)} here: {text} was asked before")
-            return (facts, None) if known else (None, facts)
+            return self._always(node, facts, f" here: {text} was asked before", verdict=known)
         return {**facts, text: True}, {**facts, text: False}
 
     def _comparison(self, node: Node, facts: Mapping[str, Fact]) -> tuple[Facts, Facts]:
@@ -120,14 +104,14 @@ class Bounds:
             return self._same_text(node, operator, name, value, facts)
         if not self._is_number(left) or not self._is_number(right):
             return facts, facts
-        verdict = _decided(operator, self._range(left, facts), self._range(right, facts))
+        verdict = decided(operator, self._range(left, facts), self._range(right, facts))
         if verdict is not None:
             if self._varies(node):
-                self._warn(node, f"this is always {_said(verdict)}{self._why(node, facts)}")
+                return self._always(node, facts, self._why(node, facts), verdict=verdict)
             return (facts, None) if verdict else (None, facts)
         if left.kind == "name" and name is not None and isinstance(value, float):
             known = self._range(left, facts)
-            true, false = _narrowed(operator, known, value)
+            true, false = narrowed(operator, known, value)
             return {**facts, name.name: true}, {**facts, name.name: false}
         return facts, facts
 
@@ -146,14 +130,13 @@ class Bounds:
         elif isinstance(known, frozenset) and value not in known:
             why = f" here: {name.name} was compared before"
         if why:
-            self._warn(node, f"this is always {_said(not is_same)}{why}")
-            return (None, facts) if is_same else (facts, None)
+            return self._always(node, facts, why, verdict=not is_same)
         same: Facts = {**facts, name.name: frozenset((value,))}
         other: Facts = facts
         choices = known if isinstance(known, frozenset) else frozenset(name.one_of)
         if choices == {value} and isinstance(known, frozenset):
             self._warn(
-                node, f"this is always {_said(is_same)} here: {name.name} was compared before"
+                node, f"this is always {str(is_same).lower()} here: {name.name} was compared before"
             )
             other = None
         elif choices:
@@ -180,12 +163,11 @@ class Bounds:
         known = facts.get(name.name)
         choices = known if isinstance(known, frozenset) else frozenset(name.one_of)
         if choices and choices <= set(texts):
-            self._warn(node, f"this is always true: {_listed(name)}")
-            return facts, None
+            return self._always(node, facts, f": {_listed(name)}", verdict=True)
         true = frozenset(texts) & choices if choices else frozenset(texts)
         if not true:
-            self._warn(node, f"this is always false here: {name.name} was compared before")
-            return None, facts
+            why = f" here: {name.name} was compared before"
+            return self._always(node, facts, why, verdict=False)
         false = {**facts, name.name: choices - true} if choices else facts
         return {**facts, name.name: true}, false
 
@@ -208,9 +190,7 @@ class Bounds:
         verdicts = {test(choice, value) for choice in name.one_of}
         if len(verdicts) > 1:
             return facts, facts
-        verdict = verdicts.pop()
-        self._warn(node, f"this is always {_said(verdict)}: {_listed(name)}")
-        return (facts, None) if verdict else (None, facts)
+        return self._always(node, facts, f": {_listed(name)}", verdict=verdicts.pop())
 
     def _is_number(self, node: Node) -> bool:
         if node.kind == "name":
@@ -220,12 +200,12 @@ class Bounds:
             return isinstance(node.value, float)
         if node.operator == "? :":
             return self._is_number(node.nodes[1]) and self._is_number(node.nodes[2])
-        return node.operator in _ARITHMETIC and all(map(self._is_number, node.nodes))
+        return node.operator in ARITHMETIC and all(map(self._is_number, node.nodes))
 
     def _range(self, node: Node, facts: Mapping[str, Fact]) -> Range:
         """Bound a number; of a choice, what either side can come to."""
         if node.kind == "constant":
-            return Range(node.value, node.value) if isinstance(node.value, float) else _EVERY
+            return Range(node.value, node.value) if isinstance(node.value, float) else EVERY
         if node.kind == "name":
             text = str(node.value)
             known = facts.get(text)
@@ -233,14 +213,14 @@ class Bounds:
                 return known
             if text.startswith("factors."):
                 value = self.factors.get(text.removeprefix("factors."), math.nan)
-                return _EVERY if math.isnan(value) else Range(value, value)
+                return EVERY if math.isnan(value) else Range(value, value)
             name = self.names.get(text)
-            return _declared(name) if name else _EVERY
+            return _declared(name) if name else EVERY
         ranges = [self._range(child, facts) for child in node.nodes]
         if node.operator == "? :":
-            return _hull(ranges[1], ranges[2])
-        compute = _ARITHMETIC.get(node.operator)
-        return compute(ranges) if compute else _EVERY
+            return hull(ranges[1], ranges[2])
+        compute = ARITHMETIC.get(node.operator)
+        return compute(ranges) if compute else EVERY
 
     def _why(self, node: Node, facts: Mapping[str, Fact]) -> str:
         """Say which bounds decide a comparison, and whether they were asked for before."""
@@ -254,19 +234,22 @@ class Bounds:
             if self._varies(side)
         ]
         declared = [self._range(side, {}) for side in sides]
-        is_narrowed = _decided(node.operator, declared[0], declared[1]) is None
+        is_narrowed = decided(node.operator, declared[0], declared[1]) is None
         return f"{' here' if is_narrowed else ''}: {', '.join(told)}"
 
     def _varies(self, node: Node) -> bool:
         return any(name in self.names for name in node.names())
 
+    def _always(
+        self, node: Node, facts: Mapping[str, Fact], why: str, *, verdict: bool
+    ) -> tuple[Facts, Facts]:
+        """Warn of what comes out one way only."""
+        self._warn(node, f"this is always {str(verdict).lower()}{why}")
+        return (facts, None) if verdict else (None, facts)
+
     def _warn(self, node: Node, message: str) -> None:
         if len(self.findings) < _FINDINGS_MAX:
             self.findings.append(Finding(node.offset, message, "warning"))
-
-
-def _said(verdict: bool) -> str:  # noqa: FBT001
-    return str(verdict).lower()
 
 
 def _listed(name: Name) -> str:
@@ -298,12 +281,6 @@ def _declared(name: Name) -> Range:
     return Range(name.minimum, name.maximum, name.is_whole)
 
 
-def _hull(one: Range, other: Range) -> Range:
-    return Range(
-        min(one.low, other.low), max(one.high, other.high), one.is_whole and other.is_whole
-    )
-
-
 def _either(one: Facts, other: Facts) -> Facts:
     """What is known where it is not known which of two ways was taken."""
     if one is None or other is None:
@@ -312,99 +289,9 @@ def _either(one: Facts, other: Facts) -> Facts:
     for name in one.keys() & other.keys():
         first, second = one[name], other[name]
         if isinstance(first, Range) and isinstance(second, Range):
-            joined[name] = _hull(first, second)
+            joined[name] = hull(first, second)
         elif isinstance(first, frozenset) and isinstance(second, frozenset):
             joined[name] = first | second
         elif first is second:
             joined[name] = first
     return joined
-
-
-def _decided(operator: str, left: Range, right: Range) -> bool | None:
-    """Whether a comparison comes out one way whatever the numbers are."""
-    if operator in {">", ">="}:
-        return _decided(MIRRORED[operator], right, left)
-    if operator == "<":
-        return True if left.high < right.low else False if left.low >= right.high else None
-    if operator == "<=":
-        return True if left.high <= right.low else False if left.low > right.high else None
-    is_apart = left.high < right.low or right.high < left.low
-    is_off_left = right.low == right.high and not left.holds(right.low)
-    is_off_right = left.low == left.high and not right.holds(left.low)
-    is_same: bool | None = None
-    if is_apart or is_off_left or is_off_right:
-        is_same = False
-    elif left.low == left.high == right.low == right.high:
-        is_same = True
-    return is_same if operator == "==" or is_same is None else not is_same
-
-
-def _narrowed(operator: str, known: Range, value: float) -> tuple[Range, Range]:
-    """What a number lies between if its comparison with a constant is true, and if it is false."""
-    if operator in {">=", ">"}:
-        lower, upper = _narrowed("<" if operator == ">=" else "<=", known, value)
-        return upper, lower
-    if operator == "==":
-        return Range(value, value, known.is_whole), known
-    if operator == "!=":
-        return known, Range(value, value, known.is_whole)
-    below, above = value, value
-    if operator == "<":
-        below = math.ceil(value) - 1.0 if known.is_whole else math.nextafter(value, -math.inf)
-    else:
-        above = math.floor(value) + 1.0 if known.is_whole else math.nextafter(value, math.inf)
-    return (
-        Range(known.low, min(known.high, below), known.is_whole),
-        Range(max(known.low, above), known.high, known.is_whole),
-    )
-
-
-def _corners(compute: Callable[[float, float], float], ranges: list[Range]) -> Range:
-    """Bound what grows or falls steadily in both of its numbers: by its corners."""
-    (low, high, _), (low2, high2, _) = ranges
-    values = [compute(one, other) for one in (low, high) for other in (low2, high2)]
-    if any(math.isnan(value) for value in values):
-        return _EVERY
-    return Range(min(values), max(values))
-
-
-def _difference(ranges: list[Range]) -> Range:
-    if len(ranges) == 1:
-        return Range(-ranges[0].high, -ranges[0].low, ranges[0].is_whole)
-    return _corners(lambda one, other: one - other, ranges)
-
-
-def _quotient(ranges: list[Range]) -> Range:
-    if ranges[1].low <= 0 <= ranges[1].high:
-        return _EVERY
-    return _corners(lambda one, other: one / other, ranges)
-
-
-def _extreme(choose: Callable[[list[float]], float]) -> Callable[[list[Range]], Range]:
-    def bound(ranges: list[Range]) -> Range:
-        return Range(choose([own.low for own in ranges]), choose([own.high for own in ranges]))
-
-    return bound
-
-
-def _whole(compute: Callable[[float], float]) -> Callable[[list[Range]], Range]:
-    def bound(ranges: list[Range]) -> Range:
-        low, high = (
-            value if math.isinf(value) else float(compute(value)) for value in ranges[0][:2]
-        )
-        return Range(low, high, is_whole=True)
-
-    return bound
-
-
-_ARITHMETIC: Mapping[str, Callable[[list[Range]], Range]] = {
-    "+": lambda ranges: _corners(lambda one, other: one + other, ranges),
-    "-": _difference,
-    "*": lambda ranges: _corners(lambda one, other: one * other, ranges),
-    "/": _quotient,
-    "min": _extreme(min),
-    "max": _extreme(max),
-    "floor": _whole(math.floor),
-    "ceil": _whole(math.ceil),
-    "round": _whole(round),
-}

@@ -17,8 +17,9 @@ from typing import Any, Literal
 
 from cel_expr_python import cel
 
-from service.rules.cel.bounds import Bounds, Fact, Range
+from service.rules.cel.bounds import Bounds, Fact
 from service.rules.cel.pattern_size import PARTS_MAX, parts_of
+from service.rules.cel.ranges import Range
 from service.rules.cel.text import METHODS, Finding, Rewritten, Token, rewrite
 from service.rules.cel.tree import Analysis, Name, Node, ValueType, decode, literal
 

@@ -20,7 +20,7 @@ from service.rules.decide.attributes import (
 )
 from service.rules.decide.rulebook import Attribute
 from service.rules.language import schema
-from service.rules.language.load import Step
+from service.rules.language.problems import Step
 from service.rules.language.shape import FAULTY, Source
 
 _FOR_NUMBERS = ("minimum", "maximum")

@@ -11,7 +11,7 @@ from service.rules.cel.text import did_you_mean
 from service.rules.compile.types import localized
 from service.rules.decide.rulebook import Badge, Campaign, Rule
 from service.rules.language import schema
-from service.rules.language.load import Step
+from service.rules.language.problems import Step
 from service.rules.language.shape import Source
 
 _REGION = re.compile(schema.REGION)

@@ -38,7 +38,8 @@ from service.rules.decide.rulebook import (
     Rulebook,
 )
 from service.rules.language import schema
-from service.rules.language.load import EnoughError, Problem, Step, load, place_of, shown_name
+from service.rules.language.load import load
+from service.rules.language.problems import EnoughError, Problem, Step, place_of, shown_name
 from service.rules.language.shape import Source, shape_file, whole
 
 

@@ -8,7 +8,7 @@ import re
 from service.rules.cel.text import did_you_mean
 from service.rules.compile.types import TypeDraft
 from service.rules.language import schema
-from service.rules.language.load import Step
+from service.rules.language.problems import Step
 from service.rules.language.shape import Source, whole
 
 _ALONE = ("refused", "skipped")

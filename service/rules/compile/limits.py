@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from service.rules.cel.bounds import Range
+from service.rules.cel.ranges import Range
 from service.rules.cel.text import did_you_mean
 from service.rules.compile.types import TypeDraft
 from service.rules.decide.rulebook import GRAMS_MAX, PERIODS, CounterSource, Limit
 from service.rules.language import schema
-from service.rules.language.load import Step
+from service.rules.language.problems import Step
 from service.rules.language.shape import Source, whole
 
 # A day lies in one week, month and year; a week may lie in two months and two years.

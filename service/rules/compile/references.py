@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from service.rules.cel.text import nearest
-from service.rules.language.load import Node
+from service.rules.language.nodes import Node
 from service.rules.language.shape import Source
 
 _FACTOR = re.compile(r"\bfactors\s*\.\s*([A-Za-z_][A-Za-z0-9_]*)")

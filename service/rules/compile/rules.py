@@ -7,8 +7,8 @@ import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from service.rules.cel.bounds import Range
 from service.rules.cel.expression import Compiled, Expression
+from service.rules.cel.ranges import Range
 from service.rules.compile.examples import check_examples
 from service.rules.compile.limits import (
     LimitDraft,
@@ -22,7 +22,7 @@ from service.rules.decide.evaluate import whole_grams
 from service.rules.decide.explain import explainer
 from service.rules.decide.rulebook import GRAMS_MAX, Factor, Rule
 from service.rules.language import schema
-from service.rules.language.load import Step
+from service.rules.language.problems import Step
 from service.rules.language.shape import Source, whole
 
 

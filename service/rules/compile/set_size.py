@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 from service.rules.cel.expression import TEXT_MAX
 from service.rules.cel.pattern_size import PARTS_MAX, parts_of
-from service.rules.language.load import Node, Problem, Step, shown_name
+from service.rules.language.nodes import Node
+from service.rules.language.problems import Problem, Step, shown_name
 
 SECTIONS_MAX = {"rules": 1_000, "action_types": 1_000, "factors": 1_000}
 EXPRESSIONS_MAX = 250_000

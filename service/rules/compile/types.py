@@ -27,7 +27,7 @@ from service.rules.decide.rulebook import (
     Watering,
 )
 from service.rules.language import schema
-from service.rules.language.load import Step
+from service.rules.language.problems import Step
 from service.rules.language.shape import Source, whole
 from service.rules.unseen import unseen_in
 

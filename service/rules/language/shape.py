@@ -17,7 +17,8 @@ import msgspec.inspect as mi
 from msgspec.structs import replace
 
 from service.rules.cel.text import did_you_mean
-from service.rules.language.load import Node, Problem, Step, path_text
+from service.rules.language.nodes import Node
+from service.rules.language.problems import Problem, Step, path_text
 from service.rules.language.schema import RuleFile
 
 # Stands for a value that could not be made, also inside of tuples, so that places stay right.

@@ -16,7 +16,7 @@ from msgspec import Struct
 from service.rules.cel.expression import Scope
 from service.rules.cel.tree import Node
 from service.rules.language import schema
-from service.rules.language.load import Problem
+from service.rules.language.problems import Problem
 from service.rules.tell.consequences import Consequence, compare_examples
 from service.rules.tell.rule_set import BrokenSetError, RuleSet
 from service.rules.tell.words import (

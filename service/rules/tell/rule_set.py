@@ -7,7 +7,8 @@ from collections.abc import Mapping
 
 from service.rules.cel.expression import Scope
 from service.rules.compile.draft import Draft, compile_rulebook
-from service.rules.language.load import Problem, load
+from service.rules.language.load import load
+from service.rules.language.problems import Problem
 from service.rules.language.shape import shape_file
 
 

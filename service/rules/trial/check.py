@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from service.rules.compile.draft import Draft, compile_rulebook
-from service.rules.language.load import Problem, is_read, read_folder, shown_name
+from service.rules.language.load import is_read, read_folder
+from service.rules.language.problems import Problem, shown_name
 from service.rules.trial.coverage import Report, Seen, report
 from service.rules.trial.examples import run_examples
 from service.rules.trial.scenarios import FOLDER, compile_scenarios, read_scenarios, run_scenario

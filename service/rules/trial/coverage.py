@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 
 from service.rules.decide.evaluate import Award
 from service.rules.decide.rulebook import Rule, Rulebook
-from service.rules.language.load import Node, load, shown_name
+from service.rules.language.load import load
+from service.rules.language.nodes import Node
+from service.rules.language.problems import shown_name
 
 
 @dataclass(slots=True)

@@ -11,7 +11,7 @@ from service.rules.compile.draft import ExampleCase
 from service.rules.decide.evaluate import Award, Usage, appraise, settle, untouched_budgets
 from service.rules.decide.judge import Candidate, Refusal, judge
 from service.rules.decide.rulebook import ActionType, Program, Rule, Rulebook
-from service.rules.language.load import Problem
+from service.rules.language.problems import Problem
 from service.rules.language.schema import Example, ExampleContext, Expect
 from service.rules.trial.coverage import Seen
 

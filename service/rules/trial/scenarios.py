@@ -19,17 +19,10 @@ from service.rules.decide.evaluate import Award, Decision, appraise, settle, unt
 from service.rules.decide.judge import Candidate, Claimed, Judged, Refusal, judge
 from service.rules.decide.rulebook import CounterKey, Rulebook, Used
 from service.rules.decide.standing import Standing, uses_of
-from service.rules.language.load import (
-    EnoughError,
-    Node,
-    Problem,
-    load,
-    place_of,
-    read_folder,
-    rule_paths,
-    shown_name,
-)
-from service.rules.language.load import Step as PathStep
+from service.rules.language.load import load, read_folder, rule_paths
+from service.rules.language.nodes import Node
+from service.rules.language.problems import EnoughError, Problem, place_of, shown_name
+from service.rules.language.problems import Step as PathStep
 from service.rules.language.scenario_schema import RuleExpect, Step, StepExpect
 from service.rules.language.shape import shape_list, whole
 from service.rules.trial.coverage import Seen
