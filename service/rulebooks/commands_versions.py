@@ -33,7 +33,8 @@ from service.rulebooks.queries import VersionView, get_version, list_versions
 from service.rules.compile.draft import compile_rulebook, sha256_of
 from service.rules.language.load import read_folder, rule_paths
 from service.rules.language.problems import Problem
-from service.rules.tell.diff import Difference, diff, difference_json
+from service.rules.tell.changes import Difference, difference_json
+from service.rules.tell.diff import diff
 from service.rules.tell.rule_set import BrokenSetError
 from service.rules.trial.check import strangers_in, try_folder
 

@@ -26,7 +26,8 @@ from service.rules.compile.draft import Draft, compile_rulebook, sha256_of
 from service.rules.decide.rulebook import Rulebook
 from service.rules.language.load import read_folder
 from service.rules.language.problems import Problem
-from service.rules.tell.diff import Difference, diff, difference_json
+from service.rules.tell.changes import Difference, difference_json
+from service.rules.tell.diff import diff
 from service.rules.tell.rule_set import BrokenSetError
 from service.rules.trial.check import failed_examples, failed_scenarios, problems_json
 from service.rules.trial.scenarios import read_scenarios

@@ -43,7 +43,7 @@ from service.rulebooks.publish import (
 )
 from service.rulebooks.queries import VersionView, get_version, list_versions
 from service.rules.compile.draft import sha256_of
-from service.rules.tell.diff import Difference, difference_json
+from service.rules.tell.changes import Difference, difference_json
 from service.rules.trial.check import problems_json
 
 _FILE_NAME = re.compile(r"(?:[^/\x00-\x1f\x7f]+/)*[^/\x00-\x1f\x7f]+\.ya?ml")

@@ -8,13 +8,8 @@ from service.actions.record import Recorded, record_actions
 from service.actions.report import participant_report
 from service.rules.decide.judge import Refusal
 from service.rules.trial.coverage import Seen
-from service.rules.trial.scenarios import (
-    FOLDER,
-    World,
-    candidate,
-    compile_scenarios,
-    read_scenarios,
-)
+from service.rules.trial.scenarios import FOLDER, compile_scenarios, read_scenarios
+from service.rules.trial.world import World, candidate
 from tests.actions.reports import SECRET
 from tests.rules.sets import ROOT, shipped_rulebook
 

@@ -7,7 +7,8 @@ import yaml
 from click.testing import CliRunner
 
 from service.rules.language.load import read_folder
-from service.rules.tell.diff import diff, difference_json
+from service.rules.tell.changes import difference_json
+from service.rules.tell.diff import diff
 from service.rules.tell.rule_set import BrokenSetError
 from service.run.commands_rules import rules as rules_group
 from tests.rules.sets import ROOT, content_of

@@ -14,7 +14,7 @@ from service.actions.streak import mark_active, streak_days
 from service.rulebooks.commands_test import scenario_schema_text
 from service.rules.language.scenario_schema import json_schema
 from service.rules.trial.check import failed_scenarios, try_folder
-from service.rules.trial.scenarios import streak_before
+from service.rules.trial.world import streak_before
 from service.run.commands_rules import rules
 from tests.rules.sets import PROGRAM, ROOT, content_of, shipped
 

@@ -7,7 +7,8 @@ from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 
-from service.rules.language.load import Node, Step
+from service.rules.language.nodes import Node
+from service.rules.language.problems import Step
 from service.rules.language.shape import Source
 
 # In the order in which they stand in a tag.

@@ -6,18 +6,17 @@ Texts, comments, order of keys, files and rules do not matter here; what people 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
-import msgspec
 from msgspec import Struct
 
 from service.rules.cel.expression import Scope
 from service.rules.cel.tree import Node
 from service.rules.language import schema
 from service.rules.language.problems import Problem
-from service.rules.tell.consequences import Consequence, compare_examples
+from service.rules.tell.changes import Change, Difference, Kind, Words
+from service.rules.tell.consequences import compare_examples
 from service.rules.tell.rule_set import BrokenSetError, RuleSet
 from service.rules.tell.words import (
     described,
@@ -40,76 +39,8 @@ from service.rules.tell.worries import (
     type_worry,
 )
 
-Section = Literal["program", "factors", "action_types", "rules", "campaigns", "badges"]
-Kind = Literal["added", "removed", "changed"]
-
 _DEFAULTS = {"saves": "0", "earns": "what it saves"}
 _TITLES = ("title", "hint")
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One difference. `warning` says why it deserves a second look before it is published."""
-
-    section: Section
-    id: str
-    field: str
-    kind: Kind
-    before: str | None
-    after: str | None
-    text: str
-    warning: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """All that differs; `examples` tells how many were compared, `left` how many were not."""
-
-    changes: tuple[Change, ...]
-    consequences: tuple[Consequence, ...]
-    examples: int
-    left: int
-
-    @property
-    def same(self) -> bool:
-        """Whether both sets mean the same."""
-        return not self.changes
-
-    def lines(self) -> Iterator[tuple[str, bool]]:
-        """The report for people: each line, and whether it deserves a second look."""
-        if self.same:
-            yield "no difference in meaning", False
-            return
-        for change in self.changes:
-            why = f" ({change.warning})" if change.warning else ""
-            yield f"{'!' if why else ' '} {change.text}{why}", bool(why)
-        if self.consequences:
-            yield "the examples come to:", False
-        for consequence in self.consequences:
-            why = f" ({consequence.warning})" if consequence.warning else ""
-            yield f"{'!' if why else ' '} {consequence.text}{why}", bool(why)
-        loud = sum(change.warning is not None for change in self.changes)
-        loud += sum(consequence.warning is not None for consequence in self.consequences)
-        told = f"{_counted(len(self.changes), 'change')}, "
-        otherwise = sum(bool(consequence.before) for consequence in self.consequences)
-        if otherwise:
-            told += f"{_counted(otherwise, 'example')} otherwise"
-        else:
-            told += "every example comes out as before"
-        if new := len(self.consequences) - otherwise:
-            told += f", {_counted(new, 'new one')}"
-        yield f"{told}; {loud} to look at twice (!)" if loud else told, False
-        if self.left:
-            yield f"{self.left} examples were not compared: there are too many", False
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
-
-
-def difference_json(difference: Difference) -> dict[str, Any]:
-    """The report for programs."""
-    return {"same": difference.same, **msgspec.to_builtins(difference)}
 
 
 def diff(before: Mapping[str, str], after: Mapping[str, str]) -> Difference:
@@ -132,45 +63,6 @@ def diff(before: Mapping[str, str], after: Mapping[str, str]) -> Difference:
     return Difference(changes, compared.consequences, compared.examples, compared.left)
 
 
-@dataclass(slots=True)
-class _Words:
-    """How differences of one section are told."""
-
-    section: Section
-    id: str
-    label: str
-    units: Mapping[str, str] = field(default_factory=dict)
-    worry: Callable[[str, Any, Any], str | None] = lambda _name, _old, _new: None
-
-    def changes(self, before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Change]:
-        """Tell each value that differs."""
-        for name, old, new in fields_of(before, after):
-            yield self.change(name, old, new, name)
-
-    def change(
-        self, name: str, old: Any, new: Any, told: str, warning: str | None = None
-    ) -> Change:
-        """Tell one value that differs; None stands for one that is not there."""
-        was = None if old is None else shown(old)
-        now = None if new is None else shown(new)
-        unit = self.units.get(name, "")
-        told = f"{told} " if told else ""
-        kind: Kind = "added" if was is None else "removed" if now is None else "changed"
-        text = {
-            "added": f"{told}{now}{unit} (new)",
-            "removed": f"{told}{was}{unit} removed",
-            "changed": f"{told}{was} -> {now}{unit}",
-        }[kind]
-        why = warning or self.worry(name, old, new)
-        return Change(self.section, self.id, name, kind, was, now, f"{self.label}: {text}", why)
-
-    def whole(self, kind: Kind, what: str, warning: str | None = None) -> Change:
-        """Tell that all of it came or went."""
-        was, now = (None, what) if kind == "added" else (what, None)
-        text = f"{self.label}: {kind}" + (f": {what}" if what else "")
-        return Change(self.section, self.id, "", kind, was, now, text, warning)
-
-
 class _Comparison:
     """Walks the sections of two sets side by side."""
 
@@ -180,7 +72,7 @@ class _Comparison:
     def run(self) -> Iterator[Change]:
         """All changes, section by section, in order of ids."""
         old, new = self._old, self._new
-        words = _Words("program", "", "program", worry=program_worry)
+        words = Words("program", "", "program", worry=program_worry)
         yield from words.changes(leaves(old.program), leaves(new.program))
         yield from self._each(old.factors, new.factors, self._factor)
         yield from self._each(old.types, new.types, self._type)
@@ -207,7 +99,7 @@ class _Comparison:
         return values
 
     def _plain(
-        self, words: _Words, before: Struct | None, after: Struct | None, *but: str
+        self, words: Words, before: Struct | None, after: Struct | None, *but: str
     ) -> Iterator[Change]:
         """Compare what has no expressions; say it whole when one side has none."""
         old = {} if before is None else self._leaves(before, of=self._old, but=but)
@@ -225,7 +117,7 @@ class _Comparison:
         users = (self._new if after else self._old).users_of(name)
         used = f", used by {', '.join(users)}" if users else ", used by no rule"
         unit = f" {after.unit}" if after else ""
-        words = _Words("factors", name, f"factors.{name}")
+        words = Words("factors", name, f"factors.{name}")
         words.units = {"value": unit + used, "unit": used}
         if before and after:
             words.worry = FactorWorry(before, after).tell
@@ -236,19 +128,19 @@ class _Comparison:
     ) -> Iterator[Change]:
         gone = [one for id_, one in self._old.campaigns.items() if id_ not in self._new.campaigns]
         worry = partial(campaign_worry, gone=gone)
-        words = _Words("campaigns", name, f"campaign {name}", worry=worry)
+        words = Words("campaigns", name, f"campaign {name}", worry=worry)
         words.units = {"budget_g": " g"}
         yield from self._plain(words, before, after)
 
     def _badge(
         self, name: str, before: schema.Badge | None, after: schema.Badge | None
     ) -> Iterator[Change]:
-        yield from self._plain(_Words("badges", name, f"badge {name}"), before, after)
+        yield from self._plain(Words("badges", name, f"badge {name}"), before, after)
 
     def _type(
         self, name: str, before: schema.ActionType | None, after: schema.ActionType | None
     ) -> Iterator[Change]:
-        words = _Words("action_types", name, name, worry=type_worry)
+        words = Words("action_types", name, name, worry=type_worry)
         if before is None or after is None:
             yield from self._plain(words, before, after, "attributes", "plausible")
             return
@@ -262,7 +154,7 @@ class _Comparison:
 
     def _attribute(
         self,
-        words: _Words,
+        words: Words,
         key: str,
         before: schema.Attribute | None,
         after: schema.Attribute | None,
@@ -271,7 +163,7 @@ class _Comparison:
             attribute = before or after
             assert attribute is not None  # one of the two has it
             values = described(leaves(attribute))
-            told = _Words("action_types", words.id, f"{words.label}: attribute {key}")
+            told = Words("action_types", words.id, f"{words.label}: attribute {key}")
             kind: Kind = "added" if before is None else "removed"
             warning = None
             if kind == "removed":
@@ -282,7 +174,7 @@ class _Comparison:
             return
         unit = "" if after.unit is None else f" {after.unit}"
         for name, old, new in fields_of(leaves(before), leaves(after)):
-            told = _Words("action_types", words.id, words.label, worry=attribute_worry)
+            told = Words("action_types", words.id, words.label, worry=attribute_worry)
             if name in {"minimum", "maximum"}:
                 told.units = {name: unit}
             yield told.change(name, old, new, f"{key} {name}")
@@ -290,7 +182,7 @@ class _Comparison:
     def _rule(
         self, name: str, before: schema.Rule | None, after: schema.Rule | None
     ) -> Iterator[Change]:
-        words = _Words("rules", name, name, worry=rule_worry)
+        words = Words("rules", name, name, worry=rule_worry)
         if before is None or after is None:
             rule = before or after
             assert rule is not None  # one of the two has it
@@ -306,7 +198,7 @@ class _Comparison:
         yield from _examples(words, before.examples, after.examples)
 
     def _amount(
-        self, words: _Words, key: str, before: schema.Rule, after: schema.Rule
+        self, words: Words, key: str, before: schema.Rule, after: schema.Rule
     ) -> Iterator[Change]:
         texts = getattr(before, key), getattr(after, key)
         wanted = "condition" if key == "when" else "number"
@@ -376,7 +268,7 @@ def _rule_text(rule: schema.Rule) -> str:
 
 
 def _limits(
-    words: _Words, before: tuple[schema.Limit, ...], after: tuple[schema.Limit, ...]
+    words: Words, before: tuple[schema.Limit, ...], after: tuple[schema.Limit, ...]
 ) -> Iterator[Change]:
     old = {limit_identity(limit): limit for limit in before}
     new = {limit_identity(limit): limit for limit in after}
@@ -400,7 +292,7 @@ def _limits(
 
 
 def _examples(
-    words: _Words, before: tuple[schema.Example, ...], after: tuple[schema.Example, ...]
+    words: Words, before: tuple[schema.Example, ...], after: tuple[schema.Example, ...]
 ) -> Iterator[Change]:
     old = {example.name: example for example in before}
     new = {example.name: example for example in after}

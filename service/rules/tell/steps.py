@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Literal
 
+from service.rules.cel.expression import Expression
 from service.rules.cel.tree import Node, literal
 from service.rules.decide.evaluate import GRAM_NG, Award, carries_of, whole_grams
 from service.rules.decide.judge import Candidate, Refusal, judge
@@ -147,9 +149,7 @@ class _Parts:
         local = candidate.occurred_at.astimezone(program.timezone)
         self._values = {
             **candidate.attributes,
-            **{
-                f"_has_{name}": name in candidate.attributes for name in self.action_type.attributes
-            },
+            **{f"_has_{key}": key in candidate.attributes for key in self.action_type.attributes},
             "verified": candidate.verified,
             "reporter": candidate.reporter,
             "region": self.facts.region,
@@ -161,32 +161,32 @@ class _Parts:
 
     def condition(self, name: str, text: str) -> Step:
         """Take a condition apart."""
-        tree = self._tree(text, "condition")
-        result = None if tree is None else self._value(tree)
-        lines = () if tree is None else tuple(self._lines(tree))
+        lines, result = self._apart(text, "condition")
         return Step(name, _one_line(text), lines, _UNKNOWN if result is None else _shown(result))
 
     def grams(self, name: str, text: str, unit: str) -> Step:
         """Take an amount apart, and round it as it is paid."""
-        tree = self._tree(text, "number")
-        result = None if tree is None else self._value(tree)
-        lines = () if tree is None else tuple(self._lines(tree))
+        lines, result = self._apart(text, "number")
         grams = whole_grams(result) if isinstance(result, float) else None
         told = "no number of grams between 0 and 1,000,000: it fails"
         if grams is not None:
             told = f"{grams} {unit}"
-            if isinstance(result, float) and result != grams:
+            if result != grams:
                 told += f" ({_shown(result)} rounded)"
         return Step(name, _one_line(text), lines, told)
 
-    def _tree(self, text: str, wanted: str) -> Node | None:
-        attributes = frozenset(self.action_type.attributes)
-        compiled = self.action_type.scope.compile(
-            text,
-            "number" if wanted == "number" else "condition",
-            present=attributes,
-        )
-        return None if compiled.expression is None else compiled.expression.tree
+    def _apart(
+        self, text: str, wanted: Literal["number", "condition"]
+    ) -> tuple[tuple[str, ...], object]:
+        """Line by line how an expression is computed, and what comes of it."""
+        compiled = self._compiled(text, wanted)
+        if compiled is None:
+            return (), None
+        return tuple(self._lines(compiled.tree)), self._value(compiled.tree)
+
+    def _compiled(self, text: str, wanted: Literal["number", "condition"]) -> Expression | None:
+        kind = self.action_type
+        return kind.scope.compile(text, wanted, present=frozenset(kind.attributes)).expression
 
     def _lines(self, tree: Node) -> Iterator[str]:
         """Factors with their sources first, then each part after those that it rests on."""
@@ -229,12 +229,10 @@ class _Parts:
         if value is not None:
             return value
         text = source_of(node)
-        attributes = frozenset(self.action_type.attributes)
-        scope = self.action_type.scope
-        number = scope.compile(text, "number", present=attributes).expression
+        number = self._compiled(text, "number")
         if number is not None:
             return number.number(self._activation)
-        condition = scope.compile(text, "condition", present=attributes).expression
+        condition = self._compiled(text, "condition")
         return None if condition is None else condition.holds(self._activation)
 
     def _with_numbers(self, node: Node) -> str:

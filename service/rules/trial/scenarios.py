@@ -8,17 +8,14 @@ functions that judge and evaluate real actions. Scenarios are no rules: they are
 from __future__ import annotations
 
 import datetime as dt
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from uuid import UUID
 
 from service.rules.cel.text import did_you_mean
-from service.rules.decide.evaluate import Award, Decision, appraise, settle, untouched_budgets
-from service.rules.decide.judge import Candidate, Claimed, Judged, Refusal, judge
-from service.rules.decide.rulebook import CounterKey, Rulebook, Used
-from service.rules.decide.standing import Standing, uses_of
+from service.rules.decide.evaluate import Award, Decision
+from service.rules.decide.judge import Refusal
+from service.rules.decide.rulebook import Rulebook
 from service.rules.language.load import load, read_folder, rule_paths
 from service.rules.language.nodes import Node
 from service.rules.language.problems import EnoughError, Problem, place_of, shown_name
@@ -26,7 +23,8 @@ from service.rules.language.problems import Step as PathStep
 from service.rules.language.scenario_schema import RuleExpect, Step, StepExpect
 from service.rules.language.shape import shape_list, whole
 from service.rules.trial.coverage import Seen
-from service.rules.trial.examples import different, instant_of, unverified_reporter
+from service.rules.trial.examples import different, instant_of
+from service.rules.trial.world import World
 
 FOLDER = "tests"
 
@@ -106,148 +104,6 @@ def run_scenario(rulebook: Rulebook, scenario: Scenario, seen: Seen) -> list[Pro
             scenario.problem((index, "expect", *path), label + text) for path, text in faults
         ]
     return problems
-
-
-@dataclass(slots=True)
-class _Person:
-    """What has to be remembered of somebody."""
-
-    region: str = ""
-    standing: Standing = field(default_factory=Standing)
-    active_days: set[dt.date] = field(default_factory=set)
-
-
-@dataclass(frozen=True, slots=True)
-class _Holder:
-    """Whose action holds a claim, and what it left behind."""
-
-    participant: str
-    is_verified: bool
-    occurred_at: dt.datetime
-    action_id: UUID
-    uses: tuple[tuple[CounterKey, Used], ...]
-
-
-class World:
-    """What the steps so far have left behind."""
-
-    def __init__(self, rulebook: Rulebook, seen: Seen) -> None:
-        self._rulebook = rulebook
-        self._seen = seen
-        self._people: dict[str, _Person] = defaultdict(_Person)
-        self._claims: dict[tuple[Claimed, str], _Holder] = {}
-        self._actions = 0
-        self._budgets = untouched_budgets(rulebook)
-
-    def report(self, step: Step, at: dt.datetime, time: int = 1) -> Refusal | Decision:
-        """Decide on a step, in the order in which a real action is refused or paid."""
-        person = self._people[step.participant]
-        if step.context.region is not None:
-            person.region = step.context.region
-        judged = judge(self._rulebook, candidate(step, at, time, self._rulebook), at)
-        who = step.participant
-        refusal = judged if isinstance(judged, Refusal) else self._refusal(who, judged)
-        if refusal is not None or isinstance(judged, Refusal):
-            assert refusal is not None  # a refusal by the catalogue is one
-            return refusal
-        days = streak_before(person.active_days, judged.local_date)
-        awards = appraise(self._rulebook, judged, region=person.region, streak_days=days)
-        if any(award.promises for award in awards):
-            for holder in self._rivals(who, judged):
-                self._take_back(holder)
-        usage = person.standing.usage
-        decision = settle(self._rulebook, judged, awards, usage=usage, budgets=self._budgets)
-        self._remember(who, judged, decision)
-        return decision
-
-    def _keys(self, who: str, judged: Judged) -> list[tuple[Claimed, str]]:
-        return [(claim, who if claim.is_own else "") for claim in judged.claims]
-
-    def _rivals(self, who: str, judged: Judged) -> list[_Holder]:
-        """What nobody verified and this partner's report takes the claims from."""
-        if not judged.candidate.verified:
-            return []
-        held = [self._claims[key] for key in self._keys(who, judged) if key in self._claims]
-        return [holder for holder in held if not holder.is_verified]
-
-    def _take_back(self, holder: _Holder) -> None:
-        self._claims = {key: held for key, held in self._claims.items() if held is not holder}
-        standing = self._people[holder.participant].standing
-        standing.give_back(holder.uses)
-        standing.forget(holder.occurred_at, holder.action_id)
-
-    def _refusal(self, who: str, judged: Judged) -> Refusal | None:
-        rivals = self._rivals(who, judged)
-        beaten = [rival.action_id for rival in rivals]
-        if trip := self._people[who].standing.met(judged, beaten):
-            times = f"{trip.starts_at:%m-%d %H:%M} to {trip.ends_at:%m-%d %H:%M}"
-            return Refusal("action-refused", "overlap", f"It meets the trip of {times}.")
-        held = [self._claims.get(key) for key in self._keys(who, judged)[:1]]
-        if any(holder is not None and holder not in rivals for holder in held):
-            return Refusal("action-refused", "already-claimed", "It was paid before.")
-        return None
-
-    def _remember(self, who: str, judged: Judged, decision: Decision) -> None:
-        self._actions += 1
-        person, uses = self._people[who], tuple(uses_of(decision.awards))
-        action_id = UUID(int=self._actions)
-        person.standing.travel(judged, action_id)
-        person.standing.use(uses)
-        if decision.gives:
-            of = judged.candidate
-            holder = _Holder(who, of.verified, of.occurred_at, action_id, uses)
-            for claim in self._keys(who, judged):
-                self._claims.setdefault(claim, holder)
-        for award in decision.awards:
-            if award.campaign is not None and award.drawn_g:
-                self._budgets[award.campaign] -= award.drawn_g
-        person.active_days.add(judged.local_date)
-        awards = {award.rule: award for award in decision.awards}
-        for rule in self._rulebook.action_types[judged.candidate.type].rules:
-            if rule.is_on(judged.local_date):
-                self._seen.note(rule, awards.get(rule.id))
-
-
-def candidate(step: Step, at: dt.datetime, time: int, rulebook: Rulebook) -> Candidate:
-    """The action that a step tells of, this time of its times."""
-    context = step.context
-    occurred_at = at
-    if context.occurred_at is not None:
-        occurred_at = instant_of(context.occurred_at, rulebook.program.timezone)
-    reporter = _reporter(step, rulebook)
-    verified = reporter == "partner" if context.verified is None else context.verified
-    return Candidate(
-        type=step.action,
-        attributes={
-            name: value.replace("{n}", str(time)) if isinstance(value, str) else value
-            for name, value in step.attributes.items()
-        },
-        occurred_at=occurred_at,
-        reporter=reporter,
-        verified=verified,
-        partner_id=context.partner or ("partner" if reporter == "partner" else None),
-    )
-
-
-def _reporter(step: Step, rulebook: Rulebook) -> str:
-    """Who reports a step: as it says, else the partner where nobody else may."""
-    context = step.context
-    if context.reporter is not None:
-        return context.reporter
-    kind = rulebook.action_types.get(step.action)
-    allowed = kind.reported_by if kind else frozenset({"participant"})
-    person = unverified_reporter(allowed)
-    if context.verified is None:
-        return person if context.partner is None else "partner"
-    return "partner" if context.verified else person
-
-
-def streak_before(active: set[dt.date], day: dt.date) -> int:
-    """How many active days in a row end the day before."""
-    run = 0
-    while day - dt.timedelta(days=run + 1) in active:
-        run += 1
-    return run
 
 
 def _timed(

@@ -1,0 +1,119 @@
+"""How what differs between two sets of rules is told: each change, and all of them as a report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import msgspec
+
+from service.rules.tell.consequences import Consequence
+from service.rules.tell.words import fields_of, shown
+
+Section = Literal["program", "factors", "action_types", "rules", "campaigns", "badges"]
+Kind = Literal["added", "removed", "changed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One difference. `warning` says why it deserves a second look before it is published."""
+
+    section: Section
+    id: str
+    field: str
+    kind: Kind
+    before: str | None
+    after: str | None
+    text: str
+    warning: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """All that differs; `examples` tells how many were compared, `left` how many were not."""
+
+    changes: tuple[Change, ...]
+    consequences: tuple[Consequence, ...]
+    examples: int
+    left: int
+
+    @property
+    def same(self) -> bool:
+        """Whether both sets mean the same."""
+        return not self.changes
+
+    def lines(self) -> Iterator[tuple[str, bool]]:
+        """The report for people: each line, and whether it deserves a second look."""
+        if self.same:
+            yield "no difference in meaning", False
+            return
+        for change in self.changes:
+            why = f" ({change.warning})" if change.warning else ""
+            yield f"{'!' if why else ' '} {change.text}{why}", bool(why)
+        if self.consequences:
+            yield "the examples come to:", False
+        for consequence in self.consequences:
+            why = f" ({consequence.warning})" if consequence.warning else ""
+            yield f"{'!' if why else ' '} {consequence.text}{why}", bool(why)
+        loud = sum(change.warning is not None for change in self.changes)
+        loud += sum(consequence.warning is not None for consequence in self.consequences)
+        told = f"{_counted(len(self.changes), 'change')}, "
+        otherwise = sum(bool(consequence.before) for consequence in self.consequences)
+        if otherwise:
+            told += f"{_counted(otherwise, 'example')} otherwise"
+        else:
+            told += "every example comes out as before"
+        if new := len(self.consequences) - otherwise:
+            told += f", {_counted(new, 'new one')}"
+        yield f"{told}; {loud} to look at twice (!)" if loud else told, False
+        if self.left:
+            yield f"{self.left} examples were not compared: there are too many", False
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
+def difference_json(difference: Difference) -> dict[str, Any]:
+    """The report for programs."""
+    return {"same": difference.same, **msgspec.to_builtins(difference)}
+
+
+@dataclass(slots=True)
+class Words:
+    """How differences of one section are told."""
+
+    section: Section
+    id: str
+    label: str
+    units: Mapping[str, str] = field(default_factory=dict)
+    worry: Callable[[str, Any, Any], str | None] = lambda _name, _old, _new: None
+
+    def changes(self, before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Change]:
+        """Tell each value that differs."""
+        for name, old, new in fields_of(before, after):
+            yield self.change(name, old, new, name)
+
+    def change(
+        self, name: str, old: Any, new: Any, told: str, warning: str | None = None
+    ) -> Change:
+        """Tell one value that differs; None stands for one that is not there."""
+        was = None if old is None else shown(old)
+        now = None if new is None else shown(new)
+        unit = self.units.get(name, "")
+        told = f"{told} " if told else ""
+        kind: Kind = "added" if was is None else "removed" if now is None else "changed"
+        text = {
+            "added": f"{told}{now}{unit} (new)",
+            "removed": f"{told}{was}{unit} removed",
+            "changed": f"{told}{was} -> {now}{unit}",
+        }[kind]
+        why = warning or self.worry(name, old, new)
+        return Change(self.section, self.id, name, kind, was, now, f"{self.label}: {text}", why)
+
+    def whole(self, kind: Kind, what: str, warning: str | None = None) -> Change:
+        """Tell that all of it came or went."""
+        was, now = (None, what) if kind == "added" else (what, None)
+        text = f"{self.label}: {kind}" + (f": {what}" if what else "")
+        return Change(self.section, self.id, "", kind, was, now, text, warning)
