@@ -48,14 +48,10 @@ class Difference:
         if self.same:
             yield "no difference in meaning", False
             return
-        for change in self.changes:
-            why = f" ({change.warning})" if change.warning else ""
-            yield f"{'!' if why else ' '} {change.text}{why}", bool(why)
+        yield from map(_line, self.changes)
         if self.consequences:
             yield "the examples come to:", False
-        for consequence in self.consequences:
-            why = f" ({consequence.warning})" if consequence.warning else ""
-            yield f"{'!' if why else ' '} {consequence.text}{why}", bool(why)
+        yield from map(_line, self.consequences)
         loud = sum(change.warning is not None for change in self.changes)
         loud += sum(consequence.warning is not None for consequence in self.consequences)
         told = f"{_counted(len(self.changes), 'change')}, "
@@ -69,6 +65,11 @@ class Difference:
         yield f"{told}; {loud} to look at twice (!)" if loud else told, False
         if self.left:
             yield f"{self.left} examples were not compared: there are too many", False
+
+
+def _line(one: Change | Consequence) -> tuple[str, bool]:
+    why = f" ({one.warning})" if one.warning else ""
+    return f"{'!' if why else ' '} {one.text}{why}", bool(why)
 
 
 def _counted(count: int, what: str) -> str:

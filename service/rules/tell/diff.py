@@ -27,6 +27,7 @@ from service.rules.tell.words import (
     limit_amount,
     limit_identity,
     limit_text,
+    pairs,
     shown,
 )
 from service.rules.tell.worries import (
@@ -86,10 +87,8 @@ class _Comparison:
         new: Mapping[str, Any],
         compare: Callable[[str, Any, Any], Iterator[Change]],
     ) -> Iterator[Change]:
-        for name in sorted({*old, *new}):
-            before, after = old.get(name), new.get(name)
-            if before != after:
-                yield from compare(name, before, after)
+        for name, before, after in sorted(pairs(old, new)):
+            yield from compare(name, before, after)
 
     def _leaves(self, item: Struct, *, of: RuleSet, but: tuple[str, ...]) -> dict[str, Any]:
         values = leaves(item, but=frozenset(("id", *but)))
@@ -141,14 +140,11 @@ class _Comparison:
         self, name: str, before: schema.ActionType | None, after: schema.ActionType | None
     ) -> Iterator[Change]:
         words = Words("action_types", name, name, worry=type_worry)
-        if before is None or after is None:
-            yield from self._plain(words, before, after, "attributes", "plausible")
-            return
         yield from self._plain(words, before, after, "attributes", "plausible")
-        for key in dict.fromkeys((*before.attributes, *after.attributes)):
-            yield from self._attribute(
-                words, key, before.attributes.get(key), after.attributes.get(key)
-            )
+        if before is None or after is None:
+            return
+        for key, old, new in pairs(before.attributes, after.attributes):
+            yield from self._attribute(words, key, old, new)
         if not self._same_expression(name, name, (before.plausible, after.plausible), "condition"):
             yield words.change("plausible", before.plausible, after.plausible, "plausible")
 
@@ -272,17 +268,14 @@ def _limits(
 ) -> Iterator[Change]:
     old = {limit_identity(limit): limit for limit in before}
     new = {limit_identity(limit): limit for limit in after}
-    for identity in dict.fromkeys((*old, *new)):
-        was, now = old.get(identity), new.get(identity)
-        if was == now:
-            continue
+    for _, was, now in pairs(old, new):
         warning = None
         if was is not None and now is None:
             left = ", ".join(limit_text(limit) for limit in after)
             warning = f"left: {left}" if left else "nothing limits it any more"
         elif was is not None and now is not None:
             warning = jump(limit_amount(was), limit_amount(now))
-        old_text, new_text = (None if limit is None else limit_text(limit) for limit in (was, now))
+        old_text, new_text = (limit and limit_text(limit) for limit in (was, now))
         yield words.change("limits", old_text, new_text, "limit", warning)
     kept_before = [limit_text(limit) for identity, limit in old.items() if identity in new]
     kept_after = [limit_text(old[identity]) for identity in new if identity in old]
@@ -296,16 +289,13 @@ def _examples(
 ) -> Iterator[Change]:
     old = {example.name: example for example in before}
     new = {example.name: example for example in after}
-    for name in dict.fromkeys((*old, *new)):
-        was, now = old.get(name), new.get(name)
-        if was == now:
-            continue
+    for name, was, now in pairs(old, new):
         told = f"example {name!r}"
         if was is not None and now is not None and _case(was) == _case(now):
             told += " expects"
             yield words.change("examples", _expects(was), _expects(now), told)
         else:
-            old_case, new_case = (None if one is None else _case(one) for one in (was, now))
+            old_case, new_case = (example and _case(example) for example in (was, now))
             yield words.change("examples", old_case, new_case, told)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 import msgspec
 from msgspec import Struct
@@ -47,11 +47,13 @@ def same(name: str, before: object, after: object) -> bool:
     """Whether two values of this key mean the same, however they are written."""
     if isinstance(before, tuple) and isinstance(after, tuple) and name in _SETS:
         return set(before) == set(after)
-    if isinstance(before, str) and isinstance(after, str):
-        if _DURATION.fullmatch(before) and _DURATION.fullmatch(after):
-            return duration(before) == duration(after)
-        return before == after
+    if _is_duration(before) and _is_duration(after):
+        return duration(before) == duration(after)
     return before == after
+
+
+def _is_duration(value: object) -> TypeGuard[str]:
+    return isinstance(value, str) and _DURATION.fullmatch(value) is not None
 
 
 def in_languages(text: str | Mapping[str, str], language: str) -> dict[str, str]:
@@ -128,7 +130,14 @@ def fields_of(
     before: Mapping[str, Any], after: Mapping[str, Any]
 ) -> Iterator[tuple[str, Any, Any]]:
     """The values that differ: key, before and after, of which one may be missing (None)."""
-    for name in dict.fromkeys((*before, *after)):
-        old, new = before.get(name), after.get(name)
+    for name, old, new in pairs(before, after):
         if not same(name.rpartition(" ")[2], old, new):
             yield name, old, new
+
+
+def pairs(before: Mapping[Any, Any], after: Mapping[Any, Any]) -> Iterator[tuple[Any, Any, Any]]:
+    """What is not equal on both sides, with None for what one side does not have."""
+    for key in dict.fromkeys((*before, *after)):
+        old, new = before.get(key), after.get(key)
+        if old != new:
+            yield key, old, new
