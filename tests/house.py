@@ -39,6 +39,11 @@ KIT_MAY_IMPORT = {
 # Who writes tables of others, and why. Everybody else asks the owner's functions.
 WRITES_ELSEWHERE = {
     ("actions", "campaign_budgets"): "the door draws from budgets in the award's own transaction",
+    (
+        "leaderboards",
+        "relay_lanes",
+    ): "relays take turns in it; what is applied is purged by its rows",
+    ("privacy", "actions"): "erasure's one change of an append-only row",
 }
 
 

@@ -1,4 +1,4 @@
-"""The house keeps its plan: arrows run down.
+"""The house keeps its plan: arrows run down, tables have owners.
 
 Each rule is also tried on a small house in which it is broken, so that it cannot pass by seeing
 nothing.
@@ -54,6 +54,10 @@ def test_the_rules_import_nothing_of_ours(house):
 def test_each_file_of_the_root_has_its_reason(house):
     root = {module.name for module in house.modules if module.folder == ""}
     assert root == {"service", "service.__main__", "service.app", "service.tables"}
+
+
+def test_sql_names_no_table_of_a_higher_rank_and_writes_its_own_only(house):
+    assert house.strangers_tables() == []
 
 
 def test_exceptions_are_needed(house):

@@ -1,12 +1,12 @@
 """Every check there is, collected from the nouns that own them: a new noun is named here once."""
 
 import service.actions.audit
+import service.actions.audit_events
 import service.audit.across
+import service.audit.people
 import service.leaderboards.audit
 import service.ledger.audit
-import service.partners.audit
 import service.planting.audit
-import service.privacy.audit
 import service.rulebooks.audit
 from service.platform.checks import AnyCheck, Check, Compare, CompareAll, Walk
 
@@ -30,8 +30,8 @@ CHECKS: list[AnyCheck] = sorted(
         *service.planting.audit.CHECKS,
         *service.actions.audit.CHECKS,
         *service.leaderboards.audit.CHECKS,
-        *service.partners.audit.CHECKS,
-        *service.privacy.audit.CHECKS,
+        *service.actions.audit_events.CHECKS,
+        *service.audit.people.CHECKS,
         *service.audit.across.CHECKS,
     ),
     key=_place,
