@@ -13,10 +13,9 @@ import asyncpg
 import pytest
 
 from service.actions.carry import WrongSecretError, steps_of
-from service.actions.events import EventRef
 from service.actions.record import Recorded, record_actions
 from service.actions.refusals import AlreadyClaimedError
-from service.actions.report import participant_report, partner_report
+from service.actions.report import EventRef, participant_report, partner_report
 from service.actions.reverse import reverse_action
 from service.audit.audit import audit
 from service.audit.checks import COMPARES

@@ -5,10 +5,9 @@ from datetime import timedelta
 
 import pytest
 
-from service.actions.events import EventRef
 from service.actions.record import Recorded, record_actions
 from service.actions.refusals import AlreadyClaimedError, OverlapError
-from service.actions.report import participant_report, partner_report
+from service.actions.report import EventRef, participant_report, partner_report
 from service.actions.writer import Writer
 from service.audit.audit import audit
 from service.audit.checks import COMPARES
