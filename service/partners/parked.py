@@ -35,7 +35,7 @@ class Outcome(msgspec.Struct, frozen=True):
     """What became of an event: accepted, duplicate, parked, or rejected with its error.
 
     `is_undone`: it was accepted and taken back at once, because its reversal had come before it.
-    `waits_for`: what an operator is told of one that stays parked.
+    `waits_for`: what it waits for; operators are told, partners are not.
     """
 
     status: Literal["accepted", "duplicate", "parked", "rejected"]
@@ -48,7 +48,12 @@ class Outcome(msgspec.Struct, frozen=True):
 PARKED = Outcome("parked")
 
 
-def parked_row(event: Event, reason: Reason) -> EventRow:
+def waits(reason: Reason) -> Outcome:
+    """What must wait, and for what."""
+    return Outcome("parked", waits_for=reason)
+
+
+def parked_row(event: Event, reason: str) -> EventRow:
     """The row of an event that waits; an erasure finds by its subject who is named in it."""
     return EventRow(
         "parked",
@@ -61,7 +66,7 @@ def parked_row(event: Event, reason: Reason) -> EventRow:
 
 
 async def park_events(
-    database: Database, events: Mapping[Event, Reason], now: datetime
+    database: Database, events: Mapping[Event, str], now: datetime
 ) -> dict[Event, Outcome]:
     """Park these, unless they were accepted before. Constant number of statements."""
     async with database.transaction() as connection:

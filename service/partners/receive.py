@@ -30,10 +30,10 @@ from service.partners.events import Event, EventInvalidError, Identifier
 from service.partners.parked import (
     PARKED,
     Outcome,
-    Reason,
     park_events,
     standing_events,
     standing_targets,
+    waits,
 )
 from service.partners.reversals import reverse_events
 from service.platform.clock import Clock
@@ -48,7 +48,7 @@ from service.rules.decide.judge import Refusal, judge
 # more often than this while one request waits, it is no people.
 _TRIES_MAX = 8
 _NOBODY = UUID(int=0)
-_NOBODYS: tuple[Reason, ...] = ("not-linked", "before-link")
+_NOBODYS = ("not-linked", "before-link")
 # What a reversal makes free again.
 _FREED = (AlreadyClaimedError, OverlapError)
 
@@ -89,24 +89,21 @@ async def receive_events(intake: Intake, events: Sequence[Event]) -> dict[Event,
 async def _settle(intake: Intake, events: Sequence[Event]) -> dict[Event, Outcome]:
     """Award these, which are no reversals; what cannot be decided yet is parked, or refused."""
     outcomes = await award_events(intake, events)
-    waiting: dict[Event, Reason] = {
-        event: reason for event, reason in outcomes.items() if not isinstance(reason, Outcome)
-    }
-    settled = {e: outcome for e, outcome in outcomes.items() if isinstance(outcome, Outcome)}
+    waiting = {e: outcome.waits_for for e, outcome in outcomes.items() if outcome.waits_for}
     for event, error in (await _refused(intake, waiting)).items():
-        settled[event] = Outcome("rejected", error=error)
+        outcomes[event] = Outcome("rejected", error=error)
         del waiting[event]
     if waiting:
-        settled |= await park_events(intake.database, waiting, intake.clock.now())
-    return settled
+        outcomes |= await park_events(intake.database, waiting, intake.clock.now())
+    return outcomes
 
 
-async def award_events(intake: Intake, events: Sequence[Event]) -> dict[Event, Outcome | Reason]:
-    """Settle events that are no reversals; those that must wait get their reason instead.
+async def award_events(intake: Intake, events: Sequence[Event]) -> dict[Event, Outcome]:
+    """Settle events that are no reversals; those that must wait are told why, and not yet parked.
 
     One that could not be recorded is rejected with ActionFaultError and stays as it was.
     """
-    outcomes: dict[Event, Outcome | Reason] = {}
+    outcomes: dict[Event, Outcome] = {}
     open_ = list(events)
     for _ in range(_TRIES_MAX):
         if not open_:
@@ -118,11 +115,11 @@ async def award_events(intake: Intake, events: Sequence[Event]) -> dict[Event, O
             owner, since = links[event.ref.subject]
             assert event.content.time is not None
             if owner is None:
-                outcomes[event] = "not-linked"
+                outcomes[event] = waits("not-linked")
             elif since is not None and event.content.time < since:
-                outcomes[event] = "before-link"
+                outcomes[event] = waits("before-link")
             elif event.content.type not in known:
-                outcomes[event] = "unknown-type"
+                outcomes[event] = waits("unknown-type")
             else:
                 reports[event] = _report(event, owner)
         recorded = await _submit(intake.writer, [*reports.values()])
@@ -163,7 +160,7 @@ def _report(event: Event, owner: UUID) -> Report:
     )
 
 
-async def _refused(intake: Intake, waiting: Mapping[Event, Reason]) -> dict[Event, SaxaulError]:
+async def _refused(intake: Intake, waiting: Mapping[Event, str]) -> dict[Event, SaxaulError]:
     """What the catalogue refuses whoever it was: only valid events wait for a link.
 
     An event that is known with this content stays what it is, whatever the rules say by now.
@@ -189,7 +186,7 @@ async def _freed(
     if not refused or all(settled[event].action is None for event in reversals):
         return {}
     outcomes = await award_events(intake, refused)
-    return {e: outcome for e, outcome in outcomes.items() if isinstance(outcome, Outcome)}
+    return {e: outcome for e, outcome in outcomes.items() if not outcome.waits_for}
 
 
 async def _submit(writer: Writer, reports: Sequence[Report]) -> list[Recorded | SaxaulError]:
@@ -209,37 +206,29 @@ async def _submit(writer: Writer, reports: Sequence[Report]) -> list[Recorded | 
     for outcome in ended:
         if isinstance(outcome, Recorded | LinkChangedError | ActionFaultError):
             outcomes.append(outcome)
-        elif not isinstance(outcome, SaxaulError) or _is_our_fault(outcome):
-            raise _unavailable(outcome)
+        elif not isinstance(outcome, SaxaulError) or isinstance(outcome, UnavailableError):
+            raise outcome
+        elif isinstance(outcome, BookMissingError) or outcome.status >= 500:
+            # A fault of ours: the sender repeats all of them.
+            raise _not_all()
         else:
             outcomes.append(outcome)
     return outcomes
-
-
-def _is_our_fault(error: SaxaulError) -> bool:
-    return isinstance(error, BookMissingError) or error.status >= 500
-
-
-def _unavailable(error: BaseException) -> BaseException:
-    """A fault of ours as what the sender repeats."""
-    if isinstance(error, UnavailableError) or not isinstance(error, SaxaulError):
-        return error
-    return _not_all()
 
 
 def _not_all() -> UnavailableError:
     return UnavailableError("Not every event could be recorded; send them again.")
 
 
-def _outcome(outcome: Recorded | SaxaulError) -> Outcome | Reason:
+def _outcome(outcome: Recorded | SaxaulError) -> Outcome:
     if isinstance(outcome, Recorded):
         if outcome.replayed:
             return Outcome("duplicate", outcome.action)
         return Outcome("accepted", outcome.action, is_undone=outcome.reversal is not None)
     if isinstance(outcome, UnknownActionTypeError):
-        return "unknown-type"
+        return waits("unknown-type")
     if isinstance(outcome, SuspendedError):
-        return "on-hold"
+        return waits("on-hold")
     if isinstance(outcome, StillParkedError):
         return PARKED
     return Outcome("rejected", error=outcome)

@@ -112,19 +112,15 @@ async def _release_all(intake: Intake, statement: str, *values: Any) -> int:
 async def _release(intake: Intake, rows: Sequence[Any]) -> dict[Event, Outcome]:
     """Settle these rows; what still cannot be decided stays parked, and says what it waits for."""
     events: list[Event] = []
-    now_waiting: dict[bytes, Reason] = {}
+    now_waiting: dict[bytes, str] = {}
     for row in rows:
         event = _event(intake, row)
         if isinstance(event, Event):
             events.append(event)
         elif event is not None:
             now_waiting[row["event_key"]] = event
-    awarded = await _award(intake, [e for e in events if e.target_key is None])
-    outcomes = {
-        event: outcome if isinstance(outcome, Outcome) else PARKED
-        for event, outcome in awarded.items()
-    }
-    now_waiting |= {e.key: why for e, why in awarded.items() if not isinstance(why, Outcome)}
+    outcomes = await _award(intake, [e for e in events if e.target_key is None])
+    now_waiting |= {e.key: o.waits_for for e, o in outcomes.items() if o.waits_for}
     by_partner: dict[str, list[Event]] = {}
     for event in events:
         if event.target_key is not None:
@@ -147,7 +143,7 @@ async def _release(intake: Intake, rows: Sequence[Any]) -> dict[Event, Outcome]:
     return outcomes
 
 
-async def _award(intake: Intake, events: Sequence[Event]) -> dict[Event, Outcome | Reason]:
+async def _award(intake: Intake, events: Sequence[Event]) -> dict[Event, Outcome]:
     """Award these; first those that parked reversals name, with these reversals."""
     named = await named_by_reversals(intake.database.pool, [event.key for event in events])
     if not named:
@@ -157,7 +153,7 @@ async def _award(intake: Intake, events: Sequence[Event]) -> dict[Event, Outcome
     return awarded | await award_events(intake, [e for e in events if e.key not in named])
 
 
-async def _tell(intake: Intake, rows: Sequence[Any], now_waiting: Mapping[bytes, Reason]) -> None:
+async def _tell(intake: Intake, rows: Sequence[Any], now_waiting: Mapping[bytes, str]) -> None:
     """Write down what these rows wait for now, where that is something else than before."""
     told = {row["event_key"]: row["reason"] for row in rows}
     changed = {key: reason for key, reason in now_waiting.items() if reason != told[key]}
