@@ -28,11 +28,11 @@ from uuid import UUID, uuid4
 import structlog
 from rich.console import Console
 from rich.table import Table
-from service.audit.facts import COMPARES, WHOLE
 
 from service.actions.report import Report, participant_report
 from service.actions.writer import Writer
 from service.audit.audit import audit
+from service.audit.checks import COMPARES, WHOLE
 from service.instance.home import Home
 from service.instance.migrate import migrate
 from service.instance.servers import started_servers
