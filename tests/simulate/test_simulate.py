@@ -467,6 +467,41 @@ async def test_a_ticket_is_told_apart_by_who_sold_it(here, simulated):
     assert for_ever["totals"]["energy_after_g"] == 3 * 52
 
 
+async def test_what_a_draft_lets_be_claimed_goes_to_whom_a_partner_verified(here, simulated):
+    """Who is over the limit holds nothing; what somebody typed counts for whom it was verified."""
+    database, url = here
+    draft = TICKETS.replace("[partner]", "[participant, partner]").replace(
+        "    earns: 52", "    earns: 52\n    limits: [{per: day, count: 1}]"
+    )
+    draft = draft.replace("per: day, within: partner", "per: ever")
+    then = draft.replace("    claim: {by: ticket_no, per: ever}\n", "")
+    rulebook = await publish_text(database, then, START)
+    people = await town(database, 4)
+    told = [(0, "T", 52), (1, "U", 52), (1, "V", 0), (2, "V", 52), (3, "T", 52), (0, "T", 0)]
+    for n, (who, ticket, energy_g) in enumerate(told):
+        now = START + timedelta(hours=n)
+        if who == 3:
+            report = await ticket_report(database, people[who], "one", ticket, now)
+        else:
+            report = participant_report(
+                people[who],
+                type_="transit.metro_trip",
+                occurred_at=now,
+                attributes={"ticket_no": ticket},
+                reporter="participant",
+                key=None,
+                now=now,
+            )
+        outcomes = await record_actions(
+            database, [report], rulebook=rulebook, now=now, secret=SECRET, lane=0
+        )
+        assert outcomes[report].action.energy_g == energy_g
+    claimed = simulation_json(await simulated(draft, url=url))
+    assert claimed["totals"]["energy_before_g"] == 4 * 52
+    assert claimed["totals"]["energy_after_g"] == 3 * 52
+    assert [(r["reason"], r["actions"]) for r in claimed["refused"]] == [("already-claimed", 2)]
+
+
 async def ticket_report(database, person, partner, ticket, now):
     """What a partner tells of a ticket, of somebody who is linked to it."""
     subject_key = f"{partner:-<32}".encode()

@@ -18,6 +18,8 @@ def normal_form(text: str) -> str:
     What is nothing else stays as it is, so that it is still told from no text. What a character
     only looks like stays another one (a hyphen U+2010, a Cyrillic A): patterns refuse these.
     """
+    if text.isascii() and text.isprintable() and text.strip() == text:
+        return text.lower()
     return tidied(tidied(text).casefold()) or text
 
 
