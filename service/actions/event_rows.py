@@ -171,7 +171,7 @@ async def list_parked(
     *,
     state: Literal["parked", "discarded"],
     partner_id: str | None,
-    after: tuple[datetime, bytes] | None,
+    after: tuple[datetime, UUID] | None,
     limit: int,
 ) -> Sequence[PartnerEvent]:
     """Events that wait or waited in vain, of one partner or of all, the first to come first."""
@@ -184,7 +184,8 @@ async def list_parked(
     if partner_id is not None:
         query = query.where(PartnerEvent.partner_id == partner_id)
     if after is not None:
-        query = query.where(tuple_(PartnerEvent.received_at, PartnerEvent.event_key) > after)
+        key = after[0], after[1].bytes
+        query = query.where(tuple_(PartnerEvent.received_at, PartnerEvent.event_key) > key)
     return (await session.scalars(query)).all()
 
 
