@@ -5,7 +5,7 @@ import os
 from litestar import Litestar, Request, Response, post
 
 from service.actions.routes import ActionReport
-from service.http.wire import parse
+from service.http.decode import parse
 
 _REPLY = b" " * int(os.environ.get("NOOP_REPLY_BYTES", "700"))
 

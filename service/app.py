@@ -12,18 +12,18 @@ from litestar.datastructures import State
 from litestar.handlers import HTTPRouteHandler
 
 from service.actions.routes import routes as action_routes
-from service.actions.routes_bubbles import routes as energy_routes
 from service.actions.routes_operator import routes as action_operator_routes
 from service.actions.routes_suggest import routes as suggestion_routes
 from service.actions.writer import Writer
 from service.audit.routes import routes as audit_routes
 from service.development.issuer import DevelopmentIssuer
 from service.development.routes import routes as development_routes
+from service.energy.routes import routes as energy_routes
+from service.http.access import Request
 from service.http.auth import Authenticator, Trust
 from service.http.edge import Edge, authenticate, render
 from service.http.jwks import KeySet
 from service.http.rate_limit import RateLimiter
-from service.http.wire import Request
 from service.instance.servers import servers
 from service.leaderboards.boards import Boards
 from service.leaderboards.keys import Layout

@@ -15,27 +15,13 @@ from service.actions.queries import find_action, list_actions, reversals_of
 from service.actions.record import Recorded
 from service.actions.report import participant_report
 from service.actions.writer import Writer
-from service.http.keys import Answer, once
+from service.http.access import Request, caller, opens
+from service.http.answer import JsonAnswer, Listing, answered, read_by
+from service.http.decode import Time, parse, path_uuid, read_body
+from service.http.keys import Answer, KeyMalformedError, idempotency_key, is_key, key_text, once
 from service.http.pages import Page, paged
 from service.http.problems import ItemProblem, item_problem, reader_of
 from service.http.shared import shared
-from service.http.wire import (
-    JsonAnswer,
-    KeyMalformedError,
-    Listing,
-    Request,
-    Time,
-    answered,
-    caller,
-    idempotency_key,
-    is_key,
-    key_text,
-    opens,
-    parse,
-    path_uuid,
-    read_body,
-    read_by,
-)
 from service.ledger.books import hold_open
 from service.platform.clock import Clock
 from service.platform.database import Connection, Database

@@ -9,19 +9,12 @@ from litestar.params import FromPath
 from msgspec import Meta, Struct
 
 from service.actions.reverse import Reversal, find_owner, reverse_by_operator
+from service.http.access import Request, act_of, opens
+from service.http.answer import JsonAnswer, answer_once
+from service.http.decode import Time, path_uuid, read_body
+from service.http.keys import operator_key
 from service.http.shared import shared
 from service.http.texts import prose
-from service.http.wire import (
-    JsonAnswer,
-    Request,
-    Time,
-    act_of,
-    answer_once,
-    opens,
-    operator_key,
-    path_uuid,
-    read_body,
-)
 from service.ledger.accounts import Account
 from service.platform.database import Connection, Database
 from service.platform.settings import Settings

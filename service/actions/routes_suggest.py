@@ -5,10 +5,11 @@ from litestar import get
 from litestar.handlers import HTTPRouteHandler
 
 from service.actions.queries import read_usage
+from service.http.access import Request, caller, opens
+from service.http.answer import JsonAnswer, read_by
 from service.http.pages import Page, paged
 from service.http.problems import reader_of
 from service.http.shared import shared
-from service.http.wire import JsonAnswer, Request, caller, opens, read_by
 from service.participants.queries import find_region
 from service.platform.clock import Clock
 from service.platform.database import Database

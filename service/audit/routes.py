@@ -9,8 +9,9 @@ from msgspec import Struct
 
 from service.audit.audit import AuditReport, audit, choose_mode
 from service.audit.checks import COMPARES, WHOLE
+from service.http.access import Request, opens
+from service.http.decode import read_body
 from service.http.shared import shared
-from service.http.wire import Request, opens, read_body
 from service.ledger.books import BookMissingError
 from service.ledger.queries import has_book
 from service.platform.clock import Clock

@@ -10,10 +10,11 @@ from litestar.handlers import HTTPRouteHandler
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from service.development.issuer import DevelopmentIssuer, issuer_of
+from service.http.access import Request, is_loopback, opens
 from service.http.auth import SCOPES
+from service.http.decode import Time, read_body
 from service.http.faults import fault
 from service.http.shared import shared
-from service.http.wire import Request, Time, is_loopback, opens, read_body
 from service.participants.identities import resolve_participant
 from service.platform.clock import Clock, ClockMovedBackError
 from service.platform.database import Database

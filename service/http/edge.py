@@ -13,12 +13,13 @@ from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFou
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from prometheus_client import Histogram
 
+from service.http.access import Access
 from service.http.auth import Authenticator, require_access
+from service.http.decode import NoFields, read_query
 from service.http.problems import problem_body, reader_of
 from service.http.rate_limit import RateLimitedError, RateLimiter, client_address
 from service.http.shared import shared
 from service.http.unread_body import discard
-from service.http.wire import Access, NoFields, read_query
 from service.platform.clock import Clock
 from service.platform.database import has_stored, is_outdated_plan, is_passing
 from service.platform.errors import (

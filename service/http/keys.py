@@ -5,19 +5,29 @@ first one ended: committed, it replays the stored answer; rolled back, it runs i
 leaves nothing behind. Actions do not come here: their key is their id.
 """
 
+import hashlib
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import asyncpg
+import litestar
+from litestar.datastructures import State
 from sqlalchemy import CheckConstraint, DateTime, Index, LargeBinary, SmallInteger, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from service.http.problems import problem_body
+from service.http.access import caller
+from service.http.problems import problem_body, reader_of
 from service.platform.clock import Clock
 from service.platform.database import Base, Connection, Database, row_count
-from service.platform.errors import ConflictError, SaxaulError
+from service.platform.errors import (
+    ConflictError,
+    SaxaulError,
+)
+from service.platform.ids import derived_uuid
 from service.platform.persons import DELETE, of_persons
 from service.platform.settings import Settings
 from service.rules.decide.languages import Reader
@@ -162,3 +172,78 @@ WHERE participant_id = $1 AND route = $2 AND key = $3"""
 _PURGE = """
 DELETE FROM idempotency_keys WHERE (participant_id, route, key) IN (
     SELECT participant_id, route, key FROM idempotency_keys WHERE created_at < $1 LIMIT 10000)"""
+
+
+_KEY = re.compile(r"[!-~]{16,128}")
+
+
+class KeyRequiredError(SaxaulError):
+    """A request that must be repeatable came without a key."""
+
+    code = "idempotency-key-required"
+    text = "Send a header Idempotency-Key of 16 to 128 visible ASCII characters."
+
+
+class KeyMalformedError(SaxaulError):
+    """A key that is too short, too long, or holds other characters."""
+
+    code = "idempotency-key-malformed"
+    text = "Idempotency-Key must have 16 to 128 visible ASCII characters."
+
+
+def idempotency_key(
+    request: litestar.Request[Any, Any, State], body_bytes: bytes, *, required: bool = False
+) -> Key | None:
+    """The key that makes this request repeatable, bare or as a quoted string.
+
+    Its fingerprint covers method, path, query and body. Raises KeyRequiredError,
+    KeyMalformedError.
+    """
+    text = key_text(request)
+    if text is None:
+        if required:
+            raise KeyRequiredError
+        return None
+    return _key(request, text, caller(request).participant_id, body_bytes)
+
+
+def operator_key(request: litestar.Request[Any, Any, State], body_bytes: bytes) -> Key | None:
+    """The same for an operator, whose keys stand under an id that is nobody's.
+
+    Raises KeyMalformedError.
+    """
+    text = key_text(request)
+    if text is None:
+        return None
+    owner = derived_uuid(b"keys of an operator", caller(request).subject.encode())
+    return _key(request, text, owner, body_bytes)
+
+
+def _key(
+    request: litestar.Request[Any, Any, State], text: str, owner: UUID, body_bytes: bytes
+) -> Key:
+    scope = request.scope
+    digest = hashlib.sha256()
+    for part in (scope["method"].encode(), scope["path"].encode(), scope["query_string"]):
+        digest.update(len(part).to_bytes(4) + part)
+    digest.update(body_bytes)
+    route = f"{scope['method']} {scope['path_template']}"
+    return Key(owner, route, text, digest.digest(), reader_of(request))
+
+
+def key_text(request: litestar.Request[Any, Any, State]) -> str | None:
+    """The header Idempotency-Key, bare or as a quoted string. Raises KeyMalformedError."""
+    values = [value for name, value in request.scope["headers"] if name == b"idempotency-key"]
+    if not values:
+        return None
+    text = values[0].decode("latin-1").strip()
+    if len(text) > 1 and text[0] == text[-1] == '"':
+        text = text[1:-1]
+    if len(values) > 1 or _KEY.fullmatch(text) is None:
+        raise KeyMalformedError
+    return text
+
+
+def is_key(text: str) -> bool:
+    """Whether this may be an Idempotency-Key."""
+    return _KEY.fullmatch(text) is not None

@@ -12,9 +12,11 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
+from service.http.access import Request
+from service.http.answer import Listing
+from service.http.decode import read_query
 from service.http.faults import fault
 from service.http.shared import shared
-from service.http.wire import Listing, Request, read_query
 from service.platform.settings import Settings
 
 T = TypeVar("T")

@@ -13,7 +13,7 @@ from hashlib import sha256
 import litestar
 from litestar.datastructures import State
 
-from service.http.wire import JsonAnswer
+from service.http.answer import JsonAnswer
 
 # A header of a shorter one costs more than it saves.
 _PACKED_MIN_BYTES = 1_000

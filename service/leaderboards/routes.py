@@ -9,10 +9,11 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from msgspec import Meta, Struct
 
+from service.http.access import Request, caller, opens
+from service.http.decode import Time, read_query
 from service.http.faults import fault
 from service.http.pages import Page, paged
 from service.http.shared import shared
-from service.http.wire import Request, Time, caller, opens, read_query
 from service.leaderboards.boards import Boards, Entry, Place, percentile
 from service.leaderboards.keys import BOARDS, Board, PeriodName, period_of
 from service.leaderboards.queries import names_to_show

@@ -9,25 +9,15 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from service.http.access import Request, act_of, caller, opens
+from service.http.answer import JsonAnswer, Listing, answer_once
+from service.http.decode import Time, path_uuid, read_body
 from service.http.faults import fault
-from service.http.keys import Key
+from service.http.keys import Key, key_text
 from service.http.pages import Page, paged
 from service.http.problems import reader_of
 from service.http.shared import shared
 from service.http.texts import prose
-from service.http.wire import (
-    JsonAnswer,
-    Listing,
-    Request,
-    Time,
-    act_of,
-    answer_once,
-    caller,
-    key_text,
-    opens,
-    path_uuid,
-    read_body,
-)
 from service.ledger.accounts import Account
 from service.ledger.adjust import adjust
 from service.ledger.balances import Balances, balances_of

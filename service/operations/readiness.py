@@ -7,8 +7,8 @@ from redis.exceptions import RedisError
 from sqlalchemy import text
 from sqlalchemy.exc import ProgrammingError, SQLAlchemyError
 
+from service.http.access import Request
 from service.http.shared import shared
-from service.http.wire import Request
 from service.instance.migrate import wanted_revision
 from service.platform.database import Database
 from service.platform.settings import Settings

@@ -6,9 +6,11 @@ from litestar import get
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
+from service.http.access import Request, opens
+from service.http.answer import Listing
+from service.http.decode import Time
 from service.http.pages import Page, paged
 from service.http.shared import shared
-from service.http.wire import Listing, Request, Time, opens
 from service.operations.queries import list_acts
 from service.platform.database import Database
 

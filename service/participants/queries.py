@@ -9,7 +9,7 @@ import msgspec
 from sqlalchemy import bindparam, case, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service.http.wire import Time
+from service.http.decode import Time
 from service.ledger.accounts import Account
 from service.ledger.balances import Balances
 from service.ledger.models import Book, Transfer

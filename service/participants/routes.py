@@ -7,9 +7,10 @@ from litestar import get, patch
 from litestar.handlers import HTTPRouteHandler
 from msgspec import UNSET, Meta, Struct, UnsetType, structs
 
+from service.http.access import Request, caller, opens
+from service.http.decode import Time, read_body
 from service.http.shared import shared
 from service.http.texts import NICKNAME_MAX, nickname
-from service.http.wire import Request, Time, caller, opens, read_body
 from service.ledger.balances import Balances
 from service.participants.edit_profile import edit_profile
 from service.participants.queries import Profile, Suspension, find_profile

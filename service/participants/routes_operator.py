@@ -9,20 +9,13 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from service.http.access import Request, act_of, opens
+from service.http.answer import Listing
 from service.http.auth import Authenticator
+from service.http.decode import Time, path_uuid, read_body, read_query
 from service.http.pages import Page, paged
 from service.http.shared import shared
 from service.http.texts import nickname, prose
-from service.http.wire import (
-    Listing,
-    Request,
-    Time,
-    act_of,
-    opens,
-    path_uuid,
-    read_body,
-    read_query,
-)
 from service.ledger.balances import Balances
 from service.participants.operate import (
     ParticipantView,

@@ -11,9 +11,11 @@ from msgspec import Meta, Struct
 
 from service.actions.event_rows import KEPT, list_parked
 from service.actions.models import PartnerEvent
+from service.http.access import Request, opens
+from service.http.answer import Listing
+from service.http.decode import Time, parse, read_query
 from service.http.pages import Page, paged
 from service.http.shared import shared
-from service.http.wire import Listing, Request, Time, opens, parse, read_query
 from service.participants.links import link_subject
 from service.partners.receive import Intake
 from service.partners.release import release_new_link

@@ -11,6 +11,9 @@ from litestar.params import FromPath
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from service.actions.refusals import InvalidAttributesError
+from service.http.access import Request, opens
+from service.http.answer import JsonAnswer, read_by
+from service.http.decode import Time, parse
 from service.http.faults import (
     fault,
     halves_as_nul,
@@ -22,7 +25,6 @@ from service.http.faults import (
 )
 from service.http.problems import ItemProblem, item_problem, reader_of
 from service.http.shared import shared
-from service.http.wire import JsonAnswer, Request, Time, opens, parse, read_by
 from service.partners.events import REVERSAL, Content, Event, EventInvalidError, Identifier
 from service.partners.keys import Partner
 from service.partners.parked import Outcome

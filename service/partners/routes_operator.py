@@ -13,20 +13,13 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from service.actions.event_rows import KEPT, discard_event, list_parked
 from service.actions.models import PartnerEvent
+from service.http.access import Request, act_of, opens
+from service.http.answer import Listing
+from service.http.decode import Time, path_uuid, read_body, read_query
 from service.http.faults import fault
 from service.http.pages import Page, paged
 from service.http.shared import shared
 from service.http.texts import label
-from service.http.wire import (
-    Listing,
-    Request,
-    Time,
-    act_of,
-    opens,
-    path_uuid,
-    read_body,
-    read_query,
-)
 from service.partners.administer import (
     PartnerAct,
     PartnerMissingError,

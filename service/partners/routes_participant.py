@@ -7,19 +7,12 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from msgspec import Meta, Struct
 
+from service.http.access import Request, caller, opens
+from service.http.answer import JsonAnswer, Listing, answer_once
+from service.http.decode import Time, read_body
+from service.http.keys import idempotency_key
 from service.http.pages import Page, paged
 from service.http.shared import shared
-from service.http.wire import (
-    JsonAnswer,
-    Listing,
-    Request,
-    Time,
-    answer_once,
-    caller,
-    idempotency_key,
-    opens,
-    read_body,
-)
 from service.participants.links import make_link_code, unlink
 from service.partners.administer import require_enabled
 from service.partners.queries import list_links

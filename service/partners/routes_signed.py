@@ -7,9 +7,10 @@ and a wrong signature get the same answer for the same effort.
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from service.http.access import Access, Request, UnsupportedMediaTypeError
+from service.http.decode import NoFields, read_query
 from service.http.edge import limit_partner, limit_stranger
 from service.http.shared import shared
-from service.http.wire import Access, NoFields, Request, UnsupportedMediaTypeError, read_query
 from service.partners.keys import Partner, PartnerKeys, SignatureRefusedError
 from service.partners.signature import Stamp, read_stamp
 from service.platform.clock import Clock

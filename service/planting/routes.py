@@ -11,23 +11,14 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from msgspec import Meta, Struct, field
 
+from service.http.access import Request, caller, opens
+from service.http.answer import JsonAnswer, Listing, answer_once
+from service.http.decode import NoFields, Time, path_uuid, read_body
+from service.http.keys import idempotency_key
 from service.http.pages import Page, paged
 from service.http.public_answer import public_answer
 from service.http.shared import shared
 from service.http.texts import prose
-from service.http.wire import (
-    JsonAnswer,
-    Listing,
-    NoFields,
-    Request,
-    Time,
-    answer_once,
-    caller,
-    idempotency_key,
-    opens,
-    path_uuid,
-    read_body,
-)
 from service.ledger.books import hold_open
 from service.ledger.models import Transfer
 from service.planting import models

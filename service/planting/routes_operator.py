@@ -9,20 +9,13 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from service.http.access import Request, act_of, opens
+from service.http.answer import JsonAnswer, answer_once
+from service.http.decode import Time, path_uuid, read_body
 from service.http.faults import fault
+from service.http.keys import operator_key
 from service.http.shared import shared
 from service.http.texts import label
-from service.http.wire import (
-    JsonAnswer,
-    Request,
-    Time,
-    act_of,
-    answer_once,
-    opens,
-    operator_key,
-    path_uuid,
-    read_body,
-)
 from service.planting.advance import StepOrder, advance_trees
 from service.planting.allocate import allocate_trees
 from service.planting.chunks import PlotReport

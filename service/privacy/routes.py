@@ -4,9 +4,9 @@ from litestar import delete, get
 from litestar.handlers import HTTPRouteHandler
 from litestar.response import Stream
 
+from service.http.access import Request, caller, opens
 from service.http.auth import Authenticator
 from service.http.shared import shared
-from service.http.wire import Request, caller, opens
 from service.platform.clock import Clock
 from service.platform.database import Database
 from service.platform.outbox import lane_of

@@ -7,11 +7,12 @@ import msgspec
 from litestar import get
 from litestar.handlers import HTTPRouteHandler
 
+from service.http.access import Request, opens
+from service.http.answer import JsonAnswer, Listing
 from service.http.pages import Page, Paged, paged
 from service.http.problems import languages_of
 from service.http.public_answer import Headers, public_answer
 from service.http.shared import shared
-from service.http.wire import JsonAnswer, Listing, Request, opens
 from service.rulebooks.publish import Rulebooks
 from service.rules.decide.languages import Reader
 from service.rules.decide.rulebook import Rulebook

@@ -12,23 +12,14 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from msgspec import Meta, Struct
 
+from service.http.access import Request, act_of, caller, opens
+from service.http.answer import JsonAnswer, Listing, answer_once
+from service.http.decode import NoFields, Time, read_body
 from service.http.faults import fault
+from service.http.keys import operator_key
 from service.http.pages import Page, paged
 from service.http.shared import shared
 from service.http.texts import prose
-from service.http.wire import (
-    JsonAnswer,
-    Listing,
-    NoFields,
-    Request,
-    Time,
-    act_of,
-    answer_once,
-    caller,
-    opens,
-    operator_key,
-    read_body,
-)
 from service.platform.clock import Clock
 from service.platform.database import Connection, Database
 from service.platform.errors import NotFoundError

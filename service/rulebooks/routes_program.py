@@ -7,10 +7,12 @@ from litestar import get
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
+from service.http.access import Request, opens
+from service.http.answer import JsonAnswer
+from service.http.decode import Time
 from service.http.problems import reader_of
 from service.http.public_answer import public_answer
 from service.http.shared import shared
-from service.http.wire import JsonAnswer, Request, Time, opens
 from service.platform.clock import Clock
 from service.platform.database import Database
 from service.rulebooks.budgets import read_left

@@ -13,10 +13,10 @@ from uuid import UUID
 
 from sqlalchemy.dialects.postgresql import insert
 
-from service.actions.collect import collect_ripe_bubbles
 from service.actions.record import record_actions
 from service.actions.report import participant_report
 from service.development.issuer import issuer_of
+from service.energy.collect import collect_ripe_bubbles
 from service.participants.edit_profile import edit_profile
 from service.participants.identities import resolve_participant
 from service.participants.links import link_subject, make_link_code

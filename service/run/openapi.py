@@ -21,7 +21,7 @@ from litestar.routes import HTTPRoute
 from msgspec import UNSET, Struct, UnsetType
 
 from service import VERSION
-from service.http.wire import Access
+from service.http.access import Access
 from service.operations.readiness import PartState
 from service.planting.routes import Season
 from service.platform.errors import PROBLEM_JSON, PROBLEMS, Code, FieldError, Reason

@@ -10,9 +10,10 @@ from litestar import post
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Meta, Struct
 
+from service.http.access import Request, act_of, opens
+from service.http.decode import Time, read_body
 from service.http.faults import fault
 from service.http.shared import shared
-from service.http.wire import Request, Time, act_of, opens, read_body
 from service.platform.clock import Clock
 from service.platform.database import Database
 from service.rulebooks.publish import compile_rulebook_or_raise

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from redis.exceptions import RedisError
 
-from service.actions.collect import collect_ripe_bubbles
+from service.energy.collect import collect_ripe_bubbles
 from service.leaderboards import relay as relay_module
 from service.leaderboards.boards import Boards, BoardsAwayError
 from service.leaderboards.fold import Changes, Group, Row, fold

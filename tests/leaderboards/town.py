@@ -10,10 +10,10 @@ from dataclasses import replace
 from datetime import timedelta
 from uuid import uuid4
 
-from service.actions.collect import collect_ripe_bubbles
 from service.actions.record import record_actions
 from service.actions.report import participant_report
 from service.actions.reverse import reverse_action
+from service.energy.collect import collect_ripe_bubbles
 from service.leaderboards.forget import forget_write
 from service.leaderboards.keys import Board, periods_of
 from service.leaderboards.rebuild import prepare_lanes

@@ -7,12 +7,12 @@ from types import SimpleNamespace
 from uuid import uuid4
 
 from service.actions.claims import hold_claims
-from service.actions.collect import collect_bubble, collect_ripe_bubbles
 from service.actions.facts import canonical_facts, facts_digest
 from service.actions.record import bubble_from
 from service.actions.reverse import reverse_action
 from service.actions.store import Action, actions_write, counters_write
 from service.energy.bubbles import new_bubbles_write
+from service.energy.collect import collect_bubble, collect_ripe_bubbles
 from service.energy.expire import expire_due
 from service.ledger.accounts import Account
 from service.ledger.adjust import adjust

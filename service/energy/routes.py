@@ -9,23 +9,14 @@ from litestar import get, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
-from service.actions.collect import Collected, collect_bubble, collect_ripe_bubbles
+from service.energy.collect import Collected, collect_bubble, collect_ripe_bubbles
 from service.energy.queries import list_bubbles
+from service.http.access import Request, caller, opens
+from service.http.answer import JsonAnswer, Listing, answer_once
+from service.http.decode import NoFields, Time, path_uuid, read_body
+from service.http.keys import idempotency_key
 from service.http.pages import Page, paged
 from service.http.shared import shared
-from service.http.wire import (
-    JsonAnswer,
-    Listing,
-    NoFields,
-    Request,
-    Time,
-    answer_once,
-    caller,
-    idempotency_key,
-    opens,
-    path_uuid,
-    read_body,
-)
 from service.ledger.balances import Balances, balances_of
 from service.ledger.books import hold_open
 from service.platform.clock import Clock

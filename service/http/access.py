@@ -1,0 +1,152 @@
+"""Who may use a route, what goes in and out, and who asks: read by the edge and by OpenAPI."""
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import litestar
+from litestar.datastructures import State
+from msgspec import Struct
+
+from service.http.auth import Credentials
+from service.http.shared import shared
+from service.platform.acts import Act, Caller
+from service.platform.clock import Clock
+from service.platform.errors import (
+    MalformedRequestError,
+    SaxaulError,
+)
+
+
+class BodyTooLargeError(SaxaulError):
+    """More bytes than this caller may send."""
+
+    code = "body-too-large"
+    text = "At most {limit_bytes} bytes are accepted here."
+    limit_bytes: int
+
+
+class UnsupportedMediaTypeError(SaxaulError):
+    """A body that is not of the asked type, by its headers."""
+
+    code = "unsupported-media-type"
+    text = "Send the body as {allowed}, without a content encoding."
+    allowed: str = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Who may use a route, and what goes in and out: read by the edge and by OpenAPI.
+
+    `media` are what its body may be, by media type, if that is not JSON of `body`. `answer` names
+    the answer's type where the handler returns a Response; `takes_key` that an operator may repeat
+    the request by an Idempotency-Key, as participants may any POST; `is_kept` that whoever has the
+    answer is told so (`public_answer`); `problems` are codes beyond those of every such route.
+    """
+
+    role: str
+    scope: str
+    body: type[Struct] | None = None
+    query: type[Struct] | None = None
+    answer: Any = None
+    takes_key: bool = False
+    key_required: bool = False
+    is_kept: bool = False
+    problems: tuple[str, ...] = ()
+    media: Mapping[str, Any] = field(default_factory=dict)
+
+
+def opens(who: str, **told: Any) -> dict[str, Any]:
+    """Keyword arguments of a route's decorator: who may use it, and the other fields of `Access`.
+
+    `who` is "public", "participant", "operator:<scope>", or "partner": then the route itself checks
+    the signature.
+    """
+    role, _, scope = who.partition(":")
+    roles = {"public", "participant", "operator", "partner"}
+    if role not in roles or (role == "operator") != bool(scope):
+        raise ValueError(f"no such access: {who}")
+    told.setdefault("media", {"application/json": told.get("body")})
+    return {"opt": {"access": Access(role, scope, **told)}}
+
+
+class Request(litestar.Request[Any, Any, State]):
+    """A request whose body is bounded by the route's role and is of a type that the route takes."""
+
+    __slots__ = ()
+
+    async def body(self) -> bytes:
+        """The whole body. Raises UnsupportedMediaTypeError, BodyTooLargeError."""
+        if isinstance(self._body, bytes):
+            return self._body
+        access: Access = self.route_handler.opt["access"]
+        limit: int = self.app.state.body_limits[access.role]
+        is_accepted, length = _described(self.scope["headers"], access.media)
+        if length and not is_accepted:
+            raise UnsupportedMediaTypeError(" or ".join(access.media))
+        if length and length > limit:
+            raise BodyTooLargeError(limit)
+        parts: list[bytes] = []
+        size, more = 0, True
+        while more:
+            message: Any = await self.receive()
+            if message["type"] == "http.disconnect":
+                raise MalformedRequestError("The body ended before it was complete.")
+            part = message.get("body", b"")
+            more = message.get("more_body", False)
+            # When nothing is left, a refusal has nothing to take off the wire.
+            self.scope["is_body_read"] = not more  # type: ignore[typeddict-unknown-key]
+            size += len(part)
+            if size and not is_accepted:
+                raise UnsupportedMediaTypeError(" or ".join(access.media))
+            if size > limit:
+                raise BodyTooLargeError(limit)
+            parts.append(part)
+        self._body = self._connection_state.body = b"".join(parts)
+        return self._body
+
+
+def _described(headers: Any, media: Mapping[str, Any]) -> tuple[bool, int | None]:
+    """Whether the headers promise a type of these, and how many bytes they announce."""
+    is_accepted, length = False, None
+    for name, value in headers:
+        if name == b"content-type":
+            is_accepted = is_accepted or media_type(value) in media
+        elif name == b"content-length":
+            length = int(value) if value.isdigit() else None
+        elif name == b"content-encoding" and value.lower() != b"identity":
+            return False, length
+    return is_accepted, length
+
+
+@lru_cache(maxsize=256)
+def media_type(content_type: bytes) -> str:
+    """The value of a header Content-Type without its parameters."""
+    return content_type.partition(b";")[0].strip().lower().decode("latin-1")
+
+
+def caller(request: litestar.Request[Any, Any, State]) -> Caller:
+    """Who sent this request; only behind routes that are not public."""
+    credentials: Credentials = request.scope["auth"]
+    return Caller(
+        credentials.subject,
+        credentials.scopes,
+        request.scope["request_id"],  # type: ignore[typeddict-item]
+        credentials.participant_id,
+    )
+
+
+def act_of(request: litestar.Request[Any, Any, State]) -> Act:
+    """Who acts by this request, and when; only behind routes that are not public."""
+    credentials, request_id = request.scope["auth"], request.scope["request_id"]  # type: ignore[typeddict-item]
+    return Act(credentials.subject, request_id, shared(request, Clock).now())
+
+
+def is_loopback(address: str) -> bool:
+    """Whether an address or host name means this machine."""
+    try:
+        return address == "localhost" or ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False

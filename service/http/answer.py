@@ -1,0 +1,85 @@
+"""Values become bytes: answers whose JSON is rendered once, lists, and answers given again."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Generic, TypeVar
+
+import litestar
+import msgspec
+from litestar.datastructures import State
+from litestar.types import Receive, Scope, Send
+from msgspec import Struct
+
+from service.http.keys import Answer, Hold, Key, once
+from service.http.shared import shared
+from service.platform.clock import Clock
+from service.platform.database import Connection, Database
+from service.rules.decide.languages import Reader
+
+T = TypeVar("T")
+
+
+class Listing(Struct, Generic[T], frozen=True):
+    """A page of a list. `next_cursor` is null on the last one."""
+
+    items: list[T]
+    next_cursor: str | None = None
+
+
+class JsonAnswer:
+    """An answer whose JSON is rendered already: an ASGI application that only sends it."""
+
+    __slots__ = ("body", "headers", "status")
+
+    def __init__(
+        self,
+        status: int,
+        body: bytes,
+        *,
+        replayed: bool = False,
+        media_type: bytes = b"application/json",
+    ) -> None:
+        """`replayed` marks the first answer given again."""
+        self.status = status
+        self.body = body
+        self.headers = [(b"content-type", media_type), (b"content-length", b"%d" % len(body))]
+        if replayed:
+            self.headers.append((b"idempotency-replayed", b"true"))
+
+    async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
+        """Send it."""
+        await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
+        await send({"type": "http.response.body", "body": self.body, "more_body": False})
+
+
+def read_by(
+    reader: Reader, content: Struct, status: int = 200, *, replayed: bool = False
+) -> JsonAnswer:
+    """An answer whose texts were chosen for its reader, which its headers tell."""
+    answer = JsonAnswer(status, msgspec.json.encode(content), replayed=replayed)
+    answer.headers += reader.headers()
+    return answer
+
+
+def answered(answer: Answer) -> JsonAnswer:
+    """The answer of a repeatable request, marked when it is the first answer again."""
+    media_type = b"application/json" if answer.status < 400 else b"application/problem+json"
+    sent = JsonAnswer(answer.status, answer.body, replayed=answer.replayed, media_type=media_type)
+    sent.headers += answer.reader.headers() if answer.reader else []
+    return sent
+
+
+async def answer_once(
+    request: litestar.Request[Any, Any, State],
+    key: Key | None,
+    effect: Callable[[Connection], Awaitable[Struct]],
+    *,
+    status: int = 200,
+    hold: Hold | None = None,
+) -> JsonAnswer:
+    """What the effect answers, or its first answer again. Raises the errors of `once`."""
+
+    async def encoded(connection: Connection) -> Answer:
+        return Answer(status, msgspec.json.encode(await effect(connection)))
+
+    real_now = shared(request, Clock).real_now()
+    return answered(await once(shared(request, Database), key, real_now, encoded, hold=hold))
