@@ -5,8 +5,7 @@ import uuid
 
 import pytest
 
-from service.actions import collect
-from service.energy import expire
+from service.energy import collect, expire
 from service.energy.expire import expire_due
 from service.platform.clock import Clock
 from service.platform.database import open_database

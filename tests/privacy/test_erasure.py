@@ -9,8 +9,8 @@ import asyncpg
 import pytest
 
 from service.actions import routes
-from service.actions import routes_bubbles as energy
 from service.audit.audit import audit
+from service.energy import routes as energy
 from service.http.auth import FORGOTTEN_CHANNEL
 from service.ledger import routes as ledger
 from service.ledger.books import lock_book
