@@ -115,8 +115,8 @@ async def test_a_process_whose_listening_connection_broke_learns_of_the_clock_ag
     async with served(settings) as here, served(settings) as there:
         await database.pool.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND query LIKE 'LISTEN%'"
-            " OR query LIKE '%development_clock%' AND pid <> pg_backend_pid()"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            " AND (query LIKE 'LISTEN%' OR query LIKE '%development_clock%')"
         )
         await here.post("/v1/dev/clock", json={"advance_s": 86_400 * 3})
         here_now = await now_of(here)
