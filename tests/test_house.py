@@ -6,7 +6,15 @@ nothing.
 
 import pytest
 
-from tests.house import FLOORS, KIT_MAY_IMPORT, RANKS, READS_HIGHER, WRITES_ELSEWHERE, House
+from tests.house import (
+    FLOORS,
+    KIT_MAY_IMPORT,
+    RANKS,
+    READS_HIGHER,
+    USUAL_LINES_MAX,
+    WRITES_ELSEWHERE,
+    House,
+)
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +66,10 @@ def test_each_file_of_the_root_has_its_reason(house):
 
 def test_sql_names_no_table_of_a_higher_rank_and_writes_its_own_only(house):
     assert house.strangers_tables() == []
+
+
+def test_files_are_usually_short(house):
+    assert house.usual_lines() <= USUAL_LINES_MAX
 
 
 def test_exceptions_are_needed(house):
@@ -113,3 +125,10 @@ def test_sql_on_another_ones_table_is_seen(planted):
         "service.ledger.count reads trees of planting/, which is higher",
         "service.planting.prune writes books of ledger/",
     ]
+
+
+def test_long_files_are_seen_when_they_are_usual(planted):
+    short = {f"service__ledger__short_{n}": "A = 1\n" for n in range(9)}
+    long = "A = 1\n" * (USUAL_LINES_MAX + 1)
+    assert planted(**short, service__ledger__long=long).usual_lines() == 1
+    assert planted(service__ledger__longer=long).usual_lines() == USUAL_LINES_MAX + 1
