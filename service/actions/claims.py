@@ -15,14 +15,11 @@ from uuid import UUID
 from service.actions.refusals import AlreadyClaimedError
 from service.actions.report import Report
 from service.actions.reverse import Undo, Undoing, reverse_actions
-from service.actions.store import Action, read_actions
+from service.actions.store import Action, RowKey, read_actions
 from service.ledger.books import Book
 from service.platform.database import Connection
 from service.platform.errors import SaxaulError
 from service.rules.decide.standing import Standing, stored_uses
-
-RowKey = tuple[UUID, UUID]
-"""A row of `actions`: the participant's id and the action's."""
 
 REASON = "A partner verified this; what was only typed does not count beside it."
 
@@ -49,6 +46,10 @@ class Claims:
     rivals: dict[bytes, Action] = field(default_factory=dict)
     taken: dict[bytes, Report] = field(default_factory=dict)
     beaten: dict[RowKey, str] = field(default_factory=dict)
+
+    def main_key(self, report: Report) -> bytes | None:
+        """What its action names; None when it wants nothing."""
+        return next(iter(self.keys.get(report, ())), None)
 
     def refusal(self, report: Report) -> SaxaulError | None:
         """Why this report is not paid: what it claims was, and that cannot be taken over."""

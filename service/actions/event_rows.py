@@ -16,11 +16,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.actions.models import PartnerEvent
 from service.actions.report import EventRef
+from service.actions.store import RowKey
 from service.platform.arrays import documents, uuids
 from service.platform.database import Connection
-
-RowKey = tuple[UUID, UUID]
-"""A row of `actions`: the participant's id and the action's."""
 
 KEPT = timedelta(days=30)
 _PURGED_MAX = 2_000

@@ -1,8 +1,10 @@
 """Actions over HTTP: record one, record up to a hundred, look them up again."""
 
 import asyncio
+from collections import Counter
+from contextlib import suppress
 from datetime import datetime
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Literal
 from uuid import UUID
 
 import msgspec
@@ -11,9 +13,10 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from msgspec import Meta, Struct
 
-from service.actions.queries import find_action, list_actions, reversals_of
+from service.actions.queries import find_actions, list_actions
 from service.actions.record import Recorded
 from service.actions.report import participant_report
+from service.actions.store import Action, reversal_id
 from service.actions.writer import Writer
 from service.http.access import Request, caller, opens
 from service.http.answer import JsonAnswer, Listing, answered, read_by
@@ -25,8 +28,9 @@ from service.http.shared import shared
 from service.ledger.books import hold_open
 from service.platform.clock import Clock
 from service.platform.database import Connection, Database
-from service.platform.errors import FieldError, NotFoundError, SaxaulError, UnavailableError
+from service.platform.errors import NotFoundError, SaxaulError, UnavailableError
 from service.rulebooks.publish import Rulebooks
+from service.rules.decide.evaluate import Award
 from service.rules.decide.explain import explain_award
 from service.rules.decide.languages import Reader
 from service.rules.decide.rulebook import Rulebook
@@ -40,7 +44,7 @@ Attributes = Annotated[
 ]
 
 
-class ActionReport(Struct, frozen=True, forbid_unknown_fields=True):
+class ActionReport(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A low-carbon act as an app reports it. `occurred_at` is when it began."""
 
     type: ActionTypeName
@@ -49,14 +53,10 @@ class ActionReport(Struct, frozen=True, forbid_unknown_fields=True):
     reporter: Literal["participant", "device"] = "participant"
 
 
-class BatchItem(Struct, frozen=True, forbid_unknown_fields=True):
+class BatchItem(ActionReport, frozen=True, forbid_unknown_fields=True):
     """An act of a batch, with the key that makes it repeatable on its own."""
 
     idempotency_key: Annotated[str, Meta(min_length=16, max_length=128)]
-    type: ActionTypeName
-    occurred_at: Time
-    attributes: Attributes = {}
-    reporter: Literal["participant", "device"] = "participant"
 
 
 class ActionBatch(Struct, frozen=True, forbid_unknown_fields=True):
@@ -130,24 +130,6 @@ class BatchAnswer(Struct, frozen=True):
     results: list[BatchResult]
 
 
-class ActionRow(Protocol):
-    """What an answer is rendered from: a row just written, or one read again."""
-
-    participant_id: Any
-    id: Any
-    type: Any
-    occurred_at: Any
-    recorded_at: Any
-    ripens_at: Any
-    expires_at: Any
-    saved_g: Any
-    energy_g: Any
-    rulebook_version: Any
-    source: Any
-    attributes: Any
-    awards: Any
-
-
 @post(
     "/v1/me/actions",
     status_code=201,
@@ -162,21 +144,26 @@ class ActionRow(Protocol):
 async def record_one(request: Request) -> JsonAnswer:
     """Record one action; the answer is durable and explains every gram."""
     report = await read_body(request, ActionReport)
-    recorded = await shared(request, Writer).submit(
-        participant_report(
-            caller(request).participant_id,
-            type_=report.type,
-            occurred_at=report.occurred_at,
-            attributes=report.attributes,
-            reporter=report.reporter,
-            key=key_text(request),
-            now=shared(request, Clock).now(),
-        )
-    )
-    rulebook, reader = await _rulebook_of(request, recorded.action), reader_of(request)
-    content = action_answer(recorded.action, rulebook, reader, recorded.reversal)
+    participant_id, reader = caller(request).participant_id, reader_of(request)
+    recorded = await _submit(request, participant_id, report, key_text(request))
+    content = await _answer(request, reader, recorded.action, recorded.reversal)
     status = 200 if recorded.replayed else 201
     return read_by(reader, content, status, replayed=recorded.replayed)
+
+
+async def _submit(
+    request: Request, participant_id: UUID, said: ActionReport, key: str | None
+) -> Recorded:
+    report = participant_report(
+        participant_id,
+        type_=said.type,
+        occurred_at=said.occurred_at,
+        attributes=said.attributes,
+        reporter=said.reporter,
+        key=key,
+        now=shared(request, Clock).now(),
+    )
+    return await shared(request, Writer).submit(report)
 
 
 @post(
@@ -209,96 +196,57 @@ async def _record_items(
 ) -> BatchAnswer:
     outcomes = await asyncio.gather(
         *(
-            _record_item(request, participant_id, index, raw)
+            _record_item(request, participant_id, index, raw, reader)
             for index, raw in enumerate(batch.actions)
         ),
         return_exceptions=True,
     )
-    results = []
-    for index, outcome in enumerate(outcomes):
-        if isinstance(outcome, _ItemError):
-            problem = item_problem(outcome.error, reader)
-            results.append(BatchResult(index, outcome.key, "rejected", problem=problem))
-        elif isinstance(outcome, BaseException):
+    results: list[BatchResult] = []
+    for outcome in outcomes:
+        if isinstance(outcome, BaseException):
             raise outcome
-        else:
-            results.append(_result(index, outcome))
-    counts = [result.status for result in results]
+        results.append(outcome)
+    counts = Counter(result.status for result in results)
     return BatchAnswer(
         received=len(results),
-        accepted=counts.count("accepted"),
-        duplicate=counts.count("duplicate"),
-        rejected=counts.count("rejected"),
+        accepted=counts["accepted"],
+        duplicate=counts["duplicate"],
+        rejected=counts["rejected"],
         results=results,
     )
 
 
-class _ItemError(Exception):
-    """An item that is rejected, with its key if it has one that can be read."""
-
-    def __init__(self, key: str | None, error: SaxaulError) -> None:
-        super().__init__(error.detail)
-        self.key, self.error = key, error
-
-
 async def _record_item(
-    request: Request, participant_id: UUID, index: int, raw: msgspec.Raw
-) -> tuple[str, Recorded]:
-    pointer = f"#/actions/{index}"
+    request: Request, participant_id: UUID, index: int, raw: msgspec.Raw, reader: Reader
+) -> BatchResult:
     try:
-        item = parse(bytes(raw), BatchItem, pointer)
-    except SaxaulError as error:
-        raise _ItemError(_readable_key(raw), error) from error
-    key = item.idempotency_key
-    if not is_key(key):
-        raise _ItemError(key, KeyMalformedError())
-    report = participant_report(
-        participant_id,
-        type_=item.type,
-        occurred_at=item.occurred_at,
-        attributes=item.attributes,
-        reporter=item.reporter,
-        key=key,
-        now=shared(request, Clock).now(),
-    )
-    try:
-        return key, await shared(request, Writer).submit(report)
+        item = parse(bytes(raw), BatchItem)
+        if not is_key(item.idempotency_key):
+            raise KeyMalformedError
+        recorded = await _submit(request, participant_id, item, item.idempotency_key)
     except UnavailableError:
         raise
     except SaxaulError as error:
-        raise _ItemError(key, _placed(error, pointer)) from error
-
-
-def _placed(error: SaxaulError, pointer: str) -> SaxaulError:
-    """The error with its pointers counted from the top of the batch."""
-    error.errors = tuple(
-        FieldError(pointer + fault.pointer.removeprefix("#"), fault.detail)
-        for fault in error.errors
-    )
-    return error
-
-
-def _readable_key(raw: msgspec.Raw) -> str | None:
-    """The key of an item that is wrong otherwise; None where nothing can be read of it."""
-    try:
-        item = msgspec.json.decode(raw)
-    except (msgspec.DecodeError, RecursionError):
-        return None
-    key = item.get("idempotency_key") if isinstance(item, dict) else None
-    return key if isinstance(key, str) else None
-
-
-def _result(index: int, outcome: tuple[str, Recorded]) -> BatchResult:
-    key, recorded = outcome
+        problem = item_problem(error, reader, lambda at: f"#/actions/{index}" + at[1:])
+        return BatchResult(index, _readable_key(raw), "rejected", problem=problem)
     action = recorded.action
     return BatchResult(
         index,
-        key,
+        item.idempotency_key,
         "duplicate" if recorded.replayed else "accepted",
         action_id=action.id,
         energy_g=action.energy_g,
         saved_g=action.saved_g,
     )
+
+
+def _readable_key(raw: msgspec.Raw) -> str | None:
+    """The key of an item that is wrong otherwise; None where nothing can be read of it."""
+    with suppress(msgspec.DecodeError, RecursionError):
+        match msgspec.json.decode(raw):
+            case {"idempotency_key": str(key)}:
+                return key
+    return None
 
 
 @get(
@@ -312,12 +260,9 @@ async def list_my_actions(request: Request) -> JsonAnswer:
     page = paged(request, f"actions:{participant_id}", occurred_at=datetime, id=UUID)
     async with shared(request, Database).sessions() as session:
         rows = await list_actions(session, participant_id, before=page.after, limit=page.rows)
-        undone = await reversals_of(session, participant_id, [row.id for row in rows])
+        undone = await find_actions(session, participant_id, [reversal_id(row.id) for row in rows])
     reader = reader_of(request)
-    items = [
-        action_answer(row, await _rulebook_of(request, row), reader, undone.get(row.id))
-        for row in rows
-    ]
+    items = [await _answer(request, reader, row, undone.get(reversal_id(row.id))) for row in rows]
     return read_by(reader, page.listing(items))
 
 
@@ -331,30 +276,26 @@ async def get_my_action(request: Request, action_id: FromPath[str]) -> JsonAnswe
     wanted = path_uuid(action_id)
     participant_id = caller(request).participant_id
     async with shared(request, Database).sessions() as session:
-        row = await find_action(session, participant_id, wanted)
-        if row is None:
-            raise NotFoundError("You have no such action.")
-        undone = await reversals_of(session, participant_id, [row.id])
-    rulebook, reader = await _rulebook_of(request, row), reader_of(request)
-    return read_by(reader, action_answer(row, rulebook, reader, undone.get(wanted)))
+        ids = wanted, reversal_id(wanted)
+        found = await find_actions(session, participant_id, ids)
+    row, reader = found.get(wanted), reader_of(request)
+    if row is None or row.kind != "action":
+        raise NotFoundError("You have no such action.")
+    return read_by(reader, await _answer(request, reader, row, found.get(reversal_id(wanted))))
 
 
-async def _rulebook_of(request: Request, row: ActionRow) -> Rulebook:
-    active = shared(request, Rulebooks).active
-    if row.rulebook_version == active.version:
-        return active
-    return await shared(request, Rulebooks).get(row.rulebook_version)
-
-
-def action_answer(
-    row: ActionRow, rulebook: Rulebook, reader: Reader, reversal: ActionRow | None
+async def _answer(
+    request: Request, reader: Reader, row: Action, reversal: Action | None
 ) -> ActionAnswer:
     """Render an action from its row and the rulebook that decided it, at first and ever after."""
+    rules = shared(request, Rulebooks)
+    is_active = row.rulebook_version == rules.active.version
+    rulebook = rules.active if is_active else await rules.get(row.rulebook_version)
     bubble = None
     told: ActionReversal | msgspec.UnsetType = msgspec.UNSET
     if reversal is not None:
         told = ActionReversal(reversal.recorded_at, (reversal.attributes or {}).get("reason", ""))
-    if row.energy_g:
+    if row.energy_g and row.ripens_at and row.expires_at:
         bubble = ActionBubble(row.id, row.energy_g, row.ripens_at, row.expires_at)
     return ActionAnswer(
         row.id,
@@ -365,7 +306,7 @@ def action_answer(
         "reversed" if reversal is not None else "accepted",
         row.saved_g,
         row.energy_g,
-        _awards(row, rulebook, reader),
+        [_award(row, award_of(entry), rulebook, reader) for entry in row.awards],
         bubble,
         told,
     )
@@ -374,20 +315,14 @@ def action_answer(
 _FAILED = "0 g: this rule failed on these values and paid nothing; the operators are told"
 
 
-def _awards(row: ActionRow, rulebook: Rulebook, reader: Reader) -> list[AwardAnswer]:
-    return [
-        AwardAnswer(
-            award["rule"],
-            row.rulebook_version,
-            award["saved_g"],
-            award["energy_g"],
-            award["limited_by"],
-            reader.tell(_FAILED)
-            if award.get("failed")
-            else explain_award(rulebook, row.attributes, award_of(award), reader),
-        )
-        for award in row.awards
-    ]
+def _award(row: Action, award: Award, rulebook: Rulebook, reader: Reader) -> AwardAnswer:
+    if award.failed:
+        why = reader.tell(_FAILED)
+    else:
+        why = explain_award(rulebook, row.attributes or {}, award, reader)
+    return AwardAnswer(
+        award.rule, row.rulebook_version, award.saved_g, award.energy_g, award.limited_by, why
+    )
 
 
 routes: list[HTTPRouteHandler] = [record_one, record_batch, list_my_actions, get_my_action]

@@ -1,6 +1,8 @@
 """Bubbles over HTTP: list them, collect one, collect all that is ripe."""
 
+from collections.abc import Awaitable, Callable
 from datetime import datetime
+from functools import partial
 from typing import Literal
 from uuid import UUID
 
@@ -60,11 +62,7 @@ class CollectAllAnswer(msgspec.Struct, frozen=True):
     balances: Balances
 
 
-@get(
-    "/v1/me/bubbles",
-    operation_id="listBubbles",
-    **opens("participant", query=Page),
-)
+@get("/v1/me/bubbles", operation_id="listBubbles", **opens("participant", query=Page))
 async def list_my_bubbles(request: Request) -> Listing[BubbleAnswer]:
     """My bubbles that still hold energy, the first to ripen first."""
     participant_id = caller(request).participant_id
@@ -102,23 +100,10 @@ async def list_my_bubbles(request: Request) -> Listing[BubbleAnswer]:
 )
 async def collect_one(request: Request, bubble_id: FromPath[str]) -> JsonAnswer:
     """Collect one ripe bubble."""
-    wanted = path_uuid(bubble_id)
-    participant_id = caller(request).participant_id
-
-    async def effect(connection: Connection) -> CollectAnswer:
-        collected = await collect_bubble(
-            connection,
-            participant_id,
-            wanted,
-            now=shared(request, Clock).now(),
-            local_date=shared(request, Rulebooks).active.program.local_date,
-            lane=lane_of(participant_id, shared(request, Settings).lanes),
-        )
-        return CollectAnswer(collected.collected_g, balances_of(collected.book))
-
-    await read_body(request, NoFields)
-    key = idempotency_key(request, await request.body())
-    return await answer_once(request, key, effect, hold=hold_open)
+    collect = partial(collect_bubble, bubble_id=path_uuid(bubble_id))
+    return await _collected(
+        request, collect, lambda done: CollectAnswer(done.collected_g, balances_of(done.book))
+    )
 
 
 @post(
@@ -129,18 +114,29 @@ async def collect_one(request: Request, bubble_id: FromPath[str]) -> JsonAnswer:
 )
 async def collect_all(request: Request) -> JsonAnswer:
     """Collect every ripe bubble."""
+
+    def tell(done: Collected) -> CollectAllAnswer:
+        return CollectAllAnswer(done.collected_g, done.bubbles, balances_of(done.book))
+
+    return await _collected(request, collect_ripe_bubbles, tell)
+
+
+async def _collected(
+    request: Request,
+    collect: Callable[..., Awaitable[Collected]],
+    tell: Callable[[Collected], msgspec.Struct],
+) -> JsonAnswer:
     participant_id = caller(request).participant_id
 
-    async def effect(connection: Connection) -> CollectAllAnswer:
-        collected: Collected = await collect_ripe_bubbles(
+    async def effect(connection: Connection) -> msgspec.Struct:
+        collected = await collect(
             connection,
             participant_id,
             now=shared(request, Clock).now(),
             local_date=shared(request, Rulebooks).active.program.local_date,
             lane=lane_of(participant_id, shared(request, Settings).lanes),
         )
-        balances = balances_of(collected.book)
-        return CollectAllAnswer(collected.collected_g, collected.bubbles, balances)
+        return tell(collected)
 
     await read_body(request, NoFields)
     key = idempotency_key(request, await request.body())
