@@ -63,10 +63,6 @@ class Batch:
     used: dict[tuple[UUID, CounterKey], Used] = field(default_factory=dict)
     times: dict[datetime, tuple[datetime, datetime]] = field(default_factory=dict)
 
-    def region_of(self, report: Report) -> str:
-        """Where this is recorded."""
-        return self.deciding.regions.get(report.participant_id, "")
-
 
 def award_action(batch: Batch, accepted: Accepted) -> Action:
     """Settle what one accepted action earns, and post it."""
@@ -135,14 +131,14 @@ def _row(batch: Batch, accepted: Accepted, decision: Decision, book: Book) -> Ac
         candidate.verified,
         report.source,
         candidate.reporter,
-        batch.region_of(report),
+        batch.deciding.regions.get(report.participant_id, ""),
         report.fingerprint,
         candidate.attributes,
         ends_at=accepted.verdict.ends_at,
         exclusive=accepted.verdict.exclusive,
         ripens_at=ripens_at,
         expires_at=expires_at,
-        claim_key=batch.claims.main_key(report) if decision.gives else None,
+        claim_key=(decision.gives and batch.claims.main_key(report)) or None,
         awards=[award_entry(award) for award in decision.awards],
     )
 

@@ -191,7 +191,10 @@ def _of_event(batch: Batch, report: Report) -> Outcome | None:
 
 def _appraised(batch: Batch, report: Report, verdict: Judged) -> Accepted:
     """Evaluate an acceptable action as far as it rests on nothing but its person and its rules."""
-    book, region = batch.books[report.participant_id], batch.region_of(report)
+    book, region = (
+        batch.books[report.participant_id],
+        batch.deciding.regions.get(report.participant_id, ""),
+    )
     days = streak_days(book, verdict.local_date)
     mark_active(book, verdict.local_date)
     awards = appraise(batch.rulebook, verdict, region=region, streak_days=days)

@@ -1,4 +1,4 @@
-"""Actions over HTTP: record one, record up to a hundred, look them up again."""
+"""Actions over HTTP: record one or up to a hundred, look them up, ask what can still be done."""
 
 import asyncio
 from collections import Counter
@@ -13,10 +13,11 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from msgspec import Meta, Struct
 
-from service.actions.queries import find_actions, list_actions
+from service.actions.answer import ActionAnswer, action_answer
+from service.actions.queries import find_actions, list_actions, read_usage
 from service.actions.record import Recorded
 from service.actions.report import participant_report
-from service.actions.store import Action, reversal_id
+from service.actions.store import reversal_id
 from service.actions.writer import Writer
 from service.http.access import Request, caller, opens
 from service.http.answer import JsonAnswer, Listing, answered, read_by
@@ -26,22 +27,24 @@ from service.http.pages import Page, paged
 from service.http.problems import ItemProblem, item_problem, reader_of
 from service.http.shared import shared
 from service.ledger.books import hold_open
+from service.participants.queries import find_region
 from service.platform.clock import Clock
 from service.platform.database import Connection, Database
 from service.platform.errors import NotFoundError, SaxaulError, UnavailableError
+from service.rulebooks.budgets import read_left
 from service.rulebooks.publish import Rulebooks
-from service.rules.decide.evaluate import Award
-from service.rules.decide.explain import explain_award
+from service.rulebooks.routes import page_by_type
 from service.rules.decide.languages import Reader
-from service.rules.decide.rulebook import Rulebook
-from service.rules.decide.standing import award_of
+from service.rules.tell.catalogue import (
+    Suggestion,
+    list_suggestions,
+    running_campaigns,
+    suggestion_counters,
+)
 
-AttributeValue = str | bool | int | float
+Value = str | bool | int | float
 ActionTypeName = Annotated[str, Meta(min_length=1, max_length=128)]
-Attributes = Annotated[
-    dict[Annotated[str, Meta(max_length=128)], AttributeValue],
-    Meta(max_length=64),
-]
+Attributes = Annotated[dict[Annotated[str, Meta(max_length=128)], Value], Meta(max_length=64)]
 
 
 class ActionReport(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -63,49 +66,6 @@ class ActionBatch(Struct, frozen=True, forbid_unknown_fields=True):
     """What a phone recorded while it was offline; each item is judged on its own."""
 
     actions: Annotated[list[msgspec.Raw], Meta(min_length=1, max_length=100)]
-
-
-class AwardAnswer(Struct, frozen=True):
-    """What one rule gave, and why."""
-
-    rule: str
-    rulebook_version: int
-    saved_g: int
-    energy_g: int
-    limited_by: str | None
-    explanation: str
-
-
-class ActionBubble(Struct, frozen=True):
-    """Where the energy of an action waits."""
-
-    id: UUID
-    energy_g: int
-    ripens_at: Time
-    expires_at: Time
-
-
-class ActionReversal(Struct, frozen=True):
-    """When what an action gave was taken back, and why."""
-
-    at: Time
-    reason: str
-
-
-class ActionAnswer(Struct, frozen=True):
-    """A recorded action with all that it earned; `reversal` stands only where it was reversed."""
-
-    id: UUID
-    type: str
-    occurred_at: Time
-    recorded_at: Time
-    source: str
-    status: Literal["accepted", "reversed"]
-    saved_g: int
-    energy_g: int
-    awards: list[AwardAnswer]
-    bubble: ActionBubble | None
-    reversal: ActionReversal | msgspec.UnsetType = msgspec.UNSET
 
 
 class BatchResult(Struct, frozen=True, omit_defaults=True):
@@ -130,6 +90,13 @@ class BatchAnswer(Struct, frozen=True):
     results: list[BatchResult]
 
 
+class Suggestions(Struct, frozen=True):
+    """What a person can still do today, with what is left of each limit."""
+
+    items: list[Suggestion]
+    next_cursor: str | None
+
+
 @post(
     "/v1/me/actions",
     status_code=201,
@@ -146,7 +113,7 @@ async def record_one(request: Request) -> JsonAnswer:
     report = await read_body(request, ActionReport)
     participant_id, reader = caller(request).participant_id, reader_of(request)
     recorded = await _submit(request, participant_id, report, key_text(request))
-    content = await _answer(request, reader, recorded.action, recorded.reversal)
+    content = await action_answer(request, reader, recorded.action, recorded.reversal)
     status = 200 if recorded.replayed else 201
     return read_by(reader, content, status, replayed=recorded.replayed)
 
@@ -194,26 +161,19 @@ async def record_batch(request: Request) -> JsonAnswer:
 async def _record_items(
     request: Request, participant_id: UUID, batch: ActionBatch, reader: Reader
 ) -> BatchAnswer:
-    outcomes = await asyncio.gather(
-        *(
-            _record_item(request, participant_id, index, raw, reader)
-            for index, raw in enumerate(batch.actions)
-        ),
-        return_exceptions=True,
-    )
+    items = [
+        _record_item(request, participant_id, index, raw, reader)
+        for index, raw in enumerate(batch.actions)
+    ]
+    outcomes = await asyncio.gather(*items, return_exceptions=True)
     results: list[BatchResult] = []
     for outcome in outcomes:
         if isinstance(outcome, BaseException):
             raise outcome
         results.append(outcome)
     counts = Counter(result.status for result in results)
-    return BatchAnswer(
-        received=len(results),
-        accepted=counts["accepted"],
-        duplicate=counts["duplicate"],
-        rejected=counts["rejected"],
-        results=results,
-    )
+    told = counts["accepted"], counts["duplicate"], counts["rejected"]
+    return BatchAnswer(len(results), *told, results)
 
 
 async def _record_item(
@@ -262,7 +222,9 @@ async def list_my_actions(request: Request) -> JsonAnswer:
         rows = await list_actions(session, participant_id, before=page.after, limit=page.rows)
         undone = await find_actions(session, participant_id, [reversal_id(row.id) for row in rows])
     reader = reader_of(request)
-    items = [await _answer(request, reader, row, undone.get(reversal_id(row.id))) for row in rows]
+    items = [
+        await action_answer(request, reader, row, undone.get(reversal_id(row.id))) for row in rows
+    ]
     return read_by(reader, page.listing(items))
 
 
@@ -276,53 +238,40 @@ async def get_my_action(request: Request, action_id: FromPath[str]) -> JsonAnswe
     wanted = path_uuid(action_id)
     participant_id = caller(request).participant_id
     async with shared(request, Database).sessions() as session:
-        ids = wanted, reversal_id(wanted)
-        found = await find_actions(session, participant_id, ids)
+        found = await find_actions(session, participant_id, [wanted, reversal_id(wanted)])
     row, reader = found.get(wanted), reader_of(request)
     if row is None or row.kind != "action":
         raise NotFoundError("You have no such action.")
-    return read_by(reader, await _answer(request, reader, row, found.get(reversal_id(wanted))))
-
-
-async def _answer(
-    request: Request, reader: Reader, row: Action, reversal: Action | None
-) -> ActionAnswer:
-    """Render an action from its row and the rulebook that decided it, at first and ever after."""
-    rules = shared(request, Rulebooks)
-    is_active = row.rulebook_version == rules.active.version
-    rulebook = rules.active if is_active else await rules.get(row.rulebook_version)
-    bubble = None
-    told: ActionReversal | msgspec.UnsetType = msgspec.UNSET
-    if reversal is not None:
-        told = ActionReversal(reversal.recorded_at, (reversal.attributes or {}).get("reason", ""))
-    if row.energy_g and row.ripens_at and row.expires_at:
-        bubble = ActionBubble(row.id, row.energy_g, row.ripens_at, row.expires_at)
-    return ActionAnswer(
-        row.id,
-        row.type,
-        row.occurred_at,
-        row.recorded_at,
-        row.source,
-        "reversed" if reversal is not None else "accepted",
-        row.saved_g,
-        row.energy_g,
-        [_award(row, award_of(entry), rulebook, reader) for entry in row.awards],
-        bubble,
-        told,
+    return read_by(
+        reader, await action_answer(request, reader, row, found.get(reversal_id(wanted)))
     )
 
 
-_FAILED = "0 g: this rule failed on these values and paid nothing; the operators are told"
+@get(
+    "/v1/me/suggestions",
+    operation_id="listSuggestions",
+    **opens("participant", query=Page, answer=Suggestions),
+)
+async def suggest(request: Request) -> JsonAnswer:
+    """What I can still do today."""
+    rulebook, now = shared(request, Rulebooks).active, shared(request, Clock).now()
+    reader = reader_of(request)
+    participant_id, campaigns = caller(request).participant_id, running_campaigns(rulebook, now)
+    region: str | None = None
+    async with shared(request, Database).sessions() as session:
+        usage = await read_usage(session, participant_id, suggestion_counters(rulebook, now))
+        left = await read_left(session, campaigns)
+        if campaigns:
+            region = await find_region(session, participant_id)
+    items = list_suggestions(rulebook, usage, now, reader, region=region or "", left=left)
+    shown = page_by_type(paged(request, "suggestions", type=str), items)
+    return read_by(reader, Suggestions(shown.items, shown.next_cursor))
 
 
-def _award(row: Action, award: Award, rulebook: Rulebook, reader: Reader) -> AwardAnswer:
-    if award.failed:
-        why = reader.tell(_FAILED)
-    else:
-        why = explain_award(rulebook, row.attributes or {}, award, reader)
-    return AwardAnswer(
-        award.rule, row.rulebook_version, award.saved_g, award.energy_g, award.limited_by, why
-    )
-
-
-routes: list[HTTPRouteHandler] = [record_one, record_batch, list_my_actions, get_my_action]
+routes: list[HTTPRouteHandler] = [
+    record_one,
+    record_batch,
+    list_my_actions,
+    get_my_action,
+    suggest,
+]

@@ -1,9 +1,10 @@
 """Rows of actions and counters: read under the books' locks, written in one statement."""
 
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from functools import lru_cache
+from functools import cache, lru_cache
 from operator import add
 from typing import Any
 from uuid import UUID
@@ -135,18 +136,13 @@ def savings_writes(
     lane_of: Callable[[UUID], int],
 ) -> list[Write]:
     """What boards learn of these actions and reversals: rows of the outbox, by lane and day."""
-    days: dict[datetime, str] = {}
-    places: dict[tuple[int, str], dict[tuple[UUID, str, str], int]] = {}
-    for action in actions:
-        if not action.saved_g:
-            continue
-        owner, when = action.participant_id, action.recorded_at
-        if when not in days:
-            days[when] = local_date(when).isoformat()
-        sums = places.setdefault((lane_of(owner), days[when]), {})
+    day_of = cache(lambda when: local_date(when).isoformat())
+    places: dict[tuple[int, str], Counter[tuple[UUID, str, str]]] = defaultdict(Counter)
+    for action in [action for action in actions if action.saved_g]:
+        owner = action.participant_id
+        sums = places[lane_of(owner), day_of(action.recorded_at)]
         for board in ("saved", "verified") if action.verified else ("saved",):
-            key = owner, board, action.region
-            sums[key] = sums.get(key, 0) + action.saved_g
+            sums[owner, board, action.region] += action.saved_g
     return [
         outbox_write(
             lane, at, day, [(o, board, g, region) for (o, board, region), g in sums.items()]

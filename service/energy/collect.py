@@ -82,10 +82,12 @@ async def _collect(
     rows = await connection.fetch(_REGIONS, book.participant_id, [bubble.id for bubble in bubbles])
     region_of = {row["id"]: row["region"] for row in rows}
     for bubble in bubbles:
+        grams, accounts = bubble.remaining_g, (Account.RIPENING, Account.AVAILABLE)
+        post(book, *accounts, grams, cause="collect", cause_id=bubble.id, at=book.last_at)
+        bubble.remaining_g, bubble.collected_g = 0, bubble.collected_g + grams
+        collected.collected_g += grams
         if bubble.id in region_of:
-            on_boards[region_of[bubble.id]] += bubble.remaining_g
-        collected.collected_g += bubble.remaining_g
-        _move(book, bubble)
+            on_boards[region_of[bubble.id]] += grams
     collected.bubbles += len(bubbles)
     writes = [*book_writes([book]), changed_bubbles_write(bubbles)]
     if on_boards:
@@ -93,13 +95,6 @@ async def _collect(
         writes.append(outbox_write(lane, book.last_at, day.isoformat(), deltas))
     await write_all(connection, writes)
     book.posted.clear()
-
-
-def _move(book: Book, bubble: Bubble) -> None:
-    amount_g = bubble.remaining_g
-    bubble.remaining_g, bubble.collected_g = 0, bubble.collected_g + amount_g
-    accounts = Account.RIPENING, Account.AVAILABLE
-    post(book, *accounts, amount_g, cause="collect", cause_id=bubble.id, at=book.last_at)
 
 
 _REGIONS = "SELECT id, region FROM actions WHERE participant_id = $1 AND id = ANY($2::uuid[])"

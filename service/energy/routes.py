@@ -10,9 +10,10 @@ import msgspec
 from litestar import get, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
+from sqlalchemy import select, tuple_
 
 from service.energy.collect import Collected, collect_bubble, collect_ripe_bubbles
-from service.energy.queries import list_bubbles
+from service.energy.models import Bubble
 from service.http.access import Request, caller, opens
 from service.http.answer import JsonAnswer, Listing, answer_once
 from service.http.decode import NoFields, Time, path_uuid, read_body
@@ -68,10 +69,17 @@ async def list_my_bubbles(request: Request) -> Listing[BubbleAnswer]:
     participant_id = caller(request).participant_id
     page = paged(request, f"bubbles:{participant_id}", ripens_at=datetime, id=UUID)
     now = shared(request, Clock).now()
+    query = (
+        select(Bubble)
+        .where(Bubble.participant_id == participant_id)
+        .where(Bubble.remaining_g > 0, Bubble.expires_at > now)
+        .order_by(Bubble.ripens_at, Bubble.id)
+        .limit(page.rows)
+    )
+    if page.after is not None:
+        query = query.where(tuple_(Bubble.ripens_at, Bubble.id) > tuple_(*page.after))
     async with shared(request, Database).sessions() as session:
-        rows = await list_bubbles(
-            session, participant_id, now=now, after=page.after, limit=page.rows
-        )
+        rows = await session.scalars(query)
     items = [
         BubbleAnswer(
             row.id,

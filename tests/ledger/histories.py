@@ -107,7 +107,7 @@ async def award(
         action.awards[0]["counters"] = [[*key, n, g] for key, (n, g) in counters.items()]
         if claim is not None:
             action.claim_key = hmac.digest(b"key", claim.encode(), "sha256")
-            wanted = {action.claim_key: (participant_id, action.id)}
+            wanted = {action.claim_key: (participant_id, action.id, None)}
             assert not await hold_claims(connection, wanted, at)
         if draw_g:
             action.awards[0] |= await _draw(connection, draw_g)
