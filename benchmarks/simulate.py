@@ -27,7 +27,7 @@ from rich.table import Table
 
 from service.actions.record import record_actions
 from service.actions.report import participant_report
-from service.actions.reverse import reverse_action
+from service.actions.reverse import Undo, Undoing, reverse_action
 from service.instance.account import data_folder
 from service.instance.home import Home
 from service.instance.migrate import migrate
@@ -127,17 +127,11 @@ async def record_history(
         done = [outcome.action for outcome in outcomes.values() if hasattr(outcome, "action")]
         for action in chance.sample(done, min(len(done), 5)):
             async with database.transaction() as connection:
-                await reverse_action(
-                    connection,
-                    action.participant_id,
-                    action.id,
-                    reason="a benchmark",
-                    source="operator",
-                    reporter="operator",
-                    now=now,
-                    local_date=rulebook.program.local_date,
-                    lane=0,
+                undo = Undo(action.participant_id, action.id, "a benchmark")
+                undoing = Undoing(
+                    "operator", "operator", now, rulebook.program.local_date, lambda _: 0
                 )
+                await reverse_action(connection, undo, undoing)
     await database.pool.execute("ANALYZE")
 
 

@@ -13,7 +13,6 @@ from litestar.handlers import HTTPRouteHandler
 
 from service.actions.routes import routes as action_routes
 from service.actions.routes_operator import routes as action_operator_routes
-from service.actions.routes_suggest import routes as suggestion_routes
 from service.actions.writer import Writer
 from service.audit.routes import routes as audit_routes
 from service.development.issuer import DevelopmentIssuer
@@ -79,7 +78,6 @@ ROUTES: tuple[HTTPRouteHandler, ...] = (
     *program_routes,
     *rule_routes,
     *simulation_routes,
-    *suggestion_routes,
     *rule_operator_routes,
 )
 

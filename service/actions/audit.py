@@ -1,7 +1,7 @@
 """What `ledger audit` compares of actions and what follows from them: bubbles, limits, claims."""
 
-from service.actions.audit_draws import Budgets
 from service.actions.audit_facts import FACTS, STREAKS
+from service.actions.audit_sums import Budgets, Events
 from service.platform.checks import AnyCheck, Check, Walk
 
 # The canonical bytes of books.transfer_hash, in SQL.
@@ -95,8 +95,12 @@ CROSS JOIN LATERAL (VALUES
     ) AS o (what, expected, found)
 WHERE b.participant_id = ANY($1::uuid[]) AND o.expected <> o.found"""
 
+_TOLD = """CASE WHEN {0}.id IS NULL THEN 'no bubble' ELSE concat_ws(', ', {0}.energy_g || ' g',
+        {0}.remaining_g || ' remaining', {0}.collected_g || ' collected', {0}.taken_g || ' taken',
+        {0}.expired_g || ' expired', {0}.reversed_g || ' reversed') END"""
+
 # What left a bubble, by cause. A reversal names its own row, which names the bubble's action.
-_BUBBLES = """
+_BUBBLES = f"""
 WITH parts AS (
     SELECT t.participant_id, coalesce(r.reverses, t.cause_id) AS id,
         sum(CASE WHEN t.credit = 2 THEN t.amount_g ELSE 0 END) AS energy_g,
@@ -117,16 +121,10 @@ WITH parts AS (
     SELECT * FROM bubbles WHERE participant_id = ANY($1::uuid[])
 )
 SELECT coalesce(t.participant_id, s.participant_id), 'bubble ' || coalesce(t.id, s.id),
-    CASE WHEN t.id IS NULL THEN 'no bubble' ELSE concat_ws(', ', t.energy_g || ' g',
-        t.remaining_g || ' remaining', t.collected_g || ' collected', t.taken_g || ' taken',
-        t.expired_g || ' expired', t.reversed_g || ' reversed') END,
-    CASE WHEN s.id IS NULL THEN 'no bubble' ELSE concat_ws(', ', s.energy_g || ' g',
-        s.remaining_g || ' remaining', s.collected_g || ' collected', s.taken_g || ' taken',
-        s.expired_g || ' expired', s.reversed_g || ' reversed') END
+    o.expected, o.found
 FROM parts t FULL JOIN stored s ON s.participant_id = t.participant_id AND s.id = t.id
-WHERE CASE WHEN s.id IS NULL THEN t.remaining_g <> 0 ELSE (t.energy_g, t.remaining_g,
-    t.collected_g, t.taken_g, t.expired_g, t.reversed_g) IS DISTINCT FROM (s.energy_g,
-    s.remaining_g, s.collected_g, s.taken_g, s.expired_g, s.reversed_g) END"""
+CROSS JOIN LATERAL (SELECT {_TOLD.format("t")} AS expected, {_TOLD.format("s")} AS found) AS o
+WHERE CASE WHEN s.id IS NULL THEN t.remaining_g <> 0 ELSE o.expected <> o.found END"""  # noqa: S608
 
 # A bubble says for itself when it can be collected and when it is lost; its action decided that.
 _RIPENING = """
@@ -212,6 +210,22 @@ LEFT JOIN actions r ON r.participant_id = a.participant_id AND r.occurred_at = a
 WHERE c.claim_key > $1 AND c.claim_key <= $2
     AND (r.id IS NOT NULL OR a.claim_key IS DISTINCT FROM coalesce(c.of_key, c.claim_key))"""
 
+_BOUND = """
+SELECT e.participant_id, 'event ' || e.event_id || ' of ' || e.partner_id,
+    CASE e.state WHEN 'reversed' THEN 'an action of it that is reversed'
+        ELSE 'an action of it' END,
+    CASE WHEN a.id IS NULL THEN 'no action' WHEN r.id IS NULL THEN 'an action that stands'
+        ELSE 'another action' END
+FROM partner_events e
+LEFT JOIN actions a ON a.participant_id = e.participant_id AND a.id = e.action_id
+LEFT JOIN actions r ON r.participant_id = a.participant_id AND r.occurred_at = a.occurred_at
+    AND r.reverses = a.id
+WHERE e.event_key > $1 AND e.event_key <= $2 AND e.state IN ('bound', 'reversed')
+    AND (a.id IS NULL
+        OR (a.kind = 'action' AND a.source <> 'partner:' || e.partner_id)
+        OR (a.kind = 'action' AND a.fingerprint <> e.fingerprint)
+        OR (e.state = 'reversed' AND r.id IS NULL))"""
+
 CHECKS: tuple[AnyCheck, ...] = (
     Check("chain", "each transfer's hash follows from the one before", _CHAIN, ("since",)),
     Check("awards", "transfers move what actions and reversals say", _AWARDS),
@@ -224,6 +238,9 @@ CHECKS: tuple[AnyCheck, ...] = (
     FACTS,
     STREAKS,
     Budgets,
+    Events,
+    Walk("bound events", "each accepted event has its action", b"", 1_000, "partner_events",
+         "event_key", _BOUND),
     Walk("stray claims", "each claim is held by whom it paid", b"", 1_000, "claims", "claim_key",
          _STRAY_CLAIMS),
 )  # fmt: skip

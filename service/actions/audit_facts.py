@@ -20,6 +20,9 @@ from service.platform.database import Connection
 from service.rules.language.load import load
 
 _PREFETCH = 1_000
+_Days = tuple[
+    int, date | None, int
+]  # of a book: the bits of its window, their last, the run before
 # What a time may have been sent with (PostgreSQL took no other), the offsets of this earth first.
 _OFFSETS = sorted(
     [timedelta(minutes=n) for n in range(-959, 960)],
@@ -96,20 +99,15 @@ async def audit_streaks(
     return wrong
 
 
-_Days = tuple[int, date | None, int]
-"""The active days of a book: the bits of its window, their last day, the run before them."""
-
-
 def _compare_days(wrong: list[tuple[UUID, str, str, str]], book: Book | None, kept: _Days) -> None:
     if book is None or book.closed:
         return
     expected = (book.active_days, book.active_anchor, book.active_before)
     if expected != kept:
-        wrong.append((book.participant_id, "active days", _days(expected), _days(kept)))
+        wrong.append((book.participant_id, "active days", _days(*expected), _days(*kept)))
 
 
-def _days(days: _Days) -> str:
-    window, anchor, before = days
+def _days(window: int, anchor: date | None, before: int) -> str:
     return f"{window & 2**64 - 1:b} until {anchor}, {before} days before"
 
 

@@ -5,7 +5,7 @@ ids, and only those not known as ended: a budget gets nothing back, so what is u
 up until a later version of the rules raises it.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from service.platform.database import Connection, Write
@@ -33,44 +33,28 @@ class Budgets:
     def write(self) -> Write:
         """Store what was drawn."""
         names = [*self.changed]
-        return Write(
-            _DRAW,
-            (names, [self.left[name] for name in names], [self.draws[name] for name in names]),
-        )
+        columns = names, [self.left[name] for name in names], [self.draws[name] for name in names]
+        return Write(_DRAW, columns)
 
 
-class EndedCampaigns:
-    """The campaigns that this process has seen used up, by version of the rules."""
-
-    def __init__(self) -> None:
-        """Know of none."""
-        self._known: set[tuple[int, str]] = set()
-
-    def without(self, version: int, campaigns: Collection[str]) -> list[str]:
-        """Those of them that may have something left, in the order in which they are locked."""
-        return sorted(name for name in campaigns if (version, name) not in self._known)
-
-    def note(self, version: int, campaign: str) -> None:
-        """Remember that this version will never pay from it again."""
-        self._known.add((version, campaign))
+EndedCampaigns = set[tuple[int, str]]
+"""The campaigns that this process has seen used up, by version of the rules."""
 
 
 async def lock_budgets(
     connection: Connection, rulebook: Rulebook, awards: Iterable[Award], ended: EndedCampaigns
 ) -> Budgets:
     """Lock what these appraised awards may draw from; no statement when that is nothing."""
-    budgets = Budgets()
-    if not rulebook.campaigns:
-        return budgets
-    names = ended.without(rulebook.version, budgets_wanted(awards))
-    if not names:
-        return budgets
-    for name, budget_g, left_g, draws in await connection.fetch(_LOCK, names):
+    budgets, version = Budgets(), rulebook.version
+    wanted = budgets_wanted(awards) if rulebook.campaigns else ()
+    names = sorted(name for name in wanted if (version, name) not in ended)
+    rows = await connection.fetch(_LOCK, names) if names else []
+    for name, budget_g, left_g, draws in rows:
         budgets.left[name], budgets.draws[name] = left_g, draws
         promised_g = rulebook.campaigns[name].budget_g
         # What a later version has lowered says nothing of ours, which may become active again.
         if not left_g and promised_g is not None and budget_g >= promised_g:
-            ended.note(rulebook.version, name)
+            ended.add((version, name))
     return budgets
 
 

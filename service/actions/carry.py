@@ -12,9 +12,8 @@ from typing import Any
 from uuid import UUID
 
 from service.actions.hidden import claim_key, hidden_value
-from service.actions.source import partner_of
+from service.actions.report import partner_of
 from service.instance.migrate import Step
-from service.platform.arrays import uuids
 from service.platform.database import Connection
 from service.rules.compile.draft import compile_rulebook
 from service.rules.decide.judge import (
@@ -60,8 +59,9 @@ class _Carrier:
                     added[other] = min(holder, added.get(other, holder))
         if told and not known:
             raise WrongSecretError("SAXAUL_SECRET_KEY is not the one that claims were made with")
-        columns = [list(column) for column in zip(*added.values(), strict=True)] or [[]] * 4
-        await connection.execute(_ADD, list(added), *columns)
+        if added:
+            bound = [(other, *holder) for other, holder in added.items()]
+            await connection.execute(_ADD, *zip(*bound, strict=True))
         return rows[-1]["claim_key"] if len(rows) == _CLAIMS_A_PAGE else None
 
     async def _keys(self, connection: Connection, row: Any) -> set[bytes]:
@@ -98,11 +98,9 @@ class _Carrier:
             now = hidden_value(self._secret, owner, by_key_of(value))
             if was == by_key != now:
                 changed[owner, counter, period, by_key] = now
-        owners, counters, periods, by_keys = (*zip(*changed, strict=True),) or ((),) * 4
-        values = list(changed.values())
-        await connection.execute(
-            _COUNTS_AS, uuids(owners), list(counters), list(periods), list(by_keys), values
-        )
+        if changed:
+            rows = [(*key, now) for key, now in changed.items()]
+            await connection.execute(_COUNTS_AS, *zip(*rows, strict=True))
         return people[-1].bytes if len(people) == _PEOPLE_A_PAGE else None
 
 
@@ -137,7 +135,7 @@ WHERE a.participant_id = ANY($1::uuid[]) AND a.kind = 'action' AND c ->> 2 <> ''
 
 _COUNTS_AS = """
 UPDATE counters SET counts_as = k.counts_as
-FROM unnest($1::text::uuid[], $2::text[], $3::text[], $4::text[], $5::text[])
+FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[])
     AS k (participant_id, counter, period, by_key, counts_as)
 WHERE counters.participant_id = k.participant_id AND counters.counter = k.counter
     AND counters.period = k.period AND counters.by_key = k.by_key"""

@@ -8,21 +8,21 @@ from what nobody had verified: that one is reversed, under the lock of its own b
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from types import MappingProxyType
 from typing import NamedTuple
 from uuid import UUID
 
 from service.actions.refusals import AlreadyClaimedError
 from service.actions.report import Report
 from service.actions.reverse import Undo, Undoing, reverse_actions
-from service.actions.store import Action, read_actions
+from service.actions.store import Action, RowKey, read_actions
 from service.ledger.books import Book
+from service.platform.arrays import Columns
 from service.platform.database import Connection
 from service.platform.errors import SaxaulError
 from service.rules.decide.standing import Standing, stored_uses
 
-RowKey = tuple[UUID, UUID]
-"""A row of `actions`: the participant's id and the action's."""
+_Row = tuple[UUID, UUID, bytes | None]
+"""What a claim holds: a row of `actions`, and the key that it names where that is another one."""
 
 REASON = "A partner verified this; what was only typed does not count beside it."
 
@@ -50,12 +50,21 @@ class Claims:
     taken: dict[bytes, Report] = field(default_factory=dict)
     beaten: dict[RowKey, str] = field(default_factory=dict)
 
+    def main_key(self, report: Report) -> bytes:
+        """What its action names; nothing when it wants nothing."""
+        return next(iter(self.keys.get(report, ())), b"")
+
+    def rows_of(self, claimed: Mapping[bytes, Report]) -> dict[bytes, _Row]:
+        """What the claims of these reports hold."""
+        named = {report: self.main_key(report) for report in claimed.values()}
+        return {k: (*r.row, named[r] if named[r] != k else None) for k, r in claimed.items()}
+
     def refusal(self, report: Report) -> SaxaulError | None:
         """Why this report is not paid: what it claims was, and that cannot be taken over."""
-        for key in self.keys.get(report, ())[:1]:
-            if key in self.held and not (report.candidate.verified and key in self.rivals):
-                return AlreadyClaimedError(self.held[key].bound_at)
-        return None
+        holder = self.held.get(self.main_key(report))
+        if holder is None or (report.candidate.verified and self.main_key(report) in self.rivals):
+            return None
+        return AlreadyClaimedError(holder.bound_at)
 
     def rivals_of(self, report: Report) -> list[Action]:
         """What is taken back when this report is accepted."""
@@ -110,9 +119,7 @@ class Claims:
             await connection.execute("DELETE FROM claims WHERE claim_key = ANY($1::bytea[])", free)
         moved = {k: r for k, r in paid.items() if self.bound[k] is not r or k in self.held}
         if moved:
-            rows = {key: report.row for key, report in moved.items()}
-            mains = {key: self.keys[report][0] for key, report in moved.items()}
-            await connection.execute(_MOVE, *_columns(rows, mains), now)
+            await connection.execute(_MOVE, *_values(self.rows_of(moved)), now)
 
 
 async def bind_claims(
@@ -125,9 +132,7 @@ async def bind_claims(
             claims.bound.setdefault(key, report)
     if not claims.bound:
         return claims
-    mains = {key: wanted[report][0] for key, report in claims.bound.items()}
-    rows = {key: report.row for key, report in claims.bound.items()}
-    claims.held = await hold_claims(connection, rows, now, mains)
+    claims.held = await hold_claims(connection, claims.rows_of(claims.bound), now)
     asked = {
         key: claims.held[key][:2]
         for report, keys in wanted.items()
@@ -136,50 +141,40 @@ async def bind_claims(
     }
     if asked:
         holders = await read_actions(connection, set(asked.values()))
-        claims.rivals = {key: holders[row] for key, row in asked.items() if _is_typed(row, holders)}
+        claims.rivals = {
+            key: rival
+            for key, row in asked.items()
+            if (rival := holders.get(row)) and not rival.verified
+        }
     return claims
 
 
-def _is_typed(row: RowKey, holders: Mapping[RowKey, Action]) -> bool:
-    return row in holders and not holders[row].verified
-
-
 async def hold_claims(
-    connection: Connection,
-    wanted: Mapping[bytes, RowKey],
-    now: datetime,
-    mains: Mapping[bytes, bytes] = MappingProxyType({}),
+    connection: Connection, wanted: Mapping[bytes, _Row], now: datetime
 ) -> dict[bytes, Held]:
-    """Bind in key order, in one statement; give back what others hold.
-
-    `mains` has the key that the action itself names, where that is another one.
-    """
+    """Bind in key order, in one statement; give back what others hold."""
     held: dict[bytes, Held] = {}
     missing = sorted(wanted)
     while missing:
-        columns = _columns({key: wanted[key] for key in missing}, mains)
-        await connection.execute(_BIND + "DO NOTHING", *columns, now)
+        values = _values({key: wanted[key] for key in missing})
+        await connection.execute(_BIND + "DO NOTHING", *values, now)
         rows = await connection.fetch(_READ, missing)
-        held |= {row[0]: Held(*row[1:]) for row in rows if tuple(row[1:3]) != wanted[row[0]]}
+        held |= {row[0]: Held(*row[1:]) for row in rows if tuple(row[1:3]) != wanted[row[0]][:2]}
         # A holder that was reversed between the two statements has freed its claim: bind again.
         missing = sorted(set(missing) - {row[0] for row in rows})
     return held
 
 
-def _columns(
-    rows: Mapping[bytes, RowKey], mains: Mapping[bytes, bytes]
-) -> tuple[list[bytes], list[UUID], list[UUID], list[bytes | None]]:
-    others = [main if (main := mains.get(key, key)) != key else None for key in rows]
-    return [*rows], [row[0] for row in rows.values()], [row[1] for row in rows.values()], others
+def _values(rows: Mapping[bytes, _Row]) -> tuple[object, ...]:
+    return _CLAIMS.values([(key, *row) for key, row in rows.items()])
 
 
-_BIND = """
-INSERT INTO claims (claim_key, participant_id, action_id, of_key, bound_at)
-SELECT k.claim_key, k.participant_id, k.action_id, k.of_key, $5
-FROM unnest($1::bytea[], $2::uuid[], $3::uuid[], $4::bytea[])
-    AS k (claim_key, participant_id, action_id, of_key)
-ORDER BY k.claim_key
-ON CONFLICT (claim_key) """
+_CLAIMS = Columns("claim_key bytea, participant_id uuid, action_id uuid, of_key bytea")
+
+_BIND = f"""
+INSERT INTO claims ({_CLAIMS.names}, bound_at)
+SELECT d.*, $5 FROM {_CLAIMS.rows} ORDER BY d.claim_key
+ON CONFLICT (claim_key) """  # noqa: S608 - constant columns
 
 _MOVE = (
     _BIND

@@ -13,8 +13,7 @@ from uuid import UUID
 import click
 import msgspec
 
-from service.platform.database import Connection
-from service.platform.errors import NotFoundError, SaxaulError
+from service.platform.errors import NotFoundError
 from service.rulebooks.commands_report import FORMAT, Format, print_json, report
 from service.rulebooks.commands_versions import folder_files, is_version, opened, version_files
 from service.rulebooks.publish import files_of
@@ -73,9 +72,6 @@ def explain(
     except BrokenSetError as error:
         report(error.problems, form, "")
         sys.exit(1)
-    except SaxaulError as error:
-        click.echo(str(error), err=True)
-        sys.exit(1)
     if form == "json":
         print_json({"about": head, "awards": told})
         return
@@ -94,8 +90,13 @@ def _example(rule_id: str, given: str, context: str, source: str) -> tuple[list[
         given=_decoded(given, dict[str, schema.Scalar], "--given"),
         context=_decoded(context, schema.ExampleContext, "--context"),
     )
-    _require_time(example.context)
-    rules = RuleSet(_files(source))
+    try:
+        # The shape allows for days that no month has.
+        datetime.fromisoformat(example.context.occurred_at or "2000-01-01")
+    except ValueError as error:
+        raise click.UsageError(f"--context: there is no such time: {error}") from error
+    files = asyncio.run(_files(source)) if is_version(source) else folder_files(source)
+    rules = RuleSet(files)
     shape = rules.rules.get(rule_id)
     if shape is None:
         hint = did_you_mean(rule_id, rules.rules)
@@ -117,23 +118,7 @@ def _decoded(text: str, kind: Any, option: str) -> Any:
         raise click.UsageError(f"{option}: {error}") from error
 
 
-def _require_time(context: schema.ExampleContext) -> None:
-    """The shape allows for days that no month has. Raises click.UsageError."""
-    if context.occurred_at is None:
-        return
-    try:
-        datetime.fromisoformat(context.occurred_at)
-    except ValueError as error:
-        raise click.UsageError(f"--context: there is no such time: {error}") from error
-
-
-def _files(source: str) -> Mapping[str, str]:
-    if is_version(source):
-        return asyncio.run(_published(source))
-    return folder_files(source)
-
-
-async def _published(source: str) -> dict[str, str]:
+async def _files(source: str) -> Mapping[str, str]:
     async with opened("saxaul rules explain") as database, database.pool.acquire() as connection:
         return await version_files(connection, source)
 
@@ -141,7 +126,9 @@ async def _published(source: str) -> dict[str, str]:
 async def _recorded(action_id: UUID, participant_id: UUID | None) -> tuple[list[str], list[_Told]]:
     """What decided a recorded action, with the version of the rules of then."""
     async with opened("saxaul rules explain") as database, database.pool.acquire() as connection:
-        row = await _find(connection, action_id, participant_id)
+        row = await connection.fetchrow(_ACTION, action_id, participant_id)
+        if row is None:
+            raise NotFoundError("There is no action {action_id}.", action_id=action_id)
         version = row["rulebook_version"]
         files = await files_of(connection, version)
         published = await connection.fetchrow(_PUBLISHED, version)
@@ -163,27 +150,12 @@ async def _recorded(action_id: UUID, participant_id: UUID | None) -> tuple[list[
             for award in row["awards"]
         ]
         return head, []
-    candidate = Candidate(
-        type=row["type"],
-        attributes=row["attributes"],
-        occurred_at=row["occurred_at"],
-        reporter=row["reporter"],
-        verified=row["verified"],
-        partner_id=None,
-    )
+    given = {n: row[n] for n in ("type", "attributes", "occurred_at", "reporter", "verified")}
+    candidate = Candidate(**given, partner_id=None)
     facts = Facts(candidate, row["region"], row["streak_days"])
     if not row["awards"]:
         head.append("no rule applied to it")
     return head, [_told(rules, award["rule"], facts, award_of(award)) for award in row["awards"]]
-
-
-async def _find(
-    connection: Connection, action_id: UUID, participant_id: UUID | None
-) -> Mapping[str, Any]:
-    row = await connection.fetchrow(_ACTION, action_id, participant_id)
-    if row is None:
-        raise NotFoundError("There is no action {action_id}.", action_id=action_id)
-    return dict(row)
 
 
 def _told(rules: RuleSet, rule_id: str, facts: Facts, award: Award | None) -> _Told:

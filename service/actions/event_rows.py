@@ -16,11 +16,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.actions.models import PartnerEvent
 from service.actions.report import EventRef
-from service.platform.arrays import documents, uuids
-from service.platform.database import Connection
-
-RowKey = tuple[UUID, UUID]
-"""A row of `actions`: the participant's id and the action's."""
+from service.actions.store import RowKey
+from service.platform.arrays import Columns
+from service.platform.database import Connection, row_count
 
 KEPT = timedelta(days=30)
 _PURGED_MAX = 2_000
@@ -61,23 +59,18 @@ async def hold_rows(
     connection: Connection, wanted: Iterable[tuple[EventRef, EventRow]], now: datetime
 ) -> dict[bytes, EventRow]:
     """Insert what is missing, in key order, and lock the rest; the first of a key counts."""
-    by_key: dict[bytes, tuple[EventRef, EventRow]] = {}
+    by_key: dict[bytes, EventRow] = {}
+    named: dict[bytes, tuple[str, str, str]] = {}
     for ref, row in wanted:
-        by_key.setdefault(ref.key, (ref, row))
+        by_key.setdefault(ref.key, row)
+        named.setdefault(ref.key, (ref.partner_id, ref.source, ref.event_id))
     rows: dict[bytes, EventRow] = {}
     missing = sorted(by_key)
     while missing:
-        refs = [by_key[key][0] for key in missing]
-        added = await connection.fetch(
-            _ADD,
-            *_columns({key: by_key[key][1] for key in missing}),
-            now,
-            [ref.partner_id for ref in refs],
-            [ref.source for ref in refs],
-            [ref.event_id for ref in refs],
-        )
+        new = [(key, *by_key[key][:-1], *named[key]) for key in missing]
+        added = await connection.fetch(_ADD, *_NEW.values(new), now)
         # Nobody else sees what was just added, so it needs no lock.
-        rows |= {key: by_key[key][1]._replace(is_added=True) for (key,) in added}
+        rows |= {key: by_key[key]._replace(is_added=True) for (key,) in added}
         there = [key for key in missing if key not in rows]
         held = await connection.fetch(_LOCK, there) if there else []
         rows |= {key: EventRow(*columns) for key, *columns in held}
@@ -89,22 +82,8 @@ async def hold_rows(
 async def set_rows(connection: Connection, rows: Mapping[bytes, EventRow], now: datetime) -> None:
     """Let these rows, which are held, stand so; what is parked was received now."""
     if rows:
-        await connection.execute(_SET, *_columns(rows), now)
-
-
-def _columns(rows: Mapping[bytes, EventRow]) -> tuple[Any, ...]:
-    states = rows.values()
-    return (
-        list(rows),
-        [row.state for row in states],
-        [row.fingerprint for row in states],
-        uuids([row.participant_id for row in states]),
-        uuids([row.action_id for row in states]),
-        [row.target_key for row in states],
-        [row.reason for row in states],
-        documents([row.body for row in states]),
-        [row.subject_key for row in states],
-    )
+        changed = _ROWS.values([(key, *row[:-1]) for key, row in rows.items()])
+        await connection.execute(_SET, *changed, now)
 
 
 async def free_rows(connection: Connection, keys: Collection[bytes]) -> None:
@@ -162,8 +141,7 @@ async def purge_parked(connection: Connection, now: datetime) -> int:
 
     The mark of a reversal that still waits stays with it: several may name the same event.
     """
-    status = await connection.execute(_PURGE, now - KEPT, _PURGED_MAX)
-    return int(status.rpartition(" ")[2])
+    return row_count(await connection.execute(_PURGE, now - KEPT, _PURGED_MAX))
 
 
 async def list_parked(
@@ -175,47 +153,38 @@ async def list_parked(
     limit: int,
 ) -> Sequence[PartnerEvent]:
     """Events that wait or waited in vain, of one partner or of all, the first to come first."""
-    query = (
-        select(PartnerEvent)
-        .where(PartnerEvent.state == state)
-        .order_by(PartnerEvent.received_at, PartnerEvent.event_key)
-        .limit(limit)
-    )
+    query = select(PartnerEvent).where(PartnerEvent.state == state)
+    place = PartnerEvent.received_at, PartnerEvent.event_key
     if partner_id is not None:
         query = query.where(PartnerEvent.partner_id == partner_id)
     if after is not None:
-        key = after[0], after[1].bytes
-        query = query.where(tuple_(PartnerEvent.received_at, PartnerEvent.event_key) > key)
-    return (await session.scalars(query)).all()
+        query = query.where(tuple_(*place) > (after[0], after[1].bytes))
+    return (await session.scalars(query.order_by(*place).limit(limit))).all()
 
 
-_ADD = """
-INSERT INTO partner_events (event_key, state, fingerprint, participant_id, action_id, target_key,
-    reason, body, subject_key, received_at, partner_id, source, event_id)
-SELECT k.event_key, k.state, k.fingerprint, k.participant_id, k.action_id, k.target_key, k.reason,
-    k.body, k.subject_key, $10, k.partner_id, k.source, k.event_id
-FROM unnest($1::bytea[], $2::text[], $3::bytea[], $4::text::uuid[], $5::text::uuid[], $6::bytea[],
-    $7::text[], $8::text::jsonb[], $9::bytea[], $11::text[], $12::text[], $13::text[])
-    AS k (event_key, state, fingerprint, participant_id, action_id, target_key, reason, body,
-        subject_key, partner_id, source, event_id)
-ORDER BY k.event_key
+_TOLD = (
+    "event_key bytea, state text, fingerprint bytea, participant_id uuid, action_id uuid,"
+    "target_key bytea, reason text, body jsonb, subject_key bytea"
+)
+_ROWS, _NEW = Columns(_TOLD), Columns(f"{_TOLD}, partner_id text, source text, event_id text")
+
+_ADD = f"""
+INSERT INTO partner_events ({_NEW.names}, received_at)
+SELECT d.*, $13 FROM {_NEW.rows} ORDER BY d.event_key
 ON CONFLICT DO NOTHING
-RETURNING event_key"""
+RETURNING event_key"""  # noqa: S608 - constant columns
 
 _LOCK = """
 SELECT event_key, state, fingerprint, participant_id, action_id, target_key FROM partner_events
 WHERE event_key = ANY($1::bytea[]) ORDER BY event_key FOR NO KEY UPDATE"""
 
-_SET = """
-UPDATE partner_events e SET state = k.state, fingerprint = k.fingerprint,
-    participant_id = k.participant_id, action_id = k.action_id, target_key = k.target_key,
-    reason = k.reason, body = k.body, subject_key = k.subject_key,
-    received_at = CASE WHEN k.body IS NULL THEN e.received_at ELSE $10 END
-FROM unnest($1::bytea[], $2::text[], $3::bytea[], $4::text::uuid[], $5::text::uuid[], $6::bytea[],
-    $7::text[], $8::text::jsonb[], $9::bytea[])
-    AS k (event_key, state, fingerprint, participant_id, action_id, target_key, reason, body,
-        subject_key)
-WHERE e.event_key = k.event_key"""
+_SET = f"""
+UPDATE partner_events e SET state = d.state, fingerprint = d.fingerprint,
+    participant_id = d.participant_id, action_id = d.action_id, target_key = d.target_key,
+    reason = d.reason, body = d.body, subject_key = d.subject_key,
+    received_at = CASE WHEN d.body IS NULL THEN e.received_at ELSE $10 END
+FROM {_ROWS.rows}
+WHERE e.event_key = d.event_key"""  # noqa: S608 - constant columns
 
 _FREE = "DELETE FROM partner_events WHERE event_key = ANY($1::bytea[])"
 

@@ -6,21 +6,14 @@ linked to somebody else, its reversal - waits and then sees how it stands. Runs 
 transaction, so that what is refused leaves no row.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from service.actions.event_rows import (
-    EventRow,
-    RowKey,
-    free_rows,
-    hold_rows,
-    reversal_reasons,
-    set_rows,
-)
+from service.actions.event_rows import EventRow, free_rows, hold_rows, reversal_reasons, set_rows
 from service.actions.refusals import UnknownActionTypeError
 from service.actions.report import Report
-from service.actions.store import Action, reversal_id
+from service.actions.store import RowKey
 from service.ledger.books import SuspendedError
 from service.participants.links import Links, read_links
 from service.platform.database import Connection
@@ -62,16 +55,13 @@ class BoundEvents:
     discarded: dict[bytes, str] = field(default_factory=dict)
 
     def actions(self, reports: Sequence[Report]) -> set[RowKey]:
-        """The rows that tell of events which were accepted before, and of their reversals."""
-        bound = [key for report in reports if (key := self._accepted_as(report)) is not None]
-        return {*bound, *[(owner, reversal_id(action_id)) for owner, action_id in bound]}
+        """The rows of events which were accepted before."""
+        return {key for report in reports if (key := self._accepted_as(report)) is not None}
 
-    def outcome(
-        self, report: Report, known: Mapping[RowKey, Action]
-    ) -> tuple[Action, Action | None] | SaxaulError | None:
-        """The action of an event that was accepted before, and what reversed it since.
+    def outcome(self, report: Report) -> RowKey | SaxaulError | None:
+        """The action of an event that was accepted before, or why it is not accepted.
 
-        Or why it is not accepted; None when it must be judged.
+        None when it must be judged.
         """
         event = report.event
         if event is None:
@@ -81,8 +71,7 @@ class BoundEvents:
         if accepted is not None:
             if row.fingerprint != report.fingerprint:
                 return EventIdReusedError(event.event_id)
-            bound_to, action_id = accepted
-            return known[accepted], known.get((bound_to, reversal_id(action_id)))
+            return accepted
         if report.received_at is not None and not row.is_parked(report.fingerprint):
             # Since it was read it was discarded, forgotten, or replaced by mended content.
             return StillParkedError()

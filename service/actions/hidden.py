@@ -1,10 +1,10 @@
 """What limits count by and what is claimed is hidden: both outlive erasure."""
 
 import hmac
+from functools import partial
 from uuid import UUID
 
 from service.rules.decide.judge import Claimed, Judged
-from service.rules.decide.rulebook import CounterKey
 
 
 def claim_key(secret: bytes, claim: Claimed, participant_id: UUID) -> bytes:
@@ -23,13 +23,10 @@ def claim_keys(secret: bytes, judged: Judged, participant_id: UUID) -> list[byte
 def hide_values(judged: Judged, participant_id: UUID, secret: bytes) -> None:
     """Put a keyed hash in the place of each value that a limit of this action counts by."""
     if any(key.by_key for key in judged.counters):
-        judged.counters = tuple([_hidden(key, participant_id, secret) for key in judged.counters])
-
-
-def _hidden(key: CounterKey, participant_id: UUID, secret: bytes) -> CounterKey:
-    if not key.by_key:
-        return key
-    return key._replace(by_key=hidden_value(secret, participant_id, key.by_key))
+        hide = partial(hidden_value, secret, participant_id)
+        judged.counters = tuple(
+            [k._replace(by_key=hide(k.by_key)) if k.by_key else k for k in judged.counters]
+        )
 
 
 def hidden_value(secret: bytes, participant_id: UUID, by_key: str) -> str:

@@ -7,10 +7,13 @@ from uuid import UUID
 from sqlalchemy import select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service.actions.models import Action, Counter
-from service.actions.store import reversal_id
+from service.actions import models
+from service.actions.models import Counter
+from service.actions.store import Action
 from service.rules.decide.evaluate import Usage
 from service.rules.decide.rulebook import CounterKey
+
+_ACTIONS = select(*[getattr(models.Action, name) for name in Action.__dataclass_fields__])
 
 
 async def list_actions(
@@ -22,35 +25,23 @@ async def list_actions(
 ) -> Sequence[Action]:
     """A person's actions, the latest to have happened first; reversals are not listed."""
     query = (
-        select(Action)
-        .where(Action.participant_id == participant_id, Action.kind == "action")
-        .order_by(Action.occurred_at.desc(), Action.id.desc())
+        _ACTIONS.where(models.Action.participant_id == participant_id)
+        .where(models.Action.kind == "action")
+        .order_by(models.Action.occurred_at.desc(), models.Action.id.desc())
         .limit(limit)
     )
     if before is not None:
-        query = query.where(tuple_(Action.occurred_at, Action.id) < tuple_(*before))
-    return (await session.scalars(query)).all()
+        query = query.where(tuple_(models.Action.occurred_at, models.Action.id) < tuple_(*before))
+    return [Action(*row) for row in await session.execute(query)]
 
 
-async def find_action(
-    session: AsyncSession, participant_id: UUID, action_id: UUID
-) -> Action | None:
-    """One action of this person."""
-    action = await session.get(Action, (participant_id, action_id))
-    return action if action is not None and action.kind == "action" else None
-
-
-async def reversals_of(
-    session: AsyncSession, participant_id: UUID, action_ids: Iterable[UUID]
+async def find_actions(
+    session: AsyncSession, participant_id: UUID, ids: Iterable[UUID]
 ) -> dict[UUID, Action]:
-    """The rows that reversed any of these actions, by the action."""
-    found = await session.scalars(
-        select(Action).where(
-            Action.participant_id == participant_id,
-            Action.id.in_([reversal_id(action_id) for action_id in action_ids]),
-        )
-    )
-    return {row.reverses: row for row in found if row.reverses is not None}
+    """Those of these actions and reversals that are this person's, by id."""
+    of_person = _ACTIONS.where(models.Action.participant_id == participant_id)
+    rows = await session.execute(of_person.where(models.Action.id.in_(ids)))
+    return {action.id: action for row in rows for action in [Action(*row)]}
 
 
 async def read_usage(

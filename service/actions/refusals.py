@@ -48,13 +48,12 @@ class InvalidAttributesError(SaxaulError):
 
 def refusal_error(refusal: Refusal) -> SaxaulError:
     """The error of a refusal that the rules gave."""
-    errors = tuple(FieldError("#" + pointer, detail) for pointer, detail in refusal.errors)
     if refusal.code == UnknownActionTypeError.code:
-        return UnknownActionTypeError(
-            refusal.detail, errors=(FieldError("#/type", refusal.detail),)
-        )
+        errors = (FieldError("#/type", refusal.detail),)
+        return UnknownActionTypeError(refusal.detail, errors=errors)
     if refusal.code == InvalidAttributesError.code:
-        return InvalidAttributesError(refusal.detail, errors=errors)
+        wrong = [FieldError("#" + pointer, detail) for pointer, detail in refusal.errors]
+        return InvalidAttributesError(refusal.detail, errors=(*wrong,))
     error = ActionRefusedError(refusal.detail)
     error.reason = refusal.reason or ""
     return error

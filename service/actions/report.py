@@ -10,11 +10,12 @@ from uuid import UUID
 import msgspec
 
 from service.actions.facts import canonical_facts
-from service.actions.source import partner_source
 from service.participants.links import Subject
 from service.platform.canonical import as_stored
 from service.platform.ids import derived_uuid, uuid7
 from service.rules.decide.judge import Candidate
+
+_PARTNER = "partner:"
 
 
 # What is made once an event is a Struct: a frozen dataclass takes twenty times as long to make.
@@ -61,6 +62,16 @@ class Report:
     def row(self) -> tuple[UUID, UUID]:
         """The primary key that its row of `actions` has."""
         return self.participant_id, self.id
+
+
+def partner_source(partner_id: str) -> str:
+    """The source of what a partner told, as its row keeps it."""
+    return _PARTNER + partner_id
+
+
+def partner_of(source: str) -> str | None:
+    """The partner who told; None for others."""
+    return source.removeprefix(_PARTNER) if source.startswith(_PARTNER) else None
 
 
 def participant_report(

@@ -8,14 +8,14 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from msgspec import Meta, Struct
 
-from service.actions.reverse import Reversal, find_owner, reverse_by_operator
+from service.actions.reverse import FOUND_IN, Undo
+from service.actions.reverse_by_operator import find_owner, reverse_by_operator
 from service.http.access import Request, act_of, opens
 from service.http.answer import JsonAnswer, answer_once
 from service.http.decode import Time, path_uuid, read_body
 from service.http.keys import operator_key
 from service.http.shared import shared
 from service.http.texts import prose
-from service.ledger.accounts import Account
 from service.platform.database import Connection, Database
 from service.platform.settings import Settings
 from service.rulebooks.publish import Rulebooks
@@ -71,35 +71,25 @@ async def reverse_one(request: Request, action_id: FromPath[str]) -> JsonAnswer:
     async def effect(connection: Connection) -> ReversalAnswer:
         reversal = await reverse_by_operator(
             connection,
-            owner,
-            wanted,
-            reason=order.reason,
+            Undo(owner, wanted, order.reason),
             act=act_of(request),
             local_date=shared(request, Rulebooks).active.program.local_date,
             lanes=shared(request, Settings).lanes,
         )
-        return _answer(reversal, order.reason)
+        row = reversal.row
+        return ReversalAnswer(
+            row.id,
+            wanted,
+            owner,
+            row.recorded_at,
+            order.reason,
+            row.energy_g,
+            row.saved_g,
+            TakenBack(**{f"{a.column}_g": reversal.taken.get(a, 0) for a in FOUND_IN}),
+        )
 
     key = operator_key(request, await request.body())
     return await answer_once(request, key, effect)
-
-
-def _answer(reversal: Reversal, reason: str) -> ReversalAnswer:
-    return ReversalAnswer(
-        reversal.id,
-        reversal.action_id,
-        reversal.participant_id,
-        reversal.at,
-        reason,
-        reversal.energy_g,
-        reversal.saved_g,
-        TakenBack(
-            ripening_g=reversal.taken.get(Account.RIPENING, 0),
-            expired_g=reversal.taken.get(Account.EXPIRED, 0),
-            available_g=reversal.taken.get(Account.AVAILABLE, 0),
-            arrears_g=reversal.taken.get(Account.ARREARS, 0),
-        ),
-    )
 
 
 routes: list[HTTPRouteHandler] = [reverse_one]

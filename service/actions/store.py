@@ -1,19 +1,23 @@
 """Rows of actions and counters: read under the books' locks, written in one statement."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from functools import lru_cache
-from operator import add, attrgetter
+from functools import cache, lru_cache
+from operator import add
 from typing import Any
 from uuid import UUID
 
-from service.platform.arrays import dates, documents, flags, integers, times, uuids
+from service.platform.arrays import Columns, times, uuids
 from service.platform.database import Connection, Write
 from service.platform.ids import derived_uuid
 from service.platform.outbox import outbox_write
 from service.rules.decide.rulebook import CounterKey, Used
 from service.rules.decide.standing import Standing, Trip
+
+RowKey = tuple[UUID, UUID]
+"""A row of `actions`: the participant's id and the action's."""
 
 
 @dataclass(slots=True)
@@ -26,11 +30,7 @@ class Action:
     kind: str
     type: str
     occurred_at: datetime
-    ends_at: datetime | None
-    exclusive: bool
     recorded_at: datetime
-    ripens_at: datetime | None
-    expires_at: datetime | None
     saved_g: int
     energy_g: int
     rulebook_version: int
@@ -39,19 +39,28 @@ class Action:
     source: str
     reporter: str
     region: str
-    reverses: UUID | None
     fingerprint: bytes
-    facts_digest: bytes
-    claim_key: bytes | None
     attributes: Mapping[str, Any] | None
-    awards: Sequence[Mapping[str, Any]]
+    ends_at: datetime | None = None
+    exclusive: bool = False
+    ripens_at: datetime | None = None
+    expires_at: datetime | None = None
+    reverses: UUID | None = None
+    facts_digest: bytes = b""
+    claim_key: bytes | None = None
+    awards: Sequence[Mapping[str, Any]] = ()
+
+    @property
+    def key(self) -> RowKey:
+        """Its primary key."""
+        return self.participant_id, self.id
 
 
 @dataclass(slots=True)
 class Deciding:
     """What decides on a batch, read after its books were locked."""
 
-    twins: set[tuple[UUID, UUID]]
+    twins: set[RowKey]
     standings: dict[UUID, Standing]
     regions: dict[UUID, str]
     # What counters from before values had a normal form hold: it counts, and stays in their rows.
@@ -63,11 +72,16 @@ def reversal_id(action_id: UUID) -> UUID:
     return derived_uuid(b"reversal", action_id.bytes)
 
 
+def reversal_key(key: RowKey) -> RowKey:
+    """The primary key of that row."""
+    return key[0], reversal_id(key[1])
+
+
 async def read_deciding(
     connection: Connection,
     *,
     people: Sequence[UUID],
-    keyed: Sequence[tuple[UUID, UUID]],
+    keyed: Sequence[RowKey],
     counters: Sequence[tuple[UUID, CounterKey]],
     trips: Sequence[tuple[UUID, datetime, datetime]],
 ) -> Deciding:
@@ -84,7 +98,6 @@ async def read_deciding(
         uuids([owner for owner, _, _ in trips]),
         times([starts_at for _, starts_at, _ in trips]),
         times([ends_at for _, _, ends_at in trips]),
-        times([starts_at - TRIP_MAX for _, starts_at, _ in trips]),
     )
     deciding = Deciding(set(), {owner: Standing() for owner in people}, {})
     for kind, owner, action_id, first, second, third, starts_at, ends_at, *used in rows:
@@ -103,21 +116,16 @@ async def read_deciding(
     return deciding
 
 
-async def read_actions(
-    connection: Connection, keys: Iterable[tuple[UUID, UUID]]
-) -> dict[tuple[UUID, UUID], Action]:
+async def read_actions(connection: Connection, keys: Collection[RowKey]) -> dict[RowKey, Action]:
     """These actions and reversals, by participant and id; what is not there is left out."""
-    pairs = list(keys)
-    rows = await connection.fetch(
-        _READ_ROWS, [owner for owner, _ in pairs], [action_id for _, action_id in pairs]
-    )
-    return {(row[0], row[1]): Action(*row) for row in rows}
+    owners, ids = zip(*keys, strict=True) if keys else ((), ())
+    rows = await connection.fetch(_READ_ROWS, owners, ids)
+    return {action.key: action for row in rows for action in [Action(*row)]}
 
 
 def actions_write(actions: Sequence[Action]) -> Write:
     """Insert these rows."""
-    columns = zip(_LITERALS, zip(*map(_ROW, actions), strict=True), strict=True)
-    return Write(_ADD_ACTIONS, tuple([literal(column) for literal, column in columns]))
+    return Write(_ADD_ACTIONS, _ACTIONS.values_of(actions))
 
 
 def savings_writes(
@@ -128,18 +136,13 @@ def savings_writes(
     lane_of: Callable[[UUID], int],
 ) -> list[Write]:
     """What boards learn of these actions and reversals: rows of the outbox, by lane and day."""
-    days: dict[datetime, str] = {}
-    places: dict[tuple[int, str], dict[tuple[UUID, str, str], int]] = {}
-    for action in actions:
-        if not action.saved_g:
-            continue
-        owner, when = action.participant_id, action.recorded_at
-        if when not in days:
-            days[when] = local_date(when).isoformat()
-        sums = places.setdefault((lane_of(owner), days[when]), {})
+    day_of = cache(lambda when: local_date(when).isoformat())
+    places: dict[tuple[int, str], Counter[tuple[UUID, str, str]]] = defaultdict(Counter)
+    for action in [action for action in actions if action.saved_g]:
+        owner = action.participant_id
+        sums = places[lane_of(owner), day_of(action.recorded_at)]
         for board in ("saved", "verified") if action.verified else ("saved",):
-            key = owner, board, action.region
-            sums[key] = sums.get(key, 0) + action.saved_g
+            sums[owner, board, action.region] += action.saved_g
     return [
         outbox_write(
             lane, at, day, [(o, board, g, region) for (o, board, region), g in sums.items()]
@@ -150,17 +153,8 @@ def savings_writes(
 
 def counters_write(used: Mapping[tuple[UUID, CounterKey], Used]) -> Write:
     """Store the totals of these counters, as computed under their books' locks."""
-    return Write(
-        _SET_COUNTERS,
-        (
-            uuids([owner for owner, _ in used]),
-            [key.counter for _, key in used],
-            [key.period for _, key in used],
-            [key.by_key for _, key in used],
-            dates([last_day(key.period) for _, key in used]),
-            *map(integers, zip(*used.values(), strict=True)),
-        ),
-    )
+    rows = [(owner, *key, last_day(key.period), *now) for (owner, key), now in used.items()]
+    return Write(_SET_COUNTERS, _COUNTERS.values(rows))
 
 
 @lru_cache(maxsize=4096)
@@ -178,10 +172,9 @@ def last_day(period: str) -> date | None:
     return following - timedelta(days=1)
 
 
-TRIP_MAX = timedelta(hours=24)
-
 _REGION, _COUNTER, _TWIN, _BEFORE = 0, 1, 2, 4
 
+# No trip is longer than a day.
 _READ = """
 SELECT 0, p.participant_id, NULL::uuid, coalesce(p.region, ''), NULL, NULL,
     NULL::timestamptz, NULL::timestamptz, NULL::bigint, NULL::bigint, NULL::bigint, NULL::bigint,
@@ -209,11 +202,10 @@ JOIN actions a ON a.participant_id = k.participant_id AND a.id = k.id
 UNION ALL
 SELECT 3, a.participant_id, a.id, NULL, NULL, NULL, a.occurred_at, a.ends_at,
     NULL, NULL, NULL, NULL, NULL, NULL
-FROM unnest($8::text::uuid[], $9::text::timestamptz[], $10::text::timestamptz[],
-    $11::text::timestamptz[])
-    AS t (participant_id, starts_at, ends_at, earliest)
+FROM unnest($8::text::uuid[], $9::text::timestamptz[], $10::text::timestamptz[])
+    AS t (participant_id, starts_at, ends_at)
 JOIN actions a ON a.participant_id = t.participant_id
-    AND a.occurred_at >= t.earliest AND a.occurred_at < t.ends_at
+    AND a.occurred_at >= t.starts_at - interval '24 hours' AND a.occurred_at < t.ends_at
 WHERE a.exclusive AND a.kind = 'action' AND a.ends_at > t.starts_at
     AND NOT EXISTS (
         SELECT FROM actions r WHERE r.participant_id = a.participant_id
@@ -225,35 +217,25 @@ _READ_ROWS = f"""
 SELECT {_COLUMNS} FROM actions
 JOIN unnest($1::uuid[], $2::uuid[]) AS k (participant_id, id) USING (participant_id, id)"""  # noqa: S608
 
-_ROW = attrgetter(*Action.__dataclass_fields__)
-
-# How each column is sent, in the order of the columns.
-_LITERALS: tuple[Callable[[Iterable[Any]], object], ...] = (
-    *(uuids, uuids, integers, list, list, times, times, flags, times, times, times),
-    *(integers, integers, integers, integers, flags, list, list, list, uuids),
-    *(list, list, list, documents, documents),
+_ACTIONS = Columns(
+    "participant_id uuid, id uuid, seq bigint, kind text, type text, occurred_at timestamptz,"
+    "ends_at timestamptz, exclusive boolean, recorded_at timestamptz, ripens_at timestamptz,"
+    "expires_at timestamptz, saved_g bigint, energy_g bigint, rulebook_version integer,"
+    "streak_days integer, verified boolean, source text, reporter text, region text,"
+    "reverses uuid, fingerprint bytea, facts_digest bytea, claim_key bytea, attributes jsonb,"
+    "awards jsonb"
 )
 
-_ADD_ACTIONS = f"""
-INSERT INTO actions ({_COLUMNS})
-SELECT * FROM unnest(
-    $1::text::uuid[], $2::text::uuid[], $3::text::bigint[], $4::text[], $5::text[],
-    $6::text::timestamptz[],
-    $7::text::timestamptz[], $8::text::boolean[], $9::text::timestamptz[],
-    $10::text::timestamptz[], $11::text::timestamptz[],
-    $12::text::bigint[], $13::text::bigint[], $14::text::integer[], $15::text::integer[],
-    $16::text::boolean[], $17::text[],
-    $18::text[], $19::text[], $20::text::uuid[], $21::bytea[], $22::bytea[], $23::bytea[],
-    $24::text::jsonb[], $25::text::jsonb[])"""  # noqa: S608 - constant columns
+_ADD_ACTIONS = f"INSERT INTO actions ({_ACTIONS.names}) SELECT * FROM {_ACTIONS.rows}"  # noqa: S608
 
-_SET_COUNTERS = """
-INSERT INTO counters (participant_id, counter, period, by_key, ends_on,
-    n, grams, earned_g, earned_rest_ng, saved_g, saved_rest_ng)
-SELECT * FROM unnest(
-    $1::text::uuid[], $2::text[], $3::text[], $4::text[], $5::text::date[],
-    $6::text::bigint[], $7::text::bigint[], $8::text::bigint[], $9::text::bigint[],
-    $10::text::bigint[], $11::text::bigint[])
+_COUNTERS = Columns(
+    "participant_id uuid, counter text, period text, by_key text, ends_on date, n bigint,"
+    "grams bigint, earned_g bigint, earned_rest_ng bigint, saved_g bigint, saved_rest_ng bigint"
+)
+
+_SET_COUNTERS = f"""
+INSERT INTO counters ({_COUNTERS.names}) SELECT * FROM {_COUNTERS.rows}
 ON CONFLICT (participant_id, counter, period, by_key)
 DO UPDATE SET n = excluded.n, grams = excluded.grams, earned_g = excluded.earned_g,
     earned_rest_ng = excluded.earned_rest_ng, saved_g = excluded.saved_g,
-    saved_rest_ng = excluded.saved_rest_ng"""
+    saved_rest_ng = excluded.saved_rest_ng"""  # noqa: S608 - constant columns

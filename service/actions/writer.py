@@ -8,7 +8,6 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import asyncpg
 import structlog
@@ -23,7 +22,7 @@ from service.platform.errors import SaxaulError, UnavailableError
 from service.platform.metrics import ACTIONS_WAITING, BATCH_ACTIONS
 from service.platform.outbox import lane_of
 from service.platform.settings import Settings
-from service.rules.decide.rulebook import Rulebook
+from service.rulebooks.publish import Rulebooks
 
 _log = structlog.get_logger()
 
@@ -31,14 +30,6 @@ ROUNDS_MAX = 5
 HELD_MAX_S = 0.5
 TRIES_MAX = 3
 RETRY_PAUSE_S = 0.05
-
-
-class ActiveRules(Protocol):
-    """Whatever knows the rulebook that decides now."""
-
-    @property
-    def active(self) -> Rulebook:
-        """The active rulebook; no I/O."""
 
 
 class QueueFullError(UnavailableError):
@@ -76,7 +67,7 @@ class Writer:
     """One queue and one loop a lane; `record` gives what the ledger holds afterwards."""
 
     def __init__(
-        self, database: Database, clock: Clock, rules: ActiveRules, settings: Settings
+        self, database: Database, clock: Clock, rules: Rulebooks, settings: Settings
     ) -> None:
         """`start` before the first report, `stop` after the last."""
         self.database = database

@@ -1,7 +1,6 @@
 """Every check there is, collected from the nouns that own them: a new noun is named here once."""
 
 import service.actions.audit
-import service.actions.audit_events
 import service.audit.across
 import service.audit.people
 import service.leaderboards.audit
@@ -30,7 +29,6 @@ CHECKS: list[AnyCheck] = sorted(
         *service.planting.audit.CHECKS,
         *service.actions.audit.CHECKS,
         *service.leaderboards.audit.CHECKS,
-        *service.actions.audit_events.CHECKS,
         *service.audit.people.CHECKS,
         *service.audit.across.CHECKS,
     ),

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from service.platform.arrays import integers, times, uuids
+from service.platform.arrays import Columns
 from service.platform.database import Connection, Write
-from service.platform.errors import ConflictError, NotFoundError
+from service.platform.errors import ConflictError
 
 
 class BubbleNotRipeError(ConflictError):
@@ -50,8 +50,6 @@ class Bubble:
     reversed_g: int
     ripens_at: datetime
     expires_at: datetime
-    origin: str
-    origin_id: UUID
 
     def require_collectable(self, now: datetime) -> None:
         """Raise BubbleEmptyError, BubbleNotRipeError or BubbleExpiredError."""
@@ -63,44 +61,14 @@ class Bubble:
             raise BubbleNotRipeError(self.ripens_at)
 
 
-def new_bubbles_write(bubbles: Sequence[Bubble]) -> Write:
-    """Insert bubbles that are full."""
-    return Write(
-        _ADD,
-        (
-            uuids([bubble.participant_id for bubble in bubbles]),
-            uuids([bubble.id for bubble in bubbles]),
-            integers([bubble.energy_g for bubble in bubbles]),
-            times([bubble.ripens_at for bubble in bubbles]),
-            times([bubble.expires_at for bubble in bubbles]),
-            [bubble.origin for bubble in bubbles],
-            uuids([bubble.origin_id for bubble in bubbles]),
-        ),
-    )
+def new_bubbles_write(actions: Iterable[object]) -> Write:
+    """Insert the bubbles of these actions that earned energy, as yet untouched."""
+    return Write(_ADD, _NEW.values_of(actions))
 
 
 def changed_bubbles_write(bubbles: Sequence[Bubble]) -> Write:
     """Write back what is left of bubbles and where the rest went."""
-    return Write(
-        _CHANGE,
-        (
-            uuids([bubble.participant_id for bubble in bubbles]),
-            uuids([bubble.id for bubble in bubbles]),
-            integers([bubble.remaining_g for bubble in bubbles]),
-            integers([bubble.collected_g for bubble in bubbles]),
-            integers([bubble.taken_g for bubble in bubbles]),
-            integers([bubble.expired_g for bubble in bubbles]),
-            integers([bubble.reversed_g for bubble in bubbles]),
-        ),
-    )
-
-
-async def read_bubble(connection: Connection, participant_id: UUID, bubble_id: UUID) -> Bubble:
-    """One bubble of a locked book. Raises NotFoundError."""
-    row = await connection.fetchrow(_READ_ONE, participant_id, bubble_id)
-    if row is None:
-        raise NotFoundError("You have no such bubble.")
-    return Bubble(*row)
+    return Write(_CHANGE, _CHANGED.values_of(bubbles))
 
 
 async def read_bubbles(
@@ -130,18 +98,7 @@ async def read_expired_bubbles(
     return [Bubble(*row) for row in rows]
 
 
-async def owners_of_expired(
-    connection: Connection, after: datetime, now: datetime, limit: int
-) -> list[UUID]:
-    """People with a bubble that ended in this time and still holds grams, found without a lock."""
-    return [row[0] for row in await connection.fetch(_FIND_EXPIRED, after, now, limit)]
-
-
-_BUBBLE = """participant_id, id, energy_g, remaining_g, collected_g, taken_g, expired_g,
-    reversed_g, ripens_at, expires_at, origin, origin_id"""
-
-_READ_ONE = f"""
-SELECT {_BUBBLE} FROM bubbles WHERE participant_id = $1 AND id = $2"""  # noqa: S608
+_BUBBLE = ", ".join(Bubble.__dataclass_fields__)
 
 _READ_THESE = f"""
 SELECT {_BUBBLE} FROM bubbles
@@ -158,28 +115,23 @@ SELECT {_BUBBLE} FROM bubbles
 WHERE participant_id = ANY($1::uuid[]) AND remaining_g > 0 AND expires_at <= $2
 ORDER BY participant_id, id LIMIT $3"""  # noqa: S608 - constant columns
 
-_FIND_EXPIRED = """
-SELECT DISTINCT participant_id FROM bubbles
-WHERE expires_at > $1 AND expires_at <= $2 AND remaining_g > 0 LIMIT $3"""
+_NEW = Columns(
+    "participant_id uuid, id uuid, energy_g bigint, ripens_at timestamptz, expires_at timestamptz"
+)
 
-_ADD = """
-INSERT INTO bubbles
-    (participant_id, id, energy_g, remaining_g, ripens_at, expires_at, origin, origin_id)
-SELECT d.participant_id, d.id, d.energy_g, d.energy_g, d.ripens_at, d.expires_at,
-    d.origin, d.origin_id
-FROM unnest(
-    $1::text::uuid[], $2::text::uuid[], $3::text::bigint[], $4::text::timestamptz[],
-    $5::text::timestamptz[], $6::text[],
-    $7::text::uuid[]
-) AS d (participant_id, id, energy_g, ripens_at, expires_at, origin, origin_id)"""
+_ADD = f"""
+INSERT INTO bubbles ({_NEW.names}, remaining_g, origin, origin_id)
+SELECT d.*, d.energy_g, 'action', d.id FROM {_NEW.rows}"""  # noqa: S608 - constant columns
 
-_CHANGE = """
+_CHANGED = Columns(
+    "participant_id uuid, id uuid, remaining_g bigint, collected_g bigint, taken_g bigint,"
+    "expired_g bigint, reversed_g bigint"
+)
+
+_CHANGE = f"""
 UPDATE bubbles SET
     remaining_g = d.remaining_g, collected_g = d.collected_g, taken_g = d.taken_g,
     expired_g = d.expired_g, reversed_g = d.reversed_g
-FROM unnest(
-    $1::text::uuid[], $2::text::uuid[], $3::text::bigint[], $4::text::bigint[],
-    $5::text::bigint[], $6::text::bigint[], $7::text::bigint[]
-) AS d (participant_id, id, remaining_g, collected_g, taken_g, expired_g, reversed_g)
+FROM {_CHANGED.rows}
 WHERE bubbles.participant_id = d.participant_id AND bubbles.id = d.id
-    AND bubbles.participant_id = ANY($1::text::uuid[])"""
+    AND bubbles.participant_id = ANY($1::text::uuid[])"""  # noqa: S608 - constant columns

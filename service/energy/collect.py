@@ -6,27 +6,23 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from uuid import UUID
 
-from service.energy.bubbles import (
-    Bubble,
-    changed_bubbles_write,
-    read_bubble,
-    read_ripe_bubbles,
-)
+from service.energy.bubbles import Bubble, changed_bubbles_write, read_bubbles, read_ripe_bubbles
 from service.ledger.accounts import Account
 from service.ledger.books import Book, book_writes, lock_book, post
 from service.platform.database import Connection, write_all
+from service.platform.errors import NotFoundError
 from service.platform.outbox import outbox_write
 
 BUBBLES_MAX = 2_000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Collected:
     """How much was collected from how many bubbles, and the book afterwards."""
 
-    collected_g: int
-    bubbles: int
     book: Book
+    collected_g: int = 0
+    bubbles: int = 0
 
 
 async def collect_bubble(
@@ -43,12 +39,15 @@ async def collect_bubble(
     Raises NotFoundError, BubbleNotRipeError, BubbleExpiredError, BubbleEmptyError,
     BookClosedError or SuspendedError.
     """
-    book = await lock_book(connection, participant_id)
-    book.require_open()
-    bubble = await read_bubble(connection, participant_id, bubble_id)
-    at = book.tick(now)
-    bubble.require_collectable(at)
-    return await _collect(connection, book, [bubble], at=at, day=local_date(at), lane=lane)
+    collected = await _open(connection, participant_id)
+    bubbles = await read_bubbles(connection, [(participant_id, bubble_id)])
+    if not bubbles:
+        raise NotFoundError("You have no such bubble.")
+    at = collected.book.tick(now)
+    for bubble in bubbles.values():
+        bubble.require_collectable(at)
+    await _collect(connection, collected, [*bubbles.values()], day=local_date(at), lane=lane)
+    return collected
 
 
 async def collect_ripe_bubbles(
@@ -60,64 +59,42 @@ async def collect_ripe_bubbles(
     lane: int,
 ) -> Collected:
     """Collect all that is ripe, perhaps nothing. Raises BookClosedError or SuspendedError."""
-    book = await lock_book(connection, participant_id)
-    book.require_open()
-    at = book.tick(now)
-    collected_g = count = 0
+    collected = await _open(connection, participant_id)
+    at = collected.book.tick(now)
     # So many a statement, or somebody with very many bubbles could never collect any.
     while bubbles := await read_ripe_bubbles(connection, participant_id, at, BUBBLES_MAX):
-        some = await _collect(connection, book, bubbles, at=at, day=local_date(at), lane=lane)
-        book.posted.clear()
-        collected_g += some.collected_g
-        count += some.bubbles
-    return Collected(collected_g, count, book)
+        await _collect(connection, collected, bubbles, day=local_date(at), lane=lane)
+    return collected
+
+
+async def _open(connection: Connection, participant_id: UUID) -> Collected:
+    """Nothing yet, of a locked book that is open."""
+    book = await lock_book(connection, participant_id)
+    book.require_open()
+    return Collected(book)
 
 
 async def _collect(
-    connection: Connection,
-    book: Book,
-    bubbles: Sequence[Bubble],
-    *,
-    at: datetime,
-    day: date,
-    lane: int,
-) -> Collected:
-    region_of = await _regions(connection, book.participant_id, bubbles)
-    collected_g = 0
-    on_boards: dict[str, int] = defaultdict(int)
+    connection: Connection, collected: Collected, bubbles: Sequence[Bubble], *, day: date, lane: int
+) -> None:
+    """Collect these; where an action was recorded its energy counts, a gift's counts nowhere."""
+    book, on_boards = collected.book, defaultdict[str, int](int)
+    rows = await connection.fetch(_REGIONS, book.participant_id, [bubble.id for bubble in bubbles])
+    region_of = {row["id"]: row["region"] for row in rows}
     for bubble in bubbles:
-        collected_g += bubble.remaining_g
+        grams, accounts = bubble.remaining_g, (Account.RIPENING, Account.AVAILABLE)
+        post(book, *accounts, grams, cause="collect", cause_id=bubble.id, at=book.last_at)
+        bubble.remaining_g, bubble.collected_g = 0, bubble.collected_g + grams
+        collected.collected_g += grams
         if bubble.id in region_of:
-            on_boards[region_of[bubble.id]] += bubble.remaining_g
-        _move(book, bubble, at)
+            on_boards[region_of[bubble.id]] += grams
+    collected.bubbles += len(bubbles)
     writes = [*book_writes([book]), changed_bubbles_write(bubbles)]
     if on_boards:
         deltas = [(book.participant_id, "energy", g, region) for region, g in on_boards.items()]
-        writes.append(outbox_write(lane, at, day.isoformat(), deltas))
+        writes.append(outbox_write(lane, book.last_at, day.isoformat(), deltas))
     await write_all(connection, writes)
-    return Collected(collected_g, len(bubbles), book)
-
-
-async def _regions(
-    connection: Connection, participant_id: UUID, bubbles: Sequence[Bubble]
-) -> dict[UUID, str]:
-    """Where each bubble's action was recorded: there its energy counts; a gift counts nowhere."""
-    rows = await connection.fetch(_REGIONS, participant_id, [bubble.id for bubble in bubbles])
-    return {row["id"]: row["region"] for row in rows}
-
-
-def _move(book: Book, bubble: Bubble, at: datetime) -> None:
-    amount_g = bubble.remaining_g
-    bubble.remaining_g, bubble.collected_g = 0, bubble.collected_g + amount_g
-    post(
-        book,
-        Account.RIPENING,
-        Account.AVAILABLE,
-        amount_g,
-        cause="collect",
-        cause_id=bubble.id,
-        at=at,
-    )
+    book.posted.clear()
 
 
 _REGIONS = "SELECT id, region FROM actions WHERE participant_id = $1 AND id = ANY($2::uuid[])"

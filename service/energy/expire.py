@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from service.energy.bubbles import changed_bubbles_write, owners_of_expired, read_expired_bubbles
+from service.energy.bubbles import changed_bubbles_write, read_expired_bubbles
 from service.ledger.accounts import Account
 from service.ledger.books import book_writes, lock_free_books, post
 from service.platform.database import Database, write_all
@@ -34,25 +34,22 @@ async def expire_due(
 
 async def _expire_some(database: Database, now: datetime, after: datetime) -> tuple[int, int, int]:
     async with database.transaction() as connection:
-        owners = await owners_of_expired(connection, after, now, BOOKS_MAX)
+        owners = await connection.fetch(_FIND, after, now, BOOKS_MAX)
         if not owners:
             return 0, 0, 0
-        books = await lock_free_books(connection, owners)
+        books = await lock_free_books(connection, [row[0] for row in owners])
         bubbles = await read_expired_bubbles(connection, books, now, BUBBLES_MAX)
         for bubble in bubbles:
             book = books[bubble.participant_id]
-            post(
-                book,
-                Account.RIPENING,
-                Account.EXPIRED,
-                bubble.remaining_g,
-                cause="expire",
-                cause_id=bubble.id,
-                at=book.tick(now),
-            )
-            bubble.expired_g += bubble.remaining_g
-            bubble.remaining_g = 0
+            grams, accounts = bubble.remaining_g, (Account.RIPENING, Account.EXPIRED)
+            post(book, *accounts, grams, cause="expire", cause_id=bubble.id, at=book.tick(now))
+            bubble.remaining_g, bubble.expired_g = 0, bubble.expired_g + grams
         if bubbles:
             changed = [book for book in books.values() if book.posted]
             await write_all(connection, [*book_writes(changed), changed_bubbles_write(bubbles)])
         return len(owners), len(books), len(bubbles)
+
+
+_FIND = """
+SELECT DISTINCT participant_id FROM bubbles
+WHERE expires_at > $1 AND expires_at <= $2 AND remaining_g > 0 LIMIT $3"""

@@ -1,6 +1,8 @@
 """Bubbles over HTTP: list them, collect one, collect all that is ripe."""
 
+from collections.abc import Awaitable, Callable
 from datetime import datetime
+from functools import partial
 from typing import Literal
 from uuid import UUID
 
@@ -8,9 +10,10 @@ import msgspec
 from litestar import get, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
+from sqlalchemy import select, tuple_
 
 from service.energy.collect import Collected, collect_bubble, collect_ripe_bubbles
-from service.energy.queries import list_bubbles
+from service.energy.models import Bubble
 from service.http.access import Request, caller, opens
 from service.http.answer import JsonAnswer, Listing, answer_once
 from service.http.decode import NoFields, Time, path_uuid, read_body
@@ -60,20 +63,23 @@ class CollectAllAnswer(msgspec.Struct, frozen=True):
     balances: Balances
 
 
-@get(
-    "/v1/me/bubbles",
-    operation_id="listBubbles",
-    **opens("participant", query=Page),
-)
+@get("/v1/me/bubbles", operation_id="listBubbles", **opens("participant", query=Page))
 async def list_my_bubbles(request: Request) -> Listing[BubbleAnswer]:
     """My bubbles that still hold energy, the first to ripen first."""
     participant_id = caller(request).participant_id
     page = paged(request, f"bubbles:{participant_id}", ripens_at=datetime, id=UUID)
     now = shared(request, Clock).now()
+    query = (
+        select(Bubble)
+        .where(Bubble.participant_id == participant_id)
+        .where(Bubble.remaining_g > 0, Bubble.expires_at > now)
+        .order_by(Bubble.ripens_at, Bubble.id)
+        .limit(page.rows)
+    )
+    if page.after is not None:
+        query = query.where(tuple_(Bubble.ripens_at, Bubble.id) > tuple_(*page.after))
     async with shared(request, Database).sessions() as session:
-        rows = await list_bubbles(
-            session, participant_id, now=now, after=page.after, limit=page.rows
-        )
+        rows = await session.scalars(query)
     items = [
         BubbleAnswer(
             row.id,
@@ -102,23 +108,10 @@ async def list_my_bubbles(request: Request) -> Listing[BubbleAnswer]:
 )
 async def collect_one(request: Request, bubble_id: FromPath[str]) -> JsonAnswer:
     """Collect one ripe bubble."""
-    wanted = path_uuid(bubble_id)
-    participant_id = caller(request).participant_id
-
-    async def effect(connection: Connection) -> CollectAnswer:
-        collected = await collect_bubble(
-            connection,
-            participant_id,
-            wanted,
-            now=shared(request, Clock).now(),
-            local_date=shared(request, Rulebooks).active.program.local_date,
-            lane=lane_of(participant_id, shared(request, Settings).lanes),
-        )
-        return CollectAnswer(collected.collected_g, balances_of(collected.book))
-
-    await read_body(request, NoFields)
-    key = idempotency_key(request, await request.body())
-    return await answer_once(request, key, effect, hold=hold_open)
+    collect = partial(collect_bubble, bubble_id=path_uuid(bubble_id))
+    return await _collected(
+        request, collect, lambda done: CollectAnswer(done.collected_g, balances_of(done.book))
+    )
 
 
 @post(
@@ -129,18 +122,29 @@ async def collect_one(request: Request, bubble_id: FromPath[str]) -> JsonAnswer:
 )
 async def collect_all(request: Request) -> JsonAnswer:
     """Collect every ripe bubble."""
+
+    def tell(done: Collected) -> CollectAllAnswer:
+        return CollectAllAnswer(done.collected_g, done.bubbles, balances_of(done.book))
+
+    return await _collected(request, collect_ripe_bubbles, tell)
+
+
+async def _collected(
+    request: Request,
+    collect: Callable[..., Awaitable[Collected]],
+    tell: Callable[[Collected], msgspec.Struct],
+) -> JsonAnswer:
     participant_id = caller(request).participant_id
 
-    async def effect(connection: Connection) -> CollectAllAnswer:
-        collected: Collected = await collect_ripe_bubbles(
+    async def effect(connection: Connection) -> msgspec.Struct:
+        collected = await collect(
             connection,
             participant_id,
             now=shared(request, Clock).now(),
             local_date=shared(request, Rulebooks).active.program.local_date,
             lane=lane_of(participant_id, shared(request, Settings).lanes),
         )
-        balances = balances_of(collected.book)
-        return CollectAllAnswer(collected.collected_g, collected.bubbles, balances)
+        return tell(collected)
 
     await read_body(request, NoFields)
     key = idempotency_key(request, await request.body())

@@ -20,9 +20,8 @@ from service.actions.refusals import (
     UnknownActionTypeError,
     refusal_error,
 )
-from service.actions.report import Report, partner_report
+from service.actions.report import Report, partner_report, partner_source
 from service.actions.reverse import Undoing
-from service.actions.source import partner_source
 from service.actions.writer import ActionFaultError, Writer
 from service.ledger.books import BookMissingError, SuspendedError
 from service.participants.links import read_links

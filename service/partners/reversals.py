@@ -13,7 +13,6 @@ import structlog
 
 from service.actions.event_rows import (
     EventRow,
-    RowKey,
     free_rows,
     hold_rows,
     owners_of,
@@ -23,7 +22,7 @@ from service.actions.events import EventIdReusedError
 from service.actions.refusals import ActionRefusedError
 from service.actions.report import EventRef
 from service.actions.reverse import Reversal, Undo, Undoing, reverse_actions
-from service.actions.store import Action, read_actions, reversal_id
+from service.actions.store import Action, RowKey, read_actions, reversal_key
 from service.http.faults import fault
 from service.ledger.books import lock_books
 from service.partners.events import Event, EventInvalidError
@@ -114,8 +113,7 @@ async def _reverse(
         chunk.changes[event.key] = _bound_row(event, key)
     for undo, event in chunk.undos.values():
         if event not in chunk.outcomes:
-            key = (undo.participant_id, reversal_id(undo.action_id))
-            reversal = done[undo]
+            key, reversal = reversal_key(undo.key), done[undo]
             is_repeated = isinstance(reversal, Reversal) and reversal.is_repeated
             chunk.outcomes[event] = Outcome(
                 "duplicate" if is_repeated else "accepted", actions[key]
@@ -163,8 +161,7 @@ def _decide(chunk: _Chunk, event: Event, owners: set[UUID]) -> None:
         place = "#/attributes/event_id"
         _reject(chunk, event, fault(place, detail, "data.event_id", EventInvalidError))
     elif target.action and (target.state == "reversed" or event.target_key in chunk.undos):
-        owner, action_id = target.action
-        chunk.repeated[event] = (owner, reversal_id(action_id))
+        chunk.repeated[event] = reversal_key(target.action)
     elif target.action is None:
         chunk.outcomes[event] = PARKED
         if not row.is_added and (row.state != "parked" or row.fingerprint != event.fingerprint):
@@ -185,7 +182,7 @@ def _settle(chunk: _Chunk, target_key: bytes, event: Event, done: Reversal | Sax
         _reject(chunk, event, PersonGoneError())
         return
     chunk.changes[target_key] = target._replace(state="reversed")
-    chunk.changes[event.key] = _bound_row(event, (done.participant_id, done.id))
+    chunk.changes[event.key] = _bound_row(event, done.row.key)
 
 
 def _reject(chunk: _Chunk, event: Event, error: SaxaulError) -> None:
@@ -210,5 +207,5 @@ async def _read(connection: Connection, chunk: _Chunk) -> dict[RowKey, Action]:
     wanted = set(chunk.repeated.values())
     for undo, event in chunk.undos.values():
         if event not in chunk.outcomes:
-            wanted.add((undo.participant_id, reversal_id(undo.action_id)))
+            wanted.add(reversal_key(undo.key))
     return await read_actions(connection, wanted) if wanted else {}

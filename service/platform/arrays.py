@@ -6,9 +6,10 @@ costs a quarter to two thirds of it (`benchmarks/arrays.py`). Texts and bytes th
 fast.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, date, datetime
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
@@ -45,6 +46,39 @@ def dates(values: Iterable[date | None]) -> str:
 def documents(values: Iterable[Any]) -> str:
     """jsonb[]; None is SQL's null."""
     return "{" + ",".join([_NULL if value is None else _document(value) for value in values]) + "}"
+
+
+class Columns:
+    """The columns of a batch, told as SQL tells them: `id uuid, at timestamptz`.
+
+    `names` are theirs, `rows` gives the batch in SQL (it is called `d`), from $1 on.
+    """
+
+    def __init__(self, told: str) -> None:
+        """Read the names and types."""
+        columns = [column.split() for column in told.split(",")]
+        self.names = ", ".join([name for name, _ in columns])
+        self._forms = [_FORMS.get(kind, list) for _, kind in columns]
+        self._read = attrgetter(*[name for name, _ in columns])
+        arrays = [
+            f"${number}::{'text::' if kind in _FORMS else ''}{kind}[]"
+            for number, (_, kind) in enumerate(columns, 1)
+        ]
+        self.rows = f"unnest({', '.join(arrays)}) AS d ({self.names})"
+
+    def values(self, rows: Iterable[Sequence[Any]]) -> tuple[object, ...]:
+        """The parameters of these rows, of which there is at least one."""
+        columns = zip(self._forms, zip(*rows, strict=True), strict=True)
+        return tuple([form(column) for form, column in columns])
+
+    def values_of(self, objects: Iterable[object]) -> tuple[object, ...]:
+        """The same of objects that have attributes of these names."""
+        return self.values(map(self._read, objects))
+
+
+_FORMS: dict[str, Callable[[Iterable[Any]], str]] = dict.fromkeys(
+    ("smallint", "integer", "bigint"), integers
+) | {"boolean": flags, "uuid": uuids, "timestamptz": times, "date": dates, "jsonb": documents}
 
 
 @lru_cache(maxsize=1024)

@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Struct
 
 from service.actions.hidden import claim_keys, hide_values
-from service.actions.source import partner_of
+from service.actions.report import partner_of
 from service.rules.decide.evaluate import Award, Decision, Usage, appraise, budgets_wanted, settle
 from service.rules.decide.judge import Candidate, Judged, Refusal, judge
 from service.rules.decide.rulebook import CounterKey, Rulebook, Used

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from service.actions.record import record_actions
 from service.actions.report import participant_report
-from service.actions.reverse import reverse_action
+from service.actions.reverse import Undo, Undoing, reverse_action
 from service.privacy.erase import erase_participant
 from service.rulebooks.publish import Rulebooks, publish
 from tests.ledger.histories import make_person
@@ -152,17 +152,9 @@ async def live(database, rulebook, people, *, days=range(DAYS), seed=7, batches=
 
 async def reverse(database, rulebook, action, now):
     async with database.transaction() as connection:
-        await reverse_action(
-            connection,
-            action.participant_id,
-            action.id,
-            reason="a test",
-            source="operator",
-            reporter="operator",
-            now=now,
-            local_date=rulebook.program.local_date,
-            lane=0,
-        )
+        undo = Undo(action.participant_id, action.id, "a test")
+        undoing = Undoing("operator", "operator", now, rulebook.program.local_date, lambda _: 0)
+        await reverse_action(connection, undo, undoing)
 
 
 async def town(database, size=12):

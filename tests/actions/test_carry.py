@@ -16,7 +16,7 @@ from service.actions.carry import WrongSecretError, steps_of
 from service.actions.record import Recorded, record_actions
 from service.actions.refusals import AlreadyClaimedError
 from service.actions.report import EventRef, participant_report, partner_report
-from service.actions.reverse import reverse_action
+from service.actions.reverse import Undo, Undoing, reverse_action
 from service.audit.audit import audit
 from service.audit.checks import COMPARES
 from service.instance.migrate import check_migrated, finish_migrations, migrate
@@ -123,16 +123,9 @@ async def test_a_reversal_frees_all_that_its_action_held(tell, carried):
         "SELECT participant_id, id FROM actions WHERE attributes ->> 'code' = 'BX-2\t'"
     )
     async with carried.transaction() as connection:
-        await reverse_action(
-            connection,
-            *row,
-            reason="a test",
-            source="partner:meals",
-            reporter="partner",
-            now=NOW,
-            local_date=rulebook.program.local_date,
-            lane=0,
-        )
+        undo = Undo(*row, "a test")
+        undoing = Undoing("partner:meals", "partner", NOW, rulebook.program.local_date, lambda _: 0)
+        await reverse_action(connection, undo, undoing)
     assert isinstance(await tell("bo", "box", code="BX-2\t"), Recorded)
 
 

@@ -53,9 +53,9 @@ async def test_a_claim_that_is_freed_while_it_is_asked_for_is_bound(database, pe
                 await database.pool.execute("DELETE FROM claims WHERE claim_key = $1", key)
 
     async with database.transaction() as connection:
-        assert not await hold_claims(connection, {key: (holder, uuid4())}, NOW)
+        assert not await hold_claims(connection, {key: (holder, uuid4(), None)}, NOW)
     async with database.transaction() as connection:
-        assert not await hold_claims(FreedBetween(connection), {key: row}, NOW)
+        assert not await hold_claims(FreedBetween(connection), {key: (*row, None)}, NOW)
     found = await database.pool.fetchrow(
         "SELECT participant_id, action_id FROM claims WHERE claim_key = $1", key
     )

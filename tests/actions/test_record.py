@@ -10,7 +10,7 @@ import pytest
 
 from service.actions.record import Recorded
 from service.actions.refusals import OverlapError
-from service.actions.reverse import reverse_action
+from service.actions.reverse import Undo, Undoing, reverse_action
 from service.actions.writer import ActionFaultError, NotRecordedError, QueueFullError
 from service.http.keys import KeyReusedError
 from service.ledger.books import BookBusyError, SuspendedError, lock_book
@@ -368,17 +368,9 @@ async def test_a_reversed_trip_frees_its_minutes(database, person, record, ruleb
     first = ride(somebody, at=NOW - 60 * MINUTE)
     await record([first])
     async with database.transaction() as connection:
-        await reverse_action(
-            connection,
-            somebody,
-            first.id,
-            reason="a test",
-            source="operator",
-            reporter="operator",
-            now=NOW,
-            local_date=rulebook.program.local_date,
-            lane=0,
-        )
+        undo = Undo(somebody, first.id, "a test")
+        undoing = Undoing("operator", "operator", NOW, rulebook.program.local_date, lambda _: 0)
+        await reverse_action(connection, undo, undoing)
     same_minutes = ride(somebody, at=NOW - 50 * MINUTE)
     assert isinstance((await record([same_minutes]))[same_minutes], Recorded)
 

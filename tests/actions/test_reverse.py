@@ -39,7 +39,7 @@ async def test_a_full_bubble_pays_its_own_reversal(database):
     undone = await award(database, person, 160, saved_g=565)
     reversal = await reverse(database, person, undone, RIPE)
     assert reversal.taken == {Account.RIPENING: 160}
-    assert (reversal.energy_g, reversal.saved_g) == (-160, -565)
+    assert (reversal.row.energy_g, reversal.row.saved_g) == (-160, -565)
     book = await book_of(database, person)
     assert (book.issuance, book.ripening, book.saved_g) == (-50, 50, 0)
     assert (await bubble_of(database, person, kept)).remaining_g == 50
@@ -97,7 +97,7 @@ async def test_the_second_reversal_changes_nothing_and_says_so(database):
     before = await book_of(database, person)
     second = await reverse(database, person, undone, RIPE)
     assert (first.is_repeated, second.is_repeated) == (False, True)
-    assert (second.id, second.energy_g, second.saved_g) == (first.id, -100, -9)
+    assert (second.row.id, second.row.energy_g, second.row.saved_g) == (first.row.id, -100, -9)
     assert await book_of(database, person) == before
 
 
@@ -151,7 +151,7 @@ async def test_an_action_without_energy_can_be_reversed(database):
     person = await make_person(database)
     undone = await award(database, person, 0, saved_g=70)
     reversal = await reverse(database, person, undone, RIPE)
-    assert (reversal.energy_g, reversal.saved_g, reversal.taken) == (0, -70, {})
+    assert (reversal.row.energy_g, reversal.row.saved_g, reversal.taken) == (0, -70, {})
     assert await is_clean(database, person)
 
 

@@ -153,7 +153,7 @@ async def test_any_split_over_processes_with_reversals_gives_the_wholes_grams(
     back = dice.sample(told, 40)
     for action, _ in back:
         undone = await reverse(database, somebody, action.id, NOW)
-        assert (undone.energy_g, undone.saved_g) == (-action.energy_g, -action.saved_g)
+        assert (undone.row.energy_g, undone.row.saved_g) == (-action.energy_g, -action.saved_g)
     assert await is_clean(database)
     again = [part for _, part in back]
     await asyncio.gather(tell(database, again[::2]), tell(other, again[1::2]))

@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from service.actions.record import record_actions
 from service.actions.report import participant_report
-from service.actions.reverse import reverse_action
+from service.actions.reverse import Undo, Undoing, reverse_action
 from service.energy.collect import collect_ripe_bubbles
 from service.leaderboards.forget import forget_write
 from service.leaderboards.keys import Board, periods_of
@@ -120,18 +120,18 @@ class Town:
 
     async def reverse(self, person, action):
         async with self.database.transaction() as connection:
-            reversal = await reverse_action(
-                connection,
-                person,
-                action.id,
-                reason="a test",
-                source="operator",
-                reporter="operator",
-                **self._at(person),
+            undoing = Undoing(
+                "operator",
+                "operator",
+                self.clock.now(),
+                self.rulebook.program.local_date,
+                self.lane,
             )
+            undo = Undo(person, action.id, "a test")
+            reversal = await reverse_action(connection, undo, undoing)
         self.ripening[person] = [entry for entry in self.ripening[person] if entry.id != action.id]
         for board in ("saved", "verified") if action.verified else ("saved",):
-            self._log(person, board, reversal.saved_g, action.region)
+            self._log(person, board, reversal.row.saved_g, action.region)
 
     async def pledge(self, person, trees=1):
         """Pledge trees; gives what `cancel` needs."""

@@ -8,8 +8,7 @@ from uuid import uuid4
 
 from service.actions.claims import hold_claims
 from service.actions.facts import canonical_facts, facts_digest
-from service.actions.record import bubble_from
-from service.actions.reverse import reverse_action
+from service.actions.reverse import Undo, Undoing, reverse_action
 from service.actions.store import Action, actions_write, counters_write
 from service.energy.bubbles import new_bubbles_write
 from service.energy.collect import collect_bubble, collect_ripe_bubbles
@@ -108,7 +107,7 @@ async def award(
         action.awards[0]["counters"] = [[*key, n, g] for key, (n, g) in counters.items()]
         if claim is not None:
             action.claim_key = hmac.digest(b"key", claim.encode(), "sha256")
-            wanted = {action.claim_key: (participant_id, action.id)}
+            wanted = {action.claim_key: (participant_id, action.id, None)}
             assert not await hold_claims(connection, wanted, at)
         if draw_g:
             action.awards[0] |= await _draw(connection, draw_g)
@@ -128,7 +127,7 @@ async def award(
                 at=at,
                 facts_digest=action.facts_digest,
             )
-            writes.append(new_bubbles_write([bubble_from(action)]))
+            writes.append(new_bubbles_write([action]))
         totals = {
             (participant_id, CounterKey(*key)): Used(
                 *map(sum, zip(used.get(key, (0, 0)), more, strict=True))
@@ -214,17 +213,9 @@ async def expire(database, now):
 
 async def reverse(database, participant_id, action_id, now):
     async with database.transaction() as connection:
-        return await reverse_action(
-            connection,
-            participant_id,
-            action_id,
-            reason="counted twice",
-            source="a partner",
-            reporter="partner",
-            now=now,
-            local_date=local_date,
-            lane=0,
-        )
+        undo = Undo(participant_id, action_id, "counted twice")
+        undoing = Undoing("a partner", "partner", now, local_date, lambda _: 0)
+        return await reverse_action(connection, undo, undoing)
 
 
 async def adjust_by(database, participant_id, amount_g, now):

@@ -147,7 +147,7 @@ class _History:
         bubble = self.model.bubbles[number]
         reversal = await reverse(self.database, self.person, self.ids[number], self.now)
         assert reversal.is_repeated == bubble.is_reversed
-        assert (reversal.energy_g, reversal.saved_g) == (-bubble.energy_g, -bubble.saved_g)
+        assert (reversal.row.energy_g, reversal.row.saved_g) == (-bubble.energy_g, -bubble.saved_g)
         if not bubble.is_reversed:
             self.model.reverse(bubble)
 

@@ -1,17 +1,18 @@
-"""What `ledger audit` sums of budgets: each draw, by the awards that drew."""
+"""What `ledger audit` sums: draws from budgets, and the actions that partners were paid by."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import ClassVar
+from operator import add
+from typing import ClassVar, NamedTuple
 from uuid import UUID
 
 from service.platform.checks import Off
 from service.platform.database import Connection
 
 
-@dataclass(slots=True)
-class _Draws:
+class _Draws(NamedTuple):
     """Draws from a budget: how many, grams, and what tells their numbers without keeping them."""
 
     n: int = 0
@@ -19,19 +20,11 @@ class _Draws:
     numbers: int = 0
     squares: int = 0
 
-    def add(self, n: int, grams: int, numbers: int, squares: int) -> None:
-        self.n += n
-        self.grams += grams
-        self.numbers += numbers
-        self.squares += squares
-
-    def is_gapless(self, last: int) -> bool:
-        """Whether these are the draws 1 to `last`, each once."""
-        return (self.n, self.numbers, self.squares) == (
-            last,
-            last * (last + 1) // 2,
-            last * (last + 1) * (2 * last + 1) // 6,
-        )
+    @property
+    def is_gapless(self) -> bool:
+        """Whether these are the draws 1 to `n`, each once."""
+        n = self.n
+        return self[2:] == (n * (n + 1) // 2, n * (n + 1) * (2 * n + 1) // 6)
 
 
 @dataclass(slots=True)
@@ -42,7 +35,7 @@ class Budgets:
     asks: ClassVar[str] = "budgets were drawn to the gram, draw by draw"
 
     heads: dict[str, tuple[int, int]]
-    draws: dict[str, _Draws] = field(default_factory=dict)
+    draws: defaultdict[str, _Draws] = field(default_factory=lambda: defaultdict(_Draws))
 
     @classmethod
     async def begin(cls, connection: Connection, _cut: datetime) -> "Budgets":
@@ -53,20 +46,48 @@ class Budgets:
     async def add_page(self, connection: Connection, ids: Sequence[UUID]) -> None:
         """Take up the draws of these people."""
         lasts = [last for _, last in self.heads.values()]
-        for campaign, *numbers in await connection.fetch(_DRAWS, ids, [*self.heads], lasts):
-            self.draws.setdefault(campaign, _Draws()).add(*map(int, numbers))
+        for campaign, *more in await connection.fetch(_DRAWS, ids, [*self.heads], lasts):
+            self.draws[campaign] = _Draws(*map(int, map(add, self.draws[campaign], more)))
 
     async def finish(self, _connection: Connection) -> list[Off]:
         """The campaigns whose draws are not those of their budget."""
         off: list[Off] = []
         for campaign in sorted(self.heads.keys() | self.draws.keys()):
             drawn_g, last = self.heads.get(campaign, (0, 0))
-            draws = self.draws.get(campaign, _Draws())
-            if draws.grams != drawn_g or not draws.is_gapless(last):
+            draws = self.draws[campaign]
+            if (draws.n, draws.grams) != (last, drawn_g) or not draws.is_gapless:
                 what = f"draws from the budget of {campaign}"
                 found = f"{draws.n} draws, {draws.grams} g"
                 off.append((None, what, f"draws 1 to {last}, {drawn_g} g", found))
         return off
+
+
+@dataclass(slots=True)
+class Events:
+    """How many actions of partners there are up to a time, and what tells them without names."""
+
+    name: ClassVar[str] = "events"
+    asks: ClassVar[str] = "what partners were paid for are their accepted events"
+
+    cut: datetime
+    n: int = 0
+    mark: int = 0
+
+    @classmethod
+    async def begin(cls, _connection: Connection, cut: datetime) -> "Events":
+        return cls(cut)
+
+    async def add_page(self, connection: Connection, ids: Sequence[UUID]) -> None:
+        [(n, mark)] = await connection.fetch(_PAID, ids, self.cut)
+        self.n, self.mark = self.n + n, self.mark + int(mark)
+
+    async def finish(self, connection: Connection) -> list[Off]:
+        [(n, mark)] = await connection.fetch(_ACCEPTED, self.cut)
+        if (n, int(mark)) == (self.n, self.mark):
+            return []
+        found = f"{n} events" if n != self.n else f"{n} events, not all of them theirs"
+        what = f"accepted events of partners up to {self.cut:%Y-%m-%dT%H:%M:%SZ}"
+        return [(None, what, f"those of {self.n} actions", found)]
 
 
 _BUDGETS = "SELECT campaign, budget_g - left_g, seq FROM campaign_budgets"
@@ -83,3 +104,14 @@ WHERE a.participant_id = ANY($1::uuid[]) AND a.kind = 'action'
         THEN NOT EXISTS (SELECT FROM campaign_budgets b WHERE b.campaign = w ->> 'campaign')
         ELSE (w ->> 'budget_seq')::bigint <= h.last END
 GROUP BY 1"""
+
+_PAID = """
+SELECT count(*), coalesce(sum(hashtextextended(id::text, 0)), 0)
+FROM actions WHERE participant_id = ANY($1::uuid[]) AND kind = 'action'
+    AND source LIKE 'partner:%' AND recorded_at <= $2"""
+
+_ACCEPTED = """
+SELECT count(*), coalesce(sum(hashtextextended(a.id::text, 0)), 0)
+FROM partner_events e
+JOIN actions a ON a.participant_id = e.participant_id AND a.id = e.action_id
+WHERE e.state IN ('bound', 'reversed') AND a.kind = 'action' AND a.recorded_at <= $1"""

@@ -1,0 +1,97 @@
+"""How an action is told to its person, by the rules that decided it."""
+
+from typing import Literal
+from uuid import UUID
+
+import msgspec
+from msgspec import Struct
+
+from service.actions.store import Action
+from service.http.access import Request
+from service.http.decode import Time
+from service.http.shared import shared
+from service.rulebooks.publish import Rulebooks
+from service.rules.decide.evaluate import Award
+from service.rules.decide.explain import explain_award
+from service.rules.decide.languages import Reader
+from service.rules.decide.rulebook import Rulebook
+from service.rules.decide.standing import award_of
+
+
+class AwardAnswer(Struct, frozen=True):
+    """What one rule gave, and why."""
+
+    rule: str
+    rulebook_version: int
+    saved_g: int
+    energy_g: int
+    limited_by: str | None
+    explanation: str
+
+
+class ActionBubble(Struct, frozen=True):
+    """Where the energy of an action waits."""
+
+    id: UUID
+    energy_g: int
+    ripens_at: Time
+    expires_at: Time
+
+
+class ActionReversal(Struct, frozen=True):
+    """When what an action gave was taken back, and why."""
+
+    at: Time
+    reason: str
+
+
+class ActionAnswer(Struct, frozen=True):
+    """A recorded action with all that it earned; `reversal` stands only where it was reversed."""
+
+    id: UUID
+    type: str
+    occurred_at: Time
+    recorded_at: Time
+    source: str
+    status: Literal["accepted", "reversed"]
+    saved_g: int
+    energy_g: int
+    awards: list[AwardAnswer]
+    bubble: ActionBubble | None
+    reversal: ActionReversal | msgspec.UnsetType = msgspec.UNSET
+
+
+async def action_answer(
+    request: Request, reader: Reader, row: Action, reversal: Action | None
+) -> ActionAnswer:
+    """Render an action from its row and the rulebook that decided it, at first and ever after."""
+    rules = shared(request, Rulebooks)
+    is_active = row.rulebook_version == rules.active.version
+    rulebook = rules.active if is_active else await rules.get(row.rulebook_version)
+    bubble = None
+    told: ActionReversal | msgspec.UnsetType = msgspec.UNSET
+    if reversal is not None:
+        told = ActionReversal(reversal.recorded_at, (reversal.attributes or {}).get("reason", ""))
+    if row.energy_g and row.ripens_at and row.expires_at:
+        bubble = ActionBubble(row.id, row.energy_g, row.ripens_at, row.expires_at)
+    return ActionAnswer(
+        **{name: getattr(row, name) for name in _TOLD},
+        status="accepted" if reversal is None else "reversed",
+        awards=[_award(row, award_of(entry), rulebook, reader) for entry in row.awards],
+        bubble=bubble,
+        reversal=told,
+    )
+
+
+_TOLD = "id", "type", "occurred_at", "recorded_at", "source", "saved_g", "energy_g"
+_FAILED = "0 g: this rule failed on these values and paid nothing; the operators are told"
+
+
+def _award(row: Action, award: Award, rulebook: Rulebook, reader: Reader) -> AwardAnswer:
+    if award.failed:
+        why = reader.tell(_FAILED)
+    else:
+        why = explain_award(rulebook, row.attributes, award, reader)
+    return AwardAnswer(
+        award.rule, row.rulebook_version, award.saved_g, award.energy_g, award.limited_by, why
+    )

@@ -1,0 +1,182 @@
+"""What a batch pays: each accepted action is settled, posted and remembered for those after it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from operator import sub
+from uuid import UUID
+
+import structlog
+
+from service.actions.budgets import Budgets
+from service.actions.claims import Claims
+from service.actions.events import BoundEvents
+from service.actions.facts import facts_digest
+from service.actions.report import Report
+from service.actions.reverse import post_action, reversal_row, take_back
+from service.actions.store import (
+    Action,
+    Deciding,
+    RowKey,
+    actions_write,
+    counters_write,
+    savings_writes,
+)
+from service.energy.bubbles import new_bubbles_write
+from service.ledger.accounts import Account
+from service.ledger.books import Book, book_writes
+from service.platform.database import Write
+from service.platform.metrics import RULES_FAILED
+from service.rules.decide.evaluate import Award, Decision, settle
+from service.rules.decide.judge import Judged
+from service.rules.decide.rulebook import CounterKey, Rulebook, Used
+from service.rules.decide.standing import Uses, award_entry, stored_uses, uses_of
+
+_log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class Accepted:
+    """A report that will be recorded: what its rules give before campaigns, limits and budgets."""
+
+    report: Report
+    verdict: Judged
+    streak_days: int
+    awards: Sequence[Award]
+
+
+@dataclass(slots=True)
+class Batch:
+    """What one transaction gathers before its single write; `known` came in earlier ones."""
+
+    rulebook: Rulebook
+    now: datetime
+    books: dict[UUID, Book]
+    deciding: Deciding
+    events: BoundEvents
+    known: dict[RowKey, Action] = field(default_factory=dict)
+    accepted: dict[RowKey, Accepted] = field(default_factory=dict)
+    claims: Claims = field(default_factory=Claims)
+    budgets: Budgets = field(default_factory=Budgets)
+    actions: dict[RowKey, Action] = field(default_factory=dict)
+    ripening: list[Action] = field(default_factory=list)
+    used: dict[tuple[UUID, CounterKey], Used] = field(default_factory=dict)
+    times: dict[datetime, tuple[datetime, datetime]] = field(default_factory=dict)
+
+
+def award_action(batch: Batch, accepted: Accepted) -> Action:
+    """Settle what one accepted action earns, and post it."""
+    report, verdict, owner = accepted.report, accepted.verdict, accepted.report.participant_id
+    book, usage = batch.books[owner], batch.deciding.standings[owner].usage
+    decision = settle(
+        batch.rulebook, verdict, accepted.awards, usage=usage, budgets=batch.budgets.left
+    )
+    for drawn in decision.awards:
+        batch.budgets.draw(drawn)
+    action = _row(batch, accepted, decision, book)
+    action.facts_digest = facts_digest(
+        book.salt or b"", report.canonical, batch.rulebook.sha256, action
+    )
+    _tell_failures(decision, action)
+    _use(batch, owner, list(uses_of(decision.awards)))
+    if decision.energy_g:
+        post_action(book, action, Account.ISSUANCE, Account.RIPENING, decision.energy_g)
+    book.saved_g += decision.saved_g
+    batch.actions[report.row] = action
+    if (reason := batch.events.reversal_reason(report)) is not None:
+        _undo(batch, action, reason)
+    elif decision.energy_g:
+        batch.ripening.append(action)
+    report.written = action.recorded_at
+    return action
+
+
+def _use(batch: Batch, owner: UUID, uses: Uses, *, is_back: bool = False) -> None:
+    """Remember what is used, or given back, and that it is to be written."""
+    standing = batch.deciding.standings[owner]
+    (standing.give_back if is_back else standing.use)(uses)
+    for key, _ in uses:
+        before = batch.deciding.before.get((owner, key), Used())
+        batch.used[owner, key] = Used(*map(sub, standing.usage[key], before))
+
+
+def _undo(batch: Batch, action: Action, reason: str) -> None:
+    """Take back at once what a partner reversed before it came: no bubble is left of it."""
+    book = batch.books[action.participant_id]
+    row = reversal_row(
+        book, action, reason, source=action.source, reporter=action.reporter, now=batch.now
+    )
+    take_back(book, row, remaining_g=action.energy_g, expired_g=0)
+    for entry in action.awards:
+        _use(batch, action.participant_id, list(stored_uses(entry["counters"])), is_back=True)
+    batch.actions[row.key] = row
+
+
+def _row(batch: Batch, accepted: Accepted, decision: Decision, book: Book) -> Action:
+    report, candidate = accepted.report, accepted.report.candidate
+    at = book.tick(batch.now)
+    book.action_seq += 1
+    ripens_at, expires_at = _times(batch, at) if decision.energy_g else (None, None)
+    return Action(
+        *report.row,
+        book.action_seq,
+        "action",
+        candidate.type,
+        candidate.occurred_at,
+        at,
+        decision.saved_g,
+        decision.energy_g,
+        batch.rulebook.version,
+        accepted.streak_days,
+        candidate.verified,
+        report.source,
+        candidate.reporter,
+        batch.deciding.regions.get(report.participant_id, ""),
+        report.fingerprint,
+        candidate.attributes,
+        ends_at=accepted.verdict.ends_at,
+        exclusive=accepted.verdict.exclusive,
+        ripens_at=ripens_at,
+        expires_at=expires_at,
+        claim_key=(decision.gives and batch.claims.main_key(report)) or None,
+        awards=[award_entry(award) for award in decision.awards],
+    )
+
+
+def _tell_failures(decision: Decision, action: Action) -> None:
+    """Count and log rules that failed on an action: they never pay, and operators must know."""
+    for failed in [award for award in decision.awards if award.failed]:
+        RULES_FAILED.labels(failed.rule, action.rulebook_version).inc()
+        _log.warning(
+            "rule_failed",
+            rule=failed.rule,
+            rulebook_version=action.rulebook_version,
+            action_id=str(action.id),
+            participant_id=str(action.participant_id),
+        )
+
+
+def _times(batch: Batch, at: datetime) -> tuple[datetime, datetime]:
+    """When energy booked at this time ripens and expires; mostly one a batch."""
+    if at not in batch.times:
+        ripens_at = batch.rulebook.program.ripens_at(at)
+        batch.times[at] = ripens_at, batch.rulebook.program.expires_at(ripens_at)
+    return batch.times[at]
+
+
+def batch_writes(batch: Batch, lane: int) -> list[Write]:
+    """All that this batch changes, as the parts of one statement."""
+    if not batch.actions:
+        return []
+    actions, local_date = [*batch.actions.values()], batch.rulebook.program.local_date
+    changed = {owner: batch.books[owner] for owner, _ in batch.actions}
+    writes = [actions_write(actions), *book_writes([*changed.values()])]
+    if batch.ripening:
+        writes.append(new_bubbles_write(batch.ripening))
+    if batch.used:
+        writes.append(counters_write(batch.used))
+    if batch.budgets.changed:
+        writes.append(batch.budgets.write())
+    return writes + savings_writes(
+        actions, at=batch.now, local_date=local_date, lane_of=lambda _: lane
+    )
