@@ -1,19 +1,20 @@
 """Reads of people: what they show of themselves, what they hold."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Literal
 from uuid import UUID
 
 import msgspec
 from msgspec import UNSET, UnsetType
-from sqlalchemy import ColumnElement, case, func, select
+from sqlalchemy import ColumnElement, case, func, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.http.decode import Time
 from service.ledger.accounts import Account
 from service.ledger.balances import Balances, stored_balances
 from service.ledger.models import Book, Transfer
-from service.participants.models import Participant
+from service.participants.identities import subject_key
+from service.participants.models import Identity, Participant
 from service.platform.acts import AuditEntry
 
 
@@ -52,6 +53,26 @@ async def find_participant(session: AsyncSession, participant_id: UUID) -> Parti
     return found[0] if found else None
 
 
+async def list_by_subject(
+    session: AsyncSession, secret_key: str, issuers: Sequence[str], subject: str
+) -> list[ParticipantAnswer]:
+    """Whom this subject is, by each of these issuers."""
+    keys = [subject_key(secret_key, issuer, subject) for issuer in issuers]
+    query = select(Identity.participant_id).where(Identity.subject_key.in_(keys))
+    found = (await session.scalars(query)).all()
+    return await list_participants(session, Book.participant_id.in_(found), limit=len(keys))
+
+
+async def list_by_alias(
+    session: AsyncSession, *, alias: str | None, after: UUID | None, limit: int
+) -> list[ParticipantAnswer]:
+    """Participants in the order of their ids, all of them or those with this display name."""
+    wanted = true() if alias is None else Participant.display_name == alias
+    if after is not None:
+        wanted &= Book.participant_id > after
+    return await list_participants(session, wanted, limit=limit)
+
+
 async def list_participants(
     session: AsyncSession, wanted: ColumnElement[bool], *, limit: int
 ) -> list[ParticipantAnswer]:
@@ -77,12 +98,8 @@ async def _suspensions(session: AsyncSession, books: Collection[Book]) -> dict[U
     if not wanted:
         return {}
     entry = AuditEntry
-    query = (
-        select(entry)
-        .where(entry.object.in_(wanted), entry.act == "participant.suspend")
-        .order_by(entry.seq)
-    )
-    acts = await session.scalars(query)
+    query = select(entry).where(entry.object.in_(wanted), entry.act == "participant.suspend")
+    acts = await session.scalars(query.order_by(entry.seq))
     return {UUID(act.object): Suspension(act.detail["reason"], act.at) for act in acts}
 
 

@@ -18,8 +18,13 @@ from service.http.pages import Page, paged
 from service.http.shared import shared
 from service.http.texts import nickname, prose
 from service.ledger.books import BookMissingError
-from service.participants.operate import list_by_alias, list_by_subject, set_suspended
-from service.participants.queries import ParticipantAnswer, find_participant
+from service.participants.operate import set_suspended
+from service.participants.queries import (
+    ParticipantAnswer,
+    find_participant,
+    list_by_alias,
+    list_by_subject,
+)
 from service.platform.database import Database
 from service.platform.errors import FieldError, InvalidRequestError
 from service.platform.settings import Settings
@@ -116,14 +121,9 @@ async def _set_suspended(
     wanted = path_uuid(participant_id)
     has_body = bool(await request.body())
     order = await read_body(request, SuspensionOrder) if has_body else SuspensionOrder()
-    await set_suspended(
-        shared(request, Database),
-        wanted,
-        suspended,
-        reason=order.reason,
-        act=act_of(request),
-    )
-    async with shared(request, Database).sessions() as session:
+    database, act = shared(request, Database), act_of(request)
+    await set_suspended(database, wanted, suspended=suspended, reason=order.reason, act=act)
+    async with database.sessions() as session:
         return await _shown(session, wanted)
 
 
