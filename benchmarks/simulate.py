@@ -32,7 +32,7 @@ from service.instance.account import data_folder
 from service.instance.home import Home
 from service.instance.migrate import migrate
 from service.instance.servers import started_servers
-from service.ledger.books import first_head
+from service.ledger.chain import first_head
 from service.platform.database import Database, open_database
 from service.platform.ids import uuid4
 from service.platform.settings import Settings

@@ -40,7 +40,7 @@ from service.partners.receive import Intake
 from service.partners.routes import routes as partner_routes
 from service.partners.routes_events import routes as partner_event_routes
 from service.partners.routes_operator import routes as partner_operator_routes
-from service.partners.routes_participant import routes as link_routes
+from service.partners.routes_parked import routes as parked_routes
 from service.planting.routes import routes as planting_routes
 from service.planting.routes_operator import routes as planting_operator_routes
 from service.platform.clock import Clock
@@ -64,7 +64,6 @@ ROUTES: tuple[HTTPRouteHandler, ...] = (
     *audit_routes,
     *energy_routes,
     *leaderboard_routes,
-    *link_routes,
     *ledger_routes,
     *operation_routes,
     *participant_routes,
@@ -72,6 +71,7 @@ ROUTES: tuple[HTTPRouteHandler, ...] = (
     *partner_routes,
     *partner_event_routes,
     *partner_operator_routes,
+    *parked_routes,
     *privacy_routes,
     *planting_routes,
     *planting_operator_routes,

@@ -4,7 +4,7 @@ from service.actions.audit_facts import FACTS, STREAKS
 from service.actions.audit_sums import Budgets, Events
 from service.platform.checks import AnyCheck, Check, Walk
 
-# The canonical bytes of books.transfer_hash, in SQL.
+# The canonical bytes of chain.transfer_hash, in SQL.
 _CHAIN = """
 WITH page AS (
     SELECT * FROM unnest($1::uuid[], $2::bigint[]) AS p (participant_id, since)

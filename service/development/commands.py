@@ -100,10 +100,9 @@ def _body(data: str) -> bytes:
         return data.encode()
     try:
         with click.open_file(data[1:], "rb") as file:
-            body: bytes = file.read()
+            return bytes(file.read())
     except OSError as error:
         raise click.BadParameter(f"{data[1:]}: {error.strerror}") from error
-    return body
 
 
 commands: list[click.Command] = [dev]

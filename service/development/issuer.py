@@ -6,6 +6,7 @@ production or when others can reach the API.
 
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import get_args
 from uuid import uuid4
 
 import jwt
@@ -22,27 +23,21 @@ from service.http.jwks import Key, KeySet
 from service.platform.settings import Settings, kept_text
 
 TOKEN_LASTS = timedelta(hours=24)
-_KEY_ID = "development"
+_KEY_ID, _AUDIENCE = "development", "saxaul-"
 
 
 class NotInDevelopmentError(Exception):
     """Asked for development's conveniences where they would be holes."""
 
-    def __init__(self) -> None:
+    def __str__(self) -> str:
         """Say where they work."""
-        super().__init__(
-            "development tokens exist only with SAXAUL_ENV=development and SAXAUL_HOST on loopback"
-        )
+        where = "SAXAUL_ENV=development and SAXAUL_HOST on loopback"
+        return f"development tokens exist only with {where}"
 
 
 def issuer_of(realm: Realm) -> str:
     """The issuer's name in tokens of this realm."""
     return f"urn:saxaul:development:{realm}"
-
-
-def audience_of(realm: Realm) -> str:
-    """Whom tokens of this realm are for."""
-    return f"saxaul-{realm}"
 
 
 def key_file(settings: Settings) -> Path:
@@ -65,14 +60,14 @@ class DevelopmentIssuer:
     def trusted(self) -> list[Trust]:
         """What makes an authenticator believe these tokens."""
         keys = KeySet("", None, {_KEY_ID: Key("EdDSA", self._key.public_key())})
-        realms: tuple[Realm, ...] = ("participant", "operator")
-        return [Trust(issuer_of(realm), audience_of(realm), realm, keys) for realm in realms]
+        realms: tuple[Realm, ...] = get_args(Realm)
+        return [Trust(issuer_of(realm), _AUDIENCE + realm, realm, keys) for realm in realms]
 
     def sign(self, realm: Realm, subject: str, scopes: tuple[str, ...], real_now: datetime) -> str:
         """A token that holds for 24 hours of real time."""
         claims = {
             "iss": issuer_of(realm),
-            "aud": audience_of(realm),
+            "aud": _AUDIENCE + realm,
             "sub": subject,
             "iat": real_now,
             "exp": real_now + TOKEN_LASTS,

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from service.ledger import models
 from service.ledger.accounts import Account
 from service.ledger.books import Book
 
@@ -17,13 +18,14 @@ class Balances(msgspec.Struct, frozen=True):
     arrears_g: int
 
 
+_ACCOUNTS = [Account[name.removesuffix("_g").upper()] for name in Balances.__struct_fields__]
+
+
 def balances_of(book: Book) -> Balances:
     """The balances of a working copy, after what was posted to it."""
-    return Balances(
-        ripening_g=book[Account.RIPENING],
-        available_g=book[Account.AVAILABLE],
-        pledged_g=book[Account.PLEDGED],
-        planted_g=book[Account.PLANTED],
-        expired_g=book[Account.EXPIRED],
-        arrears_g=book[Account.ARREARS],
-    )
+    return Balances(*[book[account] for account in _ACCOUNTS])
+
+
+def stored_balances(book: models.Book) -> Balances:
+    """The balances of a book as it stands in its table."""
+    return Balances(*[getattr(book, account.column) for account in _ACCOUNTS])

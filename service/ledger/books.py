@@ -4,15 +4,15 @@ A locked `Book` is a working copy: `post` moves grams between its accounts, and 
 the writes that make it durable. Book locks are taken here and nowhere else.
 """
 
-import hashlib
-import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
 from service.ledger.accounts import Account
+from service.ledger.chain import Transfer, first_head, transfer_hash
 from service.platform.arrays import dates, integers, times, uuids
 from service.platform.database import Connection, Database, Write
 from service.platform.errors import (
@@ -24,10 +24,6 @@ from service.platform.errors import (
     UnavailableError,
 )
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
-_ROW = struct.Struct(">16sqhhq16s16sq")
-_NOBODY = bytes(16)
 _MARK_MAX = 200
 
 
@@ -58,21 +54,6 @@ class BookMissingError(SaxaulError):
     code = "not-found"
     text = "There is no participant {participant_id}."
     participant_id: UUID
-
-
-@dataclass(slots=True)
-class Transfer:
-    """Grams that moved inside one book, as its table stores them."""
-
-    seq: int
-    debit: Account
-    credit: Account
-    amount_g: int
-    cause: str
-    cause_id: UUID
-    counter_id: UUID | None
-    at: datetime
-    hash: bytes
 
 
 @dataclass(slots=True)
@@ -145,61 +126,15 @@ def post(
     book.balances[debit - 1] -= amount_g
     book.balances[credit - 1] += amount_g
     book.seq += 1
-    book.head = transfer_hash(
-        book.head,
-        participant_id=book.participant_id,
-        seq=book.seq,
-        sides=(debit, credit),
-        amount_g=amount_g,
-        cause=cause,
-        cause_id=cause_id,
-        counter_id=counter_id,
-        at=at,
-        facts_digest=facts_digest,
+    transfer = Transfer(book.seq, debit, credit, amount_g, cause, cause_id, counter_id, at)
+    book.head = transfer.hash = transfer_hash(
+        book.head, book.participant_id, transfer, facts_digest
     )
-    book.posted.append(
-        Transfer(book.seq, debit, credit, amount_g, cause, cause_id, counter_id, at, book.head)
-    )
+    book.posted.append(transfer)
     owed_g = -book[Account.ARREARS]
     if credit is Account.AVAILABLE and owed_g:
         repaid_g = min(amount_g, owed_g)
         post(book, credit, Account.ARREARS, repaid_g, cause="arrears", cause_id=cause_id, at=at)
-
-
-def transfer_hash(
-    previous: bytes,
-    *,
-    participant_id: UUID,
-    seq: int,
-    sides: tuple[int, int],
-    amount_g: int,
-    cause: str,
-    cause_id: UUID,
-    counter_id: UUID | None,
-    at: datetime,
-    facts_digest: bytes,
-) -> bytes:
-    """SHA-256 over the previous hash and the canonical bytes of a transfer.
-
-    Canonical: participant id, seq, debit, credit, amount, cause id, counter id (zeros for none),
-    microseconds since 1970, all big-endian, then the cause's UTF-8, a zero byte, the facts' digest.
-    """
-    row = _ROW.pack(
-        participant_id.bytes,
-        seq,
-        sides[0],
-        sides[1],
-        amount_g,
-        cause_id.bytes,
-        counter_id.bytes if counter_id else _NOBODY,
-        (at - _EPOCH) // _MICROSECOND,
-    )
-    return hashlib.sha256(b"".join((previous, row, cause.encode(), b"\0", facts_digest))).digest()
-
-
-def first_head(participant_id: UUID) -> bytes:
-    """Where a book's chain begins."""
-    return hashlib.sha256(b"saxaul book " + participant_id.bytes).digest()
 
 
 async def make_book(
@@ -215,8 +150,7 @@ async def lock_free_books(connection: Connection, ids: Iterable[UUID]) -> dict[U
     Skipping what is held keeps one slow book from stalling a whole lane. Read nothing that the
     books cover in the same statement: it would show the snapshot from before the lock.
     """
-    rows = await connection.fetch(_LOCK_FREE, sorted(ids))
-    return {row[0]: _book(row) for row in rows}
+    return _books(await connection.fetch(_LOCK_FREE, sorted(ids)))
 
 
 async def lock_books(
@@ -229,7 +163,7 @@ async def lock_books(
     await connection.execute("SELECT set_config('lock_timeout', $1, true)", f"{wait_ms}ms")
     rows = await connection.fetch(_LOCK_ALL, sorted(ids))
     await connection.execute("SELECT set_config('lock_timeout', '0', true)")
-    return {row[0]: _book(row) for row in rows}
+    return _books(rows)
 
 
 async def lock_book(connection: Connection, participant_id: UUID) -> Book:
@@ -245,8 +179,7 @@ async def hold_open(connection: Connection, participant_id: UUID) -> None:
 
     Raises BookMissingError, BookClosedError.
     """
-    book = await lock_book(connection, participant_id)
-    if book.closed:
+    if (await lock_book(connection, participant_id)).closed:
         raise BookClosedError(participant_id)
 
 
@@ -264,11 +197,7 @@ async def mark_audited(database: Database, seqs: Mapping[UUID, int]) -> None:
             await connection.execute(_MARK, books, [seqs[book] for book in books])
 
 
-async def suspend_book(
-    connection: Connection,
-    participant_id: UUID,
-    suspended: bool,  # noqa: FBT001 - the one fact
-) -> None:
+async def suspend_book(connection: Connection, participant_id: UUID, *, suspended: bool) -> None:
     """Let nothing move in a locked book, or let it move again."""
     await connection.execute(_SUSPEND, participant_id, suspended)
 
@@ -280,55 +209,32 @@ def close_write(participant_id: UUID, at: datetime) -> Write:
 
 def book_writes(books: Sequence[Book]) -> list[Write]:
     """The writes that make these working copies durable: their new transfers, and the books."""
-    writes = [_books_write(books)]
-    if any(book.posted for book in books):
-        writes.insert(0, _transfers_write(books))
-    return writes
-
-
-def _transfers_write(books: Sequence[Book]) -> Write:
-    owners = [book.participant_id for book in books for _ in book.posted]
+    owners = uuids([book.participant_id for book in books])
+    balances = zip(*[book.balances for book in books], strict=True)
+    update = Write(_UPDATE, (owners, *map(integers, balances), *_values(_OF_BOOK, books)))
     posted = [transfer for book in books for transfer in book.posted]
-    return Write(
-        _ADD_TRANSFERS,
-        (
-            uuids(owners),
-            integers([t.seq for t in posted]),
-            integers([t.debit for t in posted]),
-            integers([t.credit for t in posted]),
-            integers([t.amount_g for t in posted]),
-            [t.cause for t in posted],
-            uuids([t.cause_id for t in posted]),
-            uuids([t.counter_id for t in posted]),
-            times([t.at for t in posted]),
-            [t.hash for t in posted],
-        ),
+    if not posted:
+        return [update]
+    owners = uuids([book.participant_id for book in books for _ in book.posted])
+    return [Write(_ADD_TRANSFERS, (owners, *_values(_OF_TRANSFER, posted))), update]
+
+
+def _values(columns: Mapping[str, str], rows: Sequence[Any]) -> Iterator[Any]:
+    """What is written of these rows, one parameter a column."""
+    for name, kind in columns.items():
+        yield _ARRAYS.get(kind, list)(map(attrgetter(name), rows))
+
+
+def _casts(columns: Mapping[str, str], first: int) -> str:
+    """The same parameters as SQL reads them, from this number on."""
+    return ", ".join(
+        f"${number}::{'text::' if kind in _ARRAYS else ''}{kind}[]"
+        for number, kind in enumerate(columns.values(), first)
     )
 
 
-def _books_write(books: Sequence[Book]) -> Write:
-    columns = zip(*[book.balances for book in books], strict=True)
-    return Write(
-        _UPDATE,
-        (
-            uuids([book.participant_id for book in books]),
-            *map(integers, columns),
-            integers([book.saved_g for book in books]),
-            integers([book.seq for book in books]),
-            integers([book.action_seq for book in books]),
-            times([book.last_at for book in books]),
-            integers([book.active_days for book in books]),
-            dates([book.active_anchor for book in books]),
-            integers([book.active_before for book in books]),
-            integers([book.trees for book in books]),
-            [book.head for book in books],
-        ),
-    )
-
-
-def _book(row: Any) -> Book:
-    values = tuple(row)
-    return Book(values[0], list(values[1:9]), *values[9:])
+def _books(rows: Iterable[Any]) -> dict[UUID, Book]:
+    return {row[0]: Book(row[0], list(row[1:9]), *row[9:]) for row in rows}
 
 
 _BALANCES = [account.column for account in Account]
@@ -337,40 +243,43 @@ _COLUMNS = f"""
     seq, head, last_at, action_seq, saved_g, trees, active_days, active_anchor, active_before,
     closed, suspended, salt"""
 
-_LOCK_FREE = f"""
-SELECT {_COLUMNS} FROM books WHERE participant_id = ANY($1::uuid[])
-ORDER BY participant_id FOR NO KEY UPDATE SKIP LOCKED"""  # noqa: S608 - constant columns
-
 _LOCK_ALL = f"""
 SELECT {_COLUMNS} FROM books WHERE participant_id = ANY($1::uuid[])
 ORDER BY participant_id FOR NO KEY UPDATE"""  # noqa: S608 - constant columns
+
+_LOCK_FREE = _LOCK_ALL + " SKIP LOCKED"
 
 _MAKE = """
 INSERT INTO books (participant_id, head, salt, last_at) VALUES ($1, $2, $3, $4)
 ON CONFLICT DO NOTHING"""
 
-_ADD_TRANSFERS = """
-INSERT INTO transfers
-    (participant_id, seq, debit, credit, amount_g, cause, cause_id, counter_id, at, hash)
-SELECT * FROM unnest(
-    $1::text::uuid[], $2::text::bigint[], $3::text::smallint[], $4::text::smallint[],
-    $5::text::bigint[], $6::text[],
-    $7::text::uuid[], $8::text::uuid[], $9::text::timestamptz[], $10::bytea[])"""
+_ARRAYS: dict[str, Callable[[Iterable[Any]], Any]] = {
+    "bigint": integers, "date": dates, "integer": integers, "smallint": integers,
+    "timestamptz": times, "uuid": uuids,
+}  # fmt: skip
+
+_OF_TRANSFER = {
+    "seq": "bigint", "debit": "smallint", "credit": "smallint", "amount_g": "bigint",
+    "cause": "text", "cause_id": "uuid", "counter_id": "uuid", "at": "timestamptz",
+    "hash": "bytea",
+}  # fmt: skip
+
+_ADD_TRANSFERS = f"""
+INSERT INTO transfers (participant_id, {", ".join(_OF_TRANSFER)})
+SELECT * FROM unnest($1::text::uuid[], {_casts(_OF_TRANSFER, 2)})"""  # noqa: S608 - constant columns
+
+_OF_BOOK = {
+    "saved_g": "bigint", "seq": "bigint", "action_seq": "bigint", "last_at": "timestamptz",
+    "active_days": "bigint", "active_anchor": "date", "active_before": "integer",
+    "trees": "integer", "head": "bytea",
+}  # fmt: skip
+
+_CHANGED = dict.fromkeys(_BALANCES, "bigint") | _OF_BOOK
 
 _UPDATE = f"""
-UPDATE books SET
-    {", ".join(f"{name} = d.{name}" for name in _BALANCES)},
-    saved_g = d.saved_g, seq = d.seq, action_seq = d.action_seq, last_at = d.last_at,
-    active_days = d.active_days, active_anchor = d.active_anchor,
-    active_before = d.active_before, trees = d.trees, head = d.head
-FROM unnest(
-    $1::text::uuid[], {", ".join(f"${n + 1}::text::bigint[]" for n in Account)},
-    $10::text::bigint[], $11::text::bigint[], $12::text::bigint[],
-    $13::text::timestamptz[], $14::text::bigint[], $15::text::date[], $16::text::integer[],
-    $17::text::integer[], $18::bytea[]
-) AS d (
-    participant_id, {", ".join(_BALANCES)},
-    saved_g, seq, action_seq, last_at, active_days, active_anchor, active_before, trees, head)
+UPDATE books SET {", ".join(f"{name} = d.{name}" for name in _CHANGED)}
+FROM unnest($1::text::uuid[], {_casts(_CHANGED, 2)})
+    AS d (participant_id, {", ".join(_CHANGED)})
 WHERE books.participant_id = d.participant_id
     AND books.participant_id = ANY($1::text::uuid[])"""  # noqa: S608 - constant columns
 

@@ -51,21 +51,18 @@ class Book(Base):
 
     __table_args__ = (
         CheckConstraint(
-            " + ".join(account.column for account in Account) + " = 0",
-            name="sums_to_zero",
+            " + ".join(account.column for account in Account) + " = 0", name="sums_to_zero"
         ),
         # Taken back by adjustment and reversed as well, more may go back than was ever issued: then
         # the difference stands in arrears, or came as a gift.
         CheckConstraint("issuance + arrears + least(gifts, 0) <= 0", name="issuance_is_covered"),
-        CheckConstraint("ripening >= 0", name="ripening_not_negative"),
-        CheckConstraint("available >= 0", name="available_not_negative"),
-        CheckConstraint("pledged >= 0", name="pledged_not_negative"),
-        CheckConstraint("planted >= 0", name="planted_not_negative"),
-        CheckConstraint("expired >= 0", name="expired_not_negative"),
+        *[
+            CheckConstraint(f"{name} >= 0", name=f"{name}_not_negative")
+            for name in ("ripening", "available", "pledged", "planted", "expired", "trees")
+        ],
         CheckConstraint("arrears <= 0", name="arrears_not_positive"),
         CheckConstraint("available = 0 OR arrears = 0", name="debt_is_repaid_first"),
         CheckConstraint("octet_length(head) = 32", name="head_is_sha256"),
-        CheckConstraint("trees >= 0", name="trees_not_negative"),
         {
             "postgresql_with": {"fillfactor": "50"},
             **of_persons(kept="nameless: it is closed and loses what tells of a person"),

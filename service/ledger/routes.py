@@ -19,8 +19,7 @@ from service.http.problems import reader_of
 from service.http.shared import shared
 from service.http.texts import prose
 from service.ledger.accounts import Account
-from service.ledger.adjust import adjust
-from service.ledger.balances import Balances, balances_of
+from service.ledger.adjust import AdjustmentAnswer, adjust
 from service.ledger.books import BookMissingError, hold_not_erased
 from service.ledger.models import Transfer
 from service.ledger.queries import has_book, list_transfers
@@ -54,17 +53,6 @@ class AdjustmentOrder(Struct, frozen=True, forbid_unknown_fields=True):
 
     amount_g: Annotated[int, Meta(ge=-_AMOUNT_MAX_G, le=_AMOUNT_MAX_G)]
     reason: Annotated[str, Meta(min_length=1, max_length=500), prose]
-
-
-class AdjustmentAnswer(Struct, frozen=True):
-    """A booked adjustment and the balances afterwards."""
-
-    id: UUID
-    participant_id: UUID
-    amount_g: int
-    reason: str
-    at: Time
-    balances: Balances
 
 
 @get("/v1/me/statement", operation_id="getStatement", **opens("participant", query=Page))
@@ -128,16 +116,8 @@ async def adjust_participant(request: Request, participant_id: FromPath[str]) ->
         raise fault("#/amount_g", "must be above or below 0")
 
     async def effect(connection: Connection) -> AdjustmentAnswer:
-        done = await adjust(
-            connection,
-            wanted,
-            order.amount_g,
-            reason=order.reason,
-            act=act_of(request),
-        )
-        return AdjustmentAnswer(
-            done.id, wanted, done.amount_g, order.reason, done.at, balances_of(done.book)
-        )
+        act = act_of(request)
+        return await adjust(connection, wanted, order.amount_g, reason=order.reason, act=act)
 
     key = _operator_key(request, wanted, await request.body())
     return await answer_once(request, key, effect, status=201, hold=hold_not_erased)
@@ -153,8 +133,4 @@ def _operator_key(request: Request, participant_id: UUID, body: bytes) -> Key | 
     return Key(participant_id, route, text, digest, reader_of(request))
 
 
-routes: list[HTTPRouteHandler] = [
-    get_my_statement,
-    get_statement,
-    adjust_participant,
-]
+routes: list[HTTPRouteHandler] = [get_my_statement, get_statement, adjust_participant]

@@ -14,9 +14,6 @@ async def edit_profile(
     session: AsyncSession, participant_id: UUID, changes: Mapping[str, Any]
 ) -> None:
     """Set these columns of a participant; one who was erased meanwhile stays erased."""
+    wanted = Participant.participant_id == participant_id
     if changes:
-        await session.execute(
-            update(Participant)
-            .where(Participant.participant_id == participant_id)
-            .values(dict(changes))
-        )
+        await session.execute(update(Participant).where(wanted).values(dict(changes)))

@@ -4,7 +4,10 @@ import hashlib
 import hmac
 import secrets
 from datetime import datetime
+from pathlib import Path
 from uuid import UUID
+
+import msgspec
 
 from service.ledger.books import make_book
 from service.platform.database import Database
@@ -14,21 +17,9 @@ from service.platform.ids import uuid4
 _SALT_BYTES = 16
 _ROUNDS = 3
 
-_ADJECTIVES = (
-    "Amber", "Autumn", "Brave", "Bright", "Calm", "Clear", "Cobalt", "Coral", "Crisp", "Dapper",
-    "Dawn", "Early", "Fair", "Fleet", "Gentle", "Golden", "Green", "Happy", "Hazel", "Humble",
-    "Indigo", "Ivory", "Jolly", "Keen", "Kind", "Light", "Lively", "Lucky", "Mellow", "Merry",
-    "Misty", "Noble", "Olive", "Patient", "Pearl", "Plucky", "Quick", "Quiet", "Rapid", "Rosy",
-    "Rustic", "Sandy", "Serene", "Silver", "Solar", "Steady", "Sunny", "Swift", "Tidy", "Vivid",
-)  # fmt: skip
-_NOUNS = (
-    "Acacia", "Alder", "Almond", "Apricot", "Ash", "Aspen", "Badger", "Bamboo", "Beech", "Birch",
-    "Cedar", "Cherry", "Crane", "Cypress", "Elm", "Falcon", "Fern", "Finch", "Fir", "Fox",
-    "Ginkgo", "Hare", "Heron", "Hornbeam", "Juniper", "Kestrel", "Larch", "Lark", "Linden", "Lynx",
-    "Magpie", "Maple", "Marten", "Oak", "Otter", "Panda", "Pine", "Plover", "Poplar", "Robin",
-    "Rowan", "Saxaul", "Spruce", "Stork", "Swallow", "Tamarisk", "Thrush", "Walnut", "Willow",
-    "Wren",
-)  # fmt: skip
+_WORDS = msgspec.yaml.decode(
+    Path(__file__).with_name("aliases.yaml").read_bytes(), type=dict[str, list[str]]
+)
 
 
 def subject_key(secret_key: str, issuer: str, subject: str) -> bytes:
@@ -40,8 +31,8 @@ def subject_key(secret_key: str, issuer: str, subject: str) -> bytes:
 
 def generated_alias() -> str:
     """A display name that tells nothing of the person."""
-    number = secrets.randbelow(9_000) + 1_000
-    return f"{secrets.choice(_ADJECTIVES)} {secrets.choice(_NOUNS)} {number}"
+    adjective, noun = map(secrets.choice, (_WORDS["adjectives"], _WORDS["nouns"]))
+    return f"{adjective} {noun} {secrets.randbelow(9_000) + 1_000}"
 
 
 async def resolve_participant(

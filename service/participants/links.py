@@ -8,14 +8,15 @@ changed under the book of whoever it names, so that a batch which holds that boo
 
 import secrets
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
 import asyncpg
+from msgspec import Struct
 
+from service.http.decode import Time
 from service.ledger.books import hold_open, lock_book, lock_books
-from service.platform.database import Connection, Database
+from service.platform.database import Connection, Database, row_count
 from service.platform.errors import NotFoundError, UnavailableError
 
 Subject = tuple[str, bytes]
@@ -42,12 +43,11 @@ class _LinkMovedError(Exception):
     """The reference means somebody else than a moment ago; the transaction starts again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Code:
-    """A consent on its way; `expires_at` is real time."""
+class CodeAnswer(Struct, frozen=True):
+    """To be given to the partner; good for one link until then."""
 
-    text: str
-    expires_at: datetime
+    link_code: str
+    expires_at: Time
 
 
 async def make_link_code(
@@ -57,19 +57,14 @@ async def make_link_code(
     code_key: Callable[[str], bytes],
     *,
     real_now: datetime,
-) -> Code:
-    """A code for this person and partner; an earlier one that was not used ends.
-
-    Raises BookClosedError.
-    """
+) -> CodeAnswer:
+    """A code for this person and partner; an unused earlier one ends. Raises BookClosedError."""
     await hold_open(connection, participant_id)
-    code = Code(
-        "".join(secrets.choice(_ALPHABET) for _ in range(_CODE_LENGTH)), real_now + _CODE_LASTS
-    )
+    text = "".join(secrets.choice(_ALPHABET) for _ in range(_CODE_LENGTH))
+    expires_at = real_now + _CODE_LASTS
     await connection.execute(_DROP_CODES, participant_id, partner_id)
-    key = code_key(code.text)
-    await connection.execute(_ADD_CODE, key, partner_id, participant_id, code.expires_at)
-    return code
+    await connection.execute(_ADD_CODE, code_key(text), partner_id, participant_id, expires_at)
+    return CodeAnswer(text, expires_at)
 
 
 async def link_subject(
@@ -122,8 +117,7 @@ async def read_links(connection: Connection | asyncpg.Pool, subjects: Iterable[S
 
 async def purge_codes(connection: Connection, real_now: datetime) -> int:
     """Delete codes that are too old, a bounded part; how many went."""
-    status = await connection.execute(_PURGE_CODES, real_now, _PURGED_MAX)
-    return int(status.rpartition(" ")[2])
+    return row_count(await connection.execute(_PURGE_CODES, real_now, _PURGED_MAX))
 
 
 _READ = """

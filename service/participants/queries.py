@@ -1,19 +1,20 @@
-"""Reads of one person: what they show of themselves, what they hold."""
+"""Reads of people: what they show of themselves, what they hold."""
 
-from collections.abc import Collection
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Collection, Sequence
+from typing import Literal
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import bindparam, case, func, select
+from msgspec import UNSET, UnsetType
+from sqlalchemy import ColumnElement, case, func, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.http.decode import Time
 from service.ledger.accounts import Account
-from service.ledger.balances import Balances
+from service.ledger.balances import Balances, stored_balances
 from service.ledger.models import Book, Transfer
-from service.participants.models import Participant
+from service.participants.identities import subject_key
+from service.participants.models import Identity, Participant
 from service.platform.acts import AuditEntry
 
 
@@ -24,58 +25,81 @@ class Suspension(msgspec.Struct, frozen=True):
     at: Time
 
 
-@dataclass(frozen=True, slots=True)
-class Profile:
-    """A participant with balances and totals. `earned_g` leaves out adjustments and gifts."""
+class Totals(msgspec.Struct, frozen=True):
+    """What somebody did so far: energy earned by actions, CO2e avoided, trees pledged."""
 
-    participant_id: UUID
-    display_name: str
-    region: str | None
-    visibility: str
-    created_at: datetime
-    balances: Balances
     earned_g: int
     saved_g: int
     trees: int
-    suspension: Suspension | None
 
 
-async def find_profile(session: AsyncSession, participant_id: UUID) -> Profile | None:
-    """One person's profile; None when there is none, or no more."""
-    found = await session.execute(_PROFILE, {"participant_id": participant_id})
-    row = found.one_or_none()
-    if row is None:
-        return None
-    person, book, adjusted_g = row
-    suspensions = await find_suspensions(session, [book])
-    return Profile(
-        participant_id=participant_id,
-        display_name=person.display_name,
-        region=person.region,
-        visibility=person.visibility,
-        created_at=person.created_at,
-        balances=stored_balances(book),
-        earned_g=-book.issuance - int(adjusted_g),
-        saved_g=book.saved_g,
-        trees=book.trees,
-        suspension=suspensions.get(participant_id),
-    )
+class ParticipantAnswer(msgspec.Struct, frozen=True):
+    """A participant; who was erased has a book and no name."""
+
+    participant_id: UUID
+    state: Literal["active", "suspended", "erased"]
+    display_name: str | None
+    region: str | None
+    visibility: str | None
+    created_at: Time | None
+    balances: Balances
+    totals: Totals
+    suspension: Suspension | UnsetType = UNSET
 
 
-async def find_suspensions(
-    session: AsyncSession, books: Collection[Book]
-) -> dict[UUID, Suspension]:
+async def find_participant(session: AsyncSession, participant_id: UUID) -> ParticipantAnswer | None:
+    """One participant, also one who was erased."""
+    found = await list_participants(session, Book.participant_id == participant_id, limit=1)
+    return found[0] if found else None
+
+
+async def list_by_subject(
+    session: AsyncSession, secret_key: str, issuers: Sequence[str], subject: str
+) -> list[ParticipantAnswer]:
+    """Whom this subject is, by each of these issuers."""
+    keys = [subject_key(secret_key, issuer, subject) for issuer in issuers]
+    query = select(Identity.participant_id).where(Identity.subject_key.in_(keys))
+    found = (await session.scalars(query)).all()
+    return await list_participants(session, Book.participant_id.in_(found), limit=len(keys))
+
+
+async def list_by_alias(
+    session: AsyncSession, *, alias: str | None, after: UUID | None, limit: int
+) -> list[ParticipantAnswer]:
+    """Participants in the order of their ids, all of them or those with this display name."""
+    wanted = true() if alias is None else Participant.display_name == alias
+    if after is not None:
+        wanted &= Book.participant_id > after
+    return await list_participants(session, wanted, limit=limit)
+
+
+async def list_participants(
+    session: AsyncSession, wanted: ColumnElement[bool], *, limit: int
+) -> list[ParticipantAnswer]:
+    """Those of this kind in the order of their ids. What they earned leaves out adjustments."""
+    rows = (await session.execute(_PARTICIPANTS.where(wanted).limit(limit))).all()
+    suspensions = await _suspensions(session, [book for book, *_ in rows])
+    return [
+        ParticipantAnswer(
+            participant_id=book.participant_id,
+            state="erased" if book.closed else "suspended" if book.suspended else "active",
+            balances=stored_balances(book),
+            totals=Totals(-book.issuance - int(adjusted_g), book.saved_g, book.trees),
+            suspension=suspensions.get(book.participant_id, UNSET),
+            **{name: getattr(person, name, None) for name in _SHOWN},
+        )
+        for book, person, adjusted_g in rows
+    ]
+
+
+async def _suspensions(session: AsyncSession, books: Collection[Book]) -> dict[UUID, Suspension]:
     """Why those of these people who are suspended are: as the last act on each tells."""
     wanted = [str(book.participant_id) for book in books if book.suspended]
     if not wanted:
         return {}
     entry = AuditEntry
-    query = (
-        select(entry)
-        .where(entry.object.in_(wanted), entry.act == "participant.suspend")
-        .order_by(entry.seq)
-    )
-    acts = await session.scalars(query)
+    query = select(entry).where(entry.object.in_(wanted), entry.act == "participant.suspend")
+    acts = await session.scalars(query.order_by(entry.seq))
     return {UUID(act.object): Suspension(act.detail["reason"], act.at) for act in acts}
 
 
@@ -86,41 +110,22 @@ async def find_region(session: AsyncSession, participant_id: UUID) -> str | None
     return found
 
 
-def stored_balances(book: Book) -> Balances:
-    """The balances of a book as it stands in its table."""
-    return Balances(
-        ripening_g=book.ripening,
-        available_g=book.available,
-        pledged_g=book.pledged,
-        planted_g=book.planted,
-        expired_g=book.expired,
-        arrears_g=book.arrears,
-    )
+_SHOWN = ("display_name", "region", "visibility", "created_at")
 
+_GIVEN_G = case(
+    (Transfer.debit == Account.ISSUANCE.value, Transfer.amount_g), else_=-Transfer.amount_g
+)
 
 # What operators added less what they took back, in grams.
-ADJUSTED = (
-    select(
-        func.coalesce(
-            func.sum(
-                case(
-                    (Transfer.debit == int(Account.ISSUANCE), Transfer.amount_g),
-                    else_=-Transfer.amount_g,
-                )
-            ),
-            0,
-        )
-    )
+_ADJUSTED = (
+    select(func.coalesce(func.sum(_GIVEN_G), 0))
     .where(Transfer.participant_id == Book.participant_id, Transfer.cause == "adjust")
     .correlate(Book)
     .scalar_subquery()
 )
 
-_PROFILE = (
-    select(Participant, Book, ADJUSTED)
-    .join(Book, Book.participant_id == Participant.participant_id)
-    .where(
-        Participant.participant_id
-        == bindparam("participant_id", type_=Participant.participant_id.type)
-    )
+_PARTICIPANTS = (
+    select(Book, Participant, _ADJUSTED)
+    .outerjoin(Participant, Participant.participant_id == Book.participant_id)
+    .order_by(Book.participant_id)
 )

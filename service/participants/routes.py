@@ -1,11 +1,12 @@
 """A person's own page: who they are here, what they hold, what they show."""
 
-from typing import Annotated, Literal, cast
+from typing import Annotated, Literal
 from uuid import UUID
 
 from litestar import get, patch
 from litestar.handlers import HTTPRouteHandler
 from msgspec import UNSET, Meta, Struct, UnsetType, structs
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.http.access import Request, caller, opens
 from service.http.decode import Time, read_body
@@ -13,28 +14,13 @@ from service.http.shared import shared
 from service.http.texts import NICKNAME_MAX, nickname
 from service.ledger.balances import Balances
 from service.participants.edit_profile import edit_profile
-from service.participants.queries import Profile, Suspension, find_profile
+from service.participants.queries import Suspension, Totals, find_participant
 from service.platform.database import Database
 from service.platform.errors import BookClosedError
 
 Visibility = Literal["public", "friends", "hidden"]
-DisplayName = Annotated[
-    str,
-    Meta(
-        min_length=1,
-        max_length=NICKNAME_MAX,
-    ),
-    nickname,
-]
+DisplayName = Annotated[str, Meta(min_length=1, max_length=NICKNAME_MAX), nickname]
 Region = Annotated[str, Meta(max_length=6, pattern=r"^[A-Z]{2}-[A-Z0-9]{1,3}$(?!\n)")]
-
-
-class Totals(Struct, frozen=True):
-    """What somebody did so far: energy earned by actions, CO2e avoided, trees pledged."""
-
-    earned_g: int
-    saved_g: int
-    trees: int
 
 
 class Me(Struct, frozen=True):
@@ -62,10 +48,8 @@ class ProfileEdit(Struct, frozen=True, forbid_unknown_fields=True):
 @get("/v1/me", operation_id="getMe", **opens("participant"))
 async def get_me(request: Request) -> Me:
     """Me: name, balances, totals."""
-    participant_id = caller(request).participant_id
     async with shared(request, Database).sessions() as session:
-        profile = await find_profile(session, participant_id)
-    return _me(profile, participant_id)
+        return await _me(session, caller(request).participant_id)
 
 
 @patch("/v1/me", operation_id="editMe", **opens("participant", body=ProfileEdit))
@@ -76,23 +60,14 @@ async def edit_me(request: Request) -> Me:
     changes = {name: value for name, value in structs.asdict(edit).items() if value is not UNSET}
     async with shared(request, Database).sessions.begin() as session:
         await edit_profile(session, participant_id, changes)
-        profile = await find_profile(session, participant_id)
-    return _me(profile, participant_id)
+        return await _me(session, participant_id)
 
 
-def _me(profile: Profile | None, participant_id: UUID) -> Me:
-    if profile is None:
+async def _me(session: AsyncSession, participant_id: UUID) -> Me:
+    found = await find_participant(session, participant_id)
+    if found is None or found.state == "erased":
         raise BookClosedError(participant_id)
-    return Me(
-        participant_id=profile.participant_id,
-        display_name=profile.display_name,
-        region=profile.region,
-        visibility=cast("Visibility", profile.visibility),
-        created_at=profile.created_at,
-        balances=profile.balances,
-        totals=Totals(profile.earned_g, profile.saved_g, profile.trees),
-        suspension=profile.suspension or UNSET,
-    )
+    return Me(**{name: getattr(found, name) for name in Me.__struct_fields__})
 
 
 routes: list[HTTPRouteHandler] = [get_me, edit_me]

@@ -1,31 +1,30 @@
 """Participants over HTTP, the operators' side: find, look, suspend, resume."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 from uuid import UUID
 
 from litestar import get, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import Meta, Struct
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.http.access import Request, act_of, opens
 from service.http.answer import Listing
 from service.http.auth import Authenticator
-from service.http.decode import Time, path_uuid, read_body, read_query
+from service.http.decode import path_uuid, read_body, read_query
 from service.http.pages import Page, paged
 from service.http.shared import shared
 from service.http.texts import nickname, prose
-from service.ledger.balances import Balances
-from service.participants.operate import (
-    ParticipantView,
-    get_view,
+from service.ledger.books import BookMissingError
+from service.participants.operate import set_suspended
+from service.participants.queries import (
+    ParticipantAnswer,
+    find_participant,
+    list_by_alias,
     list_by_subject,
-    list_views,
-    set_suspended,
 )
-from service.participants.queries import Suspension
-from service.participants.routes import Totals
 from service.platform.database import Database
 from service.platform.errors import FieldError, InvalidRequestError
 from service.platform.settings import Settings
@@ -36,20 +35,6 @@ class ParticipantSearch(Page, frozen=True, forbid_unknown_fields=True, kw_only=T
 
     subject: Annotated[str, Meta(min_length=1, max_length=255)] | None = None
     alias: Annotated[str, Meta(min_length=1, max_length=64), nickname] | None = None
-
-
-class ParticipantAnswer(Struct, frozen=True):
-    """A participant; who was erased has a book and no name."""
-
-    participant_id: UUID
-    state: Literal["active", "suspended", "erased"]
-    display_name: str | None
-    region: str | None
-    visibility: str | None
-    created_at: Time | None
-    balances: Balances
-    totals: Totals
-    suspension: Suspension | UnsetType = UNSET
 
 
 class SuspensionOrder(Struct, frozen=True, forbid_unknown_fields=True):
@@ -77,11 +62,11 @@ async def find_participants(request: Request) -> Listing[ParticipantAnswer]:
             issuers = shared(request, Authenticator).issuers("participant")
             found = await list_by_subject(session, secret, issuers, search.subject)
             await _log_look(request, "participants", _found("subject", found))
-            return Listing([_answer(view) for view in found])
+            return Listing(found)
         page = paged(request, f"participants:{search.alias}", search, participant_id=UUID)
-        views = await list_views(session, alias=search.alias, after=page.after, limit=page.rows)
-    await _log_look(request, "participants", _found("alias", views[: search.limit]))
-    return page.listing([_answer(view) for view in views])
+        found = await list_by_alias(session, alias=search.alias, after=page.after, limit=page.rows)
+    await _log_look(request, "participants", _found("alias", found[: search.limit]))
+    return page.listing(found)
 
 
 @get(
@@ -93,13 +78,13 @@ async def get_participant(request: Request, participant_id: FromPath[str]) -> Pa
     """One participant, also one who was erased."""
     wanted = path_uuid(participant_id)
     async with shared(request, Database).sessions() as session:
-        answer = _answer(await get_view(session, wanted))
+        answer = await _shown(session, wanted)
     await _log_look(request, participant_id, {})
     return answer
 
 
-def _found(by: str, views: Sequence[ParticipantView]) -> dict[str, Any]:
-    return {"by": by, "found": [str(view.participant_id) for view in views]}
+def _found(by: str, found: Sequence[ParticipantAnswer]) -> dict[str, Any]:
+    return {"by": by, "found": [str(each.participant_id) for each in found]}
 
 
 async def _log_look(request: Request, object_id: str, detail: dict[str, Any]) -> None:
@@ -136,29 +121,17 @@ async def _set_suspended(
     wanted = path_uuid(participant_id)
     has_body = bool(await request.body())
     order = await read_body(request, SuspensionOrder) if has_body else SuspensionOrder()
-    await set_suspended(
-        shared(request, Database),
-        wanted,
-        suspended,
-        reason=order.reason,
-        act=act_of(request),
-    )
-    async with shared(request, Database).sessions() as session:
-        return _answer(await get_view(session, wanted))
+    database, act = shared(request, Database), act_of(request)
+    await set_suspended(database, wanted, suspended=suspended, reason=order.reason, act=act)
+    async with database.sessions() as session:
+        return await _shown(session, wanted)
 
 
-def _answer(view: ParticipantView) -> ParticipantAnswer:
-    return ParticipantAnswer(
-        participant_id=view.participant_id,
-        state=view.state,
-        display_name=view.display_name,
-        region=view.region,
-        visibility=view.visibility,
-        created_at=view.created_at,
-        balances=view.balances,
-        totals=Totals(view.earned_g, view.saved_g, view.trees),
-        suspension=view.suspension or UNSET,
-    )
+async def _shown(session: AsyncSession, participant_id: UUID) -> ParticipantAnswer:
+    found = await find_participant(session, participant_id)
+    if found is None:
+        raise BookMissingError(participant_id)
+    return found
 
 
 routes: list[HTTPRouteHandler] = [

@@ -4,22 +4,22 @@ Every act stands in the operators' log, and every process hears of it at the com
 """
 
 import secrets
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from msgspec import UNSET, Struct, UnsetType
+
 from service.partners.envelope import EnvelopeError, MasterKeys, Sealed, rewrap, seal
-from service.partners.keys import Kind, key_context, tell_keys_changed
-from service.partners.signature import KEYS_MAX
+from service.partners.keys import KeyState, Kind, key_context, key_state, tell_keys_changed
+from service.partners.signature import KEYS_MAX, secret_text
 from service.platform.acts import Act
 from service.platform.database import Connection
 from service.platform.errors import ConflictError, NotFoundError
 from service.platform.ids import uuid7
 
 _SECRET_BYTES = 32
-_CHANGEABLE = ("name", "action_types", "source_prefix", "disabled")
 
 
 class PartnerMissingError(NotFoundError):
@@ -35,51 +35,43 @@ class KeyMissingError(NotFoundError):
 
 
 @dataclass(frozen=True, slots=True)
-class PartnerAct(Act):
-    """Who acts, and when: by the programme's clock for the log, by the wall's for keys."""
+class PartnerAct:
+    """What an operator does to a partner, in one transaction; keys go by the wall's clock."""
 
+    connection: Connection
+    partner_id: str
+    by: Act
     real_now: datetime
 
+    async def done(self, what: str, detail: dict[str, Any]) -> None:
+        """Log it, and let every process hear of it at the commit."""
+        await tell_keys_changed(self.connection, self.partner_id)
+        await self.by.log(self.connection, f"partner.{what}", self.partner_id, detail)
 
-@dataclass(frozen=True, slots=True)
-class NewKey:
-    """A key just made. The secret is known here and nowhere again."""
 
-    id: UUID
+class NewKeyAnswer(Struct, frozen=True, omit_defaults=True):
+    """A key just made; keep the secret, it is shown this once."""
+
+    key_id: UUID
     kind: Kind
-    secret: bytes | None
-    not_before: datetime
+    state: KeyState
+    secret: str | UnsetType = UNSET
 
 
-async def make_partner(
-    connection: Connection, partner_id: str, fields: Mapping[str, Any], act: PartnerAct
-) -> None:
+async def make_partner(act: PartnerAct, fields: dict[str, Any]) -> None:
     """Open a partner with these columns. Raises ConflictError."""
-    made = await connection.fetchval(
-        _MAKE,
-        partner_id,
-        fields["name"],
-        fields["source_prefix"],
-        fields["action_types"],
-        act.now,
-    )
-    if made is None:
-        raise ConflictError("There is a partner {id} already.", id=partner_id)
-    await tell_keys_changed(connection, partner_id)
-    await act.log(connection, "partner.create", partner_id, dict(fields))
+    columns = (fields["name"], fields["source_prefix"], fields["action_types"])
+    if not await act.connection.fetchval(_MAKE, act.partner_id, *columns, act.by.now):
+        raise ConflictError("There is a partner {id} already.", id=act.partner_id)
+    await act.done("create", fields)
 
 
-async def change_partner(
-    connection: Connection, partner_id: str, changes: Mapping[str, Any], act: PartnerAct
-) -> None:
+async def change_partner(act: PartnerAct, changes: dict[str, Any]) -> None:
     """Change these columns of a partner. Raises PartnerMissingError."""
-    row = await connection.fetchrow(_LOCK, partner_id)
-    if row is None:
+    columns = [changes.get(name) for name in ("name", "action_types", "source_prefix", "disabled")]
+    if not await act.connection.fetchval(_CHANGE, act.partner_id, *columns):
         raise PartnerMissingError
-    changed = {name: changes.get(name, row[name]) for name in _CHANGEABLE}
-    await connection.execute(_CHANGE, partner_id, *changed.values())
-    await tell_keys_changed(connection, partner_id)
-    await act.log(connection, "partner.change", partner_id, dict(changes))
+    await act.done("change", changes)
 
 
 async def require_enabled(connection: Connection, partner_id: str) -> None:
@@ -89,35 +81,24 @@ async def require_enabled(connection: Connection, partner_id: str) -> None:
 
 
 async def add_key(
-    connection: Connection,
-    partner_id: str,
-    *,
-    public_key: bytes | None,
-    not_before: datetime | None,
-    masters: MasterKeys,
-    act: PartnerAct,
-) -> NewKey:
-    """Give a partner a key: this public one, or a new shared secret.
-
-    Raises PartnerMissingError, ConflictError.
-    """
-    if await connection.fetchrow(_LOCK, partner_id) is None:
+    act: PartnerAct, public_key: bytes | None, not_before: datetime | None, masters: MasterKeys
+) -> NewKeyAnswer:
+    """Give a partner this key, or a new secret. Raises PartnerMissingError, ConflictError."""
+    if not await act.connection.fetchval(_LOCK, act.partner_id):
         raise PartnerMissingError
-    if await connection.fetchval(_COUNT_KEYS, partner_id, act.real_now) >= KEYS_MAX:
+    if await act.connection.fetchval(_COUNT_KEYS, act.partner_id, act.real_now) >= KEYS_MAX:
         text = "A partner has at most {most} keys at once; revoke one first."
         raise ConflictError(text, most=KEYS_MAX)
     key_id, from_ = uuid7(act.real_now), not_before or act.real_now
-    secret = None
-    kind: Kind = "ed25519"
-    stored: tuple[Any, ...] = (kind, public_key, None, None, None)
-    if public_key is None:
-        secret, kind = secrets.token_bytes(_SECRET_BYTES), "hmac"
-        stored = _sealed(masters, secret, partner_id, key_id)
-    await connection.execute(_ADD_KEY, partner_id, key_id, *stored, act.real_now, from_)
-    await tell_keys_changed(connection, partner_id)
+    secret = None if public_key else secrets.token_bytes(_SECRET_BYTES)
+    kind: Kind = "hmac" if secret else "ed25519"
+    stored = _sealed(masters, secret, act.partner_id, key_id) if secret else (None, None, None)
+    values = (kind, public_key, *stored, act.real_now, from_)
+    await act.connection.execute(_ADD_KEY, act.partner_id, key_id, *values)
     detail = {"key_id": str(key_id), "kind": kind, "not_before": from_.isoformat()}
-    await act.log(connection, "partner.key.create", partner_id, detail)
-    return NewKey(key_id, kind, secret, from_)
+    await act.done("key.create", detail)
+    state = key_state(act.real_now, from_, None, None)
+    return NewKeyAnswer(key_id, kind, state, secret_text(secret) if secret else UNSET)
 
 
 async def keep_demo_key(
@@ -127,55 +108,41 @@ async def keep_demo_key(
     if await connection.fetchval(_COUNT_KEYS, partner_id, real_now):
         return
     key_id = uuid7(real_now)
-    stored = _sealed(masters, secret, partner_id, key_id)
-    await connection.execute(_ADD_KEY, partner_id, key_id, *stored, real_now, real_now)
+    values = ("hmac", None, *_sealed(masters, secret, partner_id, key_id), real_now, real_now)
+    await connection.execute(_ADD_KEY, partner_id, key_id, *values)
     await tell_keys_changed(connection, partner_id)
 
 
-def _sealed(
-    masters: MasterKeys, secret: bytes, partner_id: str, key_id: UUID
-) -> tuple[str, None, bytes, bytes, str]:
-    """A shared secret as the columns of its row, from `kind` on."""
-    sealed = seal(masters, secret, key_context(partner_id, key_id))
-    return "hmac", None, sealed.secret, sealed.key, sealed.master_key_id
+def _sealed(masters: MasterKeys, secret: bytes, partner_id: str, key_id: UUID) -> tuple[Any, ...]:
+    return astuple(seal(masters, secret, key_context(partner_id, key_id)))
 
 
-async def retire_key(
-    connection: Connection, partner_id: str, key_id: UUID, *, overlap: timedelta, act: PartnerAct
-) -> None:
-    """Believe a key for so long only. Raises KeyMissingError."""
-    until = act.real_now + overlap
-    if await connection.fetchval(_RETIRE, partner_id, key_id, until) is None:
+async def end_key(act: PartnerAct, key_id: UUID, overlap: timedelta | None) -> None:
+    """Believe a key for so long only, or no longer: again, that changes nothing.
+
+    Raises KeyMissingError.
+    """
+    how, until = (
+        ("revoke" if overlap is None else "retire"),
+        act.real_now + (overlap or timedelta()),
+    )
+    if not await act.connection.fetchval(_END[how], act.partner_id, key_id, until):
         raise KeyMissingError
-    await tell_keys_changed(connection, partner_id)
-    detail = {"key_id": str(key_id), "not_after": until.isoformat()}
-    await act.log(connection, "partner.key.retire", partner_id, detail)
-
-
-async def revoke_key(
-    connection: Connection, partner_id: str, key_id: UUID, *, act: PartnerAct
-) -> None:
-    """Believe a key no longer; again, it changes nothing. Raises KeyMissingError."""
-    if await connection.fetchval(_REVOKE, partner_id, key_id, act.real_now) is None:
-        raise KeyMissingError
-    await tell_keys_changed(connection, partner_id)
-    await act.log(connection, "partner.key.revoke", partner_id, {"key_id": str(key_id)})
+    detail = {"key_id": str(key_id)} | ({} if overlap is None else {"not_after": until.isoformat()})
+    await act.done(f"key.{how}", detail)
 
 
 async def rewrap_keys(connection: Connection, masters: MasterKeys) -> tuple[int, list[str]]:
     """Bring all secrets under the current master key: how many, and which could not be opened."""
     done, failed = 0, []
-    for row in await connection.fetch(_OTHERWISE_SEALED, masters.current_id):
-        context = key_context(row["partner_id"], row["id"])
-        sealed = Sealed(row["sealed_secret"], row["sealed_key"], row["master_key_id"])
+    rows = await connection.fetch(_OTHERWISE_SEALED, masters.current_id)
+    for partner_id, key_id, *sealed in rows:
         try:
-            fresh = rewrap(masters, sealed, context)
+            fresh = rewrap(masters, Sealed(*sealed), key_context(partner_id, key_id))
         except EnvelopeError as error:
             failed.append(str(error))
             continue
-        await connection.execute(
-            _SEAL_AGAIN, row["partner_id"], row["id"], fresh.key, fresh.master_key_id
-        )
+        await connection.execute(_SEAL_AGAIN, partner_id, key_id, fresh.key, fresh.master_key_id)
         done += 1
     return done, failed
 
@@ -186,13 +153,12 @@ VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING RETURNING true"""
 
 _IS_ENABLED = "SELECT EXISTS (SELECT FROM partners WHERE id = $1 AND NOT disabled)"
 
-_LOCK = """
-SELECT name, action_types, source_prefix, disabled FROM partners
-WHERE id = $1 FOR NO KEY UPDATE"""
+_LOCK = "SELECT true FROM partners WHERE id = $1 FOR NO KEY UPDATE"
 
 _CHANGE = """
-UPDATE partners SET name = $2, action_types = $3, source_prefix = $4, disabled = $5
-WHERE id = $1"""
+UPDATE partners SET name = coalesce($2, name), action_types = coalesce($3, action_types),
+    source_prefix = coalesce($4, source_prefix), disabled = coalesce($5, disabled)
+WHERE id = $1 RETURNING true"""
 
 _COUNT_KEYS = """
 SELECT count(*) FROM partner_keys
@@ -203,13 +169,14 @@ INSERT INTO partner_keys (partner_id, id, kind, public_key, sealed_secret, seale
     master_key_id, created_at, not_before)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)"""
 
-_RETIRE = """
+_END = {
+    "retire": """
 UPDATE partner_keys SET not_after = least(not_after, $3)
-WHERE partner_id = $1 AND id = $2 RETURNING true"""
-
-_REVOKE = """
+WHERE partner_id = $1 AND id = $2 RETURNING true""",
+    "revoke": """
 UPDATE partner_keys SET revoked_at = coalesce(revoked_at, $3)
-WHERE partner_id = $1 AND id = $2 RETURNING true"""
+WHERE partner_id = $1 AND id = $2 RETURNING true""",
+}
 
 _OTHERWISE_SEALED = """
 SELECT partner_id, id, sealed_secret, sealed_key, master_key_id FROM partner_keys

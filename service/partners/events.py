@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import msgspec
+from msgspec import Struct, structs
 
 from service.actions.refusals import InvalidAttributesError
 from service.actions.report import EventRef
 from service.http.faults import fault
+from service.http.texts import TextError, prose
 from service.partners.keys import Partner
 from service.platform.canonical import canonical
 from service.platform.errors import SaxaulError
@@ -46,8 +47,8 @@ class TypeNotGrantedError(SaxaulError):
     code = "event-type-not-granted"
 
 
-class Content(msgspec.Struct, frozen=True):
-    """What a partner said, whatever form it came in. Only reversals lack a subject or a time."""
+class Content(Struct, frozen=True):
+    """What a partner said, in any form, and is parked. Only reversals lack subject or time."""
 
     id: str
     source: str
@@ -100,19 +101,22 @@ class Identifier:
             text, prefix = "must be {prefix}, or continue it with : or /", partner.source_prefix
             raise fault("#/source", text, "The source", SourceNotAllowedError, prefix=prefix)
         key = event_key(partner.id, content.source, content.id)
-        target_key = None
+        said, target_key = content, None
         if content.type == REVERSAL:
-            target_key = event_key(partner.id, content.source, _target_of(content))
+            content = _checked(content)
+            target_key = event_key(partner.id, content.source, content.data["event_id"])
             if target_key == key:
                 raise _reversal_invalid("event_id", "must be the id of another event")
         elif content.type not in partner.action_types:
             text, shown = "{type} is not granted to this partner", content.type[:128]
             raise fault("#/type", text, "The type", TypeNotGrantedError, type=shown)
         else:
-            _require_complete(content)
+            for name in ("subject", "time"):
+                if getattr(content, name) is None:
+                    raise fault(f"#/{name}", "is required", name, EventInvalidError)
         subject_key = self.subject_key(partner.id, content.subject or "")
         ref = EventRef(key, partner.id, content.source, content.id, subject_key)
-        return Event(ref, content, self._fingerprint(content), target_key)
+        return Event(ref, content, self._fingerprint(said), target_key)
 
     def _fingerprint(self, content: Content) -> bytes:
         said = canonical((content.type, content.subject, content.time, _canonical(content.data)))
@@ -134,34 +138,11 @@ def event_key(partner_id: str, source: str, event_id: str) -> bytes:
     return derived_uuid(*parts).bytes
 
 
-def content_json(content: Content) -> dict[str, Any]:
-    """A content as it is parked."""
-    return {
-        "id": content.id,
-        "source": content.source,
-        "type": content.type,
-        "subject": content.subject,
-        "time": content.time,
-        "data": content.data,
-    }
-
-
-def content_of(body: Mapping[str, Any]) -> Content:
-    """A parked content again."""
-    return msgspec.convert(body, Content)
-
-
-def _require_complete(content: Content) -> None:
-    for name in ("subject", "time"):
-        if getattr(content, name) is None:
-            raise fault(f"#/{name}", "is required", name, EventInvalidError)
-
-
 _REVERSAL_DATA = {"event_id": 256, "reason": 500}
 
 
-def _target_of(content: Content) -> str:
-    """The id that a reversal names; its data are checked."""
+def _checked(content: Content) -> Content:
+    """A reversal whose data are what they must be, with its reason as people are shown it."""
     data = content.data
     for name in data:
         if name not in _REVERSAL_DATA:
@@ -171,8 +152,11 @@ def _target_of(content: Content) -> str:
         if not isinstance(value, str) or not 0 < len(value) <= longest:
             detail = Told("must be a text of 1 to {most} characters", most=longest)
             raise _reversal_invalid(name, detail)
-    target: str = data["event_id"]
-    return target
+    try:
+        reason = prose(data["reason"])
+    except TextError as error:
+        raise _reversal_invalid("reason", error.told) from error
+    return structs.replace(content, data={**data, "reason": reason})
 
 
 def _reversal_invalid(name: str, detail: str) -> SaxaulError:

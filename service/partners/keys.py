@@ -7,7 +7,7 @@ neither answer nor effort tells who exists. All of it goes by real time.
 
 import asyncio
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from time import monotonic
@@ -15,9 +15,10 @@ from typing import Any, Literal
 from uuid import UUID
 
 import structlog
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from service.partners.envelope import EnvelopeError, MasterKeys, Sealed, unseal
-from service.partners.signature import HmacKey, Stamp, VerifyingKey, public_key, verify
+from service.partners.signature import Stamp, VerifyingKey, verify
 from service.platform.clock import Clock
 from service.platform.database import Connection, Database
 from service.platform.errors import UnauthenticatedError
@@ -51,6 +52,11 @@ class Partner:
     id: str
     source_prefix: str
     action_types: frozenset[str]
+
+    @classmethod
+    def of(cls, row: Any) -> "Partner":
+        """The partner of a row that joins it."""
+        return cls(row["partner_id"], row["source_prefix"], frozenset(row["action_types"]))
 
     def owns(self, source: str) -> bool:
         """Whether a source is this partner's: its prefix, or its prefix continued."""
@@ -168,22 +174,20 @@ class PartnerKeys:
             self._known[partner_id] = known
         return known
 
-    def _parsed(self, rows: Iterable[Any], read_s: float) -> _Known:
-        partner, keys = None, []
-        for row in rows:
-            partner = Partner(row["id"], row["source_prefix"], frozenset(row["action_types"]))
-            if row["key_id"] is not None and (key := self._opened(row)) is not None:
-                keys.append(key)
-        return _Known(partner, tuple(keys), read_s)
+    def _parsed(self, rows: Sequence[Any], read_s: float) -> _Known:
+        keys = tuple(key for row in rows if (key := self._opened(row)) is not None)
+        return _Known(Partner.of(rows[0]) if rows else None, keys, read_s)
 
     def _opened(self, row: Any) -> _Key | None:
+        if row["kind"] is None:
+            return None
         if row["kind"] == "ed25519":
-            verifying: VerifyingKey = public_key(row["public_key"])
+            verifying: VerifyingKey = Ed25519PublicKey.from_public_bytes(row["public_key"])
         else:
             sealed = Sealed(row["sealed_secret"], row["sealed_key"], row["master_key_id"])
-            context = key_context(row["id"], row["key_id"])
+            context = key_context(row["partner_id"], row["key_id"])
             try:
-                verifying = HmacKey(unseal(self._masters, sealed, context))
+                verifying = unseal(self._masters, sealed, context)
             except EnvelopeError as error:
                 # The partner's other keys still hold; operators must mend this one.
                 _log.error("partner_key_unusable", key=context, error=str(error))
@@ -205,12 +209,7 @@ class PartnerKeys:
             return
         used, self._used = self._used, {}
         try:
-            await self._database.pool.execute(
-                _NOTE_USE,
-                [partner_id for partner_id, _ in used],
-                [key_id for _, key_id in used],
-                list(used.values()),
-            )
+            await self._database.pool.execute(_NOTE_USE, *zip(*used, strict=True), used.values())
         except Exception as error:  # noqa: BLE001 - it is written down the next time
             self._used = used | self._used
             _log.warning("key_use_not_noted", error=repr(error))
@@ -222,7 +221,7 @@ async def tell_keys_changed(connection: Connection, partner_id: str) -> None:
 
 
 _READ = """
-SELECT p.id, p.source_prefix, p.action_types, k.id AS key_id, k.kind, k.public_key,
+SELECT p.id AS partner_id, p.source_prefix, p.action_types, k.id AS key_id, k.kind, k.public_key,
     k.sealed_secret, k.sealed_key, k.master_key_id, k.not_before, k.not_after
 FROM partners p
 LEFT JOIN partner_keys k ON k.partner_id = p.id AND k.revoked_at IS NULL

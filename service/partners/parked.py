@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Literal
 
-import msgspec
+from msgspec import Struct, structs
 
 from service.actions.event_rows import EventRow, hold_rows, set_rows, standing_rows
 from service.actions.events import EventIdReusedError
 from service.actions.store import Action, read_actions
-from service.partners.events import Event, content_json
+from service.partners.events import Event
 from service.platform.database import Database
 from service.platform.errors import SaxaulError
 
@@ -31,14 +31,17 @@ Reason = Literal[
 ]
 
 
-class Outcome(msgspec.Struct, frozen=True):
+Status = Literal["accepted", "duplicate", "parked", "rejected"]
+
+
+class Outcome(Struct, frozen=True):
     """What became of an event: accepted, duplicate, parked, or rejected with its error.
 
     `is_undone`: it was accepted and taken back at once, because its reversal had come before it.
     `waits_for`: what it waits for; operators are told, partners are not.
     """
 
-    status: Literal["accepted", "duplicate", "parked", "rejected"]
+    status: Status
     action: Action | None = None
     error: SaxaulError | None = None
     is_undone: bool = False
@@ -60,7 +63,7 @@ def parked_row(event: Event, reason: str) -> EventRow:
         event.fingerprint,
         target_key=event.target_key,
         reason=reason,
-        body=content_json(event.content),
+        body=structs.asdict(event.content),
         subject_key=event.ref.subject_key,
     )
 

@@ -1,6 +1,7 @@
 """Reads of partners: they and their keys, links of a person."""
 
 from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import select, tuple_
@@ -8,11 +9,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.participants.models import Link
 from service.partners.models import Partner, PartnerKey
-
-
-async def find_partner(session: AsyncSession, partner_id: str) -> Partner | None:
-    """A partner by its id."""
-    return await session.get(Partner, partner_id)
 
 
 async def list_partners(
@@ -25,26 +21,19 @@ async def list_partners(
     return (await session.scalars(query)).all()
 
 
-async def keys_of(session: AsyncSession, partner_ids: Sequence[str]) -> Sequence[PartnerKey]:
+async def keys_of(session: AsyncSession, partners: Sequence[Partner]) -> Sequence[PartnerKey]:
     """All keys of these partners, the newest first."""
-    query = (
-        select(PartnerKey)
-        .where(PartnerKey.partner_id.in_(partner_ids))
-        .order_by(PartnerKey.created_at.desc(), PartnerKey.id)
-    )
+    wanted = PartnerKey.partner_id.in_([partner.id for partner in partners])
+    query = select(PartnerKey).where(wanted).order_by(PartnerKey.created_at.desc(), PartnerKey.id)
     return (await session.scalars(query)).all()
 
 
 async def list_links(
-    session: AsyncSession,
-    participant_id: UUID,
-    *,
-    after: tuple[str, bytes] | None,
-    limit: int,
-) -> list[tuple[Link, str]]:
+    session: AsyncSession, participant_id: UUID, *, after: tuple[str, bytes] | None, limit: int
+) -> Sequence[Any]:
     """A person's links with the names of their partners."""
     query = (
-        select(Link, Partner.name)
+        select(Link.partner_id, Link.subject_key, Link.linked_at, Partner.name)
         .join(Partner, Partner.id == Link.partner_id)
         .where(Link.participant_id == participant_id, Link.ended_at.is_(None))
         .order_by(Link.partner_id, Link.subject_key)
@@ -52,4 +41,4 @@ async def list_links(
     )
     if after is not None:
         query = query.where(tuple_(Link.partner_id, Link.subject_key) > tuple_(*after))
-    return [(link, name) for link, name in await session.execute(query)]
+    return (await session.execute(query)).all()

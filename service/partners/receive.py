@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import cast
 from uuid import UUID
 
 from service.actions.events import LinkChangedError, StillParkedError
@@ -201,18 +202,15 @@ async def _submit(writer: Writer, reports: Sequence[Report]) -> list[Recorded | 
     ended = await asyncio.gather(*futures, return_exceptions=True)
     if full is not None:
         raise full
-    outcomes: list[Recorded | SaxaulError] = []
     for outcome in ended:
         if isinstance(outcome, Recorded | LinkChangedError | ActionFaultError):
-            outcomes.append(outcome)
-        elif not isinstance(outcome, SaxaulError) or isinstance(outcome, UnavailableError):
+            continue
+        if not isinstance(outcome, SaxaulError) or isinstance(outcome, UnavailableError):
             raise outcome
-        elif isinstance(outcome, BookMissingError) or outcome.status >= 500:
+        if isinstance(outcome, BookMissingError) or outcome.status >= 500:
             # A fault of ours: the sender repeats all of them.
             raise _not_all()
-        else:
-            outcomes.append(outcome)
-    return outcomes
+    return cast("list[Recorded | SaxaulError]", ended)
 
 
 def _not_all() -> UnavailableError:

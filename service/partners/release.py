@@ -10,22 +10,13 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+import msgspec
 import structlog
 
-from service.actions.event_rows import (
-    named_by_reversals,
-    purge_parked,
-    tell_reasons,
-    waits_for,
-)
+from service.actions.event_rows import named_by_reversals, purge_parked, tell_reasons, waits_for
 from service.actions.writer import ActionFaultError
 from service.participants.links import Subject, purge_codes
-from service.partners.events import (
-    Event,
-    SourceNotAllowedError,
-    TypeNotGrantedError,
-    content_of,
-)
+from service.partners.events import Content, Event, SourceNotAllowedError, TypeNotGrantedError
 from service.partners.keys import Partner
 from service.partners.parked import PARKED, Outcome, Reason
 from service.partners.receive import Intake, award_events, take_back
@@ -164,9 +155,8 @@ async def _tell(intake: Intake, rows: Sequence[Any], now_waiting: Mapping[bytes,
 
 def _event(intake: Intake, row: Any) -> Event | Reason | None:
     """The event of a parked row, or why the partner may no longer send it: it stays parked."""
-    partner = Partner(row["partner_id"], row["source_prefix"], frozenset(row["action_types"]))
     try:
-        event = intake.identifier.event(partner, content_of(row["body"]))
+        event = intake.identifier.event(Partner.of(row), msgspec.convert(row["body"], Content))
     except TypeNotGrantedError:
         return "event-type-not-granted"
     except SourceNotAllowedError:

@@ -10,23 +10,17 @@ from datetime import datetime
 from uuid import UUID
 
 import structlog
+from msgspec import structs
 
-from service.actions.event_rows import (
-    EventRow,
-    free_rows,
-    hold_rows,
-    owners_of,
-    set_rows,
-)
+from service.actions.event_rows import EventRow, free_rows, hold_rows, owners_of, set_rows
 from service.actions.events import EventIdReusedError
 from service.actions.refusals import ActionRefusedError
-from service.actions.report import EventRef
 from service.actions.reverse import Reversal, Undo, Undoing, reverse_actions
-from service.actions.store import Action, RowKey, read_actions, reversal_key
+from service.actions.store import RowKey, read_actions, reversal_key
 from service.http.faults import fault
 from service.ledger.books import lock_books
 from service.partners.events import Event, EventInvalidError
-from service.partners.parked import PARKED, Outcome, parked_row
+from service.partners.parked import PARKED, Outcome, Status, parked_row
 from service.platform.database import Connection, Database, is_passing
 from service.platform.errors import SaxaulError, UnavailableError
 
@@ -49,12 +43,15 @@ class PersonGoneError(ActionRefusedError):
 
 @dataclass(slots=True)
 class _Chunk:
-    """What one transaction decides on; `changes` are rows as they stand afterwards."""
+    """What one transaction decides on; `changes` are rows as they stand afterwards.
+
+    `given` are the actions that reversals became, now or before.
+    """
 
     rows: dict[bytes, EventRow]
     outcomes: dict[Event, Outcome] = field(default_factory=dict)
     undos: dict[bytes, tuple[Undo, Event]] = field(default_factory=dict)
-    repeated: dict[Event, RowKey] = field(default_factory=dict)
+    given: dict[Event, tuple[Status, RowKey]] = field(default_factory=dict)
     changes: dict[bytes, EventRow] = field(default_factory=dict)
     free: set[bytes] = field(default_factory=set)
 
@@ -90,9 +87,8 @@ async def _reverse_chunk(
                 raise
             failed = error
             _log.warning("reversals_run_again", attempt=attempt, error=repr(error))
-    raise UnavailableError(
-        "The events to be taken back could not be held; send it again."
-    ) from failed
+    text = "The events to be taken back could not be held; send it again."
+    raise UnavailableError(text) from failed
 
 
 async def _reverse(
@@ -107,17 +103,11 @@ async def _reverse(
     done = await reverse_actions(connection, books, undos, undoing) if undos else {}
     for target_key, (undo, event) in chunk.undos.items():
         _settle(chunk, target_key, event, done[undo])
-    actions = await _read(connection, chunk)
-    for event, key in chunk.repeated.items():
-        chunk.outcomes[event] = Outcome("duplicate", actions[key])
-        chunk.changes[event.key] = _bound_row(event, key)
-    for undo, event in chunk.undos.values():
-        if event not in chunk.outcomes:
-            key, reversal = reversal_key(undo.key), done[undo]
-            is_repeated = isinstance(reversal, Reversal) and reversal.is_repeated
-            chunk.outcomes[event] = Outcome(
-                "duplicate" if is_repeated else "accepted", actions[key]
-            )
+    keys = {key for _, key in chunk.given.values()}
+    actions = await read_actions(connection, keys) if keys else {}
+    for event, (status, key) in chunk.given.items():
+        chunk.outcomes[event] = Outcome(status, actions[key])
+        chunk.changes[event.key] = EventRow("bound", event.fingerprint, *key, event.target_key)
     await free_rows(connection, chunk.free)
     await set_rows(connection, chunk.changes, undoing.now)
     return {event: chunk.outcomes[event] for event in events}
@@ -129,15 +119,10 @@ async def _hold(
     """The rows of the reversals, and those of the events that they name, all under lock."""
     wanted = [(event.ref, parked_row(event, "event-not-known")) for event in events]
     for event in events:
-        assert event.target_key is not None
-        ref, target_id = event.ref, event.content.data["event_id"]
-        target = EventRef(event.target_key, ref.partner_id, ref.source, target_id, ref.subject_key)
+        named = event.content.data["event_id"]
+        target = structs.replace(event.ref, key=event.target_key, event_id=named)
         wanted.append((target, EventRow("reversed_before")))
     return await hold_rows(connection, wanted, now)
-
-
-def _bound_row(event: Event, reversal: RowKey) -> EventRow:
-    return EventRow("bound", event.fingerprint, *reversal, event.target_key)
 
 
 def _decide(chunk: _Chunk, event: Event, owners: set[UUID]) -> None:
@@ -146,7 +131,7 @@ def _decide(chunk: _Chunk, event: Event, owners: set[UUID]) -> None:
     row, target = chunk.rows[event.key], chunk.rows[event.target_key]
     if row.action is not None:
         if row.fingerprint == event.fingerprint:
-            chunk.repeated[event] = row.action
+            chunk.given[event] = ("duplicate", row.action)
         else:
             error = EventIdReusedError(event.ref.event_id)
             chunk.outcomes[event] = Outcome("rejected", error=error)
@@ -161,7 +146,7 @@ def _decide(chunk: _Chunk, event: Event, owners: set[UUID]) -> None:
         place = "#/attributes/event_id"
         _reject(chunk, event, fault(place, detail, "data.event_id", EventInvalidError))
     elif target.action and (target.state == "reversed" or event.target_key in chunk.undos):
-        chunk.repeated[event] = reversal_key(target.action)
+        chunk.given[event] = ("duplicate", reversal_key(target.action))
     elif target.action is None:
         chunk.outcomes[event] = PARKED
         if not row.is_added and (row.state != "parked" or row.fingerprint != event.fingerprint):
@@ -176,13 +161,13 @@ def _decide(chunk: _Chunk, event: Event, owners: set[UUID]) -> None:
 def _settle(chunk: _Chunk, target_key: bytes, event: Event, done: Reversal | SaxaulError) -> None:
     target = chunk.rows[target_key]
     if isinstance(done, SaxaulError):
-        for repeated in [e for e in chunk.repeated if e.target_key == target_key]:
-            del chunk.repeated[repeated]
-            _reject(chunk, repeated, PersonGoneError())
-        _reject(chunk, event, PersonGoneError())
+        for refused in [event, *(e for e in chunk.given if e.target_key == target_key)]:
+            chunk.given.pop(refused, None)
+            _reject(chunk, refused, PersonGoneError())
         return
     chunk.changes[target_key] = target._replace(state="reversed")
-    chunk.changes[event.key] = _bound_row(event, done.row.key)
+    status: Status = "duplicate" if done.is_repeated else "accepted"
+    chunk.given[event] = (status, done.row.key)
 
 
 def _reject(chunk: _Chunk, event: Event, error: SaxaulError) -> None:
@@ -200,12 +185,3 @@ def _reject(chunk: _Chunk, event: Event, error: SaxaulError) -> None:
     target = chunk.rows[event.target_key]
     if target.is_added and target.state == "reversed_before":
         chunk.free.add(event.target_key)
-
-
-async def _read(connection: Connection, chunk: _Chunk) -> dict[RowKey, Action]:
-    """The rows of the reversals, done now or before."""
-    wanted = set(chunk.repeated.values())
-    for undo, event in chunk.undos.values():
-        if event not in chunk.outcomes:
-            wanted.add(reversal_key(undo.key))
-    return await read_actions(connection, wanted) if wanted else {}

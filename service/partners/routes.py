@@ -1,30 +1,43 @@
-"""What partners ask beside sending events: link a person, see what is parked. All is signed."""
+"""Links over HTTP: a person gives a code, a partner links by it; the person looks, and unlinks."""
 
-from datetime import datetime
-from typing import Annotated, Literal
-from uuid import UUID
+from typing import Annotated
 
-from litestar import get, post
+from litestar import delete, get, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from msgspec import Meta, Struct
 
-from service.actions.event_rows import KEPT, list_parked
-from service.actions.models import PartnerEvent
-from service.http.access import Request, opens
-from service.http.answer import Listing
-from service.http.decode import Time, parse, read_query
+from service.http.access import Request, caller, opens
+from service.http.answer import JsonAnswer, Listing, answer_once
+from service.http.decode import Time, parse, read_body
+from service.http.keys import idempotency_key
 from service.http.pages import Page, paged
 from service.http.shared import shared
-from service.participants.links import link_subject
+from service.participants.links import CodeAnswer, link_subject, make_link_code, unlink
+from service.partners.administer import require_enabled
+from service.partners.queries import list_links
 from service.partners.receive import Intake
 from service.partners.release import release_new_link
 from service.partners.routes_signed import signed
 from service.platform.clock import Clock
-from service.platform.database import Database
+from service.platform.database import Connection, Database
 from service.platform.errors import FieldError, InvalidRequestError
 from service.rules.decide.normal_form import tidied
 from service.rules.told import Told
+
+
+class CodeOrder(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which partner may link me."""
+
+    partner_id: Annotated[str, Meta(min_length=1, max_length=63)]
+
+
+class MyLink(Struct, frozen=True):
+    """A partner whose events are mine."""
+
+    partner_id: str
+    partner_name: str
+    linked_at: Time
 
 
 class LinkOrder(Struct, frozen=True, forbid_unknown_fields=True):
@@ -42,26 +55,50 @@ class LinkAnswer(Struct, frozen=True):
     linked_at: Time
 
 
-class OwnParkedSearch(Page, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Those that wait, or those that were refused at their release or discarded by an operator."""
+@post(
+    "/v1/me/links",
+    status_code=201,
+    operation_id="makeLinkCode",
+    **opens("participant", body=CodeOrder, answer=CodeAnswer, problems=("not-found",)),
+)
+async def make_code(request: Request) -> JsonAnswer:
+    """A code that lets a partner link its reference to me: single use, 10 minutes."""
+    order = await read_body(request, CodeOrder)
+    key = idempotency_key(request, await request.body())
+    participant_id, real_now = caller(request).participant_id, shared(request, Clock).real_now()
 
-    state: Literal["parked", "discarded"] = "parked"
+    async def effect(connection: Connection) -> CodeAnswer:
+        await require_enabled(connection, order.partner_id)
+        code_key = shared(request, Intake).identifier.code_key
+        return await make_link_code(
+            connection, participant_id, order.partner_id, code_key, real_now=real_now
+        )
+
+    return await answer_once(request, key, effect, status=201)
 
 
-class ParkedAnswer(Struct, frozen=True):
-    """An event that waits; `id` is the event's own.
+@get("/v1/me/links", operation_id="listMyLinks", **opens("participant", query=Page))
+async def list_my_links(request: Request) -> Listing[MyLink]:
+    """Who may tell of me; one entry for each of a partner's references."""
+    participant_id = caller(request).participant_id
+    page = paged(request, f"links:{participant_id}", partner_id=str, subject_key=bytes)
+    async with shared(request, Database).sessions() as session:
+        rows = await list_links(session, participant_id, after=page.after, limit=page.rows)
+    items = [MyLink(row.partner_id, row.name, row.linked_at) for row in rows]
+    return page.listing(items, [(row.partner_id, row.subject_key) for row in rows])
 
-    Of a discarded one the content is gone, and `type`, `subject` and `time` are null.
-    """
 
-    id: str
-    source: str
-    type: str | None
-    subject: str | None
-    time: Time | None
-    reason: str
-    received_at: Time
-    expires_at: Time
+@delete(
+    "/v1/me/links/{partner_id:str}",
+    status_code=204,
+    operation_id="unlinkMe",
+    **opens("participant"),
+)
+async def unlink_me(request: Request, partner_id: FromPath[str]) -> None:
+    """Take my consent back: what the partner sends from here on waits, and is forgotten."""
+    async with shared(request, Database).transaction() as connection:
+        owner = caller(request).participant_id
+        await unlink(connection, owner, partner_id, shared(request, Clock).now())
 
 
 @post(
@@ -91,42 +128,4 @@ async def link_one(request: Request, partner_id: FromPath[str]) -> LinkAnswer:
     return LinkAnswer(sent.partner.id, order.subject, now)
 
 
-@get(
-    "/v1/partners/{partner_id:str}/parked",
-    operation_id="listMyParkedEvents",
-    **opens("partner", query=OwnParkedSearch),
-)
-async def list_own_parked(request: Request, partner_id: FromPath[str]) -> Listing[ParkedAnswer]:
-    """My events that wait, or waited in vain; the first to come first. An empty body is signed."""
-    sent = await signed(request, partner_id)
-    search = read_query(request, OwnParkedSearch)
-    kind = f"{search.state}:{sent.partner.id}"
-    page = paged(request, kind, search, received_at=datetime, event_key=UUID)
-    async with shared(request, Database).sessions() as session:
-        rows = await list_parked(
-            session,
-            state=search.state,
-            partner_id=sent.partner.id,
-            after=page.after,
-            limit=page.rows,
-        )
-    keys = [(row.received_at, UUID(bytes=row.event_key)) for row in rows]
-    return page.listing([_answer(row) for row in rows], keys)
-
-
-def _answer(row: PartnerEvent) -> ParkedAnswer:
-    body = row.body or {}
-    time = body.get("time")
-    return ParkedAnswer(
-        row.event_id,
-        row.source,
-        body.get("type"),
-        body.get("subject"),
-        datetime.fromisoformat(time) if time else None,
-        row.reason or "",
-        row.received_at,
-        row.received_at + KEPT,
-    )
-
-
-routes: list[HTTPRouteHandler] = [link_one, list_own_parked]
+routes: list[HTTPRouteHandler] = [make_code, list_my_links, unlink_me, link_one]

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Annotated, Any, Literal
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 from litestar import post
@@ -25,9 +26,8 @@ from service.http.faults import (
 )
 from service.http.problems import ItemProblem, item_problem, reader_of
 from service.http.shared import shared
-from service.partners.events import REVERSAL, Content, Event, EventInvalidError, Identifier
-from service.partners.keys import Partner
-from service.partners.parked import Outcome
+from service.partners.events import REVERSAL, Content, Event, EventInvalidError
+from service.partners.parked import Outcome, Status
 from service.partners.receive import Intake, receive_events
 from service.partners.release import release_reversals
 from service.partners.routes_signed import Signed, signed
@@ -83,7 +83,7 @@ class EventResult(Struct, frozen=True, omit_defaults=True):
 
     index: int
     id: str | None
-    status: Literal["accepted", "duplicate", "parked", "rejected"]
+    status: Status
     action_id: str | UnsetType = UNSET
     energy_g: int | UnsetType = UNSET
     saved_g: int | UnsetType = UNSET
@@ -101,17 +101,15 @@ class EventsAnswer(Struct, frozen=True):
     results: list[EventResult]
 
 
+@dataclass(slots=True)
 class _Item:
     """One event of the request: what it says, or why it cannot be read."""
 
-    __slots__ = ("at", "content", "error", "event", "id")
-
-    def __init__(self, at: str, content: Content | None, error: SaxaulError | None = None) -> None:
-        self.at = at
-        self.content = content
-        self.error = error
-        self.event: Event | None = None
-        self.id = content.id if content else None
+    at: str
+    id: str | None
+    content: Content | None = None
+    error: SaxaulError | None = None
+    event: Event | None = None
 
 
 @post(
@@ -132,7 +130,10 @@ async def send_events(request: Request, partner_id: FromPath[str]) -> JsonAnswer
     items = _read(sent)
     for item in items:
         if item.content is not None:
-            _identify(item, intake.identifier, sent.partner)
+            try:
+                item.event = intake.identifier.event(sent.partner, item.content)
+            except SaxaulError as error:
+                item.error = error
     outcomes = await receive_events(intake, [item.event for item in items if item.event])
     await release_reversals(intake, outcomes)
     reader = reader_of(request)
@@ -159,7 +160,8 @@ def _read(sent: Signed) -> list[_Item]:
 def _read_batch(body: bytes) -> list[_Item]:
     if b"\\u0000" not in body and not has_finer_times(body):
         try:
-            items = [_Item(f"#/{i}", _content(e)) for i, e in enumerate(_counted(_decode(body)))]
+            events = enumerate(_counted(_decode(body)))
+            items = [_Item(f"#/{index}", event.id, _content(event)) for index, event in events]
             if not has_names_twice(body):
                 return items
         except (msgspec.DecodeError, RecursionError, EventInvalidError):
@@ -184,7 +186,8 @@ def _counted(events: Sequence[Any]) -> Sequence[Any]:
 
 def _read_one(data: bytes, at: str) -> _Item:
     try:
-        return _Item(at, _content(parse(data, CloudEvent, at)))
+        event = parse(data, CloudEvent, at)
+        return _Item(at, event.id, _content(event))
     except EventInvalidError as error:
         return _refused(at, error, data)
     except InvalidRequestError as error:
@@ -192,20 +195,21 @@ def _read_one(data: bytes, at: str) -> _Item:
 
 
 def _read_plain(sent: Signed) -> _Item:
+    item = _Item("#", sent.stamp.message_id)
     try:
         event = parse(sent.body, WebhookEvent)
     except InvalidRequestError as error:
-        item = _refused("#", _as_item(error, "#"), sent.body)
+        item.error = _as_item(error, "#")
+        return item
+    data = dict(event.data)
+    subject = data.pop("subject", None)
+    subject = subject if isinstance(subject, str) and 0 < len(subject) <= _SUBJECT_MAX else None
+    if subject is None and event.type != REVERSAL:
+        detail = Told("must be a text of 1 to {most} characters", most=_SUBJECT_MAX)
+        item.error = _invalid("#/data/subject", detail)
     else:
-        data = dict(event.data)
-        subject = data.pop("subject", None)
-        subject = subject if isinstance(subject, str) and 0 < len(subject) <= _SUBJECT_MAX else None
-        source, id_ = sent.partner.source_prefix, sent.stamp.message_id
-        item = _Item("#", Content(id_, source, event.type, subject, event.timestamp, data))
-        if subject is None and event.type != REVERSAL:
-            detail = Told("must be a text of 1 to {most} characters", most=_SUBJECT_MAX)
-            item = _Item("#", None, _invalid("#/data/subject", detail))
-    item.id = sent.stamp.message_id
+        said = (sent.partner.source_prefix, event.type, subject, event.timestamp, data)
+        item.content = Content(sent.stamp.message_id, *said)
     return item
 
 
@@ -241,19 +245,11 @@ def _as_item(error: SaxaulError, at: str) -> SaxaulError:
 
 def _refused(at: str, error: SaxaulError, data: bytes) -> _Item:
     """An item that cannot be read, with its id if that can."""
-    item = _Item(at, None, error)
+    id_ = None
     # Nothing else is looked at: a number out of range elsewhere does not hide the id.
     with suppress(msgspec.DecodeError, RecursionError):
-        item.id = _decode_id(data).id
-    return item
-
-
-def _identify(item: _Item, identifier: Identifier, partner: Partner) -> None:
-    assert item.content is not None
-    try:
-        item.event = identifier.event(partner, item.content)
-    except SaxaulError as error:
-        item.error = error
+        id_ = _decode_id(data).id
+    return _Item(at, id_, error=error)
 
 
 def _answer(items: Sequence[_Item], outcomes: dict[Event, Outcome], reader: Reader) -> EventsAnswer:
@@ -261,15 +257,9 @@ def _answer(items: Sequence[_Item], outcomes: dict[Event, Outcome], reader: Read
         _result(index, item, outcomes[item.event] if item.event else None, reader)
         for index, item in enumerate(items)
     ]
-    counts = [result.status for result in results]
-    return EventsAnswer(
-        len(results),
-        counts.count("accepted"),
-        counts.count("duplicate"),
-        counts.count("parked"),
-        counts.count("rejected"),
-        results,
-    )
+    statuses = [result.status for result in results]
+    counts = {status: statuses.count(status) for status in get_args(Status)}
+    return EventsAnswer(received=len(results), results=results, **counts)
 
 
 def _result(index: int, item: _Item, outcome: Outcome | None, reader: Reader) -> EventResult:
@@ -278,17 +268,10 @@ def _result(index: int, item: _Item, outcome: Outcome | None, reader: Reader) ->
         refused = item_problem(error, reader, lambda pointer: item.at + _in_event(pointer))
         return EventResult(index, item.id, "rejected", problem=refused)
     assert outcome is not None
-    if outcome.action is None:
+    if (action := outcome.action) is None:
         return EventResult(index, item.id, outcome.status)
-    action = outcome.action
-    return EventResult(
-        index,
-        item.id,
-        outcome.status,
-        action_id=str(action.id),
-        energy_g=action.energy_g,
-        saved_g=action.saved_g,
-    )
+    gave = (str(action.id), action.energy_g, action.saved_g)
+    return EventResult(index, item.id, outcome.status, *gave)
 
 
 def _in_event(pointer: str) -> str:

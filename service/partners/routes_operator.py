@@ -1,8 +1,9 @@
-"""Partners over HTTP, the operators' side: open and change them, their keys, what is parked."""
+"""Partners over HTTP, the operators' side: open and change them, and their keys."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
 import msgspec
@@ -10,44 +11,37 @@ from litestar import get, patch, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from msgspec import UNSET, Meta, Struct, UnsetType
+from sqlalchemy.ext.asyncio import AsyncSession
 
-from service.actions.event_rows import KEPT, discard_event, list_parked
-from service.actions.models import PartnerEvent
 from service.http.access import Request, act_of, opens
 from service.http.answer import Listing
-from service.http.decode import Time, path_uuid, read_body, read_query
+from service.http.decode import Time, path_uuid, read_body
 from service.http.faults import fault
 from service.http.pages import Page, paged
 from service.http.shared import shared
 from service.http.texts import label
 from service.partners.administer import (
+    NewKeyAnswer,
     PartnerAct,
     PartnerMissingError,
     add_key,
     change_partner,
+    end_key,
     make_partner,
-    retire_key,
-    revoke_key,
 )
 from service.partners.envelope import master_keys
 from service.partners.keys import KeyState, Kind, is_partner_id, key_state
 from service.partners.models import Partner, PartnerKey
-from service.partners.queries import find_partner, keys_of, list_partners
-from service.partners.receive import Intake
-from service.partners.release import release_one
-from service.partners.signature import KeyTextError, public_text, read_public_key, secret_text
+from service.partners.queries import keys_of, list_partners
+from service.partners.signature import KeyTextError, public_text, read_public_key
 from service.platform.clock import Clock
 from service.platform.database import Database
-from service.platform.errors import Code, NotFoundError
 from service.platform.settings import Settings
 
 PartnerId = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{1,62}$(?!\n)")]
 Name = Annotated[str, Meta(min_length=1, max_length=200), label]
 Prefix = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[!-~]+$(?!\n)")]
-Types = Annotated[
-    list[Annotated[str, Meta(min_length=1, max_length=128)]],
-    Meta(max_length=200),
-]
+Types = Annotated[list[Annotated[str, Meta(min_length=1, max_length=128)]], Meta(max_length=200)]
 
 
 class PartnerBody(Struct, frozen=True, forbid_unknown_fields=True):
@@ -98,15 +92,6 @@ class KeyAnswer(Struct, frozen=True):
     last_used_at: Time | None
 
 
-class NewKeyAnswer(Struct, frozen=True, omit_defaults=True):
-    """A key just made; keep the secret, it is shown this once."""
-
-    key_id: UUID
-    kind: Kind
-    state: KeyState
-    secret: str | UnsetType = UNSET
-
-
 class PartnerAnswer(Struct, frozen=True):
     """A partner with its keys, the newest first."""
 
@@ -119,41 +104,6 @@ class PartnerAnswer(Struct, frozen=True):
     keys: list[KeyAnswer]
 
 
-class ParkedSearch(Page, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Of which partner; nothing: of all. Those that wait, or that were refused or discarded."""
-
-    partner_id: Annotated[str, Meta(max_length=63)] | None = None
-    state: Literal["parked", "discarded"] = "parked"
-
-
-class ParkedEventAnswer(Struct, frozen=True):
-    """An event that waits; `event` is what the partner sent.
-
-    Of one that was refused at its release or discarded, `type` and `event` are gone and null.
-    """
-
-    id: UUID
-    partner_id: str
-    source: str
-    event_id: str
-    type: str | None
-    reason: str
-    received_at: Time
-    expires_at: Time
-    event: dict[str, Any] | None
-
-
-class ParkedStepAnswer(Struct, frozen=True, omit_defaults=True):
-    """What became of it; `reason` is what it waits for, if it still does."""
-
-    id: UUID
-    status: Literal["accepted", "duplicate", "parked", "rejected", "discarded"]
-    reason: str | UnsetType = UNSET
-    action_id: UUID | UnsetType = UNSET
-    code: Code | UnsetType = UNSET
-    detail: str | UnsetType = UNSET
-
-
 @post(
     "/v1/operator/partners",
     status_code=201,
@@ -162,12 +112,11 @@ class ParkedStepAnswer(Struct, frozen=True, omit_defaults=True):
 )
 async def make_one_partner(request: Request) -> PartnerAnswer:
     """Open a partner. It can send nothing before it has a key."""
-    body = await read_body(request, PartnerBody)
-    fields = msgspec.to_builtins(body)
+    fields = msgspec.to_builtins(await read_body(request, PartnerBody))
     partner_id = fields.pop("id")
     fields["action_types"] = sorted(set(fields["action_types"]))
-    async with shared(request, Database).transaction() as connection:
-        await make_partner(connection, partner_id, fields, _act(request))
+    async with _acting(request, partner_id) as act:
+        await make_partner(act, fields)
     return await _shown(request, partner_id)
 
 
@@ -181,9 +130,7 @@ async def list_all_partners(request: Request) -> Listing[PartnerAnswer]:
     page = paged(request, "partners", id=str)
     async with shared(request, Database).sessions() as session:
         rows = await list_partners(session, after=page.after, limit=page.rows)
-        keys = await keys_of(session, [row.id for row in rows])
-    now = shared(request, Clock).real_now()
-    return page.listing([_answer(row, keys, now) for row in rows])
+        return page.listing(await _answers(request, session, rows))
 
 
 @get(
@@ -206,8 +153,8 @@ async def change_one_partner(request: Request, partner_id: FromPath[str]) -> Par
     changes = msgspec.to_builtins(await read_body(request, PartnerChanges))
     if "action_types" in changes:
         changes["action_types"] = sorted(set(changes["action_types"]))
-    async with shared(request, Database).transaction() as connection:
-        await change_partner(connection, _named(partner_id), changes, _act(request))
+    async with _acting(request, partner_id) as act:
+        await change_partner(act, changes)
     return await _shown(request, partner_id)
 
 
@@ -220,23 +167,9 @@ async def change_one_partner(request: Request, partner_id: FromPath[str]) -> Par
 async def make_key(request: Request, partner_id: FromPath[str]) -> NewKeyAnswer:
     """Give a partner a key; it works at once. At most 3 keys that are not revoked."""
     order = await read_body(request, KeyOrder)
-    public = _public_key(order)
-    act = _act(request)
-    async with shared(request, Database).transaction() as connection:
-        key = await add_key(
-            connection,
-            _named(partner_id),
-            public_key=public,
-            not_before=order.not_before,
-            masters=master_keys(shared(request, Settings)),
-            act=act,
-        )
-    return NewKeyAnswer(
-        key.id,
-        key.kind,
-        key_state(act.real_now, key.not_before, None, None),
-        secret_text(key.secret) if key.secret else UNSET,
-    )
+    public, masters = _public_key(order), master_keys(shared(request, Settings))
+    async with _acting(request, partner_id) as act:
+        return await add_key(act, public, order.not_before, masters)
 
 
 @post(
@@ -251,9 +184,8 @@ async def retire_one_key(
     """Believe a key for some time only, while the partner changes to its next one."""
     wanted = path_uuid(key_id)
     order = await read_body(request, RetireOrder)
-    overlap = timedelta(seconds=order.overlap_s)
-    async with shared(request, Database).transaction() as connection:
-        await retire_key(connection, _named(partner_id), wanted, overlap=overlap, act=_act(request))
+    async with _acting(request, partner_id) as act:
+        await end_key(act, wanted, timedelta(seconds=order.overlap_s))
     return await _shown_key(request, partner_id, wanted)
 
 
@@ -268,77 +200,9 @@ async def revoke_one_key(
 ) -> KeyAnswer:
     """Believe a key no longer, in any process."""
     wanted = path_uuid(key_id)
-    async with shared(request, Database).transaction() as connection:
-        await revoke_key(connection, _named(partner_id), wanted, act=_act(request))
+    async with _acting(request, partner_id) as act:
+        await end_key(act, wanted, None)
     return await _shown_key(request, partner_id, wanted)
-
-
-@get(
-    "/v1/operator/parked-events",
-    operation_id="listParkedEvents",
-    **opens("operator:partners:admin", query=ParkedSearch),
-)
-async def list_parked_events(request: Request) -> Listing[ParkedEventAnswer]:
-    """Events that wait, or waited in vain, with what was sent and why; the first to come first."""
-    search = read_query(request, ParkedSearch)
-    kind = f"{search.state}-events:{search.partner_id}"
-    page = paged(request, kind, search, received_at=datetime, id=UUID)
-    async with shared(request, Database).sessions() as session:
-        rows = await list_parked(
-            session,
-            state=search.state,
-            partner_id=search.partner_id,
-            after=page.after,
-            limit=page.rows,
-        )
-    return page.listing([_parked_answer(row) for row in rows])
-
-
-@post(
-    "/v1/operator/parked-events/{event_id:str}/retry",
-    status_code=200,
-    operation_id="retryParkedEvent",
-    **opens("operator:partners:admin"),
-)
-async def retry_parked_event(request: Request, event_id: FromPath[str]) -> ParkedStepAnswer:
-    """Settle a parked event now, if it can be; else it waits on."""
-    wanted = path_uuid(event_id)
-    outcome = await release_one(shared(request, Intake), wanted.bytes)
-    if outcome is None:
-        raise NotFoundError("There is no such parked event.")
-    async with shared(request, Database).transaction() as connection:
-        detail = {"status": outcome.status}
-        await act_of(request).log(connection, "parked-event.retry", wanted, detail)
-    return ParkedStepAnswer(
-        wanted,
-        outcome.status,
-        outcome.waits_for or UNSET,
-        outcome.action.id if outcome.action else UNSET,
-        outcome.error.code if outcome.error else UNSET,
-        outcome.error.detail if outcome.error else UNSET,
-    )
-
-
-@post(
-    "/v1/operator/parked-events/{event_id:str}/discard",
-    status_code=200,
-    operation_id="discardParkedEvent",
-    **opens("operator:partners:admin"),
-)
-async def discard_parked_event(request: Request, event_id: FromPath[str]) -> ParkedStepAnswer:
-    """Forget a parked event; sent again it is judged anew."""
-    wanted = path_uuid(event_id)
-    async with shared(request, Database).transaction() as connection:
-        if not await discard_event(connection, wanted.bytes):
-            raise NotFoundError("There is no such parked event.")
-        await act_of(request).log(connection, "parked-event.discard", wanted, {})
-    return ParkedStepAnswer(wanted, "discarded")
-
-
-def _named(partner_id: str) -> str:
-    if not is_partner_id(partner_id):
-        raise PartnerMissingError
-    return partner_id
 
 
 def _public_key(order: KeyOrder) -> bytes | None:
@@ -354,18 +218,22 @@ def _public_key(order: KeyOrder) -> bytes | None:
         raise fault("#/public_key", error.args[0]) from error
 
 
-def _act(request: Request) -> PartnerAct:
-    act = act_of(request)
-    return PartnerAct(act.actor, act.request_id, act.now, shared(request, Clock).real_now())
+@asynccontextmanager
+async def _acting(request: Request, partner_id: str) -> AsyncIterator[PartnerAct]:
+    if not is_partner_id(partner_id):
+        raise PartnerMissingError
+    async with shared(request, Database).transaction() as connection:
+        real_now = shared(request, Clock).real_now()
+        yield PartnerAct(connection, partner_id, act_of(request), real_now)
 
 
 async def _shown(request: Request, partner_id: str) -> PartnerAnswer:
     async with shared(request, Database).sessions() as session:
-        partner = await find_partner(session, _named(partner_id))
+        # What cannot be a name may hold what no database takes.
+        partner = await session.get(Partner, partner_id) if is_partner_id(partner_id) else None
         if partner is None:
             raise PartnerMissingError
-        keys = await keys_of(session, [partner_id])
-    return _answer(partner, keys, shared(request, Clock).real_now())
+        return (await _answers(request, session, [partner]))[0]
 
 
 async def _shown_key(request: Request, partner_id: str, key_id: UUID) -> KeyAnswer:
@@ -373,16 +241,17 @@ async def _shown_key(request: Request, partner_id: str, key_id: UUID) -> KeyAnsw
     return next(key for key in shown.keys if key.key_id == key_id)
 
 
-def _answer(partner: Partner, keys: Sequence[PartnerKey], now: datetime) -> PartnerAnswer:
-    return PartnerAnswer(
-        partner.id,
-        partner.name,
-        partner.action_types,
-        partner.source_prefix,
-        partner.disabled,
-        partner.created_at,
-        [_key_answer(key, now) for key in keys if key.partner_id == partner.id],
-    )
+async def _answers(
+    request: Request, session: AsyncSession, partners: Sequence[Partner]
+) -> list[PartnerAnswer]:
+    keys, now = await keys_of(session, partners), shared(request, Clock).real_now()
+    return [
+        PartnerAnswer(
+            keys=[_key_answer(key, now) for key in keys if key.partner_id == partner.id],
+            **{name: getattr(partner, name) for name in _TOLD},
+        )
+        for partner in partners
+    ]
 
 
 def _key_answer(key: PartnerKey, now: datetime) -> KeyAnswer:
@@ -398,19 +267,7 @@ def _key_answer(key: PartnerKey, now: datetime) -> KeyAnswer:
     )
 
 
-def _parked_answer(row: PartnerEvent) -> ParkedEventAnswer:
-    return ParkedEventAnswer(
-        UUID(bytes=row.event_key),
-        row.partner_id,
-        row.source,
-        row.event_id,
-        row.body["type"] if row.body else None,
-        row.reason or "",
-        row.received_at,
-        row.received_at + KEPT,
-        row.body,
-    )
-
+_TOLD = [name for name in PartnerAnswer.__struct_fields__ if name != "keys"]
 
 routes: list[HTTPRouteHandler] = [
     make_one_partner,
@@ -420,7 +277,4 @@ routes: list[HTTPRouteHandler] = [
     make_key,
     retire_one_key,
     revoke_one_key,
-    list_parked_events,
-    retry_parked_event,
-    discard_parked_event,
 ]

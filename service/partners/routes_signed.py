@@ -7,7 +7,7 @@ and a wrong signature get the same answer for the same effort.
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from service.http.access import Access, Request, UnsupportedMediaTypeError
+from service.http.access import Access, Request, UnsupportedMediaTypeError, media_type
 from service.http.decode import NoFields, read_query
 from service.http.edge import limit_partner, limit_stranger
 from service.http.shared import shared
@@ -60,10 +60,8 @@ async def _checked(request: Request, partner_id: str) -> Signed:
     media = _media(request)
     body = await request.body()
     stamp = read_stamp(request.scope["headers"])
-    now, tolerance_s = (
-        shared(request, Clock).real_now(),
-        shared(request, Settings).signature_tolerance_s,
-    )
+    now = shared(request, Clock).real_now()
+    tolerance_s = shared(request, Settings).signature_tolerance_s
     if abs(now.timestamp() - stamp.timestamp) > tolerance_s:
         raise SignatureTimeError(now.astimezone(UTC), tolerance_s)
     partner = await shared(request, PartnerKeys).verify(partner_id, stamp, body)
@@ -77,12 +75,8 @@ def _media(request: Request) -> str:
     that anybody on the way could change them.
     """
     access: Access = request.route_handler.opt["access"]
-    types = []
-    for name, value in request.scope["headers"]:
-        if name == b"content-type":
-            types.append(value)
-        elif name.startswith(b"ce-"):
-            raise UnsupportedMediaTypeError(" or ".join(access.media))
-    if len(types) > 1:
+    headers = request.scope["headers"]
+    types = [value for name, value in headers if name == b"content-type"]
+    if len(types) > 1 or any(name.startswith(b"ce-") for name, _ in headers):
         raise UnsupportedMediaTypeError(" or ".join(access.media))
-    return types[0].partition(b";")[0].strip().lower().decode("latin-1") if types else ""
+    return media_type(types[0]) if types else ""

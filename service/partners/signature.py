@@ -9,7 +9,7 @@ import base64
 import binascii
 import hmac
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 
 from cryptography.exceptions import InvalidSignature
@@ -31,7 +31,6 @@ _TIMESTAMP = re.compile(rb"[0-9]{1,12}")
 _ENTRY = re.compile(rb"([A-Za-z0-9]{1,16}),([A-Za-z0-9+/]{1,512}={0,2})")
 _SIGNATURE_MAX = 4_096
 _LENGTHS = {"v1": 32, "v1a": 64}
-_KEY_RULE = "must be {prefix} and the base64 of {size} bytes"
 
 
 class HeaderError(SaxaulError):
@@ -57,21 +56,8 @@ class Stamp:
     signed_prefix: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class HmacKey:
-    """A shared secret that `v1` signatures are checked with."""
-
-    secret: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Ed25519Key:
-    """A public key that `v1a` signatures are checked with."""
-
-    public: Ed25519PublicKey
-
-
-VerifyingKey = HmacKey | Ed25519Key
+VerifyingKey = bytes | Ed25519PublicKey
+"""A shared secret that `v1` signatures are checked with, or a public key for `v1a`."""
 
 
 def sign_hmac(secret: bytes, message_id: str, timestamp: int, body: bytes) -> str:
@@ -132,13 +118,13 @@ def verify(stamp: Stamp, body: bytes, keys: Sequence[VerifyingKey]) -> int | Non
     asymmetric = [entry for version, entry in stamp.signatures if version == "v1a"]
     tried_hmac = tried_ed25519 = 0
     for index, key in enumerate(keys):
-        if isinstance(key, HmacKey):
+        if isinstance(key, bytes):
             tried_hmac += 1
-            if shared and _fits_hmac(key.secret, message, shared):
+            if shared and _fits_hmac(key, message, shared):
                 return index
         else:
             tried_ed25519 += 1
-            if _fits_ed25519(key.public, message, asymmetric):
+            if _fits_ed25519(key, message, asymmetric):
                 return index
     for _ in range(KEYS_MAX - tried_hmac if shared else 0):
         _fits_hmac(_NOBODYS_SECRET, message, shared)
@@ -159,31 +145,18 @@ def public_text(public: bytes) -> str:
 
 def read_secret(text: str) -> bytes:
     """The bytes of `whsec_...`. Raises KeyTextError."""
-    secret = _key_bytes(text, SECRET_PREFIX)
-    if len(secret) not in SECRET_BYTES:
-        raise KeyTextError(Told(_KEY_RULE, prefix=SECRET_PREFIX, size="24 to 64"))
-    return secret
+    return _key_bytes(text, SECRET_PREFIX, SECRET_BYTES, "24 to 64")
 
 
 def read_private_key(text: str) -> Ed25519PrivateKey:
     """The key of `whsk_...`: the seed, with or without its public half. Raises KeyTextError."""
-    key = _key_bytes(text, PRIVATE_PREFIX)
-    if len(key) not in {32, 64}:
-        raise KeyTextError(Told(_KEY_RULE, prefix=PRIVATE_PREFIX, size="32 or 64"))
+    key = _key_bytes(text, PRIVATE_PREFIX, {32, 64}, "32 or 64")
     return Ed25519PrivateKey.from_private_bytes(key[:32])
 
 
 def read_public_key(text: str) -> bytes:
     """The 32 bytes of `whpk_...`, or of their bare base64. Raises KeyTextError."""
-    public = _key_bytes(text, PUBLIC_PREFIX)
-    if len(public) != PUBLIC_KEY_BYTES:
-        raise KeyTextError(Told(_KEY_RULE, prefix=PUBLIC_PREFIX, size=PUBLIC_KEY_BYTES))
-    return public
-
-
-def public_key(public: bytes) -> Ed25519Key:
-    """A stored public key, ready to verify with."""
-    return Ed25519Key(Ed25519PublicKey.from_public_bytes(public))
+    return _key_bytes(text, PUBLIC_PREFIX, {PUBLIC_KEY_BYTES}, PUBLIC_KEY_BYTES)
 
 
 def _signed(message_id: str, timestamp: int, body: bytes) -> bytes:
@@ -231,11 +204,15 @@ def _fits_ed25519(public: Ed25519PublicKey, message: bytes, signatures: Sequence
     return False
 
 
-def _key_bytes(text: str, prefix: str) -> bytes:
+def _key_bytes(text: str, prefix: str, sizes: Container[int], size: object) -> bytes:
     try:
-        return base64.b64decode(text.removeprefix(prefix).encode("ascii"), validate=True)
+        key = base64.b64decode(text.removeprefix(prefix).encode("ascii"), validate=True)
     except (binascii.Error, UnicodeEncodeError) as error:
         raise KeyTextError(Told("must be {prefix} and standard base64", prefix=prefix)) from error
+    if len(key) not in sizes:
+        rule = "must be {prefix} and the base64 of {size} bytes"
+        raise KeyTextError(Told(rule, prefix=prefix, size=size))
+    return key
 
 
 # What a partner that does not exist is checked against.

@@ -12,6 +12,7 @@ from sqlalchemy import BigInteger, SmallInteger
 from sqlalchemy.orm import Mapped, mapped_column
 
 from service.platform.database import Base, Connection
+from service.platform.errors import ConflictError
 
 CLOCK_CHANNEL = "saxaul_clock"
 
@@ -25,15 +26,13 @@ class DevelopmentClock(Base):
     offset_us: Mapped[int] = mapped_column(BigInteger)
 
 
-class ClockMovedBackError(Exception):
-    """The development clock moves forward only: grams already counted in days would move."""
+class ClockMovesForwardOnlyError(ConflictError):
+    """The clock was asked to go back: grams already counted in days would move."""
 
-    def __init__(self, now: datetime, wanted: datetime) -> None:
-        """Say which time it is and which was asked for."""
-        super().__init__(
-            f"it is {now:%Y-%m-%dT%H:%M:%SZ} already, {wanted:%Y-%m-%dT%H:%M:%SZ} is past"
-        )
-        self.now, self.wanted = now, wanted
+    code = "clock-moves-forward-only"
+    text = "It is {now:%FT%TZ} already, and {wanted:%FT%TZ} is past."
+    now: datetime
+    wanted: datetime
 
 
 class Clock:
@@ -67,11 +66,11 @@ class Clock:
         self.offset = timedelta(microseconds=int(str(offset_us)))
 
     async def move_to(self, connection: Connection, wanted: datetime) -> None:
-        """Move forward to this time, for all processes. Raises ClockMovedBackError."""
+        """Move forward to this time, for all processes. Raises ClockMovesForwardOnlyError."""
         await self._move(connection, wanted=wanted, by=None)
 
     async def advance(self, connection: Connection, by: timedelta) -> None:
-        """Move forward by this much, for all processes. Raises ClockMovedBackError."""
+        """Move forward by this much, for all processes. Raises ClockMovesForwardOnlyError."""
         await self._move(connection, wanted=None, by=by)
 
     async def _move(
@@ -87,7 +86,7 @@ class Clock:
         now = self.real_now() + stored
         target = wanted if wanted is not None else now + (by or timedelta())
         if target < now:
-            raise ClockMovedBackError(now, target)
+            raise ClockMovesForwardOnlyError(now, target)
         moved = stored + (target - now)
         moved_us = moved // timedelta(microseconds=1)
         await connection.execute(

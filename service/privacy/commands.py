@@ -1,6 +1,7 @@
 """`saxaul participants`: who was erased, and erasing them again after a restore."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import UUID
@@ -10,7 +11,6 @@ import click
 from service.instance.open import open_instance
 from service.ledger.books import BookMissingError
 from service.platform.clock import Clock
-from service.platform.database import Database
 from service.platform.log import configure_logging
 from service.platform.outbox import lane_of
 from service.platform.settings import Settings, load_settings
@@ -59,34 +59,26 @@ async def _list(settings: Settings) -> None:
 
 
 async def _erase_again(settings: Settings, ids: list[UUID]) -> None:
+    done = Counter[str]()
     async with open_instance(settings, "saxaul participants erase-again") as instance:
-        erased, before, unknown = await _erase_all(instance.database, settings, ids)
-    click.echo(f"{erased} erased, {before} were erased already, {unknown} are not there")
-
-
-async def _erase_all(
-    database: Database, settings: Settings, ids: list[UUID]
-) -> tuple[int, int, int]:
-    clock, rulebooks = Clock(), Rulebooks(database)
-    async with database.pool.acquire() as connection:
-        await clock.refresh(connection)
-        await rulebooks.refresh(connection)
-    program = rulebooks.active.program
-    erased = before = unknown = 0
-    for participant_id in ids:
-        try:
-            done = await erase_participant(
-                database,
-                participant_id,
-                now=clock.now(),
-                local_date=program.local_date,
-                lane=lane_of(participant_id, settings.lanes),
-            )
-        except BookMissingError:
-            unknown += 1
-        else:
-            erased, before = erased + done, before + (not done)
-    return erased, before, unknown
+        database, clock = instance.database, Clock()
+        rulebooks = Rulebooks(database)
+        async with database.pool.acquire() as connection:
+            await clock.refresh(connection)
+            await rulebooks.refresh(connection)
+        local_date = rulebooks.active.program.local_date
+        for participant_id in ids:
+            lane = lane_of(participant_id, settings.lanes)
+            try:
+                is_new = await erase_participant(
+                    database, participant_id, now=clock.now(), local_date=local_date, lane=lane
+                )
+            except BookMissingError:
+                done["unknown"] += 1
+            else:
+                done["erased" if is_new else "before"] += 1
+    told = "{erased} erased, {before} were erased already, {unknown} are not there"
+    click.echo(told.format_map(done))
 
 
 commands: list[click.Command] = [participants]

@@ -28,10 +28,7 @@ async def erase_participant(
     local_date: Callable[[datetime], date],
     lane: int,
 ) -> bool:
-    """Forget this person; False when that was done before. Works for suspended people.
-
-    Raises BookMissingError.
-    """
+    """Forget this person, suspended or not; False when that was done. Raises BookMissingError."""
     async with database.transaction() as connection:
         book = await lock_book(connection, participant_id)
         if book.closed:

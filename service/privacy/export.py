@@ -6,15 +6,14 @@ did it is told to operators only. Each page is a read of its own: transfers and 
 where the book stood at the beginning, the rest is as it was when its page was read.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import Column, DateTime, RowMapping, Select, Table, Text, cast, or_, select, tuple_
-from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import QueryableAttribute
+from sqlalchemy import DateTime, RowMapping, Select, Table, Text, cast, or_, select, tuple_
 
 from service.ledger.accounts import Account
 from service.platform.acts import AuditEntry
@@ -33,10 +32,10 @@ def exported_tables() -> list[Table]:
     """The tables that hold something about a person, the book first."""
     tables = [
         table
-        for _, table in sorted(Base.metadata.tables.items())
+        for table in Base.metadata.tables.values()
         if "participant_id" in table.c and "not_exported" not in table.info
     ]
-    return sorted(tables, key=lambda table: table.name != "books")
+    return sorted(tables, key=lambda table: (table.name != "books", table.name))
 
 
 async def export_participant(
@@ -44,11 +43,13 @@ async def export_participant(
 ) -> AsyncIterator[bytes]:
     """The document, piece by piece. Raises BookClosedError before the first piece."""
     tables = exported_tables()
+    books = tables[0]
+    query = select(books).where(books.c.participant_id == participant_id)
     async with database.sessions() as session:
-        book = await _page(session, tables[0], participant_id, after=None, upto=None)
-    if not book or book[0]["closed"]:
+        book = (await session.execute(query)).mappings().one_or_none()
+    if book is None or book["closed"]:
         raise BookClosedError(participant_id)
-    return _pieces(database, participant_id, tables, book[0], now)
+    return _pieces(database, participant_id, tables, book, now)
 
 
 async def _pieces(
@@ -58,30 +59,28 @@ async def _pieces(
     book: RowMapping,
     now: datetime,
 ) -> AsyncIterator[bytes]:
-    head = {"participant_id": participant_id, "exported_at": now}
-    yield msgspec.json.encode(head)[:-1]
-    for table in tables:
-        yield b',"' + table.name.encode() + b'":['
-        counted = _COUNTED.get(table.name)
-        upto = (counted[0], book[counted[1]]) if counted else None
-        after: tuple[Any, ...] | None = None
-        while True:
-            async with database.sessions() as session:
-                rows = await _page(session, table, participant_id, after=after, upto=upto)
-            if rows:
-                encoded = b",".join(_encoded(table, row) for row in rows)
-                yield encoded if after is None else b"," + encoded
-            if len(rows) < ROWS_MAX:
-                break
-            after = tuple(rows[-1][column.name] for column in _order(table))
+    yield msgspec.json.encode({"participant_id": participant_id, "exported_at": now})[:-1]
+    lists = {table.name: _rows(database, table, participant_id, book) for table in tables}
+    lists["parked_events"] = _parked(database, participant_id)
+    lists["operators_acts"] = _acts(database, participant_id)
+    for name, pieces in lists.items():
+        yield b',"' + name.encode() + b'":['
+        async for piece in pieces:
+            yield piece
         yield b"]"
-    yield b',"parked_events":['
-    async for piece in _parked(database, participant_id):
-        yield piece
-    yield b'],"operators_acts":['
-    async for piece in _acts(database, participant_id):
-        yield piece
-    yield b"]}"
+    yield b"}"
+
+
+def _rows(
+    database: Database, table: Table, participant_id: UUID, book: RowMapping
+) -> AsyncIterator[bytes]:
+    """What a table holds of this person, by its primary key, which names a row within them."""
+    query = select(table).where(table.c.participant_id == participant_id)
+    if counted := _COUNTED.get(table.name):
+        query = query.where(table.c[counted[0]] <= book[counted[1]])
+    order = [column for column in table.primary_key if column.name != "participant_id"]
+    shown = partial(_shown, table.name)
+    return _paged(database, query, order or [table.c.participant_id], shown)
 
 
 def _parked(database: Database, participant_id: UUID) -> AsyncIterator[bytes]:
@@ -96,7 +95,7 @@ def _parked(database: Database, participant_id: UUID) -> AsyncIterator[bytes]:
         .where(link.participant_id == participant_id, link.ended_at.is_(None))
         .where(event.state == "parked", or_(link.since.is_(None), happened >= link.since))
     )
-    return _paged(database, query, event.event_key)
+    return _paged(database, query, [event.event_key])
 
 
 def _acts(database: Database, participant_id: UUID) -> AsyncIterator[bytes]:
@@ -108,60 +107,39 @@ def _acts(database: Database, participant_id: UUID) -> AsyncIterator[bytes]:
     entry = AuditEntry
     theirs = or_(entry.object == str(participant_id), entry.object.in_(reversed_ids))
     query = select(entry.seq, entry.at, entry.act, entry.object, entry.detail).where(theirs)
-    return _paged(database, query, entry.seq)
+    return _paged(database, query, [entry.seq])
 
 
 async def _paged(
-    database: Database, query: Select[Any], key: QueryableAttribute[Any] | Column[Any]
+    database: Database,
+    query: Select[Any],
+    order: Sequence[Any],
+    shown: Callable[[dict[str, Any]], dict[str, Any]] = dict,
 ) -> AsyncIterator[bytes]:
-    """Rows in the order of a key, page by page; `query` shows it or not."""
-    query, after = query.add_columns(key.label("_key")).order_by(key).limit(ROWS_MAX), None
+    """Rows in the order of these columns, page by page; `query` shows them or not."""
+    keys = [column.label(f"_key{n}") for n, column in enumerate(order)]
+    query, after = query.add_columns(*keys).order_by(*order).limit(ROWS_MAX), None
     while True:
-        page = query if after is None else query.where(key > after)
+        page = query if after is None else query.where(tuple_(*order) > tuple_(*after))
         async with database.sessions() as session:
-            rows = [dict(row._mapping) for row in await session.execute(page)]  # noqa: SLF001
-        keys = [row.pop("_key") for row in rows]
+            rows = [dict(row) for row in (await session.execute(page)).mappings()]
+        key_values = [[row.pop(key.name) for key in keys] for row in rows]
         if rows:
-            encoded = b",".join(map(msgspec.json.encode, rows))
+            encoded = b",".join(msgspec.json.encode(shown(row)) for row in rows)
             yield encoded if after is None else b"," + encoded
         if len(rows) < ROWS_MAX:
             return
-        after = keys[-1]
+        after = key_values[-1]
 
 
-async def _page(
-    session: AsyncSession,
-    table: Table,
-    participant_id: UUID,
-    *,
-    after: tuple[Any, ...] | None,
-    upto: tuple[str, int] | None,
-) -> list[RowMapping]:
-    order = _order(table)
-    query = select(table).where(table.c.participant_id == participant_id).order_by(*order)
-    if after is not None:
-        query = query.where(tuple_(*order) > tuple_(*after))
-    if upto is not None:
-        query = query.where(table.c[upto[0]] <= upto[1])
-    rows = await session.execute(query.limit(ROWS_MAX))
-    return [row._mapping for row in rows]  # noqa: SLF001 - SQLAlchemy's name for a row as a dict
-
-
-def _order(table: Table) -> list[Column[Any]]:
-    """The primary key, which names a row within a person."""
-    columns = [column for column in table.primary_key if column.name != "participant_id"]
-    return columns or [table.c.participant_id]
-
-
-def _encoded(table: Table, row: RowMapping) -> bytes:
-    hidden = _HIDDEN.get(table.name, set())
+def _shown(table: str, row: dict[str, Any]) -> dict[str, Any]:
     shown = {
         name: value.hex() if isinstance(value, bytes) else value
         for name, value in row.items()
-        if name not in hidden
+        if name not in _HIDDEN.get(table, ())
     }
-    if table.name == "idempotency_keys":
+    if table == "idempotency_keys":
         shown["body"] = msgspec.Raw(row["body"] or b"null")
-    if table.name == "transfers":
+    if table == "transfers":
         shown |= {side: Account(row[side]).column for side in ("debit", "credit")}
-    return msgspec.json.encode(shown)
+    return shown

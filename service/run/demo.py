@@ -148,7 +148,7 @@ async def _link_partner(database: Database, settings: Settings, clock: Clock) ->
             connection, participant_id, DEMO_PARTNER, identifier.code_key, real_now=real_now
         )
     subject = (DEMO_PARTNER, identifier.subject_key(DEMO_PARTNER, DEMO_SUBJECT))
-    code_key = identifier.code_key(code.text)
+    code_key = identifier.code_key(code.link_code)
     await link_subject(database, subject, code_key, now=clock.now(), real_now=real_now)
 
 

@@ -97,7 +97,11 @@ async def _plant(database, person):
 async def _suspend_and_resume(database, person):
     for suspended in (True, False):
         await set_suspended(
-            database, person, suspended, reason="?", act=by_operator(START + 6.5 * DAY)
+            database,
+            person,
+            suspended=suspended,
+            reason="?",
+            act=by_operator(START + 6.5 * DAY),
         )
 
 

@@ -471,7 +471,7 @@ async def test_a_fault_of_the_service_tells_nothing_of_the_inside(client, alice,
     def fail(*_arguments, **_named):
         raise RuntimeError("the secret of the inside")
 
-    monkeypatch.setattr("service.participants.routes.find_profile", fail)
+    monkeypatch.setattr("service.participants.routes.find_participant", fail)
     answer = await client.get("/v1/me", headers=alice)
     assert_problem(answer, 500, "internal-error")
     assert "secret" not in answer.text

@@ -57,6 +57,30 @@ async def test_limit_and_claim_are_given_back(metro, alice):
     assert (await alice.balances())["ripening_g"] == 260
 
 
+@pytest.mark.parametrize("comes_first", ["event", "reversal"])
+async def test_a_reason_is_kept_as_people_are_shown_it(metro, alice, comes_first):
+    event = metro.event("card-1")
+    undo = metro.reversal(event, reason=" sold\r\ntwice at the cafe\u0301\t")
+    for sent in (event, undo) if comes_first == "event" else (undo, event):
+        assert (await metro.send_one(sent))["status"] in {"accepted", "parked"}
+    assert (await metro.send_one(undo))["status"] == "duplicate"
+    kept = (await alice.get("/v1/me/export")).json()["actions"]
+    reasons = [row["attributes"]["reason"] for row in kept if row["kind"] == "reversal"]
+    assert reasons == ["sold\ntwice at the caf\u00e9"]
+
+
+async def test_a_reason_holds_nothing_that_nobody_sees(metro, alice):
+    event = metro.event("card-1")
+    for reason, told in (
+        ("sold \u202eeciwt", "reason must not hold the character U+202E"),
+        ("\u00a0", "reason must hold something that can be seen"),
+    ):
+        result = await metro.send_one(metro.reversal(event, reason=reason))
+        assert (result["status"], result["problem"]["code"]) == ("rejected", "invalid-attributes")
+        assert result["problem"]["errors"] == [{"pointer": "#/0/data/reason", "detail": told}]
+    assert await metro.parked() == []
+
+
 @pytest.mark.parametrize("is_known", [True, False])
 @pytest.mark.parametrize("reversal_first", [True, False])
 async def test_a_correction_beside_the_reversal_gets_what_that_frees(

@@ -8,9 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from service.partners.signature import (
     HeaderError,
-    HmacKey,
     KeyTextError,
-    public_key,
     public_text,
     read_private_key,
     read_public_key,
@@ -40,12 +38,12 @@ def test_the_published_example_is_verified():
         "webhook-timestamp": "1614265330",
         "webhook-signature": "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
     }
-    key = HmacKey(read_secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"))
+    key = read_secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
     assert verify(stamp_of(headers), b'{"test": 2432232314}', [key]) == 0
 
 
 def test_both_kinds_are_verified_and_the_key_is_told():
-    keys = [HmacKey(b"another secret of some length...."), public_key(PUBLIC), HmacKey(SECRET)]
+    keys = [b"another secret of some length....", PRIVATE.public_key(), SECRET]
     now = int(datetime(2026, 11, 21, tzinfo=UTC).timestamp())
     shared = signed_headers("msg_1", now, [sign_hmac(SECRET, "msg_1", now, BODY)])
     assert verify(stamp_of(shared), BODY, keys) == 2
@@ -59,13 +57,13 @@ def test_one_of_several_signatures_is_enough():
         sign_hmac(b"an old secret", "m", 1, BODY),
         sign_hmac(SECRET, "m", 1, BODY),
     ]
-    assert verify(stamp_of(signed_headers("m", 1, entries)), BODY, [HmacKey(SECRET)]) == 0
+    assert verify(stamp_of(signed_headers("m", 1, entries)), BODY, [SECRET]) == 0
 
 
 def test_what_stands_behind_the_eighth_is_not_looked_at():
     wrong = [sign_hmac(b"an old secret", "m", 1, BODY)] * 8
     headers = signed_headers("m", 1, [*wrong, sign_hmac(SECRET, "m", 1, BODY)])
-    assert verify(stamp_of(headers), BODY, [HmacKey(SECRET)]) is None
+    assert verify(stamp_of(headers), BODY, [SECRET]) is None
 
 
 @pytest.mark.parametrize(
@@ -74,7 +72,7 @@ def test_what_stands_behind_the_eighth_is_not_looked_at():
 def test_whatever_is_changed_breaks_the_signature(message_id, timestamp, body):
     entries = [sign_hmac(SECRET, "m", 1, BODY), sign_ed25519(PRIVATE, "m", 1, BODY)]
     stamp = stamp_of(signed_headers(message_id, timestamp, entries))
-    assert verify(stamp, body, [HmacKey(SECRET), public_key(PUBLIC)]) is None
+    assert verify(stamp, body, [SECRET, PRIVATE.public_key()]) is None
 
 
 def test_nobody_has_no_keys():

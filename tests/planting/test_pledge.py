@@ -158,7 +158,7 @@ async def test_a_suspended_person_moves_nothing(database):
     person = await make_person(database, 200)
     project = await open_project(database)
     made = await pledge(database, person, project)
-    await set_suspended(database, person, True, reason="?", act=by_operator())
+    await set_suspended(database, person, suspended=True, reason="?", act=by_operator())
     with pytest.raises(SuspendedError):
         await pledge(database, person, project)
     with pytest.raises(SuspendedError):

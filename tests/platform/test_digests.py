@@ -25,7 +25,8 @@ from service.actions.store import Action, actions_write
 from service.audit.checks import PAGE_CHECKS
 from service.audit.whole import read_log
 from service.ledger.accounts import Account
-from service.ledger.books import book_writes, lock_book, make_book, post, transfer_hash
+from service.ledger.books import book_writes, lock_book, make_book, post
+from service.ledger.chain import Transfer, transfer_hash
 from service.platform.acts import Act, entry_digest
 from service.platform.canonical import as_stored, canonical
 from service.platform.database import write_all
@@ -239,16 +240,8 @@ OTHER = {
 
 
 def digest_of_transfer(row):
-    named = {name: row[name] for name in ("participant_id", "seq", "amount_g", "cause")}
-    return transfer_hash(
-        b"",
-        **named,
-        sides=(row["debit"], row["credit"]),
-        cause_id=row["cause_id"],
-        counter_id=row["counter_id"],
-        at=row["at"],
-        facts_digest=b"",
-    )
+    named = {name: value for name, value in row.items() if name not in {"participant_id", "hash"}}
+    return transfer_hash(b"", row["participant_id"], Transfer(**named), b"")
 
 
 def digest_of_entry(row):
