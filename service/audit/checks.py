@@ -3,7 +3,6 @@
 import service.actions.audit
 import service.actions.audit_events
 import service.audit.across
-import service.audit.people
 import service.leaderboards.audit
 import service.ledger.audit
 import service.planting.audit
@@ -31,7 +30,6 @@ CHECKS: list[AnyCheck] = sorted(
         *service.actions.audit.CHECKS,
         *service.leaderboards.audit.CHECKS,
         *service.actions.audit_events.CHECKS,
-        *service.audit.people.CHECKS,
         *service.audit.across.CHECKS,
     ),
     key=_place,
