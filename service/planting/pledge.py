@@ -89,7 +89,10 @@ async def pledge_trees(
     """
     book = await lock_book(connection, order.participant_id)
     book.require_open()
-    offer = await _read_offer(connection, order)
+    row = await connection.fetchrow(_READ_OFFER, order.project_id, order.participant_id)
+    if row is None:
+        raise NotFoundError("There is no project {id}.", id=order.project_id)
+    offer = _Offer(*row)
     at = book.tick(now)
     offer.require_open(local_date(at), order.trees)
     pledge_id, amount_g = uuid7(at), offer.price_g * order.trees
@@ -128,13 +131,6 @@ async def pledge_trees(
     )
     await reserve_stock(connection, order.project_id, order.trees)
     return pledge
-
-
-async def _read_offer(connection: Connection, order: PledgeOrder) -> _Offer:
-    row = await connection.fetchrow(_READ_OFFER, order.project_id, order.participant_id)
-    if row is None:
-        raise NotFoundError("There is no project {id}.", id=order.project_id)
-    return _Offer(*row)
 
 
 async def _write(connection: Connection, writes: list[Write]) -> None:

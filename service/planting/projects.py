@@ -127,24 +127,21 @@ async def _add_project(
     )
 
 
+_DEMO: dict[str, Any] = {"country": "CN", "partner": "Demo planting partner", "capacity": 10_000}
 _DEMO_PROJECTS = (
     ProjectFacts(
         name="demo-saxaul",
         species="Haloxylon ammodendron",
         place="Alxa desert, Inner Mongolia",
-        country="CN",
-        partner="Demo planting partner",
         price_g=17_900,
-        capacity=10_000,
+        **_DEMO,
     ),
     ProjectFacts(
         name="demo-seedling",
         species="Hedysarum scoparium",
         place="Minqin, Gansu",
-        country="CN",
-        partner="Demo planting partner",
         price_g=150,
-        capacity=10_000,
+        **_DEMO,
     ),
 )
 

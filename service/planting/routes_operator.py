@@ -23,13 +23,7 @@ from service.planting.allocate import allocate_trees
 from service.planting.answers import FundedProjectAnswer, Season, project_answer
 from service.planting.chunks import PlotStepAnswer
 from service.planting.models import Project, Stock
-from service.planting.positions import (
-    Geometry,
-    Position,
-    geometry_of,
-    plain_geometry,
-    position_faults,
-)
+from service.planting.positions import Geometry, Position, geometry_of, position_faults
 from service.planting.projects import (
     PlotFacts,
     ProjectFacts,
@@ -174,11 +168,12 @@ async def make_one_plot(request: Request, project_id: FromPath[str]) -> JsonAnsw
     wanted = path_uuid(project_id)
     body = await read_body(request, PlotBody)
     _refuse([*position_faults(body.position, "#/position")])
-    facts = PlotFacts(body.name, plain_geometry(body.position), body.area_m2)
+    kept = geometry_of(body.position)
+    facts = PlotFacts(body.name, to_builtins(kept), body.area_m2)
 
     async def effect(connection: Connection) -> PlotAnswer:
         plot_id = await make_plot(connection, wanted, facts, act_of(request))
-        return PlotAnswer(plot_id, wanted, body.name, geometry_of(body.position), body.area_m2)
+        return PlotAnswer(plot_id, wanted, body.name, kept, body.area_m2)
 
     key = operator_key(request, await request.body())
     return await answer_once(request, key, effect, status=201)
