@@ -1,4 +1,4 @@
-"""What `ledger audit` compares between nouns: times, operators' acts, rows without a book."""
+"""What `ledger audit` compares between nouns: times, people, operators' acts, strange rows."""
 
 from service.platform.checks import AnyCheck, Check, Walk
 
@@ -24,6 +24,30 @@ LEFT JOIN participants p ON p.participant_id = b.participant_id
 LEFT JOIN erasures e ON e.participant_id = b.participant_id
 WHERE b.participant_id = ANY($1::uuid[])
     AND b.last_at <> greatest(m.at, a.at, s.at, p.created_at, e.erased_at)"""
+
+# An open book has one of each, a closed one nothing that tells of a person.
+_PEOPLE = """
+SELECT b.participant_id, o.what, o.expected::text, o.found::text
+FROM books b
+CROSS JOIN LATERAL (VALUES
+    ('identity', 1 - b.closed::integer,
+        (SELECT count(*) FROM identities i WHERE i.participant_id = b.participant_id)),
+    ('name', 1 - b.closed::integer,
+        (SELECT count(*) FROM participants p WHERE p.participant_id = b.participant_id)),
+    ('salt', 1 - b.closed::integer, (b.salt IS NOT NULL)::integer),
+    ('note of the erasure', b.closed::integer,
+        (SELECT count(*) FROM erasures e WHERE e.participant_id = b.participant_id)),
+    ('active days', 0, (b.closed AND (b.active_anchor IS NOT NULL OR b.active_days <> 0
+        OR b.active_before <> 0))::integer),
+    ('counters of limits', 0, CASE WHEN b.closed THEN
+        (SELECT count(*) FROM counters c WHERE c.participant_id = b.participant_id) ELSE 0 END),
+    ('stored answers', 0, CASE WHEN b.closed THEN
+        (SELECT count(*) FROM idempotency_keys k WHERE k.participant_id = b.participant_id)
+        ELSE 0 END),
+    ('dedication of a pledge', 0, CASE WHEN b.closed THEN
+        (SELECT count(l.dedication) FROM pledges l WHERE l.participant_id = b.participant_id)
+        ELSE 0 END)) AS o (what, expected, found)
+WHERE b.participant_id = ANY($1::uuid[]) AND o.expected <> o.found"""
 
 # What moved grams by an operator's word, or keeps somebody from moving them, stands in their log.
 _ACTS = """
@@ -95,6 +119,7 @@ STRANGERS = Check("strangers", "no row without a book", _STRANGERS, ("after", "l
 """Only where all books are read: it looks between them, too."""
 CHECKS: tuple[AnyCheck, ...] = (
     Check("times", "what was booked last is the time of the book", _TIMES),
+    Check("people", "open books have a person, closed ones none", _PEOPLE),
     Check("acts", "what operators did stands in their log", _ACTS),
     STRANGERS,
     Walk("told", "what the operators' log tells was done", 0, 1_000, "audit_log", "seq", _TOLD),

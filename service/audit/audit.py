@@ -9,10 +9,13 @@ moved since they were last found clean (`books.audited_seq`) and recomputes thei
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from itertools import accumulate
+from typing import Annotated, Any, Literal
 from uuid import UUID
+
+from msgspec import Meta, Struct, field
 
 from service.audit.across import STRANGERS
 from service.audit.checks import PAGE_CHECKS, SUMS
@@ -29,11 +32,14 @@ _FIRST, _LAST = UUID(int=0), UUID(int=2**128 - 1)
 # Longer than any transaction lives: what carries an older time is committed.
 _CUT = timedelta(seconds=60)
 Mode = Literal["full", "incremental"]
+Notes = Annotated[
+    Counter[str],
+    Meta(extra_json_schema={"type": "object", "additionalProperties": {"type": "integer"}}),
+]
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """One thing that is off: in whose book, what, and how it should be."""
+class AuditDifference(Struct, frozen=True):
+    """One thing that is off."""
 
     check: str
     participant_id: UUID | None
@@ -42,40 +48,37 @@ class Difference:
     found: str
 
 
-@dataclass(slots=True)
-class AuditReport:
-    """What an audit looked at and what it found; `after` is the last participant it looked at.
+class AuditAnswer(Struct):
+    """What was audited and what is off: of each check how many, and the first differences.
 
-    `notes`: of each check how many rows are as they were written, in a form of earlier versions.
+    `notes` counts by check what is as an earlier version wrote it, in that version's form.
+    When time was up, `complete` is false and `next_after` tells where to go on.
     """
 
+    is_clean: bool = field(name="clean")
+    complete: bool
     mode: Mode
-    books: int = 0
-    transfers: int = 0
-    actions: int = 0
-    log_entries: int = 0
-    differences: list[Difference] = field(default_factory=list)
-    found: dict[str, int] = field(default_factory=dict)
-    notes: Counter[str] = field(default_factory=Counter)
-    after: UUID = _FIRST
-    complete: bool = False
-
-    @property
-    def is_clean(self) -> bool:
-        """True when nothing was off in all that was looked at."""
-        return not self.found
+    books: int
+    transfers: int
+    actions: int
+    log_entries: int
+    found: dict[str, int]
+    differences: list[AuditDifference]
+    notes: Notes
+    after: UUID | None = field(name="next_after")
 
     @property
     def part_done(self) -> float:
         """How far it is, 0 to 1: participant ids are random, so they measure the way."""
-        return 1.0 if self.complete else self.after.int / _LAST.int
+        return self.after.int / _LAST.int if self.after else 1.0
 
     def add(self, check: str, rows: Sequence[Any]) -> None:
         """Take up what a check found; only the first differences are kept, all are counted."""
         if rows:
+            self.is_clean = False
             self.found[check] = self.found.get(check, 0) + len(rows)
             room = DIFFERENCES_MAX - len(self.differences)
-            self.differences += [Difference(check, *row) for row in rows[:room]]
+            self.differences += [AuditDifference(check, *row) for row in rows[:room]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,31 +92,33 @@ class _Page:
     last: UUID
 
 
-async def choose_mode(database: Database) -> Mode:
-    """Full while that takes about a minute; for larger ledgers incremental, unless asked."""
-    async with database.pool.acquire() as connection:
-        transfers = await connection.fetchval(_ESTIMATE)
-    return "full" if transfers <= FULL_UP_TO_TRANSFERS else "incremental"
-
-
 async def audit(
     database: Database,
     *,
-    mode: Mode,
+    mode: Mode | None,
     now: datetime,
     participant_id: UUID | None = None,
     after: UUID = _FIRST,
     seconds_max: float | None = None,
-    on_page: Callable[[AuditReport], None] | None = None,
+    on_page: Callable[[AuditAnswer], None] | None = None,
     more: Sequence[Compare] = (),
     whole: Sequence[CompareAll] = (),
-) -> AuditReport:
+) -> AuditAnswer:
     """Audit the ledger, or one participant's book, and the log of the operators' acts.
 
-    `more` and `whole` are comparisons with what the ledger does not know of. With `seconds_max` it
-    stops after the page that took longer, with `complete` False; `after` tells where to go on.
+    Unless a `mode` is asked for it is full while that takes about a minute, for larger ledgers
+    incremental. `more` and `whole` are comparisons with what the ledger does not know of. With
+    `seconds_max` it stops after the page that took longer, with `complete` False; `after` tells
+    where to go on.
     """
-    report = AuditReport(mode, after=after)
+    if mode is None:
+        transfers = 0 if participant_id else await database.pool.fetchval(_ESTIMATE)
+        mode = "full" if transfers <= FULL_UP_TO_TRANSFERS else "incremental"
+    none = dict.fromkeys(("books", "transfers", "actions", "log_entries"), 0)
+    report = AuditAnswer(
+        is_clean=True, complete=False, mode=mode, **none, found={}, differences=[], notes=Counter(),
+        after=after,
+    )  # fmt: skip
     time = asyncio.get_running_loop().time
     began = time()
     sums: list[Sum] = []
@@ -143,7 +148,7 @@ async def audit(
 
 async def _audit_page(
     database: Database,
-    report: AuditReport,
+    report: AuditAnswer,
     participant_id: UUID | None,
     now: datetime,
     *,
@@ -157,12 +162,7 @@ async def _audit_page(
     ):
         await connection.execute(SLOWLY)
         page = await _next_page(connection, report, participant_id)
-        values = {
-            "since": page.since,
-            "today": now.date(),
-            "after": page.after,
-            "last": page.last,
-        }
+        values = {"since": page.since, "today": now.date(), "after": page.after, "last": page.last}
         for check in PAGE_CHECKS:
             if check is STRANGERS and (report.mode != "full" or participant_id is not None):
                 continue
@@ -173,13 +173,13 @@ async def _audit_page(
             report.add(compare.name, await compare.off(connection, page.ids, report.notes))
         for each in sums:
             await each.add_page(connection, page.ids)
-    report.after = page.last
     report.complete = page.last == _LAST
+    report.after = None if report.complete else page.last
     return page
 
 
 async def _finish(
-    connection: Connection, report: AuditReport, ends: Sequence[Sum] | Sequence[CompareAll]
+    connection: Connection, report: AuditAnswer, ends: Sequence[Sum] | Sequence[CompareAll]
 ) -> None:
     for end in ends:
         async with connection.transaction(readonly=True):
@@ -189,15 +189,18 @@ async def _finish(
 
 
 async def _next_page(
-    connection: Connection, report: AuditReport, participant_id: UUID | None
+    connection: Connection, report: AuditAnswer, participant_id: UUID | None
 ) -> _Page:
+    after = report.after or _FIRST
     if participant_id is not None:
         rows = await connection.fetch(_ONE_BOOK, participant_id)
         last = _LAST
     else:
         text = _MOVED_BOOKS if report.mode == "incremental" else _ALL_BOOKS
-        rows = await connection.fetch(text, report.after, BOOKS_MAX)
-        kept = _how_many(rows)
+        rows = await connection.fetch(text, after, BOOKS_MAX)
+        # As many books as make a page of bearable size, and at least one.
+        sizes = accumulate(seq + action_seq for _, seq, action_seq, _ in rows)
+        kept = sum(size <= ROWS_A_PAGE for size in sizes) or len(rows[:1])
         last = _LAST if kept == len(rows) < BOOKS_MAX else rows[kept - 1][0]
         rows = rows[:kept]
     report.books += len(rows)
@@ -205,28 +208,12 @@ async def _next_page(
     report.transfers += sum(row[1] for row in rows) - sum(since)
     report.actions += sum(row[2] for row in rows)
     ids, seqs = [row[0] for row in rows], [row[1] for row in rows]
-    return _Page(ids, since, seqs, report.after, last)
-
-
-def _how_many(rows: Sequence[Any]) -> int:
-    """As many books as make a page of bearable size, and at least one."""
-    size = 0
-    for count, (_, seq, action_seq, _) in enumerate(rows):
-        size += seq + action_seq
-        if count and size > ROWS_A_PAGE:
-            return count
-    return len(rows)
+    return _Page(ids, since, seqs, after, last)
 
 
 _ESTIMATE = "SELECT reltuples::bigint FROM pg_class WHERE oid = 'transfers'::regclass"
 
-_ALL_BOOKS = """
-SELECT participant_id, seq, action_seq, audited_seq FROM books
-WHERE participant_id > $1 ORDER BY participant_id LIMIT $2"""
-
-_MOVED_BOOKS = """
-SELECT participant_id, seq, action_seq, audited_seq FROM books
-WHERE participant_id > $1 AND seq > audited_seq ORDER BY participant_id LIMIT $2"""
-
-_ONE_BOOK = """
-SELECT participant_id, seq, action_seq, audited_seq FROM books WHERE participant_id = $1"""
+_BOOKS = "SELECT participant_id, seq, action_seq, audited_seq FROM books WHERE participant_id"
+_ALL_BOOKS = f"{_BOOKS} > $1 ORDER BY participant_id LIMIT $2"
+_MOVED_BOOKS = f"{_BOOKS} > $1 AND seq > audited_seq ORDER BY participant_id LIMIT $2"
+_ONE_BOOK = f"{_BOOKS} = $1"

@@ -2,7 +2,6 @@
 
 import service.actions.audit
 import service.audit.across
-import service.audit.people
 import service.leaderboards.audit
 import service.ledger.audit
 import service.planting.audit
@@ -29,7 +28,6 @@ CHECKS: list[AnyCheck] = sorted(
         *service.planting.audit.CHECKS,
         *service.actions.audit.CHECKS,
         *service.leaderboards.audit.CHECKS,
-        *service.audit.people.CHECKS,
         *service.audit.across.CHECKS,
     ),
     key=_place,

@@ -2,7 +2,6 @@
 
 import asyncio
 import sys
-from typing import Any
 from uuid import UUID
 
 import click
@@ -12,12 +11,11 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 
 from service.audit.across import STRANGERS
-from service.audit.audit import AuditReport, Mode, audit, choose_mode
+from service.audit.audit import AuditAnswer, Mode, audit
 from service.audit.checks import CHECKS, COMPARES, WHOLE
 from service.instance.open import open_instance
 from service.platform.checks import Check, Compare
 from service.platform.clock import Clock
-from service.platform.database import Database
 from service.platform.settings import load_settings
 
 _SHOWN_MAX = 20
@@ -56,7 +54,8 @@ def audit_ledger(*, full: bool, incremental: bool, participant: UUID | None, for
     mode: Mode | None = "full" if full else "incremental" if incremental else None
     name, report = asyncio.run(_audit(mode, participant, quiet=form == "json"))
     if form == "json":
-        told = {"audited": name} | _facts(report)
+        told = {"audited": name} | msgspec.to_builtins(report)
+        del told["complete"], told["next_after"]  # it always ends
         click.echo(msgspec.json.format(msgspec.json.encode(told), indent=2))
     else:
         _print(report, participant)
@@ -66,24 +65,9 @@ def audit_ledger(*, full: bool, incremental: bool, participant: UUID | None, for
 
 async def _audit(
     mode: Mode | None, participant: UUID | None, *, quiet: bool
-) -> tuple[str, AuditReport]:
+) -> tuple[str, AuditAnswer]:
     """What was audited, and what was found."""
-    async with open_instance(load_settings(), "saxaul ledger audit") as instance:
-        report = await _audit_database(instance.database, mode, participant, quiet=quiet)
-        return instance.name, report
-
-
-async def _audit_database(
-    database: Database, mode: Mode | None, participant: UUID | None, *, quiet: bool
-) -> AuditReport:
     clock = Clock()
-    async with database.pool.acquire() as connection:
-        await clock.refresh(connection)
-        if participant is not None and not await connection.fetchval(_IS_THERE, participant):
-            raise click.ClickException(f"There is no participant {participant}.")
-    if mode is None:
-        mode = "full" if participant is not None else await choose_mode(database)
-    console = Console(stderr=True)
     columns = (
         TextColumn("auditing"),
         BarColumn(),
@@ -91,20 +75,27 @@ async def _audit_database(
         TextColumn("{task.fields[books]:,} books, {task.fields[rate]:,} transfers/s"),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=console, disable=quiet, transient=True) as progress:
-        task = progress.add_task("audit", total=1.0, books=0, rate=0)
-        return await audit(
-            database,
-            mode=mode,
-            now=clock.now(),
-            participant_id=participant,
-            on_page=lambda report: _show(progress, task, report),
-            more=COMPARES,
-            whole=WHOLE,
-        )
+    progress = Progress(*columns, console=Console(stderr=True), disable=quiet, transient=True)
+    async with open_instance(load_settings(), "saxaul ledger audit") as instance:
+        async with instance.database.pool.acquire() as connection:
+            await clock.refresh(connection)
+            if participant is not None and not await connection.fetchval(_IS_THERE, participant):
+                raise click.ClickException(f"There is no participant {participant}.")
+        with progress:
+            task = progress.add_task("audit", total=1.0, books=0, rate=0)
+            report = await audit(
+                instance.database,
+                mode=mode,
+                now=clock.now(),
+                participant_id=participant,
+                on_page=lambda report: _show(progress, task, report),
+                more=COMPARES,
+                whole=WHOLE,
+            )
+        return instance.name, report
 
 
-def _show(progress: Progress, task: TaskID, report: AuditReport) -> None:
+def _show(progress: Progress, task: TaskID, report: AuditAnswer) -> None:
     elapsed_s = progress.tasks[task].elapsed or 1.0
     progress.update(
         task,
@@ -114,7 +105,7 @@ def _show(progress: Progress, task: TaskID, report: AuditReport) -> None:
     )
 
 
-def _print(report: AuditReport, participant: UUID | None) -> None:
+def _print(report: AuditAnswer, participant: UUID | None) -> None:
     table = Table(title="saxaul ledger audit", title_justify="left")
     table.add_column("check")
     table.add_column("what must be true")
@@ -151,20 +142,6 @@ def _print(report: AuditReport, participant: UUID | None) -> None:
     )
     if report.mode == "incremental":
         click.echo("Books that did not move since their last audit were passed over; see --full.")
-
-
-def _facts(report: AuditReport) -> dict[str, Any]:
-    return {
-        "clean": report.is_clean,
-        "mode": report.mode,
-        "books": report.books,
-        "transfers": report.transfers,
-        "actions": report.actions,
-        "log_entries": report.log_entries,
-        "found": report.found,
-        "differences": report.differences,
-        "notes": report.notes,
-    }
 
 
 _IS_THERE = "SELECT true FROM books WHERE participant_id = $1"

@@ -6,7 +6,7 @@ from typing import Any
 
 from service.audit.checks import WALKS
 from service.platform.acts import earlier_zeros, entry_digest
-from service.platform.checks import ROWS_MAX, Walk
+from service.platform.checks import ROWS_MAX
 from service.platform.database import Connection
 
 Add = Callable[[str, Sequence[Any]], None]
@@ -22,23 +22,14 @@ def limited(sql: str, order: str) -> str:
 async def walk_whole(connection: Connection, add: Add) -> None:
     """Go all walks."""
     for walk in WALKS:
-        after = walk.before
-        while True:
-            last, rows = await _part(connection, walk, after)
-            if last is None:
-                break
-            add(walk.name, rows)
+        after, end = walk.before, _END.format(table=walk.table, key=walk.key)
+        while after is not None:
+            async with connection.transaction(readonly=True):
+                await connection.execute(SLOWLY)
+                last = await connection.fetchval(end, after, walk.rows)
+                if last is not None:
+                    add(walk.name, await connection.fetch(limited(walk.sql, "b"), after, last))
             after = last
-
-
-async def _part(connection: Connection, walk: Walk, after: Any) -> tuple[Any, Sequence[Any]]:
-    async with connection.transaction(readonly=True):
-        await connection.execute(SLOWLY)
-        end = _END.format(table=walk.table, key=walk.key)
-        last = await connection.fetchval(end, after, walk.rows)
-        if last is None:
-            return None, ()
-        return last, await connection.fetch(limited(walk.sql, "b"), after, last)
 
 
 async def read_log(connection: Connection, add: Add, notes: Counter[str]) -> int:

@@ -86,7 +86,9 @@ class Boards:
     async def page(self, board: Board, *, after: Place | None, limit: int) -> Ranking:
         """The next so many behind a place, or the best ones. Raises BoardsAwayError."""
         try:
-            parts = await self._parts(await self._generations(), board, after, limit=limit)
+            parts = await self._parts(
+                await active_generations(self._redis, self._layout), board, after, limit=limit
+            )
         except RedisError as error:
             raise BoardsAwayError from error
         merged = sorted((place for part in parts for place in part.after_place), reverse=True)
@@ -109,7 +111,7 @@ class Boards:
         Raises BoardsAwayError.
         """
         try:
-            generations = await self._generations()
+            generations = await active_generations(self._redis, self._layout)
             shard = self._layout.shard_of(member)
             key = self._layout.board(shard, generations[shard], board)
             score = int(await self._redis.zscore(key, member) or 0)
@@ -127,16 +129,6 @@ class Boards:
         first = sum(part.before for part in parts) - len(before)
         rank = sum(part.above for part in parts) + 1
         return Standing(rank, score, size, _ranked(shown, first, above + 1))
-
-    async def _generations(self) -> list[int]:
-        """The active generation of each shard; without one it is empty or new."""
-        pipeline = self._redis.pipeline(transaction=False)
-        for shard in range(self._layout.shards):
-            pipeline.get(self._layout.active(shard))
-        answers = await pipeline.execute()
-        if not all(answers):
-            raise BoardsAwayError
-        return [int(answer) for answer in answers]
 
     async def _parts(
         self,
@@ -163,6 +155,17 @@ class Boards:
             key = self._layout.board(shard, generation, board)
             pipeline.zcount(key, f"({score}", "+inf")
         return sum(await pipeline.execute())
+
+
+async def active_generations(redis: Redis, layout: Layout) -> list[int]:
+    """What readers use in each shard. Raises BoardsAwayError while one is empty or new."""
+    pipeline = redis.pipeline(transaction=False)
+    for shard in range(layout.shards):
+        pipeline.get(layout.active(shard))
+    answers = await pipeline.execute()
+    if not all(answers):
+        raise BoardsAwayError
+    return [int(answer) for answer in answers]
 
 
 def percentile(rank: int, size: int) -> float:

@@ -12,8 +12,9 @@ import click
 from service.instance.open import Instance, open_instance
 from service.leaderboards.drift import DriftReport, RelayBehindError, find_drift
 from service.leaderboards.keys import Layout
+from service.leaderboards.lane import Shared
 from service.leaderboards.rebuild import prepare_lanes, request_rebuild
-from service.leaderboards.relay import Relay, Shared
+from service.leaderboards.relay import Relay
 from service.platform.clock import Clock
 from service.platform.log import configure_logging
 from service.platform.redis_client import open_redis

@@ -6,13 +6,13 @@ right by then, what is wrong stays as it is.
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 from uuid import UUID
 
-from service.leaderboards.boards import BoardsAwayError
+from service.leaderboards.boards import active_generations
 from service.leaderboards.keys import Board
-from service.leaderboards.relay import Shared
+from service.leaderboards.lane import Shared
 from service.leaderboards.sums import (
     Span,
     drop_sums,
@@ -81,7 +81,7 @@ async def _compare_all(
     shared: Shared, connection: Connection, spans: Sequence[Span]
 ) -> tuple[int, list[Drift]]:
     """Every score that the ledger knows, then what only Redis knows."""
-    generations = await _generations(shared)
+    generations = await active_generations(shared.redis, shared.layout)
     async with snapshot_for_sums(connection):
         await gather_sums(connection, spans)
     compared, found = 0, []
@@ -101,7 +101,7 @@ async def _compare_again(
     shared: Shared, connection: Connection, spans: Sequence[Span], suspects: Sequence[Drift]
 ) -> list[Drift]:
     """Those of these scores that still differ."""
-    generations = await _generations(shared)
+    generations = await active_generations(shared.redis, shared.layout)
     in_ledger: Scores = {(drift.board, drift.member): 0 for drift in suspects}
     async with snapshot_for_sums(connection):
         people = {UUID(bytes=drift.member) for drift in suspects}
@@ -117,31 +117,23 @@ async def _compare_again(
 async def _differences(
     shared: Shared, generations: Sequence[int], in_ledger: Scores
 ) -> list[Drift]:
-    on_boards = await _read_scores(shared, generations, in_ledger)
-    return [
-        Drift(board, member, total, on_boards[board, member])
-        for (board, member), total in in_ledger.items()
-        if on_boards[board, member] != total
-    ]
-
-
-async def _read_scores(
-    shared: Shared, generations: Sequence[int], names: Iterable[tuple[Board, bytes]]
-) -> Scores:
     members: dict[tuple[int, Board], list[bytes]] = defaultdict(list)
-    for board, member in names:
+    for board, member in in_ledger:
         members[shared.layout.shard_of(member), board].append(member)
     pipeline = shared.redis.pipeline(transaction=False)
     for (shard, board), asked in members.items():
         key = shared.layout.board(shard, generations[shard], board)
         pipeline.zmscore(key, asked)  # type: ignore[arg-type]  # bytes are members too
-    return {
-        (board, member): int(score or 0)
-        for ((_, board), asked), scores in zip(
-            members.items(), await pipeline.execute(), strict=True
-        )
-        for member, score in zip(asked, scores, strict=True)
-    }
+    on_boards: Scores = {}
+    for ((_, board), asked), scores in zip(members.items(), await pipeline.execute(), strict=True):
+        on_boards |= {
+            (board, member): int(score or 0) for member, score in zip(asked, scores, strict=True)
+        }
+    return [
+        Drift(board, member, total, on_boards[board, member])
+        for (board, member), total in in_ledger.items()
+        if on_boards[board, member] != total
+    ]
 
 
 async def _strangers(
@@ -170,14 +162,6 @@ async def _strangers(
             if member not in known:
                 found.append(Drift(board, member, 0, int(score)))
     return found
-
-
-async def _generations(shared: Shared) -> list[int]:
-    keys = [shared.layout.active(shard) for shard in range(shared.layout.shards)]
-    active: list[Any] = [await shared.redis.get(key) for key in keys]
-    if not all(active):
-        raise BoardsAwayError
-    return [int(generation) for generation in active]
 
 
 async def _caught_up(shared: Shared) -> None:

@@ -3,12 +3,13 @@
 Nothing here is awaited; `write.py` sends what this makes.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from itertools import product
 from typing import Any, NamedTuple
 
-from service.leaderboards.keys import BOARDS, Board, Layout, Period, keep_s, periods_of
+from service.leaderboards.keys import BOARDS, Board, Layout, keep_s, periods_of
 
 
 class Row(NamedTuple):
@@ -55,66 +56,43 @@ def fold(rows: Iterable[Row], layout: Layout) -> list[Changes]:
     return shards
 
 
-class Arguments:
-    """The keys and arguments that `apply.lua` reads for the changes of one shard."""
+def script_arguments(changes: Changes, today: date) -> tuple[list[Board], list[str | bytes | int]]:
+    """The boards and then the arguments that `apply.lua` reads for the changes of one shard.
 
-    def __init__(self, layout: Layout, shard: int, generation: int, today: date) -> None:
-        """`today` decides which periods are still kept; a day more or less does not matter."""
-        self._layout, self._shard, self._generation = layout, shard, generation
-        self._today = today
-        self._boards: dict[Board, int] = {}
-        self._keep: list[int] = []
-        self._groups: dict[object, int] = {}
-        self._members: list[list[int]] = []
-        self._entries: list[str | bytes | int] = []
+    These are how long each board is kept, the groups of boards, and the changes; what sums up to
+    nothing needs no word. `today` decides which periods are still kept; a day more or less does not
+    matter.
+    """
+    told: list[tuple[Group | frozenset[str], bytes, str | int]] = [
+        (group, member, change) for (member, group), change in changes.deltas.items() if change
+    ]
+    told += [(frozenset(known), member, "forget") for member, known in changes.forgotten.items()]
+    groups: dict[Group | frozenset[str], dict[Board, int]] = {}
+    for group, _, _ in told:
+        if group not in groups:
+            groups[group] = dict(_boards_of(group, today))
+    keep = {board: kept_s for boards in groups.values() for board, kept_s in boards.items()}
+    board_number = {board: number for number, board in enumerate(keep, 1)}
+    group_number = {group: number for number, group in enumerate(groups, 1)}
+    values: list[str | bytes | int] = [*keep.values(), len(groups)]
+    for boards in groups.values():
+        values += (len(boards), *(board_number[board] for board in boards))
+    for group, member, change in told:
+        values += (group_number[group], member, change)
+    return [*keep], values
 
-    def add(self, changes: Changes) -> None:
-        """Put down these changes; what sums up to nothing needs no word."""
-        for (member, group), change in changes.deltas.items():
-            if change:
-                self._entries += (self._group(group), member, change)
-        for member, regions in changes.forgotten.items():
-            self._entries += (self._every_open_board(frozenset(regions)), member, "forget")
 
-    def keys(self) -> list[str]:
-        """The keys of the boards."""
-        return [self._layout.board(self._shard, self._generation, board) for board in self._boards]
+def _boards_of(group: Group | frozenset[str], today: date) -> Iterator[tuple[Board, int]]:
+    """The boards of a booking, or all open ones with those of these regions; how long each is kept.
 
-    def values(self) -> list[str | bytes | int]:
-        """How long each board is kept, the groups, and the changes."""
-        values: list[str | bytes | int] = [*self._keep, len(self._members)]
-        for boards in self._members:
-            values += (len(boards), *boards)
-        return values + self._entries
-
-    def _group(self, group: Group) -> int:
-        if group not in self._groups:
-            scopes = ("", group.region) if group.region else ("",)
-            days = [date.fromisoformat(group.day)]
-            self._groups[group] = self._add_group([group.name], days, scopes)
-        return self._groups[group]
-
-    def _every_open_board(self, regions: frozenset[str]) -> int:
-        if regions not in self._groups:
-            # The programme's day is within a day of UTC's.
-            days = [self._today + timedelta(days=off) for off in (-1, 0, 1)]
-            self._groups[regions] = self._add_group(BOARDS, days, ("", *sorted(regions)))
-        return self._groups[regions]
-
-    def _add_group(self, names: Sequence[str], days: Sequence[date], scopes: Sequence[str]) -> int:
-        periods = dict.fromkeys(period for day in days for period in periods_of(day))
-        boards = [
-            self._board(Board(name, period.name, scope), period)
-            for name in names
-            for period in periods
-            for scope in scopes
-            if keep_s(period, self._today) >= 0
-        ]
-        self._members.append(boards)
-        return len(self._members)
-
-    def _board(self, board: Board, period: Period) -> int:
-        if board not in self._boards:
-            self._boards[board] = len(self._boards) + 1
-            self._keep.append(keep_s(period, self._today))
-        return self._boards[board]
+    The programme's day is within a day of UTC's.
+    """
+    names: Sequence[str] = BOARDS
+    regions = sorted(group)
+    days = [today + timedelta(days=off) for off in (-1, 0, 1)]
+    if isinstance(group, Group):
+        names, regions, days = (group.name,), [group.region], [date.fromisoformat(group.day)]
+    periods = dict.fromkeys(period for day in days for period in periods_of(day))
+    for name, period, scope in product(names, periods, ("", *filter(None, regions))):
+        if (kept_s := keep_s(period, today)) >= 0:
+            yield Board(name, period.name, scope), kept_s

@@ -4,12 +4,23 @@ Sums and the lane's position come from one snapshot, so that rows behind that po
 what the sums lack. Readers stay with the old generation until every lane is there.
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import datetime
+from typing import Any
 
-from service.leaderboards.keys import Layout, keep_s
-from service.leaderboards.sums import Span, Sum, gather_sums, snapshot_for_sums
-from service.leaderboards.write import Score
+from service.leaderboards.keys import keep_s
+from service.leaderboards.lane import Shared, StartOverError, Turns
+from service.leaderboards.sums import (
+    Span,
+    Sum,
+    drop_sums,
+    gather_sums,
+    open_spans,
+    read_sums,
+    snapshot_for_sums,
+)
+from service.leaderboards.write import Turn, load_scores
 from service.platform.database import Connection
 from service.platform.outbox import drop_rows, position_rows
 
@@ -53,35 +64,49 @@ async def _found_lanes(connection: Connection) -> set[int]:
     return {row["lane"] for row in await connection.fetch("SELECT lane FROM relay_lanes")}
 
 
-async def take_snapshot(
-    connection: Connection, turn: tuple[int, int], lanes: int, spans: Sequence[Span]
-) -> int | None:
-    """Gather a lane's sums; the position that they contain, or None when the turn is over.
+async def build_lane(shared: Shared, turns: Turns, wanted: int) -> int:
+    """Load a lane's part of the wanted generation; the position that it contains.
 
-    `turn` is lane and epoch. Raises asyncpg.SerializationError when the lane's row changed
-    meanwhile: then try again.
+    Raises StartOverError when the turn is over, asyncpg.SerializationError when the lane's row
+    changed meanwhile: then try again.
     """
-    lane, epoch = turn
+    now, program = shared.clock.now(), shared.program()
+    spans = open_spans(program, now)
+    keep = {span.period.name: keep_s(span.period, now.date()) for span in spans}
+    turn = Turn(turns.lane, turns.epoch, wanted)
+
+    async def load(shard: int, sums: Sequence[Sum], **more: Any) -> None:
+        if not await load_scores(shared.redis, shared.layout, turn, shard, sums, **more):
+            raise StartOverError
+
+    async with shared.database.pool.acquire() as connection:
+        position = await _take_snapshot(connection, turn, shared.lanes, spans)
+        async for sums in read_sums(connection, spans):
+            await turns.renew(connection)
+            shards: dict[int, list[Sum]] = defaultdict(list)
+            for each in sums:
+                shards[shared.layout.shard_of(each.member)].append(each)
+            for shard, of_shard in shards.items():
+                await load(shard, of_shard, keep=keep)
+        await drop_sums(connection)
+    for shard in range(shared.layout.shards):
+        await load(shard, [], complete_at=(position, now))
+    await turns.mark_built(position, wanted, program.timezone.key)
+    return position
+
+
+async def _take_snapshot(
+    connection: Connection, turn: Turn, lanes: int, spans: Sequence[Span]
+) -> int:
+    """Gather a lane's sums; the position that they contain."""
     async with snapshot_for_sums(connection):
-        positioned: int | None = await connection.fetchval(_LOCK_LANE, lane, epoch)
+        positioned: int | None = await connection.fetchval(_LOCK_LANE, turn.lane, turn.epoch)
         if positioned is None:
-            return None
-        positioned += await position_rows(connection, lane, positioned)
-        await connection.execute(_SET_POSITIONED, lane, positioned)
-        await gather_sums(connection, spans, lane=lane, lanes=lanes)
+            raise StartOverError
+        positioned += await position_rows(connection, turn.lane, positioned)
+        await connection.execute(_SET_POSITIONED, turn.lane, positioned)
+        await gather_sums(connection, spans, lane=turn.lane, lanes=lanes)
         return positioned
-
-
-def scores_by_shard(
-    sums: Sequence[Sum], spans: Sequence[Span], layout: Layout, today: date
-) -> list[list[Score]]:
-    """What has to be loaded into each shard."""
-    keep = {span.period.name: keep_s(span.period, today) for span in spans}
-    shards: list[list[Score]] = [[] for _ in range(layout.shards)]
-    for board, member, total in sums:
-        score = Score(board, keep[board.period], member, total)
-        shards[layout.shard_of(member)].append(score)
-    return shards
 
 
 _ADD_LANES = """

@@ -8,6 +8,7 @@ from litestar import get
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from msgspec import Meta, Struct
+from sqlalchemy import or_, select
 
 from service.http.access import Request, caller, opens
 from service.http.decode import Time, read_query
@@ -16,7 +17,7 @@ from service.http.pages import Page, paged
 from service.http.shared import shared
 from service.leaderboards.boards import Boards, Entry, Place, percentile
 from service.leaderboards.keys import BOARDS, Board, PeriodName, period_of
-from service.leaderboards.queries import names_to_show
+from service.participants.models import Participant
 from service.platform.clock import Clock
 from service.platform.database import Database
 from service.platform.errors import NotFoundError
@@ -152,10 +153,15 @@ def _board(request: Request, name: str, period: PeriodName, scope: str) -> Board
 
 
 async def _items(request: Request, entries: list[Entry], viewer: UUID) -> list[BoardItem]:
-    """Those of these entries whom the viewer may see, by name."""
+    """Those of these entries whom the viewer may see, by name: public ones, and himself."""
     ids = {UUID(bytes=entry.member): entry for entry in entries}
+    person_id, visibility = Participant.participant_id, Participant.visibility
+    # `friends` is not public: it opens the scope of friends, not a board of strangers.
+    named = select(person_id, Participant.display_name).where(
+        person_id.in_(ids), or_(visibility == "public", person_id == viewer)
+    )
     async with shared(request, Database).sessions() as session:
-        names = await names_to_show(session, ids, viewer)
+        names = {row.participant_id: row.display_name for row in await session.execute(named)}
     return [
         BoardItem(entry.rank, person, names[person], entry.score)
         for person, entry in ids.items()

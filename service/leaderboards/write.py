@@ -1,15 +1,17 @@
 """The only writes to boards: scripts that refuse what does not follow on what a shard holds."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from redis.asyncio import Redis
 
-from service.leaderboards.fold import Arguments, Changes
+from service.leaderboards.fold import Changes, script_arguments
 from service.leaderboards.keys import Board, Layout
+from service.leaderboards.sums import Sum
 
 _FOLDER = Path(__file__).parent
 _APPLY = (_FOLDER / "apply.lua").read_text(encoding="utf-8")
@@ -53,30 +55,16 @@ class Reply(NamedTuple):
     active: int | None
 
 
-class Score(NamedTuple):
-    """A member's score on a board, as a rebuild found it."""
-
-    board: Board
-    keep_s: int
-    member: bytes
-    score: int
-
-
 async def apply_slices(
     redis: Redis, layout: Layout, turn: Turn, slices: Sequence[Slice], today: date
 ) -> list[Reply]:
     """Apply to each shard what it lacks, together with its position. Raises RedisError."""
     pipeline = redis.pipeline(transaction=False)
     for part in slices:
-        arguments = Arguments(layout, part.shard, turn.generation, today)
-        arguments.add(part.changes)
-        keys = [
-            layout.active(part.shard),
-            layout.positions(part.shard, turn.generation),
-            *arguments.keys(),
-        ]
+        boards, changes = script_arguments(part.changes, today)
+        keys = [layout.active(part.shard), *_keys(layout, turn, part.shard, boards)]
         values = (turn.lane, turn.epoch, part.start, part.end, _milliseconds(part.as_of))
-        pipeline.eval(_APPLY, len(keys), *keys, *values, *arguments.values())
+        pipeline.eval(_APPLY, len(keys), *keys, *values, *changes)
     return [_reply(answer) for answer in await pipeline.execute()]
 
 
@@ -85,30 +73,33 @@ async def load_scores(
     layout: Layout,
     turn: Turn,
     shard: int,
-    scores: Sequence[Score],
+    sums: Sequence[Sum],
     *,
+    keep: Mapping[str, int] = MappingProxyType({}),
     complete_at: tuple[int, datetime] | None = None,
 ) -> bool:
     """Set scores of a generation that is being built; False when a later turn has begun.
 
-    The last call says which position of the lane the scores hold, and their time.
+    `keep` is how long boards are kept, by period. The last call says which position of the lane the
+    scores hold, and their time.
     """
     boards: dict[Board, int] = {}
-    keep: list[int] = []
     entries: list[int | bytes] = []
-    for score in scores:
-        if score.board not in boards:
-            boards[score.board] = len(boards) + 1
-            keep.append(score.keep_s)
-        entries += (boards[score.board], score.member, score.score)
+    for board, member, total in sums:
+        entries += (boards.setdefault(board, len(boards) + 1), member, total)
     position, as_of = complete_at or ("", None)
-    keys = [
-        layout.positions(shard, turn.generation),
-        *(layout.board(shard, turn.generation, board) for board in boards),
-    ]
+    keys = _keys(layout, turn, shard, boards)
     values = (turn.lane, turn.epoch, position, _milliseconds(as_of))
-    answer: Any = await redis.eval(_LOAD, len(keys), *keys, *values, *keep, *entries)
+    kept_s = [keep[board.period] for board in boards]
+    answer: Any = await redis.eval(_LOAD, len(keys), *keys, *values, *kept_s, *entries)
     return bool(answer)
+
+
+def _keys(layout: Layout, turn: Turn, shard: int, boards: Iterable[Board]) -> list[str]:
+    """The positions of a shard, and its parts of these boards."""
+    generation = turn.generation
+    parts = [layout.board(shard, generation, board) for board in boards]
+    return [layout.positions(shard, generation), *parts]
 
 
 async def activate(redis: Redis, layout: Layout, generation: int, lanes: int) -> bool:

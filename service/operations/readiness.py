@@ -34,17 +34,22 @@ async def part_states(request: Request) -> dict[str, PartState]:
         async with shared(request, Database).sessions() as session:
             revision = await session.scalar(_MIGRATED)
             states["migrations"] = "ok" if revision == wanted_revision() else "missing"
-            if (
-                shared(request, Settings).embedded_database
-                and shared(request, Settings).env == "development"
-            ):
+            settings = shared(request, Settings)
+            if settings.embedded_database and settings.env == "development":
                 states["demo_data"] = "ok" if await session.scalar(_HAS_DEMO) else "missing"
     except ProgrammingError:
         states["migrations"] = "missing"
     except (SQLAlchemyError, OSError):
         states["database"] = "away"
-    states["rulebook"] = "ok" if _has_rules(request) else "missing"
-    states["redis"] = await _redis_state(request)
+    try:
+        states["rulebook"] = "ok" if shared(request, Rulebooks).active.version > 0 else "missing"
+    except NoRulebookError:
+        states["rulebook"] = "missing"
+    try:
+        await shared(request, Redis).ping()
+        states["redis"] = "ok"
+    except (RedisError, OSError):
+        states["redis"] = "away"
     return states
 
 
@@ -61,18 +66,3 @@ async def outbox_waiting(request: Request) -> int | None:
 def is_ready(states: dict[str, PartState]) -> bool:
     """True when nothing lacks that requests need. Boards alone need Redis, and can wait for it."""
     return all(state == "ok" for name, state in states.items() if name != "redis")
-
-
-def _has_rules(request: Request) -> bool:
-    try:
-        return shared(request, Rulebooks).active.version > 0
-    except NoRulebookError:
-        return False
-
-
-async def _redis_state(request: Request) -> PartState:
-    try:
-        await shared(request, Redis).ping()
-    except (RedisError, OSError):
-        return "away"
-    return "ok"

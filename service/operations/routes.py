@@ -90,15 +90,11 @@ async def get_openapi(request: Request) -> JsonAnswer:
     return _asset(request, _document(request), b"application/json")
 
 
-@get("/schema/page.js", include_in_schema=False, **opens("public"))
-async def get_page_script(request: Request) -> JsonAnswer:
-    """What makes the page of the description."""
-    return _asset(request, _SCRIPT, b"text/javascript; charset=utf-8")
-
-
-@get("/schema/page.css", include_in_schema=False, **opens("public"))
-async def get_page_style(request: Request) -> JsonAnswer:
-    """How the page of the description looks."""
+@get(["/schema/page.js", "/schema/page.css"], include_in_schema=False, **opens("public"))
+async def get_page_part(request: Request) -> JsonAnswer:
+    """What makes the page of the description, and how it looks."""
+    if request.scope["path"].endswith(".js"):
+        return _asset(request, _SCRIPT, b"text/javascript; charset=utf-8")
     return _asset(request, _STYLE, b"text/css; charset=utf-8")
 
 
@@ -120,6 +116,5 @@ routes: list[HTTPRouteHandler] = [
     get_metrics,
     get_schema,
     get_openapi,
-    get_page_script,
-    get_page_style,
+    get_page_part,
 ]

@@ -2,16 +2,18 @@
 
 from typing import Any
 
+import msgspec
 from litestar import get
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
+from sqlalchemy import select
 
 from service.http.access import Request, opens
 from service.http.answer import Listing
 from service.http.decode import Time
 from service.http.pages import Page, paged
 from service.http.shared import shared
-from service.operations.queries import list_acts
+from service.platform.acts import AuditEntry
 from service.platform.database import Database
 
 
@@ -36,22 +38,13 @@ class ActAnswer(Struct, frozen=True):
 async def list_operator_acts(request: Request) -> Listing[ActAnswer]:
     """What operators did, the latest first; each entry's hash continues the one before."""
     page = paged(request, "acts", seq=int)
+    query = select(AuditEntry).order_by(AuditEntry.seq.desc()).limit(page.rows)
+    if page.after is not None:
+        query = query.where(AuditEntry.seq < page.after)
     async with shared(request, Database).sessions() as session:
-        rows = await list_acts(session, before=page.after, limit=page.rows)
-    items = [
-        ActAnswer(
-            row.seq,
-            row.at,
-            row.actor,
-            row.act,
-            row.object,
-            row.detail,
-            row.request_id,
-            row.hash.hex(),
-        )
-        for row in rows
-    ]
-    return page.listing(items)
+        rows = (await session.scalars(query)).all()
+    told = [{**vars(row), "hash": row.hash.hex()} for row in rows]
+    return page.listing(msgspec.convert(told, list[ActAnswer]))
 
 
 routes: list[HTTPRouteHandler] = [list_operator_acts]

@@ -4,21 +4,21 @@ The grams of a tree move from pledged to planted when it is first planted.
 """
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from service.http.faults import fault
 from service.ledger.accounts import Account
-from service.ledger.books import Book, book_writes, lock_books, post
+from service.ledger.books import Book, post
 from service.planting.chunks import (
     TREES_MAX,
     Plot,
-    PlotReport,
-    TreeKey,
+    PlotStepAnswer,
     first_people,
     lock_plot,
+    lock_trees,
     run_chunks,
 )
 from service.planting.stock import count_stock
@@ -28,9 +28,9 @@ from service.planting.trees import (
     STEP_FROM,
     Status,
     Tree,
+    TreeKey,
     TreeStatusError,
     moved_trees_writes,
-    read_trees,
 )
 from service.platform.acts import Act
 from service.platform.database import Connection, Database, Write, write_all
@@ -48,7 +48,7 @@ class StepOrder:
     numbers: list[str] | None
 
 
-async def advance_trees(database: Database, order: StepOrder, act: Act) -> PlotReport:
+async def advance_trees(database: Database, order: StepOrder, act: Act) -> PlotStepAnswer:
     """Move the trees of a plot one step on (or to lost); those that took it already stay.
 
     Raises NotFoundError, InvalidRequestError for a number that is no tree of the plot,
@@ -57,7 +57,7 @@ async def advance_trees(database: Database, order: StepOrder, act: Act) -> PlotR
     call = _Call(order, act)
     moved, done = await run_chunks(database, call.chunk)
     remaining = 0 if done else await database.pool.fetchval(_COUNT, *call.candidates)
-    return PlotReport(order.plot_id, moved, remaining)
+    return PlotStepAnswer(order.plot_id, order.status, moved, remaining)
 
 
 class _Call:
@@ -70,10 +70,9 @@ class _Call:
         self._checked = False
 
     @property
-    def candidates(self) -> tuple[UUID, list[str], list[str] | None]:
+    def candidates(self) -> tuple[UUID, Sequence[Status], list[str] | None]:
         """What finds the trees that can take the step: plot, statuses, numbers."""
-        statuses = [str(status) for status in STEP_FROM[self._order.status]]
-        return self._order.plot_id, statuses, self._numbers
+        return self._order.plot_id, STEP_FROM[self._order.status], self._numbers
 
     async def chunk(self, connection: Connection) -> list[str] | None:
         """Move the trees of at most 200 people; None when no tree is left that can take the step.
@@ -85,9 +84,7 @@ class _Call:
             await self._check(connection)
             self._checked = True
         rows = await connection.fetch(_FIND, *self.candidates, TREES_MAX)
-        if not rows:
-            return None
-        return await self._move(connection, plot, first_people([(row[0], row[1]) for row in rows]))
+        return await self._move(connection, plot, first_people(rows)) if rows else None
 
     async def _check(self, connection: Connection) -> None:
         status, plot_id = self._order.status, self._order.plot_id
@@ -117,44 +114,28 @@ class _Call:
             )
 
     async def _move(self, connection: Connection, plot: Plot, keys: list[TreeKey]) -> list[str]:
-        books = await lock_books(connection, {key[0] for key in keys})
-        trees = await read_trees(connection, keys, STEP_FROM[self._order.status])
-        at = {tree.participant_id: books[tree.participant_id].tick(self._act.now) for tree in trees}
+        order, act = self._order, self._act
+        trees, books = await lock_trees(connection, keys, STEP_FROM[order.status], act.now)
         standing, verified = -_count(trees, STANDING), -_count(trees, _VERIFIED)
         for tree in trees:
-            tree.move(self._order.status)
-        if self._order.status is Status.PLANTED:
-            _spend(books, trees, at)
-        moved_books = [books[participant_id] for participant_id in at]
-        await write_all(
-            connection,
-            [
-                *book_writes(moved_books),
-                *moved_trees_writes(trees, at, self._evidence_id),
-                *self._evidence_writes(),
-            ],
-        )
+            tree.move(order.status)
+        if order.status is Status.PLANTED:
+            _spend(books, trees)
+        writes = moved_trees_writes(trees, books, self._evidence_id)
+        if self._evidence_id is not None:
+            evidence = (self._evidence_id, plot.id, act.now, order.evidence)
+            writes.append(Write(_ADD_EVIDENCE, evidence))
+        await write_all(connection, writes)
         await count_stock(
             connection,
             plot.project_id,
             planted=standing + _count(trees, STANDING),
             verified=verified + _count(trees, _VERIFIED),
         )
-        await self._log(connection, len(trees))
+        evidence_id = self._evidence_id and str(self._evidence_id)
+        detail = {"trees": len(trees), "evidence": evidence_id}
+        await act.log(connection, f"plot.{order.status}", plot.id, detail)
         return [tree.number for tree in trees]
-
-    def _evidence_writes(self) -> list[Write]:
-        order = self._order
-        if self._evidence_id is None:
-            return []
-        return [
-            Write(_ADD_EVIDENCE, (self._evidence_id, order.plot_id, self._act.now, order.evidence))
-        ]
-
-    async def _log(self, connection: Connection, trees: int) -> None:
-        evidence_id = None if self._evidence_id is None else str(self._evidence_id)
-        detail = {"trees": trees, "evidence": evidence_id}
-        await self._act.log(connection, f"plot.{self._order.status}", self._order.plot_id, detail)
 
 
 def _parsed(texts: list[str]) -> list[str]:
@@ -172,23 +153,16 @@ def _count(trees: list[Tree], statuses: frozenset[Status]) -> int:
     return sum(tree.status in statuses for tree in trees)
 
 
-def _spend(books: dict[UUID, Book], trees: list[Tree], at: dict[UUID, datetime]) -> None:
+def _spend(books: dict[UUID, Book], trees: list[Tree]) -> None:
     """Move the grams of trees that are planted for the first time, one transfer a pledge."""
     pledges: dict[tuple[UUID, UUID], list[Tree]] = defaultdict(list)
     for tree in trees:
         if tree.planted_seq is None:
             pledges[tree.participant_id, tree.pledge_id].append(tree)
+    sides = (Account.PLEDGED, Account.PLANTED)
     for (participant_id, pledge_id), planted in pledges.items():
-        book = books[participant_id]
-        post(
-            book,
-            Account.PLEDGED,
-            Account.PLANTED,
-            sum(tree.price_g for tree in planted),
-            cause="plant",
-            cause_id=pledge_id,
-            at=at[participant_id],
-        )
+        book, amount_g = books[participant_id], sum(tree.price_g for tree in planted)
+        post(book, *sides, amount_g, cause="plant", cause_id=pledge_id, at=book.last_at)
         for tree in planted:
             tree.planted_seq = book.seq
 
@@ -196,9 +170,8 @@ def _spend(books: dict[UUID, Book], trees: list[Tree], at: dict[UUID, datetime])
 _FAULTS_MAX = 20
 _VERIFIED = frozenset({Status.VERIFIED})
 _ABLE_OR_DONE = {
-    Status.PLANTED: [*STEP_FROM[Status.PLANTED], Status.PLANTED, Status.VERIFIED],
-    Status.VERIFIED: [*STEP_FROM[Status.VERIFIED], Status.VERIFIED],
-    Status.LOST: [*STEP_FROM[Status.LOST], Status.LOST],
+    step: {*able, step, Status.VERIFIED} if step is Status.PLANTED else {*able, step}
+    for step, able in STEP_FROM.items()
 }
 
 _CANDIDATES = """

@@ -2,27 +2,22 @@
 
 from uuid import UUID
 
-from service.ledger.books import book_writes, lock_books
 from service.planting.chunks import (
     TREES_MAX,
-    PlotReport,
-    TreeKey,
+    PlotStepAnswer,
     first_people,
     lock_plot,
+    lock_trees,
     run_chunks,
 )
-from service.planting.trees import (
-    WAITING,
-    Status,
-    TreeStatusError,
-    moved_trees_writes,
-    read_trees,
-)
+from service.planting.trees import WAITING, Status, TreeStatusError, moved_trees_writes
 from service.platform.acts import Act
 from service.platform.database import Connection, Database, write_all
 
 
-async def allocate_trees(database: Database, plot_id: UUID, wanted: int, act: Act) -> PlotReport:
+async def allocate_trees(
+    database: Database, plot_id: UUID, wanted: int, act: Act
+) -> PlotStepAnswer:
     """Give so many waiting trees of the plot's project a place in it, or as many as there are.
 
     Between its chunks the plot keeps how many are left to do. A call that finds such a rest, after
@@ -33,7 +28,7 @@ async def allocate_trees(database: Database, plot_id: UUID, wanted: int, act: Ac
     numbers, _ = await run_chunks(database, call.chunk)
     if not numbers:
         raise TreeStatusError("No tree of this project waits for a plot.")
-    return PlotReport(plot_id, numbers, call.remaining)
+    return PlotStepAnswer(plot_id, Status.ALLOCATED, numbers, call.remaining)
 
 
 class _Call:
@@ -51,35 +46,23 @@ class _Call:
         limit = min(rest, self._wanted, TREES_MAX)
         if not limit:
             return None
-        found = [(row[0], row[1]) for row in await connection.fetch(_FIND, plot.project_id, limit)]
+        found = await connection.fetch(_FIND, plot.project_id, limit)
         keys = first_people(found)
-        numbers = await self._move(connection, keys)
+        trees, books = await lock_trees(connection, keys, WAITING, self._act.now)
+        for tree in trees:
+            tree.move(Status.REPLACED if tree.status is Status.LOST else Status.ALLOCATED)
+            tree.plot_id = plot.id
+        numbers = [tree.number for tree in trees]
         if len(keys) == len(found) < limit:
             rest = len(numbers)  # all that waited are done
         rest -= len(numbers)
         await connection.execute(_MARK, plot.id, rest)
         self._started, self._wanted, self.remaining = True, self._wanted - len(numbers), rest
         if numbers:
-            await self._log(connection, len(numbers))
+            await write_all(connection, moved_trees_writes(trees, books))
+            detail = {"trees": len(numbers), "remaining": rest}
+            await self._act.log(connection, "plot.allocate", plot.id, detail)
         return numbers
-
-    async def _move(self, connection: Connection, keys: list[TreeKey]) -> list[str]:
-        books = await lock_books(connection, {key[0] for key in keys})
-        trees = await read_trees(connection, keys, WAITING)
-        if trees:
-            at = {}
-            for tree in trees:
-                at[tree.participant_id] = books[tree.participant_id].tick(self._act.now)
-                lost = tree.status is Status.LOST
-                tree.move(Status.REPLACED if lost else Status.ALLOCATED)
-                tree.plot_id = self._plot_id
-            moved = [books[participant_id] for participant_id in at]
-            await write_all(connection, [*book_writes(moved), *moved_trees_writes(trees, at)])
-        return [tree.number for tree in trees]
-
-    async def _log(self, connection: Connection, trees: int) -> None:
-        detail = {"trees": trees, "remaining": self.remaining}
-        await self._act.log(connection, "plot.allocate", self._plot_id, detail)
 
 
 _FIND = """

@@ -4,13 +4,11 @@ from collections.abc import Callable
 from datetime import date, datetime
 from uuid import UUID
 
-import asyncpg
-
 from service.ledger.accounts import Account
-from service.ledger.books import Book, book_writes, lock_book, post
+from service.ledger.books import lock_book, post
 from service.planting.pledge import Pledge
 from service.planting.stock import release_stock
-from service.planting.trees import Status, Tree, moved_trees_writes, read_pledge_trees
+from service.planting.trees import Status, moved_trees_writes, read_pledge_trees
 from service.platform.database import Connection, Write, write_all
 from service.platform.errors import ConflictError, NotFoundError
 from service.platform.outbox import outbox_write
@@ -46,46 +44,23 @@ async def cancel_pledge(
         text = "Pledge {id} was cancelled at {at:%FT%TZ}." if row["cancelled_at"] else on_its_way
         raise PledgeNotCancellableError(text, id=pledge_id, at=row["cancelled_at"])
     at = book.tick(now)
-    _take_back(book, trees, row["amount_g"], at)
-    delta = (participant_id, "trees", -len(trees), row["region"])
-    await write_all(
-        connection,
-        [
-            *book_writes([book]),
-            Write(_CANCEL, (participant_id, pledge_id, at)),
-            *moved_trees_writes(trees, {participant_id: at}),
-            outbox_write(lane, at, local_date(at).isoformat(), [delta]),
-        ],
-    )
-    await release_stock(connection, row["project_id"], len(trees))
-    return _pledge(row, trees, at)
-
-
-def _take_back(book: Book, trees: list[Tree], amount_g: int, at: datetime) -> None:
-    post(
-        book,
-        Account.PLEDGED,
-        Account.AVAILABLE,
-        amount_g,
-        cause="release",
-        cause_id=trees[0].pledge_id,
-        at=at,
-    )
+    sides = (Account.PLEDGED, Account.AVAILABLE)
+    post(book, *sides, row["amount_g"], cause="release", cause_id=pledge_id, at=at)
     book.trees -= len(trees)
     for tree in trees:
         tree.move(Status.CANCELLED)
-
-
-def _pledge(row: asyncpg.Record, trees: list[Tree], cancelled_at: datetime) -> Pledge:
-    return Pledge(
-        row["id"],
-        row["project_id"],
-        trees,
-        row["amount_g"],
-        row["dedication"],
-        row["created_at"],
-        cancelled_at,
+    pledge = Pledge(**{**row, "trees": trees, "cancelled_at": at})
+    delta = (participant_id, "trees", -len(trees), pledge.region)
+    await write_all(
+        connection,
+        [
+            Write(_CANCEL, (participant_id, pledge_id, at)),
+            *moved_trees_writes(trees, {participant_id: book}),
+            outbox_write(lane, at, local_date(at).isoformat(), [delta]),
+        ],
     )
+    await release_stock(connection, pledge.project_id, len(trees))
+    return pledge
 
 
 _READ = """

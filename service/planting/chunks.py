@@ -4,20 +4,22 @@ Each chunk locks the plot, then the books of at most 200 people in id order, and
 when the next one fails: the same call again goes on from there.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 import asyncpg
+from msgspec import Struct
 
+from service.ledger.books import Book, lock_books
+from service.planting.trees import Status, Tree, TreeKey, read_trees
 from service.platform.database import Connection, Database
 from service.platform.errors import NotFoundError, UnavailableError
 
 BOOKS_MAX = 200
 TREES_MAX = 1_000
 CHUNKS_MAX = 50
-
-TreeKey = tuple[UUID, str]
 
 
 class PeopleBusyError(UnavailableError):
@@ -35,11 +37,11 @@ class Plot:
     to_allocate: int
 
 
-@dataclass(frozen=True, slots=True)
-class PlotReport:
-    """What a call did to which trees, and how many are left for the same call again."""
+class PlotStepAnswer(Struct, frozen=True):
+    """Which trees moved; `remaining` more wait for the same call again."""
 
     plot_id: UUID
+    status: Status
     trees: list[str]
     remaining: int
 
@@ -74,14 +76,29 @@ async def lock_plot(connection: Connection, plot_id: UUID) -> Plot:
     return Plot(*row)
 
 
-def first_people(keys: Sequence[TreeKey]) -> list[TreeKey]:
+def first_people(rows: Sequence[asyncpg.Record]) -> list[TreeKey]:
     """The first of these trees, as far as they belong to no more than 200 people."""
     people: set[UUID] = set()
-    for position, (participant_id, _) in enumerate(keys):
+    for position, (participant_id, _) in enumerate(rows):
         people.add(participant_id)
         if len(people) > BOOKS_MAX:
-            return list(keys[:position])
-    return list(keys)
+            rows = rows[:position]
+            break
+    return [(participant_id, number) for participant_id, number in rows]
+
+
+async def lock_trees(
+    connection: Connection, keys: Sequence[TreeKey], statuses: Collection[Status], now: datetime
+) -> tuple[list[Tree], dict[UUID, Book]]:
+    """Those of these trees that stand at one of these statuses, and their owners' locked books.
+
+    The books are at the time of what is booked next.
+    """
+    books = await lock_books(connection, {participant_id for participant_id, _ in keys})
+    trees = await read_trees(connection, keys, statuses)
+    for tree in trees:
+        books[tree.participant_id].tick(now)
+    return trees, {tree.participant_id: books[tree.participant_id] for tree in trees}
 
 
 _LOCK_PLOT = "SELECT id, project_id, to_allocate FROM plots WHERE id = $1 FOR NO KEY UPDATE"

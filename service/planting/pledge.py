@@ -4,8 +4,9 @@ The person's book first, the project's stock last. What the stock refuses takes 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import date, datetime
+from functools import partial
 from uuid import UUID
 
 import asyncpg
@@ -14,7 +15,7 @@ from service.ledger.accounts import Account
 from service.ledger.books import book_writes, lock_book, post
 from service.planting.stock import SoldOutError, reserve_stock
 from service.planting.tree_numbers import draw_number
-from service.planting.trees import Status, Tree, new_trees_writes
+from service.planting.trees import Tree, new_trees_writes
 from service.platform.database import Connection, Write, write_all
 from service.platform.errors import ConflictError, NotFoundError, UnavailableError
 from service.platform.ids import uuid7
@@ -49,8 +50,9 @@ class Pledge:
     trees: list[Tree]
     amount_g: int
     dedication: str | None
+    region: str
     created_at: datetime
-    cancelled_at: datetime | None
+    cancelled_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,63 +89,48 @@ async def pledge_trees(
     """
     book = await lock_book(connection, order.participant_id)
     book.require_open()
-    offer = await _read_offer(connection, order)
+    row = await connection.fetchrow(_READ_OFFER, order.project_id, order.participant_id)
+    if row is None:
+        raise NotFoundError("There is no project {id}.", id=order.project_id)
+    offer = _Offer(*row)
     at = book.tick(now)
     offer.require_open(local_date(at), order.trees)
     pledge_id, amount_g = uuid7(at), offer.price_g * order.trees
     book.require(Account.AVAILABLE, amount_g)
-    post(
-        book,
-        Account.AVAILABLE,
-        Account.PLEDGED,
-        amount_g,
-        cause="pledge",
-        cause_id=pledge_id,
-        at=at,
-    )
+    sides = (Account.AVAILABLE, Account.PLEDGED)
+    post(book, *sides, amount_g, cause="pledge", cause_id=pledge_id, at=at)
     book.trees += order.trees
-    trees = _new_trees(order, pledge_id, price_g=offer.price_g, at=at, seq=book.seq)
-    pledge = Pledge(pledge_id, order.project_id, trees, amount_g, order.dedication, at, None)
+    tree = partial(
+        Tree,
+        participant_id=order.participant_id,
+        pledge_id=pledge_id,
+        project_id=order.project_id,
+        price_g=offer.price_g,
+        pledged_at=at,
+        pledged_seq=book.seq,
+    )
+    numbers = sorted(draw_number() for _ in range(order.trees))
+    pledge = Pledge(
+        id=pledge_id,
+        project_id=order.project_id,
+        trees=[tree(number=number) for number in numbers],
+        amount_g=amount_g,
+        dedication=order.dedication,
+        region=offer.region,
+        created_at=at,
+    )
     delta = (order.participant_id, "trees", order.trees, offer.region)
     await _write(
         connection,
         [
             *book_writes([book]),
-            _pledge_write(order, pledge, offer.region),
-            *new_trees_writes(trees),
+            Write(_ADD, (*astuple(order), pledge_id, amount_g, offer.region, at)),
+            *new_trees_writes(pledge.trees),
             outbox_write(lane, at, local_date(at).isoformat(), [delta]),
         ],
     )
     await reserve_stock(connection, order.project_id, order.trees)
     return pledge
-
-
-async def _read_offer(connection: Connection, order: PledgeOrder) -> _Offer:
-    row = await connection.fetchrow(_READ_OFFER, order.project_id, order.participant_id)
-    if row is None:
-        raise NotFoundError("There is no project {id}.", id=order.project_id)
-    return _Offer(*row)
-
-
-def _new_trees(
-    order: PledgeOrder, pledge_id: UUID, *, price_g: int, at: datetime, seq: int
-) -> list[Tree]:
-    return [
-        Tree(
-            participant_id=order.participant_id,
-            number=number,
-            pledge_id=pledge_id,
-            project_id=order.project_id,
-            plot_id=None,
-            status=Status.PLEDGED,
-            price_g=price_g,
-            pledged_at=at,
-            step=1,
-            pledged_seq=seq,
-            planted_seq=None,
-        )
-        for number in sorted(draw_number() for _ in range(order.trees))
-    ]
 
 
 async def _write(connection: Connection, writes: list[Write]) -> None:
@@ -154,22 +141,6 @@ async def _write(connection: Connection, writes: list[Write]) -> None:
         raise UnavailableError("A tree number was drawn twice; send the request again.") from error
 
 
-def _pledge_write(order: PledgeOrder, pledge: Pledge, region: str) -> Write:
-    return Write(
-        _ADD,
-        (
-            order.participant_id,
-            pledge.id,
-            pledge.project_id,
-            order.trees,
-            pledge.amount_g,
-            pledge.dedication,
-            region,
-            pledge.created_at,
-        ),
-    )
-
-
 _READ_OFFER = """
 SELECT p.price_g, p.season_from, p.season_until, s.for_sale - s.pledged, coalesce(
     (SELECT region FROM participants WHERE participant_id = $2), '')
@@ -178,5 +149,5 @@ WHERE p.id = $1"""
 
 _ADD = """
 INSERT INTO pledges
-    (participant_id, id, project_id, trees, amount_g, dedication, region, created_at)
+    (participant_id, project_id, trees, dedication, id, amount_g, region, created_at)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"""

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Annotated, Any
 
-import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType, structs
 
 from service.platform.errors import FieldError
@@ -72,12 +71,6 @@ def geometry_of(position: Position) -> Geometry:
     """What is kept of a position."""
     found = position.geometry if isinstance(position, Feature) else position
     return structs.replace(found, bbox=UNSET)
-
-
-def plain_geometry(position: Position) -> dict[str, Any]:
-    """The same as JSON has it."""
-    plain: dict[str, Any] = msgspec.to_builtins(geometry_of(position))
-    return plain
 
 
 def position_faults(position: Position, at: str) -> Iterator[FieldError]:

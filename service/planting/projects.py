@@ -3,10 +3,12 @@
 A new price, season or capacity holds for pledges from then on; what is promised stays as it was.
 """
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, astuple, dataclass, replace
 from datetime import date, datetime
 from typing import Any
 from uuid import UUID
+
+from msgspec import to_builtins
 
 from service.platform.acts import Act
 from service.platform.database import Connection, Database, Write, write_all
@@ -70,15 +72,12 @@ async def make_project(connection: Connection, facts: ProjectFacts, act: Act) ->
     facts.require_room(0)
     project_id = uuid7(act.now)
     await _add_project(connection, project_id, facts, act.now)
-    await act.log(connection, "project.make", project_id, _plain(asdict(facts)))
+    await act.log(connection, "project.make", project_id, to_builtins(facts))
     return project_id
 
 
 async def change_project(
-    connection: Connection,
-    project_id: UUID,
-    changes: dict[str, Any],
-    act: Act,
+    connection: Connection, project_id: UUID, changes: dict[str, Any], act: Act
 ) -> None:
     """Change these fields of ProjectFacts. Raises NotFoundError or ProjectCapacityError."""
     row = await connection.fetchrow(_LOCK_PROJECT, project_id)
@@ -90,35 +89,22 @@ async def change_project(
     await write_all(
         connection,
         [
-            Write(_CHANGE, (project_id, *_columns(facts))),
+            Write(_CHANGE, (project_id, *astuple(facts))),
             Write(_SET_STOCK, (project_id, facts.for_sale)),
         ],
     )
-    await act.log(
-        connection,
-        "project.change",
-        project_id,
-        {
-            name: {"from": _plain(getattr(before, name)), "to": _plain(getattr(facts, name))}
-            for name in changes
-        },
-    )
+    told = {name: {"from": getattr(before, name), "to": getattr(facts, name)} for name in changes}
+    await act.log(connection, "project.change", project_id, to_builtins(told))
 
 
-async def make_plot(
-    connection: Connection,
-    project_id: UUID,
-    facts: PlotFacts,
-    act: Act,
-) -> UUID:
+async def make_plot(connection: Connection, project_id: UUID, facts: PlotFacts, act: Act) -> UUID:
     """Add a plot to a project. Raises NotFoundError."""
     plot_id = uuid7(act.now)
     values = (plot_id, project_id, facts.name, facts.position, facts.area_m2, act.now)
     if not await connection.fetchval(_ADD_PLOT, *values):
         raise NotFoundError("There is no such project.")
-    await act.log(
-        connection, "plot.make", plot_id, {"project_id": str(project_id), **asdict(facts)}
-    )
+    detail = {"project_id": str(project_id), **asdict(facts)}
+    await act.log(connection, "plot.make", plot_id, detail)
     return plot_id
 
 
@@ -135,58 +121,31 @@ async def _add_project(
     await write_all(
         connection,
         [
-            Write(_ADD, (project_id, *_columns(facts), now)),
+            Write(_ADD, (project_id, *astuple(facts), now)),
             Write(_ADD_STOCK, (project_id, facts.for_sale)),
         ],
     )
 
 
-def _columns(facts: ProjectFacts) -> tuple[Any, ...]:
-    return (
-        facts.name,
-        facts.species,
-        facts.place,
-        facts.country,
-        facts.partner,
-        facts.price_g,
-        facts.capacity,
-        facts.image_url,
-        facts.funded,
-        facts.season_from,
-        facts.season_until,
-    )
-
-
-def _plain(value: Any) -> Any:
-    """The value as JSON has it: dates as text."""
-    if isinstance(value, dict):
-        return {name: _plain(item) for name, item in value.items()}
-    return value.isoformat() if isinstance(value, date) else value
-
-
+_DEMO: dict[str, Any] = {"country": "CN", "partner": "Demo planting partner", "capacity": 10_000}
 _DEMO_PROJECTS = (
     ProjectFacts(
         name="demo-saxaul",
         species="Haloxylon ammodendron",
         place="Alxa desert, Inner Mongolia",
-        country="CN",
-        partner="Demo planting partner",
         price_g=17_900,
-        capacity=10_000,
+        **_DEMO,
     ),
     ProjectFacts(
         name="demo-seedling",
         species="Hedysarum scoparium",
         place="Minqin, Gansu",
-        country="CN",
-        partner="Demo planting partner",
         price_g=150,
-        capacity=10_000,
+        **_DEMO,
     ),
 )
 
-_FACTS = """name, species, place, country, partner, price_g, capacity, image_url, funded,
-    season_from, season_until"""
+_FACTS = ", ".join(ProjectFacts.__dataclass_fields__)
 
 _ADD = f"""
 INSERT INTO projects (id, {_FACTS}, created_at)

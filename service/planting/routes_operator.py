@@ -1,13 +1,15 @@
 """Planting over HTTP, the operators' side: projects, plots, and how far the trees are."""
 
-from datetime import UTC, date
+from dataclasses import asdict
+from datetime import UTC
+from itertools import chain
 from typing import Annotated, Any
 from uuid import UUID
 
 from litestar import patch, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType, structs, to_builtins
 
 from service.http.access import Request, act_of, opens
 from service.http.answer import JsonAnswer, answer_once
@@ -18,14 +20,10 @@ from service.http.shared import shared
 from service.http.texts import label
 from service.planting.advance import StepOrder, advance_trees
 from service.planting.allocate import allocate_trees
-from service.planting.chunks import PlotReport
-from service.planting.positions import (
-    Geometry,
-    Position,
-    geometry_of,
-    plain_geometry,
-    position_faults,
-)
+from service.planting.answers import FundedProjectAnswer, Season, project_answer
+from service.planting.chunks import PlotStepAnswer
+from service.planting.models import Project, Stock
+from service.planting.positions import Geometry, Position, geometry_of, position_faults
 from service.planting.projects import (
     PlotFacts,
     ProjectFacts,
@@ -34,12 +32,6 @@ from service.planting.projects import (
     make_project,
 )
 from service.planting.queries import get_project
-from service.planting.routes import (
-    FundedProjectAnswer,
-    Season,
-    funded_project_answer,
-    new_project_answer,
-)
 from service.planting.trees import Status
 from service.platform.database import Connection, Database
 from service.platform.errors import FieldError
@@ -127,15 +119,6 @@ class StepBody(Struct, frozen=True, forbid_unknown_fields=True):
     ) = None
 
 
-class PlotStepAnswer(Struct, frozen=True):
-    """Which trees moved; `remaining` more wait for the same call again."""
-
-    plot_id: UUID
-    status: Status
-    trees: list[str]
-    remaining: int
-
-
 @post(
     "/v1/operator/projects",
     status_code=201,
@@ -151,7 +134,9 @@ async def make_one_project(request: Request) -> JsonAnswer:
 
     async def effect(connection: Connection) -> FundedProjectAnswer:
         project_id = await make_project(connection, facts, act_of(request))
-        return new_project_answer(project_id, facts)
+        made = Project(id=project_id, **asdict(facts))
+        stock = Stock(for_sale=facts.for_sale, pledged=0, planted=0, verified=0)
+        return project_answer(FundedProjectAnswer, made, stock)
 
     key = operator_key(request, await request.body())
     return await answer_once(request, key, effect, status=201)
@@ -169,7 +154,7 @@ async def change_one_project(request: Request, project_id: FromPath[str]) -> Fun
     async with shared(request, Database).transaction() as connection:
         await change_project(connection, wanted, changes, act_of(request))
     async with shared(request, Database).sessions() as session:
-        return funded_project_answer(*await get_project(session, wanted))
+        return project_answer(FundedProjectAnswer, *await get_project(session, wanted))
 
 
 @post(
@@ -183,11 +168,12 @@ async def make_one_plot(request: Request, project_id: FromPath[str]) -> JsonAnsw
     wanted = path_uuid(project_id)
     body = await read_body(request, PlotBody)
     _refuse([*position_faults(body.position, "#/position")])
-    facts = PlotFacts(body.name, plain_geometry(body.position), body.area_m2)
+    kept = geometry_of(body.position)
+    facts = PlotFacts(body.name, to_builtins(kept), body.area_m2)
 
     async def effect(connection: Connection) -> PlotAnswer:
         plot_id = await make_plot(connection, wanted, facts, act_of(request))
-        return PlotAnswer(plot_id, wanted, body.name, geometry_of(body.position), body.area_m2)
+        return PlotAnswer(plot_id, wanted, body.name, kept, body.area_m2)
 
     key = operator_key(request, await request.body())
     return await answer_once(request, key, effect, status=201)
@@ -206,99 +192,56 @@ async def allocate(request: Request, plot_id: FromPath[str]) -> PlotStepAnswer:
     """
     wanted = path_uuid(plot_id)
     body = await read_body(request, AllocateBody)
-    report = await allocate_trees(
-        shared(request, Database),
-        wanted,
-        body.trees,
-        act_of(request),
-    )
-    return _step_answer(Status.ALLOCATED, report)
+    return await allocate_trees(shared(request, Database), wanted, body.trees, act_of(request))
 
 
-@post(
-    "/v1/operator/plots/{plot_id:str}/planted",
-    status_code=200,
-    operation_id="markPlanted",
-    **opens("operator:planting:write", body=StepBody, problems=("tree-status",)),
-)
-async def mark_planted(request: Request, plot_id: FromPath[str]) -> PlotStepAnswer:
-    """Tell that allocated trees of the plot stand: now their grams are spent."""
-    return await _advance(request, plot_id, Status.PLANTED)
+def _marks(step: Status, operation_id: str, summary: str) -> HTTPRouteHandler:
+    """A route that tells of a step of a plot's trees: what shows it, and which of them took it."""
 
-
-@post(
-    "/v1/operator/plots/{plot_id:str}/verified",
-    status_code=200,
-    operation_id="markVerified",
-    **opens("operator:planting:write", body=StepBody, problems=("tree-status",)),
-)
-async def mark_verified(request: Request, plot_id: FromPath[str]) -> PlotStepAnswer:
-    """Tell that somebody looked at planted trees of the plot."""
-    return await _advance(request, plot_id, Status.VERIFIED)
-
-
-@post(
-    "/v1/operator/plots/{plot_id:str}/lost",
-    status_code=200,
-    operation_id="markLost",
-    **opens("operator:planting:write", body=StepBody, problems=("tree-status",)),
-)
-async def mark_lost(request: Request, plot_id: FromPath[str]) -> PlotStepAnswer:
-    """Tell that trees of the plot died; they wait for a place again, paid as they are."""
-    return await _advance(request, plot_id, Status.LOST)
-
-
-async def _advance(request: Request, plot_id: str, status: Status) -> PlotStepAnswer:
-    wanted = path_uuid(plot_id)
-    body = await read_body(request, StepBody)
-    _refuse(
-        [
-            fault
+    async def mark(request: Request, plot_id: FromPath[str]) -> PlotStepAnswer:
+        wanted = path_uuid(plot_id)
+        body = await read_body(request, StepBody)
+        faults = [
+            position_faults(item.position, f"#/evidence/{index}/position")
             for index, item in enumerate(body.evidence)
-            for fault in position_faults(item.position, f"#/evidence/{index}/position")
         ]
+        _refuse([*chain.from_iterable(faults)])
+        order = StepOrder(wanted, step, [_evidence(item) for item in body.evidence], body.trees)
+        return await advance_trees(shared(request, Database), order, act_of(request))
+
+    mark.__doc__ = summary
+    return post(
+        f"/v1/operator/plots/{{plot_id:str}}/{step}",
+        status_code=200,
+        operation_id=operation_id,
+        **opens("operator:planting:write", body=StepBody, problems=("tree-status",)),
+    )(mark)
+
+
+def _evidence(item: EvidenceBody) -> Any:
+    """As JSON has it: what is compared is of one form."""
+    kept = structs.replace(
+        item,
+        sha256=item.sha256.lower(),
+        taken_at=item.taken_at.astimezone(UTC),
+        position=geometry_of(item.position),
     )
-    order = StepOrder(wanted, status, [_evidence(item) for item in body.evidence], body.trees)
-    report = await advance_trees(shared(request, Database), order, act_of(request))
-    return _step_answer(status, report)
-
-
-def _step_answer(status: Status, report: PlotReport) -> PlotStepAnswer:
-    return PlotStepAnswer(report.plot_id, status, report.trees, report.remaining)
-
-
-def _evidence(item: EvidenceBody) -> dict[str, Any]:
-    return {
-        "url": item.url,
-        "sha256": item.sha256.lower(),
-        "taken_at": item.taken_at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
-        "position": plain_geometry(item.position),
-    }
+    return to_builtins(kept)
 
 
 def _project_fields(body: ProjectBody | ProjectChanges) -> dict[str, Any]:
     """The fields that were sent, as ProjectFacts has them. Raises InvalidRequestError."""
-    fields = {
-        name: value
-        for name in body.__struct_fields__
-        if (value := getattr(body, name)) is not UNSET
-    }
+    fields = {name: value for name, value in structs.asdict(body).items() if value is not UNSET}
     capacity, funded = fields.get("capacity"), fields.get("funded")
     if capacity is not None and funded is not None and funded > capacity:
         raise fault("#/funded", "must be at most the capacity, {most}", most=capacity)
     if "season" in fields:
         season: Season | None = fields.pop("season")
-        first, until = _season_days(season)
+        if season and season.until <= season.from_:
+            raise fault("#/season/until", "must be after the first day: on it all is over")
+        first, until = (season.from_, season.until) if season else (None, None)
         fields |= {"season_from": first, "season_until": until}
     return fields
-
-
-def _season_days(season: Season | None) -> tuple[date | None, date | None]:
-    if season is None:
-        return None, None
-    if season.until <= season.from_:
-        raise fault("#/season/until", "must be after the first day: on it all is over")
-    return season.from_, season.until
 
 
 def _refuse(faults: list[FieldError]) -> None:
@@ -313,7 +256,17 @@ routes: list[HTTPRouteHandler] = [
     change_one_project,
     make_one_plot,
     allocate,
-    mark_planted,
-    mark_verified,
-    mark_lost,
+    _marks(
+        Status.PLANTED,
+        "markPlanted",
+        "Tell that allocated trees of the plot stand: now their grams are spent.",
+    ),
+    _marks(
+        Status.VERIFIED, "markVerified", "Tell that somebody looked at planted trees of the plot."
+    ),
+    _marks(
+        Status.LOST,
+        "markLost",
+        "Tell that trees of the plot died; they wait for a place again, paid as they are.",
+    ),
 ]

@@ -12,10 +12,12 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
 import asyncpg
 
+from service.ledger.books import Book, book_writes
 from service.platform.database import Connection, Write
 from service.platform.errors import ConflictError
 
@@ -32,7 +34,8 @@ class Status(StrEnum):
     CANCELLED = "cancelled"
 
 
-_ADVANCE = {status: rank for rank, status in enumerate(Status)}
+TreeKey = tuple[UUID, str]
+"""A tree by its owner and number."""
 WAITING = (Status.LOST, Status.PLEDGED)
 STEP_FROM: Mapping[Status, tuple[Status, ...]] = {
     Status.PLANTED: (Status.ALLOCATED, Status.REPLACED),
@@ -49,7 +52,7 @@ class TreeStatusError(ConflictError):
     members = ("trees",)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Tree:
     """The working copy of a tree whose owner's book is locked."""
 
@@ -57,13 +60,13 @@ class Tree:
     number: str
     pledge_id: UUID
     project_id: UUID
-    plot_id: UUID | None
-    status: Status
+    plot_id: UUID | None = None
+    status: Status = Status.PLEDGED
     price_g: int
     pledged_at: datetime
-    step: int
+    step: int = 1
     pledged_seq: int
-    planted_seq: int | None
+    planted_seq: int | None = None
 
     def move(self, status: Status) -> None:
         """Take the next step of its life."""
@@ -71,26 +74,24 @@ class Tree:
         self.step += 1
 
 
-def least_advanced(statuses: Iterable[Status]) -> Status:
+def least_advanced(statuses: Iterable[str]) -> Status:
     """What a pledge shows: its tree that has the longest way before it."""
-    return min(statuses, key=_ADVANCE.__getitem__)
+    return min(map(Status, statuses), key=[*Status].index)
 
 
 async def read_pledge_trees(
     connection: Connection, participant_id: UUID, pledge_id: UUID
 ) -> list[Tree]:
     """The trees of a pledge, by number."""
-    rows = await connection.fetch(_READ_PLEDGE, participant_id, pledge_id)
-    return [_tree(row) for row in rows]
+    return _trees(await connection.fetch(_READ_PLEDGE, participant_id, pledge_id))
 
 
 async def read_trees(
-    connection: Connection, keys: Collection[tuple[UUID, str]], statuses: Collection[Status]
+    connection: Connection, keys: Collection[TreeKey], statuses: Collection[Status]
 ) -> list[Tree]:
     """Those of these trees, by owner and number, that stand at one of these statuses."""
     owners, numbers = [key[0] for key in keys], [key[1] for key in keys]
-    rows = await connection.fetch(_READ, owners, numbers, [str(status) for status in statuses])
-    return [_tree(row) for row in rows]
+    return _trees(await connection.fetch(_READ, owners, numbers, statuses))
 
 
 def new_trees_writes(trees: Sequence[Tree]) -> list[Write]:
@@ -101,55 +102,36 @@ def new_trees_writes(trees: Sequence[Tree]) -> list[Write]:
     return [
         Write(_ADD, (owner, numbers, *values)),
         Write(_ADD_NUMBERS, (owner, numbers)),
-        _steps_write(trees, {owner: first.pledged_at}, None),
+        _steps_write(trees, [first.pledged_at] * len(trees), None),
     ]
 
 
 def moved_trees_writes(
-    trees: Sequence[Tree], at: Mapping[UUID, datetime], evidence_id: UUID | None = None
+    trees: Sequence[Tree], books: Mapping[UUID, Book], evidence_id: UUID | None = None
 ) -> list[Write]:
-    """Write back trees that moved, and the steps they took; `at` is the time by owner."""
+    """Write back trees that moved, the steps they took, and the books of their owners."""
     return [
-        Write(
-            _MOVE,
-            (
-                [tree.participant_id for tree in trees],
-                [tree.number for tree in trees],
-                [str(tree.status) for tree in trees],
-                [tree.plot_id for tree in trees],
-                [tree.step for tree in trees],
-                [tree.planted_seq for tree in trees],
-            ),
-        ),
-        _steps_write(trees, at, evidence_id),
+        *book_writes([*books.values()]),
+        Write(_MOVE, _columns(trees, "status", "plot_id", "step", "planted_seq")),
+        _steps_write(trees, [books[tree.participant_id].last_at for tree in trees], evidence_id),
     ]
 
 
-def _steps_write(
-    trees: Sequence[Tree], at: Mapping[UUID, datetime], evidence_id: UUID | None
-) -> Write:
-    return Write(
-        _ADD_STEPS,
-        (
-            [tree.participant_id for tree in trees],
-            [tree.number for tree in trees],
-            [tree.step for tree in trees],
-            [str(tree.status) for tree in trees],
-            [at[tree.participant_id] for tree in trees],
-            [tree.plot_id for tree in trees],
-            evidence_id,
-        ),
-    )
+def _steps_write(trees: Sequence[Tree], at: list[datetime], evidence_id: UUID | None) -> Write:
+    columns = _columns(trees, "step", "status", "plot_id")
+    return Write(_ADD_STEPS, (*columns, at, evidence_id))
 
 
-def _tree(row: asyncpg.Record) -> Tree:
-    tree = Tree(*row)
-    tree.status = Status(tree.status)
-    return tree
+def _columns(trees: Sequence[Tree], *names: str) -> tuple[list[Any], ...]:
+    keys = ("participant_id", "number")
+    return tuple([getattr(tree, name) for tree in trees] for name in (*keys, *names))
 
 
-_COLUMNS = """participant_id, number, pledge_id, project_id, plot_id, status, price_g, pledged_at,
-    step, pledged_seq, planted_seq"""
+def _trees(rows: Iterable[asyncpg.Record]) -> list[Tree]:
+    return [Tree(**{**row, "status": Status(row["status"])}) for row in rows]
+
+
+_COLUMNS = ", ".join(Tree.__dataclass_fields__)
 
 _READ_PLEDGE = f"""
 SELECT {_COLUMNS} FROM trees WHERE participant_id = $1 AND pledge_id = $2
@@ -171,11 +153,10 @@ INSERT INTO tree_numbers (number, participant_id)
 SELECT d.number, $1 FROM unnest($2::text[]) AS d (number)"""
 
 _ADD_STEPS = """
-INSERT INTO tree_steps (participant_id, number, step, status, at, plot_id, evidence_id)
+INSERT INTO tree_steps (participant_id, number, step, status, plot_id, at, evidence_id)
 SELECT d.*, $7::uuid
 FROM unnest(
-    $1::uuid[], $2::text[], $3::integer[], $4::text[], $5::timestamptz[], $6::uuid[]
-) AS d (participant_id, number, step, status, at, plot_id)"""
+    $1::uuid[], $2::text[], $3::integer[], $4::text[], $5::uuid[], $6::timestamptz[]) AS d"""
 
 _MOVE = """
 UPDATE trees SET

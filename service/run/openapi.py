@@ -23,7 +23,7 @@ from msgspec import UNSET, Struct, UnsetType
 from service import VERSION
 from service.http.access import Access
 from service.operations.readiness import PartState
-from service.planting.routes import Season
+from service.planting.answers import Season
 from service.platform.errors import PROBLEM_JSON, PROBLEMS, Code, FieldError, Reason
 from service.rulebooks.routes_operator import ProblemAnswer, RulebookDifference
 

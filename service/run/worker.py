@@ -22,8 +22,9 @@ from service.energy.purge import purge_bubbles
 from service.http.keys import purge_keys
 from service.instance.open import open_instance
 from service.leaderboards.keys import Layout
+from service.leaderboards.lane import Shared
 from service.leaderboards.rebuild import prepare_lanes
-from service.leaderboards.relay import Relay, Shared
+from service.leaderboards.relay import Relay
 from service.partners.events import Identifier
 from service.partners.receive import Intake
 from service.partners.release import keep_releasing

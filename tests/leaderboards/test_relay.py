@@ -155,7 +155,7 @@ async def test_killed_between_two_shards(town, shared, relays):
         await town.walk(person)
     [killed] = relays
     await round_without_redis(killed)
-    state = await killed._look()
+    state = await killed._turns.look()
     rows = [
         Row(*row)
         for row in await shared.database.pool.fetch(
@@ -225,7 +225,7 @@ async def test_a_zombie_cannot_load_what_it_read_before_a_later_turn(town, share
     await town.walk(person, km=3)
     await settle(*relays)
     zombie = await lane_state(shared)
-    before = (await relays[0]._look()).generation
+    before = (await relays[0]._turns.look()).generation
     await town.walk(person, km=4)
     await lease_runs_out(shared)
     await settle(Relay(shared, 0))
