@@ -4,21 +4,24 @@ import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
-from msgspec import Meta
 
 from service.platform.terminal import typed
 
 DATABASE_SCHEMES = frozenset({"postgresql", "postgres"})
 REDIS_SCHEMES = frozenset({"redis", "rediss", "unix"})
+# A setting whose value nobody may read.
+Secret = Annotated[str, "secret"]
 
 
 def parsed(text: str, hint: Any) -> Any:
     """The value of a setting's text. Raises ValueError with what is allowed."""
-    kind = get_args(hint)[0]
+    if hint in {str, Secret}:
+        return text
+    kind, meta = get_args(hint) if get_origin(hint) is Annotated else (hint, None)
     if kind is Path:
         try:
             return Path(text).expanduser()
@@ -29,7 +32,7 @@ def parsed(text: str, hint: Any) -> Any:
             return msgspec.json.decode(text, type=hint)
         except (msgspec.DecodeError, UnicodeError) as error:
             raise ValueError(f"must be JSON as `{typed('config show')}` says: {error}") from error
-    fault = f"must be {_allowed(kind, meta_of(hint))}, not {text!r}"
+    fault = f"must be {_allowed(kind, meta)}, not {text!r}"
     if kind is int and not re.fullmatch(r"-?[0-9]{1,18}", text):
         raise ValueError(fault)
     try:
@@ -38,7 +41,7 @@ def parsed(text: str, hint: Any) -> Any:
         raise ValueError(fault) from error
 
 
-def _allowed(kind: Any, meta: Meta) -> str:
+def _allowed(kind: Any, meta: Any) -> str:
     if get_origin(kind) is Literal:
         *others, last = get_args(kind)
         return f"{', '.join(others)} or {last}"
@@ -51,16 +54,9 @@ def _allowed(kind: Any, meta: Meta) -> str:
     return f"a text of {meta.min_length} to {meta.max_length} characters"
 
 
-def meta_of(hint: Any) -> Meta:
-    """What is said about a setting beside its type."""
-    meta = get_args(hint)[1]
-    assert isinstance(meta, Meta)
-    return meta
-
-
 def is_secret(hint: Any) -> bool:
     """Whether nobody may read the setting's value."""
-    return bool((meta_of(hint).extra or {}).get("secret"))
+    return bool(hint == Secret)
 
 
 def shown(value: Any, *, is_secret: bool) -> str:
