@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 import click
 import msgspec
 
+from service.instance.open import Instance, on_instance
 from service.platform.database import Connection
-from service.platform.errors import NotFoundError, SaxaulError
-from service.rulebooks.commands_report import FORMAT, Format, print_json, report
-from service.rulebooks.commands_versions import folder_files, is_version, opened, version_files
+from service.platform.errors import NotFoundError
+from service.rulebooks.commands_report import FORMAT, Format, print_json, refusing
+from service.rulebooks.commands_versions import folder_files, is_version, version_files
 from service.rulebooks.publish import files_of
 from service.rules.cel.text import did_you_mean
 from service.rules.decide.evaluate import Award
 from service.rules.decide.judge import Candidate, Refusal
 from service.rules.decide.standing import award_of
 from service.rules.language import schema
-from service.rules.tell.rule_set import BrokenSetError, RuleSet
+from service.rules.tell.rule_set import RuleSet
 from service.rules.tell.steps import Facts, Step, explain_steps, lines_of
 from service.rules.trial.examples import decide_example, example_candidate
 
@@ -65,17 +65,12 @@ def explain(
     """
     if (rule is None) == (action is None):
         raise click.UsageError("Name a rule, or a recorded action with --action.")
-    try:
+    with refusing(form):
         if action is not None:
-            head, told = asyncio.run(_recorded(action, participant))
+            work = partial(_recorded, action, participant)
+            head, told = on_instance("saxaul rules explain", work)
         else:
             head, told = _example(str(rule), given, context, source)
-    except BrokenSetError as error:
-        report(error.problems, form, "")
-        sys.exit(1)
-    except SaxaulError as error:
-        click.echo(str(error), err=True)
-        sys.exit(1)
     if form == "json":
         print_json({"about": head, "awards": told})
         return
@@ -129,18 +124,20 @@ def _require_time(context: schema.ExampleContext) -> None:
 
 def _files(source: str) -> Mapping[str, str]:
     if is_version(source):
-        return asyncio.run(_published(source))
+        return on_instance("saxaul rules explain", partial(_published, source))
     return folder_files(source)
 
 
-async def _published(source: str) -> dict[str, str]:
-    async with opened("saxaul rules explain") as database, database.pool.acquire() as connection:
-        return await version_files(connection, source)
+async def _published(source: str, instance: Instance) -> dict[str, str]:
+    async with instance.database.pool.acquire() as connection:
+        return (await version_files(connection, source))[1]
 
 
-async def _recorded(action_id: UUID, participant_id: UUID | None) -> tuple[list[str], list[_Told]]:
+async def _recorded(
+    action_id: UUID, participant_id: UUID | None, instance: Instance
+) -> tuple[list[str], list[_Told]]:
     """What decided a recorded action, with the version of the rules of then."""
-    async with opened("saxaul rules explain") as database, database.pool.acquire() as connection:
+    async with instance.database.pool.acquire() as connection:
         row = await _find(connection, action_id, participant_id)
         version = row["rulebook_version"]
         files = await files_of(connection, version)

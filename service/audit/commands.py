@@ -1,27 +1,28 @@
 """`saxaul ledger audit`: recomputes the ledger and says what is off."""
 
-import asyncio
 import sys
-from typing import Any
+from functools import partial
 from uuid import UUID
 
 import click
 import msgspec
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import TimeElapsedColumn
 from rich.table import Table
 
 from service.audit.across import STRANGERS
 from service.audit.audit import AuditReport, Mode, audit, choose_mode
 from service.audit.checks import CHECKS, COMPARES, WHOLE
-from service.instance.open import open_instance
+from service.instance.open import Instance, on_instance
 from service.platform.checks import Check, Compare
-from service.platform.clock import Clock
-from service.platform.database import Database
-from service.platform.settings import load_settings
+from service.platform.terminal import share_bar
 
 _SHOWN_MAX = 20
 _LOG_ASKS = ("log", "the log of the operators' acts is whole")
+_FACTS = (
+    *("mode", "books", "transfers", "actions", "log_entries"),
+    *("found", "differences", "notes"),
+)
 _NOTES = (
     ("facts", "digests of actions cover the time with the offset that its partner sent"),
     ("log", "entries of the operators' log were hashed with a zero as -0.0"),
@@ -54,9 +55,11 @@ def audit_ledger(*, full: bool, incremental: bool, participant: UUID | None, for
     if full and incremental:
         raise click.UsageError("--full and --incremental are two ways: choose one.")
     mode: Mode | None = "full" if full else "incremental" if incremental else None
-    name, report = asyncio.run(_audit(mode, participant, quiet=form == "json"))
+    work = partial(_audit, mode, participant, is_quiet=form == "json")
+    name, report = on_instance("saxaul ledger audit", work)
     if form == "json":
-        told = {"audited": name} | _facts(report)
+        told = {"audited": name, "clean": report.is_clean}
+        told |= {fact: getattr(report, fact) for fact in _FACTS}
         click.echo(msgspec.json.format(msgspec.json.encode(told), indent=2))
     else:
         _print(report, participant)
@@ -65,53 +68,30 @@ def audit_ledger(*, full: bool, incremental: bool, participant: UUID | None, for
 
 
 async def _audit(
-    mode: Mode | None, participant: UUID | None, *, quiet: bool
+    mode: Mode | None, participant: UUID | None, instance: Instance, *, is_quiet: bool
 ) -> tuple[str, AuditReport]:
     """What was audited, and what was found."""
-    async with open_instance(load_settings(), "saxaul ledger audit") as instance:
-        report = await _audit_database(instance.database, mode, participant, quiet=quiet)
-        return instance.name, report
-
-
-async def _audit_database(
-    database: Database, mode: Mode | None, participant: UUID | None, *, quiet: bool
-) -> AuditReport:
-    clock = Clock()
-    async with database.pool.acquire() as connection:
-        await clock.refresh(connection)
-        if participant is not None and not await connection.fetchval(_IS_THERE, participant):
-            raise click.ClickException(f"There is no participant {participant}.")
+    database = instance.database
+    if participant is not None and not await database.pool.fetchval(_IS_THERE, participant):
+        raise click.ClickException(f"There is no participant {participant}.")
     if mode is None:
         mode = "full" if participant is not None else await choose_mode(database)
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("auditing"),
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f} %"),
-        TextColumn("{task.fields[books]:,} books, {task.fields[rate]:,} transfers/s"),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=console, disable=quiet, transient=True) as progress:
-        task = progress.add_task("audit", total=1.0, books=0, rate=0)
-        return await audit(
+    with share_bar("auditing", TimeElapsedColumn(), is_quiet=is_quiet) as show:
+
+        def show_page(report: AuditReport) -> None:
+            told = f"{report.books:,} books, {{rate:,}} transfers/s"
+            show(report.part_done, told, report.transfers)
+
+        report = await audit(
             database,
             mode=mode,
-            now=clock.now(),
+            now=instance.clock.now(),
             participant_id=participant,
-            on_page=lambda report: _show(progress, task, report),
+            on_page=show_page,
             more=COMPARES,
             whole=WHOLE,
         )
-
-
-def _show(progress: Progress, task: TaskID, report: AuditReport) -> None:
-    elapsed_s = progress.tasks[task].elapsed or 1.0
-    progress.update(
-        task,
-        completed=report.part_done,
-        books=report.books,
-        rate=int(report.transfers / max(elapsed_s, 0.001)),
-    )
+    return instance.name, report
 
 
 def _print(report: AuditReport, participant: UUID | None) -> None:
@@ -151,20 +131,6 @@ def _print(report: AuditReport, participant: UUID | None) -> None:
     )
     if report.mode == "incremental":
         click.echo("Books that did not move since their last audit were passed over; see --full.")
-
-
-def _facts(report: AuditReport) -> dict[str, Any]:
-    return {
-        "clean": report.is_clean,
-        "mode": report.mode,
-        "books": report.books,
-        "transfers": report.transfers,
-        "actions": report.actions,
-        "log_entries": report.log_entries,
-        "found": report.found,
-        "differences": report.differences,
-        "notes": report.notes,
-    }
 
 
 _IS_THERE = "SELECT true FROM books WHERE participant_id = $1"

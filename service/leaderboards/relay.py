@@ -8,7 +8,6 @@ Whatever dies between those steps, and whoever else believes it is their turn, c
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -36,6 +35,7 @@ from service.leaderboards.write import (
     drop_others,
     load_scores,
 )
+from service.platform.beside import pause
 from service.platform.clock import Clock
 from service.platform.database import Connection, Database
 from service.platform.outbox import position_rows
@@ -107,8 +107,7 @@ class Relay:
             while not stop.is_set():
                 if await self.round():
                     continue
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(stop.wait(), PAUSE_S)
+                await pause(stop, PAUSE_S)
         finally:
             await self.release()
 

@@ -10,7 +10,7 @@ import os
 import secrets
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 from urllib.parse import urlsplit
@@ -20,19 +20,24 @@ from msgspec import Meta, Struct
 
 from service.platform.setting_texts import (
     DATABASE_SCHEMES,
+    MASTER_KEY_BYTES,
     REDIS_SCHEMES,
+    Explained,
     Secret,
-    is_address,
+    faults_of_url,
     is_link_start,
+    is_loopback,
+    is_master_key,
     is_secret,
+    kept_text,
     meaningless,
     one_line,
     parsed,
     shown,
+    text_of,
 )
 
 PREFIX = "SAXAUL_"
-_MASTER_KEY_BYTES = 32
 _Positive = Annotated[int, Meta(ge=1)]
 _BodyBytes = Annotated[int, Meta(ge=1_024)]
 _PRODUCTION = (
@@ -52,10 +57,7 @@ class Issuer(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Settings(Struct, frozen=True, kw_only=True):
-    """All settings. A field's variable is SAXAUL_ and its name in capitals.
-
-    `settings.yaml` says what each means.
-    """
+    """All settings, told in `settings.yaml`. A variable is SAXAUL_ and its field in capitals."""
 
     env: Literal["development", "production"] = "development"
     home: Path = Path(".saxaul")
@@ -107,12 +109,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     @property
     def is_loopback(self) -> bool:
         """True when only this machine can reach the API."""
-        if self.host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
+        return is_loopback(self.host)
 
     @property
     def development_mode(self) -> bool:
@@ -142,22 +139,8 @@ class SettingsError(Exception):
     """Settings that cannot work; `problems` holds one line each, every one naming its variable."""
 
     def __init__(self, problems: list[str]) -> None:
-        """Take the problems in the order of the settings."""
         self.problems = problems
         super().__init__("\n".join(problems))
-
-
-class Explained(Struct, frozen=True):
-    """A setting as `saxaul config show` prints it; a secret's value is masked.
-
-    `fault` says what is wrong with the value, "" when nothing is.
-    """
-
-    variable: str
-    value: str
-    default: str
-    meaning: str
-    fault: str
 
 
 def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
@@ -194,7 +177,7 @@ def _read(environ: Mapping[str, str]) -> tuple[dict[str, Any], list[tuple[str, s
     faults: list[tuple[str, str]] = []
     for field, hint in _HINTS.items():
         try:
-            if (text := _text(environ, _variable(field), is_secret=is_secret(hint))) is not None:
+            if (text := text_of(environ, _variable(field), is_secret=is_secret(hint))) is not None:
                 values[field] = parsed(text, hint)
         except (OSError, ValueError) as error:
             faults.append((field, one_line(error)))
@@ -206,26 +189,24 @@ def with_secret_key(settings: Settings) -> Settings:
 
     Raises SettingsError when a file can neither be read nor made.
     """
-    return msgspec.structs.replace(
-        settings,
-        secret_key=settings.secret_key
-        or _own_key(settings.home / "secret-key", lambda: secrets.token_urlsafe(32)),
-        master_key=settings.master_key
-        or _own_key(
-            settings.home / "master-key", lambda: base64.b64encode(secrets.token_bytes(32)).decode()
-        ),
-    )
+    kept = {}
+    for field, make in _OWN_KEYS.items():
+        path = settings.home / field.replace("_", "-")
+        try:
+            kept[field] = getattr(settings, field) or kept_text(path, make)
+        except OSError as error:
+            fault = (
+                f"cannot keep {path.name} in the state folder {path.parent}:"
+                f" {error.strerror}; name another folder, or run as its owner"
+            )
+            raise SettingsError([f"{_variable('home')}: {fault}"]) from error
+    return msgspec.structs.replace(settings, **kept)
 
 
-def _own_key(path: Path, make: Callable[[], str]) -> str:
-    try:
-        return kept_text(path, make)
-    except OSError as error:
-        fault = (
-            f"{PREFIX}HOME: cannot keep {path.name} in the state folder {path.parent}:"
-            f" {error.strerror}; name another folder, or run as its owner"
-        )
-        raise SettingsError([fault]) from error
+_OWN_KEYS: dict[str, Callable[[], str]] = {
+    "secret_key": lambda: secrets.token_urlsafe(32),
+    "master_key": lambda: base64.b64encode(secrets.token_bytes(MASTER_KEY_BYTES)).decode(),
+}
 
 
 def explain_settings(environ: Mapping[str, str] = os.environ) -> Iterator[Explained]:
@@ -283,27 +264,17 @@ def shared_metrics(settings: Settings) -> Iterator[None]:
         yield
 
 
-def _text(environ: Mapping[str, str], variable: str, *, is_secret: bool) -> str | None:
-    text = environ.get(variable)
-    path = environ.get(f"{variable}_FILE") if is_secret else None
-    if text and path:
-        raise ValueError(f"also {variable}_FILE is set; use one of them")
-    if path:
-        return Path(path).read_text(encoding="utf-8").strip()
-    return text.strip() if text and text.strip() else None
-
-
 def _contradictions(settings: Settings) -> Iterator[tuple[str, str]]:
     """Fields whose values cannot work, by themselves or beside the others, and why."""
     for field, schemes in (("database_url", DATABASE_SCHEMES), ("redis_url", REDIS_SCHEMES)):
         if url := getattr(settings, field):
-            yield from ((field, fault) for fault in _faults_of_url(url, schemes))
+            yield from ((field, fault) for fault in faults_of_url(url, schemes))
     if settings.public_url and not is_link_start(settings.public_url):
         yield "public_url", "must be http:// or https:// and a host, perhaps a path, no query"
     if settings.secret_key and len(settings.secret_key) < 32:
         yield "secret_key", "must have at least 32 characters"
     for field in ("master_key", "master_key_before"):
-        if (text := getattr(settings, field)) and not _is_master_key(text):
+        if (text := getattr(settings, field)) and not is_master_key(text):
             yield field, "must be the base64 of 32 bytes"
     for network in settings.trusted_proxies:
         try:
@@ -318,21 +289,6 @@ def _contradictions(settings: Settings) -> Iterator[tuple[str, str]]:
             yield field, f"must be set when {PREFIX}ENV=production"
 
 
-def _faults_of_url(url: str, schemes: frozenset[str]) -> Iterator[str]:
-    if not is_address(url):
-        # Never with the text: what looks like a port may be a password.
-        yield "its port is no number; / # and @ in a password are written %2F %23 %40"
-    elif urlsplit(url).scheme not in schemes:
-        yield f"must begin with {', '.join(f'{name}://' for name in sorted(schemes))}"
-
-
-def _is_master_key(text: str) -> bool:
-    try:
-        return len(base64.b64decode(text, validate=True)) == _MASTER_KEY_BYTES
-    except ValueError:
-        return False
-
-
 def _faults_of_issuers(settings: Settings) -> Iterator[str]:
     realms: dict[tuple[str, str], str] = {}
     for issuer in settings.auth_issuers:
@@ -340,21 +296,3 @@ def _faults_of_issuers(settings: Settings) -> Iterator[str]:
             yield f"{issuer.issuer} needs another audience for each realm"
         if settings.env == "production" and urlsplit(issuer.jwks_url).scheme != "https":
             yield f"{issuer.jwks_url} must begin with https://"
-
-
-def kept_text(path: Path, make: Callable[[], str]) -> str:
-    """The secret text of this file, which is made once, for our eyes only. Raises OSError."""
-    if not path.exists():
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # Linked into place whole: of two processes that start at once, both read the same text.
-        draft = path.with_name(f".{path.name}-{os.getpid()}")
-        draft.unlink(missing_ok=True)
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(make() + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        with suppress(FileExistsError):
-            path.hardlink_to(draft)
-        draft.unlink()
-    return path.read_text(encoding="ascii").strip()

@@ -1,19 +1,16 @@
 """`saxaul participants`: who was erased, and erasing them again after a restore."""
 
-import asyncio
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
 import click
 
-from service.instance.open import open_instance
+from service.instance.open import Instance, on_instance
 from service.ledger.books import BookMissingError
-from service.platform.clock import Clock
-from service.platform.database import Database
 from service.platform.log import configure_logging
 from service.platform.outbox import lane_of
-from service.platform.settings import Settings, load_settings
 from service.privacy.erase import erase_participant, list_erasures
 from service.rulebooks.publish import Rulebooks
 
@@ -26,7 +23,7 @@ def participants() -> None:
 @participants.command("erased")
 def list_erased() -> None:
     """Print who was erased and when, one a line: keep it apart from the backups."""
-    asyncio.run(_list(load_settings()))
+    on_instance("saxaul participants erased", _list)
 
 
 @participants.command("erase-again")
@@ -40,7 +37,9 @@ def erase_again(path: Path) -> None:
     the restored database, is passed over.
     """
     configure_logging("warning")
-    asyncio.run(_erase_again(load_settings(), list(_ids(path))))
+    work = partial(_erase_all, list(_ids(path)))
+    erased, before, unknown = on_instance("saxaul participants erase-again", work)
+    click.echo(f"{erased} erased, {before} were erased already, {unknown} are not there")
 
 
 def _ids(path: Path) -> Iterator[UUID]:
@@ -52,35 +51,24 @@ def _ids(path: Path) -> Iterator[UUID]:
                 raise click.ClickException(f"{path}:{number}: begins with no id.") from None
 
 
-async def _list(settings: Settings) -> None:
-    async with open_instance(settings, "saxaul participants erased") as instance:
-        async for participant_id, erased_at in list_erasures(instance.database):
-            click.echo(f"{participant_id} {erased_at:%Y-%m-%dT%H:%M:%SZ}")
+async def _list(instance: Instance) -> None:
+    async for participant_id, erased_at in list_erasures(instance.database):
+        click.echo(f"{participant_id} {erased_at:%Y-%m-%dT%H:%M:%SZ}")
 
 
-async def _erase_again(settings: Settings, ids: list[UUID]) -> None:
-    async with open_instance(settings, "saxaul participants erase-again") as instance:
-        erased, before, unknown = await _erase_all(instance.database, settings, ids)
-    click.echo(f"{erased} erased, {before} were erased already, {unknown} are not there")
-
-
-async def _erase_all(
-    database: Database, settings: Settings, ids: list[UUID]
-) -> tuple[int, int, int]:
-    clock, rulebooks = Clock(), Rulebooks(database)
-    async with database.pool.acquire() as connection:
-        await clock.refresh(connection)
+async def _erase_all(ids: list[UUID], instance: Instance) -> tuple[int, int, int]:
+    rulebooks = Rulebooks(instance.database)
+    async with instance.database.pool.acquire() as connection:
         await rulebooks.refresh(connection)
-    program = rulebooks.active.program
     erased = before = unknown = 0
     for participant_id in ids:
         try:
             done = await erase_participant(
-                database,
+                instance.database,
                 participant_id,
-                now=clock.now(),
-                local_date=program.local_date,
-                lane=lane_of(participant_id, settings.lanes),
+                now=instance.clock.now(),
+                local_date=rulebooks.active.program.local_date,
+                lane=lane_of(participant_id, instance.settings.lanes),
             )
         except BookMissingError:
             unknown += 1
