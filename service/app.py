@@ -1,8 +1,7 @@
 """create_app: the one place where routes, lifespan, error renderer and shared objects meet."""
 
-import asyncio
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from uuid import UUID
 
@@ -43,6 +42,7 @@ from service.partners.routes_operator import routes as partner_operator_routes
 from service.partners.routes_parked import routes as parked_routes
 from service.planting.routes import routes as planting_routes
 from service.planting.routes_operator import routes as planting_operator_routes
+from service.platform.beside import beside
 from service.platform.clock import Clock
 from service.platform.database import Database, open_database
 from service.platform.listen import listening
@@ -129,11 +129,11 @@ async def _live(app: Litestar, settings: Settings) -> AsyncIterator[None]:
         rulebooks = Rulebooks(database)
         async with database.pool.acquire() as connection:
             await rulebooks.refresh(connection)
-        await stack.enter_async_context(_running(rulebooks.run()))
+        await stack.enter_async_context(beside(rulebooks.run()))
         writer = Writer(database, clock, rulebooks, settings)
         writer.start()
         stack.push_async_callback(writer.stop)
-        await stack.enter_async_context(_running(partner_keys.run()))
+        await stack.enter_async_context(beside(partner_keys.run()))
         identifier = Identifier(settings.secret_key)
         app.state.shared = {
             type(each): each
@@ -180,20 +180,8 @@ async def _authenticator(
     client = await stack.enter_async_context(httpx.AsyncClient())
     for believed in settings.auth_issuers:
         keys = KeySet(believed.jwks_url, client, on_change=authenticator.drop_all)
-        await stack.enter_async_context(_running(keys.keep_fresh(clock.real_now)))
+        await stack.enter_async_context(beside(keys.keep_fresh(clock.real_now)))
         authenticator.trust(
             Trust(believed.issuer, believed.audience, believed.realm, keys, believed.accept_typ)
         )
     return authenticator
-
-
-@asynccontextmanager
-async def _running(forever: Coroutine[None, None, None]) -> AsyncIterator[None]:
-    """Let this go on beside the block, and end with it."""
-    task = asyncio.create_task(forever)
-    try:
-        yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task

@@ -6,14 +6,13 @@ import pkgutil
 import re
 from functools import cache
 from pathlib import Path
-from typing import get_type_hints
 
 import pytest
 
 import service
 from service.__main__ import ADDED, COMMANDS
 from service.platform.errors import PROBLEMS, SaxaulError
-from service.platform.settings import Settings
+from service.platform.settings import Settings, meanings
 from service.tables import metadata
 from tests.house import House
 
@@ -223,5 +222,7 @@ def test_every_command_is_reached_by_its_name():
 
 
 def test_every_setting_is_explained():
-    for name, hint in get_type_hints(Settings, include_extras=True).items():
-        assert hint.__metadata__[0].description.endswith("."), name
+    told = meanings()
+    assert [*told] == [*Settings.__struct_fields__]
+    for name, meaning in told.items():
+        assert meaning.endswith("."), name

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 import click
 import msgspec
 
+from service.instance.open import Instance, on_instance
 from service.platform.errors import NotFoundError
-from service.rulebooks.commands_report import FORMAT, Format, print_json, report
-from service.rulebooks.commands_versions import folder_files, is_version, opened, version_files
+from service.rulebooks.commands_report import FORMAT, Format, print_json, refusing
+from service.rulebooks.commands_versions import folder_files, is_version, version_files
 from service.rulebooks.publish import files_of
 from service.rules.cel.text import did_you_mean
 from service.rules.decide.evaluate import Award
 from service.rules.decide.judge import Candidate, Refusal
 from service.rules.decide.standing import award_of
 from service.rules.language import schema
-from service.rules.tell.rule_set import BrokenSetError, RuleSet
+from service.rules.tell.rule_set import RuleSet
 from service.rules.tell.steps import Facts, Step, explain_steps, lines_of
 from service.rules.trial.examples import decide_example, example_candidate
 
@@ -64,14 +64,12 @@ def explain(
     """
     if (rule is None) == (action is None):
         raise click.UsageError("Name a rule, or a recorded action with --action.")
-    try:
+    with refusing(form):
         if action is not None:
-            head, told = asyncio.run(_recorded(action, participant))
+            work = partial(_recorded, action, participant)
+            head, told = on_instance("saxaul rules explain", work)
         else:
             head, told = _example(str(rule), given, context, source)
-    except BrokenSetError as error:
-        report(error.problems, form, "")
-        sys.exit(1)
     if form == "json":
         print_json({"about": head, "awards": told})
         return
@@ -95,8 +93,7 @@ def _example(rule_id: str, given: str, context: str, source: str) -> tuple[list[
         datetime.fromisoformat(example.context.occurred_at or "2000-01-01")
     except ValueError as error:
         raise click.UsageError(f"--context: there is no such time: {error}") from error
-    files = asyncio.run(_files(source)) if is_version(source) else folder_files(source)
-    rules = RuleSet(files)
+    rules = RuleSet(_files(source))
     shape = rules.rules.get(rule_id)
     if shape is None:
         hint = did_you_mean(rule_id, rules.rules)
@@ -118,14 +115,22 @@ def _decoded(text: str, kind: Any, option: str) -> Any:
         raise click.UsageError(f"{option}: {error}") from error
 
 
-async def _files(source: str) -> Mapping[str, str]:
-    async with opened("saxaul rules explain") as database, database.pool.acquire() as connection:
-        return await version_files(connection, source)
+def _files(source: str) -> Mapping[str, str]:
+    if is_version(source):
+        return on_instance("saxaul rules explain", partial(_published, source))
+    return folder_files(source)
 
 
-async def _recorded(action_id: UUID, participant_id: UUID | None) -> tuple[list[str], list[_Told]]:
+async def _published(source: str, instance: Instance) -> Mapping[str, str]:
+    async with instance.database.pool.acquire() as connection:
+        return (await version_files(connection, source))[1]
+
+
+async def _recorded(
+    action_id: UUID, participant_id: UUID | None, instance: Instance
+) -> tuple[list[str], list[_Told]]:
     """What decided a recorded action, with the version of the rules of then."""
-    async with opened("saxaul rules explain") as database, database.pool.acquire() as connection:
+    async with instance.database.pool.acquire() as connection:
         row = await connection.fetchrow(_ACTION, action_id, participant_id)
         if row is None:
             raise NotFoundError("There is no action {action_id}.", action_id=action_id)

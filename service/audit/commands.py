@@ -1,25 +1,28 @@
 """`saxaul ledger audit`: recomputes the ledger and says what is off."""
 
-import asyncio
 import sys
+from functools import partial
 from uuid import UUID
 
 import click
 import msgspec
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import TimeElapsedColumn
 from rich.table import Table
 
 from service.audit.across import STRANGERS
 from service.audit.audit import AuditAnswer, Mode, audit
 from service.audit.checks import CHECKS, COMPARES, WHOLE
-from service.instance.open import open_instance
+from service.instance.open import Instance, on_instance
 from service.platform.checks import Check, Compare
-from service.platform.clock import Clock
-from service.platform.settings import load_settings
+from service.platform.terminal import share_bar
 
 _SHOWN_MAX = 20
 _LOG_ASKS = ("log", "the log of the operators' acts is whole")
+_FACTS = (
+    *("mode", "books", "transfers", "actions", "log_entries"),
+    *("found", "differences", "notes"),
+)
 _NOTES = (
     ("facts", "digests of actions cover the time with the offset that its partner sent"),
     ("log", "entries of the operators' log were hashed with a zero as -0.0"),
@@ -52,7 +55,8 @@ def audit_ledger(*, full: bool, incremental: bool, participant: UUID | None, for
     if full and incremental:
         raise click.UsageError("--full and --incremental are two ways: choose one.")
     mode: Mode | None = "full" if full else "incremental" if incremental else None
-    name, report = asyncio.run(_audit(mode, participant, quiet=form == "json"))
+    work = partial(_audit, mode, participant, is_quiet=form == "json")
+    name, report = on_instance("saxaul ledger audit", work)
     if form == "json":
         told = {"audited": name} | msgspec.to_builtins(report)
         del told["complete"], told["next_after"]  # it always ends
@@ -64,45 +68,28 @@ def audit_ledger(*, full: bool, incremental: bool, participant: UUID | None, for
 
 
 async def _audit(
-    mode: Mode | None, participant: UUID | None, *, quiet: bool
+    mode: Mode | None, participant: UUID | None, instance: Instance, *, is_quiet: bool
 ) -> tuple[str, AuditAnswer]:
     """What was audited, and what was found."""
-    clock = Clock()
-    columns = (
-        TextColumn("auditing"),
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f} %"),
-        TextColumn("{task.fields[books]:,} books, {task.fields[rate]:,} transfers/s"),
-        TimeElapsedColumn(),
-    )
-    progress = Progress(*columns, console=Console(stderr=True), disable=quiet, transient=True)
-    async with open_instance(load_settings(), "saxaul ledger audit") as instance:
-        async with instance.database.pool.acquire() as connection:
-            await clock.refresh(connection)
-            if participant is not None and not await connection.fetchval(_IS_THERE, participant):
-                raise click.ClickException(f"There is no participant {participant}.")
-        with progress:
-            task = progress.add_task("audit", total=1.0, books=0, rate=0)
-            report = await audit(
-                instance.database,
-                mode=mode,
-                now=clock.now(),
-                participant_id=participant,
-                on_page=lambda report: _show(progress, task, report),
-                more=COMPARES,
-                whole=WHOLE,
-            )
-        return instance.name, report
+    database = instance.database
+    if participant is not None and not await database.pool.fetchval(_IS_THERE, participant):
+        raise click.ClickException(f"There is no participant {participant}.")
+    with share_bar("auditing", TimeElapsedColumn(), is_quiet=is_quiet) as show:
 
+        def show_page(report: AuditAnswer) -> None:
+            told = f"{report.books:,} books, {{rate:,}} transfers/s"
+            show(report.part_done, told, report.transfers)
 
-def _show(progress: Progress, task: TaskID, report: AuditAnswer) -> None:
-    elapsed_s = progress.tasks[task].elapsed or 1.0
-    progress.update(
-        task,
-        completed=report.part_done,
-        books=report.books,
-        rate=int(report.transfers / max(elapsed_s, 0.001)),
-    )
+        report = await audit(
+            database,
+            mode=mode,
+            now=instance.clock.now(),
+            participant_id=participant,
+            on_page=show_page,
+            more=COMPARES,
+            whole=WHOLE,
+        )
+    return instance.name, report
 
 
 def _print(report: AuditAnswer, participant: UUID | None) -> None:

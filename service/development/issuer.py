@@ -20,7 +20,8 @@ from cryptography.hazmat.primitives.serialization import (
 
 from service.http.auth import Realm, Trust
 from service.http.jwks import Key, KeySet
-from service.platform.settings import Settings, kept_text
+from service.platform.setting_texts import kept_text
+from service.platform.settings import Settings
 
 TOKEN_LASTS = timedelta(hours=24)
 _KEY_ID, _AUDIENCE = "development", "saxaul-"

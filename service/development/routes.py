@@ -10,7 +10,7 @@ from litestar.handlers import HTTPRouteHandler
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from service.development.issuer import DevelopmentIssuer, issuer_of
-from service.http.access import Request, is_loopback, opens
+from service.http.access import Request, opens
 from service.http.auth import SCOPES
 from service.http.decode import Time, read_body
 from service.http.faults import fault
@@ -19,6 +19,7 @@ from service.participants.identities import resolve_participant
 from service.platform.clock import Clock
 from service.platform.database import Database
 from service.platform.errors import NotFoundError
+from service.platform.setting_texts import is_loopback
 from service.platform.settings import Settings
 
 _YEARS_MAX_S = 173 * 366 * 86_400
@@ -91,10 +92,7 @@ async def move_clock(request: Request) -> ClockReading:
     if move.advance_s is not None and (clock.now() + by).year > _LATEST_YEAR:
         raise fault("#/advance_s", "must not lead beyond the year {year}", year=_LATEST_YEAR)
     async with shared(request, Database).transaction() as connection:
-        if move.now is not None:
-            await clock.move_to(connection, move.now)
-        else:
-            await clock.advance(connection, by)
+        await clock.move(connection, move.now or by)
     return ClockReading(clock.now())
 
 

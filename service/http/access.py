@@ -1,6 +1,5 @@
 """Who may use a route, what goes in and out, and who asks: read by the edge and by OpenAPI."""
 
-import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -12,12 +11,9 @@ from msgspec import Struct
 
 from service.http.auth import Credentials
 from service.http.shared import shared
-from service.platform.acts import Act, Caller
+from service.platform.acts import Act
 from service.platform.clock import Clock
-from service.platform.errors import (
-    MalformedRequestError,
-    SaxaulError,
-)
+from service.platform.errors import MalformedRequestError, SaxaulError
 
 
 class BodyTooLargeError(SaxaulError):
@@ -127,26 +123,13 @@ def media_type(content_type: bytes) -> str:
     return content_type.partition(b";")[0].strip().lower().decode("latin-1")
 
 
-def caller(request: litestar.Request[Any, Any, State]) -> Caller:
+def caller(request: litestar.Request[Any, Any, State]) -> Credentials:
     """Who sent this request; only behind routes that are not public."""
     credentials: Credentials = request.scope["auth"]
-    return Caller(
-        credentials.subject,
-        credentials.scopes,
-        request.scope["request_id"],  # type: ignore[typeddict-item]
-        credentials.participant_id,
-    )
+    return credentials
 
 
 def act_of(request: litestar.Request[Any, Any, State]) -> Act:
     """Who acts by this request, and when; only behind routes that are not public."""
-    credentials, request_id = request.scope["auth"], request.scope["request_id"]  # type: ignore[typeddict-item]
-    return Act(credentials.subject, request_id, shared(request, Clock).now())
-
-
-def is_loopback(address: str) -> bool:
-    """Whether an address or host name means this machine."""
-    try:
-        return address == "localhost" or ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        return False
+    request_id = request.scope["request_id"]  # type: ignore[typeddict-item]
+    return Act(caller(request).subject, request_id, shared(request, Clock).now())

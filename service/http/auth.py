@@ -63,8 +63,14 @@ class Credentials:
     realm: Realm
     subject: str
     scopes: frozenset[str]
-    participant_id: UUID | None
+    participant: UUID | None
     until: datetime
+
+    @property
+    def participant_id(self) -> UUID:
+        """The participant; only routes that open to participants may ask."""
+        assert self.participant is not None
+        return self.participant
 
 
 class _Header(msgspec.Struct):
@@ -142,12 +148,8 @@ class Authenticator:
     def drop(self, participant_id: UUID) -> None:
         """Believe none of this person's tokens unseen: the next one looks the person up anew."""
         self._drops += 1
-        for header in [
-            header
-            for header, credentials in self._verified.items()
-            if credentials.participant_id == participant_id
-        ]:
-            del self._verified[header]
+        known = self._verified.items()
+        self._verified = {sent: it for sent, it in known if it.participant != participant_id}
 
     def drop_all(self) -> None:
         """Believe no token unseen: keys changed, or the word of an erasure may have been missed."""
@@ -176,20 +178,19 @@ class Authenticator:
         if key is None or header.alg != key.algorithm:
             raise InvalidTokenError(_BAD)
         claims = _read_verified(token, key.public_key, trust, header, leeway_s=self._leeway_s)
-        participant_id = None
-        if trust.realm == "participant":
-            participant_id = await self._resolve(claims.iss, claims.sub)
+        is_participant = trust.realm == "participant"
+        participant = await self._resolve(claims.iss, claims.sub) if is_participant else None
         expires = datetime.fromtimestamp(min(claims.exp, 4e9), UTC)
         return Credentials(
             realm=trust.realm,
             subject=claims.sub,
-            scopes=frozenset(claims.scope.split()) if trust.realm == "operator" else frozenset(),
-            participant_id=participant_id,
+            scopes=frozenset(() if is_participant else claims.scope.split()),
+            participant=participant,
             until=min(expires + timedelta(seconds=self._leeway_s), now + _BELIEVED_FOR),
         )
 
 
-def _read_unverified(token: bytes) -> tuple[_Header, _Claims, tuple[str, ...]]:
+def _read_unverified(token: bytes) -> tuple[_Header, _Claims, list[Any]]:
     """What a token claims, to choose the issuer by; nothing of it is believed yet."""
     try:
         parts = jwt.decode_complete(token, options={"verify_signature": False})
@@ -200,11 +201,7 @@ def _read_unverified(token: bytes) -> tuple[_Header, _Claims, tuple[str, ...]]:
         raise InvalidTokenError(_BAD) from error
     if not 0 < len(header.kid) <= KEY_ID_MAX:
         raise InvalidTokenError(_BAD)
-    if isinstance(audience, str):
-        return header, claims, (audience,)
-    if isinstance(audience, list):
-        return header, claims, tuple(item for item in audience if isinstance(item, str))
-    return header, claims, ()
+    return header, claims, audience if isinstance(audience, list) else [audience]
 
 
 def _read_verified(

@@ -25,35 +25,22 @@ from service.http.faults import (
     escaped,
     fault,
     halves_as_nul,
-    has_finer_times,
     invalid,
-    kept_time,
-    kept_times,
     malformed,
     plain_json,
     refuse_nul,
     refuse_twice,
 )
 from service.http.texts import TextError
-from service.platform.errors import (
-    FieldError,
-    MalformedRequestError,
-    NotFoundError,
-)
+from service.http.times import has_finer_times, kept_time, kept_times
+from service.platform.errors import FieldError, MalformedRequestError, NotFoundError
 
 S = TypeVar("S", bound=Struct)
 
-
 # A time as people send it: RFC 3339 with an offset; `parse` also refuses years outside 2000..2199.
 Time = Annotated[datetime, Meta(tz=True)]
-
-
 _YEARS = range(2000, 2200)
-
-
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-
-
 _QUERY_FIELDS_MAX = 50
 
 
@@ -134,8 +121,6 @@ def path_uuid(text: str) -> UUID:
 
 
 Check = Callable[[Any, str], Iterator[FieldError]]
-
-
 TextRule = Callable[[str], str]
 
 

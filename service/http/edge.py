@@ -17,7 +17,7 @@ from service.http.access import Access
 from service.http.auth import Authenticator, require_access
 from service.http.decode import NoFields, read_query
 from service.http.problems import problem_body, reader_of
-from service.http.rate_limit import RateLimitedError, RateLimiter, client_address
+from service.http.rate_limit import Limit, RateLimitedError, RateLimiter, client_address
 from service.http.shared import shared
 from service.http.unread_body import discard
 from service.platform.clock import Clock
@@ -65,7 +65,6 @@ class Edge:
     """
 
     def __init__(self, app: ASGIApp, *, access_log: bool) -> None:
-        """Wrap the application."""
         self._app = app
         self._access_log = access_log
         self._durations: dict[tuple[Any, ...], Histogram] = {}
@@ -163,7 +162,7 @@ async def authenticate(request: litestar.Request[Any, Any, State]) -> None:
         # Without access it is Litestar's own answer to OPTIONS; a test walks all other routes.
         # Whoever watches over this process must not be told that it is busy.
         if not scope["path"].startswith(("/health/", "/metrics")):
-            await _limit_address(request)
+            await limit_address(request)
         _refuse_query(request, access)
         return
     if access.role == "partner":
@@ -175,12 +174,11 @@ async def authenticate(request: litestar.Request[Any, Any, State]) -> None:
             header, shared(request, Clock).real_now()
         )
     except UnauthenticatedError:
-        await _limit_address(request)
+        await limit_address(request)
         raise
-    if credentials.participant_id is not None:
-        who, is_write = credentials.participant_id.hex, scope["method"] != "GET"
-        limiter = shared(request, RateLimiter)
-        scope["rate"] = await limiter.take(limiter.participant, who, is_write=is_write)
+    if credentials.participant is not None:
+        participants = shared(request, RateLimiter).participant
+        await _limit(request, participants, credentials.participant.hex)
     require_access(credentials, role=access.role, scope=access.scope)
     _refuse_query(request, access)
     scope["auth"] = credentials
@@ -205,31 +203,27 @@ def _authorization(headers: Any) -> bytes:
     return found
 
 
-async def limit_stranger(request: litestar.Request[Any, Any, State]) -> None:
-    """Count a request whose signature nobody knows. Raises RateLimitedError."""
-    await _limit_address(request)
-
-
 async def limit_partner(request: litestar.Request[Any, Any, State], partner_id: str) -> None:
     """Count a signed request of this partner. Raises RateLimitedError."""
-    limiter, scope = shared(request, RateLimiter), request.scope
-    is_write = scope["method"] != "GET"
-    rate = await limiter.take(limiter.partner, partner_id, is_write=is_write)
-    scope["rate"] = rate  # type: ignore[typeddict-unknown-key]
+    await _limit(request, shared(request, RateLimiter).partner, partner_id)
 
 
-async def _limit_address(request: litestar.Request[Any, Any, State]) -> None:
-    """Count a request without credentials. Raises RateLimitedError."""
-    limiter, settings = shared(request, RateLimiter), shared(request, Settings)
+async def _limit(request: litestar.Request[Any, Any, State], limit: Limit, who: str) -> None:
+    scope: Any = request.scope
+    limiter, is_write = shared(request, RateLimiter), scope["method"] != "GET"
+    scope["rate"] = await limiter.take(limit, who, is_write=is_write)
+
+
+async def limit_address(request: litestar.Request[Any, Any, State]) -> None:
+    """Count a request without credentials, or of a stranger. Raises RateLimitedError."""
     scope: Any = request.scope
     forwarded: list[str] = []
     for name, value in scope["headers"]:
         if name == b"x-forwarded-for":
             forwarded += [hop.strip() for hop in value.decode("latin-1").split(",")]
     peer = scope["client"][0] if scope.get("client") else None
-    address = client_address(peer, forwarded, settings.trusted_proxies)
-    is_write = scope["method"] != "GET"
-    scope["rate"] = await limiter.take(limiter.address, address, is_write=is_write)
+    address = client_address(peer, forwarded, shared(request, Settings).trusted_proxies)
+    await _limit(request, shared(request, RateLimiter).address, address)
 
 
 def render(

@@ -3,8 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator
 from difflib import get_close_matches
 from types import UnionType
 from typing import Annotated, Any, Literal, NoReturn, Union, get_args, get_origin
@@ -39,10 +38,6 @@ _ESCAPE = re.compile(rb"\\.", re.DOTALL)
 _TEXT = re.compile(rb'"[^"]*"')
 _ONE_KIND = bytes.maketrans(b"{}", b"[]")
 _NO_BRACKETS = bytes(set(range(256)) - set(b'[]{}"'))
-
-# A time of RFC 3339 in its parts, and what only some of them have: digits beyond microseconds.
-_TIME = rb"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:)(\d\d)(?:(\.\d{1,6})\d*)?([Zz]|[+-]\d\d:?\d\d)"
-_FINER = re.compile(rb"\.\d{7,}[Zz+-]")
 
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`$", re.DOTALL)
@@ -80,10 +75,7 @@ def malformed(error: Exception) -> MalformedRequestError:
 
 
 def plain_json(data: bytes) -> Any:
-    """The JSON without a shape; numbers out of range become infinite.
-
-    Raises MalformedRequestError.
-    """
+    """JSON without a shape; numbers out of range become infinite. Raises MalformedRequestError."""
     try:
         return msgspec.json.decode(data)
     except msgspec.ValidationError:
@@ -123,40 +115,6 @@ def _whole(digits: str) -> int | float:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no JSON")
-
-
-def has_finer_times(data: bytes) -> bool:
-    """Whether a time may stand there with more digits than microseconds have."""
-    return _FINER.search(data) is not None
-
-
-def kept_times(data: bytes, names: Iterable[str]) -> bytes:
-    """The JSON with the times of these members as they are kept.
-
-    Digits beyond microseconds are cut, not rounded, so that a sender which cuts them says the same;
-    a leap second, 23:59:60 in UTC, is the second that follows it.
-    """
-    among = "|".join(map(re.escape, names)).encode()
-    return re.sub(rb'("(?:%b)"\s*:\s*")%b(?=")' % (among, _TIME), _kept_time, data)
-
-
-def kept_time(text: str) -> str:
-    """The same for a time alone."""
-    return re.sub(rb"()\A%b\Z" % _TIME, _kept_time, text.encode()).decode()
-
-
-def _kept_time(found: re.Match[bytes]) -> bytes:
-    before, day, minute, second, fraction, offset = found.groups(b"")
-    if second == b"60":
-        try:
-            last = datetime.fromisoformat((day + b"T" + minute + b"59" + offset.upper()).decode())
-            after = last + timedelta(seconds=1)
-            if (at := after.astimezone(UTC)).hour or at.minute:
-                return found[0]
-        except (ValueError, OverflowError):
-            return found[0]
-        return before + after.isoformat()[:19].encode() + fraction + offset
-    return before + day + b"T" + minute + second + fraction + offset
 
 
 class _TwiceError(Exception):

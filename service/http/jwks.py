@@ -72,20 +72,17 @@ def _usable(jwk: dict[str, Any]) -> Key | None:
     except (jwt.PyJWTError, ValueError, TypeError, AttributeError):
         return None
     public_key, algorithm = parsed.key, parsed.algorithm_name
-    fits = (
-        (algorithm == "EdDSA" and isinstance(public_key, Ed25519PublicKey))
-        or (
-            algorithm == "ES256"
-            and isinstance(public_key, EllipticCurvePublicKey)
-            and isinstance(public_key.curve, SECP256R1)
-        )
-        or (
-            algorithm == "RS256"
-            and isinstance(public_key, RSAPublicKey)
-            and public_key.key_size >= _RSA_MIN_BITS
-        )
-    )
-    return Key(algorithm, public_key) if fits else None
+    fits = _FITS.get(algorithm)
+    return Key(algorithm, public_key) if fits and fits(public_key) else None
+
+
+_FITS: dict[str, Callable[[Any], bool]] = {
+    "EdDSA": lambda key: isinstance(key, Ed25519PublicKey),
+    "ES256": lambda key: (
+        isinstance(key, EllipticCurvePublicKey) and isinstance(key.curve, SECP256R1)
+    ),
+    "RS256": lambda key: isinstance(key, RSAPublicKey) and key.key_size >= _RSA_MIN_BITS,
+}
 
 
 class KeySet:

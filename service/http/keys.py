@@ -23,10 +23,7 @@ from service.http.access import caller
 from service.http.problems import problem_body, reader_of
 from service.platform.clock import Clock
 from service.platform.database import Base, Connection, Database, row_count
-from service.platform.errors import (
-    ConflictError,
-    SaxaulError,
-)
+from service.platform.errors import ConflictError, SaxaulError
 from service.platform.ids import derived_uuid
 from service.platform.persons import DELETE, of_persons
 from service.platform.settings import Settings
@@ -173,7 +170,6 @@ _PURGE = """
 DELETE FROM idempotency_keys WHERE (participant_id, route, key) IN (
     SELECT participant_id, route, key FROM idempotency_keys WHERE created_at < $1 LIMIT 10000)"""
 
-
 _KEY = re.compile(r"[!-~]{16,128}")
 
 
@@ -208,10 +204,7 @@ def idempotency_key(
 
 
 def operator_key(request: litestar.Request[Any, Any, State], body_bytes: bytes) -> Key | None:
-    """The same for an operator, whose keys stand under an id that is nobody's.
-
-    Raises KeyMalformedError.
-    """
+    """The same for an operator, under an id that is nobody's. Raises KeyMalformedError."""
     text = key_text(request)
     if text is None:
         return None

@@ -84,7 +84,6 @@ class RateLimiter:
     """The buckets of one installation."""
 
     def __init__(self, redis: Redis, settings: Settings) -> None:
-        """Limits and key prefix come from the settings."""
         self.participant = Limit(
             "participant", settings.rate_participant_per_s, settings.rate_participant_burst
         )
@@ -97,10 +96,7 @@ class RateLimiter:
         self._redis_from_s = 0.0
 
     async def take(self, limit: Limit, who: str, *, is_write: bool) -> Headers:
-        """Count one request of this person or address; headers that tell what is left.
-
-        Raises RateLimitedError, which carries `Retry-After`.
-        """
+        """Count a request of theirs; headers that tell what is left. Raises RateLimitedError."""
         if not self._is_on:
             return ()
         key = f"{self._prefix}rate:{limit.name}:{who}"
@@ -109,10 +105,10 @@ class RateLimiter:
             if not is_write:
                 return ()
             taken = self._take_local(limit, key)
+        reset_s = math.ceil(taken.wait_us / 1_000_000)
         if not taken.is_allowed:
             REQUESTS_LIMITED.labels(limit.name).inc()
-            raise RateLimitedError(limit, max(1, math.ceil(taken.wait_us / 1_000_000)))
-        reset_s = math.ceil(taken.wait_us / 1_000_000)
+            raise RateLimitedError(limit, max(1, reset_s))
         state = f'"{limit.name}";r={taken.left};t={reset_s}'.encode()
         return ((b"ratelimit-policy", limit.policy), (b"ratelimit", state))
 

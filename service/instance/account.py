@@ -94,9 +94,7 @@ def reachable_programs(programs: Path, owner: Owner | None) -> Path:
         _ELSEWHERE.mkdir(mode=0o755, parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(dir=_ELSEWHERE))
         shutil.copytree(
-            programs,
-            draft / wheel.name / programs.name,
-            ignore=shutil.ignore_patterns("include"),
+            programs, draft / wheel.name / programs.name, ignore=shutil.ignore_patterns("include")
         )
         shutil.copytree(libraries, draft / libraries.name)
         draft.chmod(0o755)

@@ -7,12 +7,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
 from msgspec import Struct
+
+Process = subprocess.Popen[bytes]
 
 _LAUNCH = str(Path(__file__).with_name("launch.py"))
 
@@ -45,7 +47,7 @@ def start_child(
     output: IO[Any] | None = None,
     environment: Mapping[str, str] | None = None,
     own_group: bool = False,
-) -> subprocess.Popen[bytes]:
+) -> Process:
     """Start a process that the kernel signals when this one dies. Call it from the main thread.
 
     With `own_group` a Ctrl-C of the terminal does not reach it: its stop is decided here.
@@ -63,9 +65,40 @@ def start_child(
     )
 
 
-async def stop_child(
-    process: subprocess.Popen[bytes], gentle: signal.Signals, patience_s: float
+class Server(Struct, frozen=True):
+    """A running server: its address, and how it ends. `mark` tells its process from others."""
+
+    process: Process
+    url: str
+    mark: str
+    sockets: Path
+    gentle: signal.Signals
+    patience_s: float
+
+    async def stop(self) -> None:
+        """Stop it. The folder that a killed one left is taken up by the next."""
+        await stop_child(self.process, self.gentle, self.patience_s)
+        with suppress(OSError):
+            self.sockets.rmdir()
+
+
+async def has_begun(
+    process: Process, answers: Awaitable[bool], gentle: signal.Signals, patience_s: float
 ) -> bool:
+    """Whether a server that was just started answers; it is ended when it does not.
+
+    Also at a Ctrl-C: nobody else would end it.
+    """
+    answered = False
+    try:
+        answered = await answers
+    finally:
+        if not answered:
+            await stop_child(process, gentle, patience_s)
+    return answered
+
+
+async def stop_child(process: Process, gentle: signal.Signals, patience_s: float) -> bool:
     """Ask a child to end, then end it. True when asking was enough."""
     if process.poll() is None:
         process.send_signal(gentle)
@@ -76,7 +109,7 @@ async def stop_child(
     return False
 
 
-async def wait_until_gone(process: subprocess.Popen[bytes], patience_s: float) -> bool:
+async def wait_until_gone(process: Process, patience_s: float) -> bool:
     """Wait for a child to end by itself; False when it still lives after this time."""
     deadline = time.monotonic() + patience_s
     while process.poll() is None:

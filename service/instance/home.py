@@ -18,19 +18,9 @@ from service.instance.children import EmbeddedError, Owner, user_name
 
 # Everything that the program keeps in its state folder; `saxaul reset` removes these and no more.
 _KEPT = (
-    "postgres",
-    "postgres.new",
-    "postgres.log",
-    "postgres.log.1",
-    "redis",
-    "redis.log",
-    "redis.log.1",
-    "running.json",
-    "elsewhere",
-    "secret-key",
-    "master-key",
-    "development-key.json",
-    "development-key.pem",
+    *("postgres", "postgres.new", "postgres.log", "postgres.log.1"),
+    *("redis", "redis.log", "redis.log.1", "running.json", "elsewhere"),
+    *("secret-key", "master-key", "development-key.json", "development-key.pem"),
     "demo-metro-secret",
 )
 _LOG_MAX_BYTES = 10_000_000
@@ -159,12 +149,6 @@ def socket_folder(home: Path, server: str, owner: Owner | None) -> Path:
     return path
 
 
-def remove_socket_folder(path: Path) -> None:
-    """Remove the folder of a stopped server; what a killed one left is taken up by the next."""
-    with suppress(OSError):
-        path.rmdir()
-
-
 def remove_socket_leftovers(home: Path) -> None:
     """Remove the socket folders of a run that was killed; its servers must have ended."""
     for base in (Path(tempfile.gettempdir()), _SHORT_BASE):
@@ -177,10 +161,7 @@ def _socket_path(base: Path, home: Path, server: str) -> Path:
 
 
 def is_there(home: Path, name: str = "") -> bool:
-    """Whether there is such a state folder, or this in it.
-
-    Raises EmbeddedError when this user may not look.
-    """
+    """Whether there is such a state folder, or this in it. Raises EmbeddedError if it is hidden."""
     try:
         (home / name).stat()
     except (FileNotFoundError, NotADirectoryError):

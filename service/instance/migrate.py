@@ -18,7 +18,6 @@ from service.platform.terminal import typed
 _FOLDER = Path(__file__).parent.parent.parent / "migrations"
 _LOCK = 7_295_041  # any number, the same in every process
 
-
 Step = Callable[[Connection, bytes], Awaitable[bytes | None]]
 """One page of a step, in a transaction: from behind which place to the next; None: it was all."""
 
@@ -107,9 +106,6 @@ def _upgrade(database_url: str, revision: str) -> None:
 
 
 _IS_UNFINISHED = "SELECT EXISTS (SELECT FROM unfinished_migrations)"
-
 _NEXT = "SELECT step, after FROM unfinished_migrations ORDER BY step LIMIT 1 FOR NO KEY UPDATE"
-
 _FINISH = "DELETE FROM unfinished_migrations WHERE step = $1"
-
 _ADVANCE = "UPDATE unfinished_migrations SET after = $2 WHERE step = $1"

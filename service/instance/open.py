@@ -1,22 +1,39 @@
 """The way in for a command: the instance's servers, and its database, open and up to date."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 from service.instance.migrate import check_migrated
 from service.instance.servers import Servers, instance_name, require_instance, servers
+from service.platform.clock import Clock
 from service.platform.database import Database, open_database
-from service.platform.settings import Settings
+from service.platform.settings import Settings, load_settings
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Instance:
     """An instance that can be worked with. `name` tells people which one, without a password."""
 
+    settings: Settings
     servers: Servers
     database: Database
+    clock: Clock
     name: str
+
+
+def on_instance(what: str, work: Callable[[Instance], Awaitable[T]]) -> T:
+    """What a command works out on the instance of the settings. Raises as `open_instance`."""
+
+    async def done() -> T:
+        async with open_instance(load_settings(), what) as instance:
+            return await work(instance)
+
+    return asyncio.run(done())
 
 
 @asynccontextmanager
@@ -33,6 +50,8 @@ async def open_instance(settings: Settings, what: str) -> AsyncIterator[Instance
         try:
             async with database.pool.acquire() as connection:
                 await check_migrated(connection, name)
-            yield Instance(found, database, name)
+                clock = Clock()
+                await clock.refresh(connection)
+            yield Instance(settings, found, database, clock, name)
         finally:
             await database.close()

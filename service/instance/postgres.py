@@ -9,11 +9,12 @@ import importlib.util
 import os
 import shutil
 import signal
-import subprocess
 import time
 from pathlib import Path
+from typing import IO
 
 import asyncpg
+import msgspec
 from msgspec import Struct
 
 from service.instance.account import (
@@ -22,8 +23,16 @@ from service.instance.account import (
     reachable_data_folder,
     reachable_programs,
 )
-from service.instance.children import EmbeddedError, Owner, start_child, stop_child, wait_until_gone
-from service.instance.home import Home, remove_socket_folder, socket_folder
+from service.instance.children import (
+    EmbeddedError,
+    Owner,
+    Process,
+    Server,
+    has_begun,
+    start_child,
+    wait_until_gone,
+)
+from service.instance.home import Home, socket_folder
 from service.platform.terminal import typed
 
 _NAME = "saxaul"
@@ -33,37 +42,9 @@ _START_S = 30.0
 _HELD = ("lock file", "shared memory block")
 _SHELLS_OWN = frozenset('"$`\\\n')
 _ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C"}
-_CONFIGURATION = {
-    "listen_addresses": "",
-    "unix_socket_permissions": "0700",
-    "port": "5432",
-    "max_connections": "100",
-    "shared_buffers": "256MB",
-    "work_mem": "8MB",
-    "maintenance_work_mem": "64MB",
-    "effective_cache_size": "1GB",
-    "random_page_cost": "1.1",
-    "fsync": "on",
-    "synchronous_commit": "on",
-    "full_page_writes": "on",
-    "checkpoint_timeout": "15min",
-    "max_wal_size": "2GB",
-    "autovacuum_naptime": "20s",
-    "jit": "off",
-    "timezone": "UTC",
-    "log_timezone": "UTC",
-    "log_line_prefix": "%m [%p] ",
-    "lc_messages": "C",
-}
-
-
-class Postgres(Struct, frozen=True):
-    """A running server: its process and the address of its database."""
-
-    process: subprocess.Popen[bytes]
-    url: str
-    mark: str
-    sockets: Path
+_CONFIGURATION = msgspec.json.decode(
+    Path(__file__).with_name("postgres.json").read_bytes(), type=dict[str, str]
+)
 
 
 class _Place(Struct, frozen=True):
@@ -76,7 +57,7 @@ class _Place(Struct, frozen=True):
     owner: Owner | None
 
 
-async def start_postgres(home: Home, *, durable: bool = True) -> Postgres:
+async def start_postgres(home: Home, *, durable: bool = True) -> Server:
     """Start the server and wait until it answers a query; the first time make data and database.
 
     Without `durable` a crash of the machine (not of the program) may lose data: for tests only.
@@ -97,13 +78,19 @@ async def start_postgres(home: Home, *, durable: bool = True) -> Postgres:
     command += [f"--{name}={value}" for name, value in configuration.items()]
     process = await _start(home, place, command)
     url = f"postgresql://{_NAME}@/{_NAME}?host={place.sockets}"
-    return Postgres(process=process, url=url, mark=str(place.sockets), sockets=place.sockets)
+    # It stops in order: connections end, everything is written, then the process goes.
+    return Server(process, url, str(place.sockets), place.sockets, signal.SIGINT, patience_s=20)
 
 
-async def stop_postgres(server: Postgres) -> None:
-    """Stop in order: connections end, everything is written, then the process goes."""
-    await stop_child(server.process, signal.SIGINT, patience_s=20)
-    remove_socket_folder(server.sockets)
+def _begin(place: _Place, command: list[str], log: IO[bytes], death: signal.Signals) -> Process:
+    return start_child(
+        command,
+        at_parents_death=death,
+        owner=place.owner,
+        output=log,
+        environment=_ENVIRONMENT,
+        own_group=True,
+    )
 
 
 def _find_place(home: Home) -> _Place:
@@ -137,14 +124,7 @@ async def _make_data(place: _Place, *, durable: bool) -> None:
     command += ["--builtin-locale=C.UTF-8", "--no-instructions"]
     command += [] if durable else ["--no-sync"]
     with place.log.open("ab") as log:
-        process = start_child(
-            command,
-            at_parents_death=signal.SIGKILL,
-            owner=place.owner,
-            output=log,
-            environment=_ENVIRONMENT,
-            own_group=True,
-        )
+        process = _begin(place, command, log, signal.SIGKILL)
     try:
         await wait_until_gone(process, patience_s=120)
     finally:
@@ -177,27 +157,15 @@ def _plainly_named(programs: Path, sockets: Path) -> Path:
     return copy
 
 
-async def _start(home: Home, place: _Place, command: list[str]) -> subprocess.Popen[bytes]:
+async def _start(home: Home, place: _Place, command: list[str]) -> Process:
     deadline = time.monotonic() + _START_S
     while True:
         with home.open_log("postgres") as log:
             offset = os.fstat(log.fileno()).st_size
-            process = start_child(
-                command,
-                at_parents_death=signal.SIGINT,
-                owner=place.owner,
-                output=log,
-                environment=_ENVIRONMENT,
-                own_group=True,
-            )
-        try:
-            if await _answers(process, place, deadline):
-                return process
-        except BaseException:
-            # Also a Ctrl-C: nobody else would end the server that was just begun.
-            await stop_child(process, signal.SIGINT, patience_s=5)
-            raise
-        await stop_child(process, signal.SIGINT, patience_s=5)
+            process = _begin(place, command, log, signal.SIGINT)
+        answers = _answers(process, place, deadline)
+        if await has_begun(process, answers, signal.SIGINT, patience_s=5):
+            return process
         said = place.log.read_bytes()[offset:].decode(errors="replace")
         if time.monotonic() > deadline or not any(held in said for held in _HELD):
             raise EmbeddedError(
@@ -206,7 +174,7 @@ async def _start(home: Home, place: _Place, command: list[str]) -> subprocess.Po
         await asyncio.sleep(0.2)
 
 
-async def _answers(process: subprocess.Popen[bytes], place: _Place, deadline: float) -> bool:
+async def _answers(process: Process, place: _Place, deadline: float) -> bool:
     """Wait for the first answer; False when the process ended or the time was over before it."""
     while process.poll() is None and time.monotonic() < deadline:
         try:
@@ -231,7 +199,7 @@ async def _answers(process: subprocess.Popen[bytes], place: _Place, deadline: fl
     return False
 
 
-def _is_of(process: subprocess.Popen[bytes], place: _Place) -> bool:
+def _is_of(process: Process, place: _Place) -> bool:
     try:
         lines = (place.data / "postmaster.pid").read_bytes().splitlines()
     except FileNotFoundError:

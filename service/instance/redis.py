@@ -7,30 +7,19 @@ import asyncio
 import importlib.util
 import shutil
 import signal
-import subprocess
 import time
 from pathlib import Path
 
-from msgspec import Struct
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from service.instance.children import EmbeddedError, start_child, stop_child
-from service.instance.home import Home, remove_socket_folder, socket_folder
+from service.instance.children import EmbeddedError, Process, Server, has_begun, start_child
+from service.instance.home import Home, socket_folder
 
 _START_S = 10.0
 
 
-class RedisServer(Struct, frozen=True):
-    """A running server: its process and its address."""
-
-    process: subprocess.Popen[bytes]
-    url: str
-    mark: str
-    sockets: Path
-
-
-async def start_redis(home: Home) -> RedisServer:
+async def start_redis(home: Home) -> Server:
     """Start the server and wait until it answers. Raises EmbeddedError with one line."""
     program = _find_program()
     folder = home.path / "redis"
@@ -41,25 +30,12 @@ async def start_redis(home: Home) -> RedisServer:
     command += ["--maxmemory-policy", "noeviction", "--loglevel", "notice"]
     with home.open_log("redis") as log:
         process = start_child(command, at_parents_death=signal.SIGKILL, output=log, own_group=True)
-    try:
-        answered = await _answers(process, socket)
-    except BaseException:
-        # Also a Ctrl-C: nobody else would end the server that was just begun.
-        await stop_child(process, signal.SIGTERM, patience_s=1)
-        raise
-    if not answered:
-        await stop_child(process, signal.SIGTERM, patience_s=1)
+    if not await has_begun(process, _answers(process, socket), signal.SIGTERM, patience_s=1):
         raise EmbeddedError(f"Redis did not start (see {home.path / 'redis.log'}).")
-    # Redis renames its process to its socket, which therefore tells it from others.
-    return RedisServer(
-        process=process, url=f"unix://{socket}", mark=str(socket), sockets=socket.parent
-    )
-
-
-async def stop_redis(server: RedisServer) -> None:
-    """Stop the server; there is nothing to save."""
-    await stop_child(server.process, signal.SIGTERM, patience_s=3)
-    remove_socket_folder(server.sockets)
+    # Redis renames its process to its socket, which therefore tells it from others. There is
+    # nothing to save.
+    url = f"unix://{socket}"
+    return Server(process, url, str(socket), socket.parent, signal.SIGTERM, patience_s=3)
 
 
 def _find_program() -> str:
@@ -78,7 +54,7 @@ def _find_program() -> str:
     return on_path
 
 
-async def _answers(process: subprocess.Popen[bytes], socket: Path) -> bool:
+async def _answers(process: Process, socket: Path) -> bool:
     deadline = time.monotonic() + _START_S
     async with Redis.from_url(f"unix://{socket}") as client:
         while process.poll() is None and time.monotonic() < deadline:

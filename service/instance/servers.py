@@ -13,13 +13,14 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from service.instance.account import data_folder
-from service.instance.children import EmbeddedError, end_leftover
+from service.instance.children import EmbeddedError, Server, end_leftover
 from service.instance.home import Home, Running, is_there, remove_socket_leftovers
 from service.instance.migrate import migrate
-from service.instance.postgres import Postgres, start_postgres, stop_postgres
-from service.instance.redis import RedisServer, start_redis, stop_redis
+from service.instance.postgres import start_postgres
+from service.instance.redis import start_redis
 from service.platform.database import database_name
 from service.platform.settings import Settings
 from service.platform.terminal import typed
@@ -33,7 +34,6 @@ class NoInstanceError(EmbeddedError):
     """A command was typed where there is nothing for it."""
 
     def __init__(self, home: Path) -> None:
-        """Name the folder that was looked at."""
         super().__init__(
             f"there is no instance in the state folder {home}: type this where yours was started,"
             f" let SAXAUL_HOME name its folder, or start one with `{typed('run')}`."
@@ -59,14 +59,14 @@ async def servers(settings: Settings, what: str = "a command") -> AsyncIterator[
     With both addresses set nothing embedded is touched. Raises EmbeddedError with one line.
     """
     if not needs_embedded(settings):
-        yield Servers(database_url=settings.database_url, redis_url=settings.redis_url)
+        yield Servers(settings.database_url, settings.redis_url)
         return
     home = Home(settings.home)
     deadline = time.monotonic() + _NOTE_S
     while not home.take_lock():
         note = home.read_note()
         if note is not None and note.is_ready:
-            yield Servers(database_url=note.database_url, redis_url=note.redis_url)
+            yield Servers(note.database_url, note.redis_url)
             return
         if time.monotonic() > deadline:
             raise EmbeddedError(f"the instance that uses {home.path} does not get its servers up.")
@@ -137,35 +137,20 @@ async def started_servers(
     `what` and `url` tell others who uses the folder; they wait until `note_ready` was called.
     """
     await _end_leftovers(home)
-    postgres: Postgres | None = None
-    redis: RedisServer | None = None
+    found, started = Servers(settings.database_url, settings.redis_url), list[Server]()
     try:
         if settings.embedded_redis:
-            redis = await start_redis(home)
+            started.append(redis := await start_redis(home))
+            found = replace(found, redis_url=redis.url, has_fresh_redis=True)
         if settings.embedded_database:
-            postgres = await start_postgres(home, durable=durable)
-        found = Servers(
-            database_url=postgres.url if postgres else settings.database_url,
-            redis_url=redis.url if redis else settings.redis_url,
-            has_fresh_redis=redis is not None,
-        )
-        started = [server for server in (postgres, redis) if server is not None]
-        home.note(
-            Running(
-                pid=os.getpid(),
-                what=what,
-                url=url,
-                database_url=found.database_url,
-                redis_url=found.redis_url,
-                children={server.mark: server.process.pid for server in started},
-            )
-        )
+            started.append(postgres := await start_postgres(home, durable=durable))
+            found = replace(found, database_url=postgres.url)
+        children = {server.mark: server.process.pid for server in started}
+        home.note(Running(os.getpid(), what, url, found.database_url, found.redis_url, children))
         yield found
     finally:
-        if redis is not None:
-            await stop_redis(redis)
-        if postgres is not None:
-            await stop_postgres(postgres)
+        for server in started:
+            await server.stop()
         home.forget()
 
 

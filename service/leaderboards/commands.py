@@ -2,23 +2,20 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from uuid import UUID
 
 import click
 
-from service.instance.open import Instance, open_instance
-from service.leaderboards.drift import DriftReport, RelayBehindError, find_drift
+from service.instance.open import Instance, on_instance
+from service.leaderboards.drift import DriftReport, find_drift
 from service.leaderboards.keys import Layout
 from service.leaderboards.lane import Shared
 from service.leaderboards.rebuild import prepare_lanes, request_rebuild
 from service.leaderboards.relay import Relay
-from service.platform.clock import Clock
 from service.platform.log import configure_logging
 from service.platform.redis_client import open_redis
-from service.platform.settings import load_settings
 from service.platform.terminal import typed
 from service.rulebooks.publish import Rulebooks
 
@@ -34,7 +31,8 @@ def leaderboards() -> None:
 @leaderboards.command("rebuild")
 def rebuild() -> None:
     """Build all open boards anew from the ledger; readers keep the old ones meanwhile."""
-    name, is_fresh = _run(_rebuild())
+    configure_logging("error")
+    name, is_fresh = on_instance("saxaul leaderboards rebuild", _rebuild)
     click.echo(f"the leaderboards of {name} are built anew and in use")
     if is_fresh:
         click.echo(f"nothing runs there: `{typed('run')}` builds them anew when it starts, too")
@@ -43,25 +41,17 @@ def rebuild() -> None:
 @leaderboards.command("check")
 def check() -> None:
     """Compare every open board with the ledger. Exit code 1 when a score differs."""
-    name, is_fresh, report = _run(_check())
+    configure_logging("error")
+    name, is_fresh, report = on_instance("saxaul leaderboards check", _check)
     _print(report, name)
     if is_fresh:
         click.echo("nothing runs there: these boards were built from the ledger for the check")
     sys.exit(1 if report.wrong else 0)
 
 
-def _run(command: Coroutine[Any, Any, Any]) -> Any:
-    configure_logging("error")
-    try:
-        return asyncio.run(command)
-    except RelayBehindError as error:
-        click.echo(str(error), err=True)
-        sys.exit(1)
-
-
-async def _rebuild() -> tuple[str, bool]:
+async def _rebuild(instance: Instance) -> tuple[str, bool]:
     """What was rebuilt, and whether it was started for that alone."""
-    async with _shared("saxaul leaderboards rebuild") as (shared, instance):
+    async with _shared(instance) as shared:
         await _build(shared)
         return instance.name, instance.servers.has_fresh_redis
 
@@ -88,9 +78,9 @@ async def _is_active(shared: Shared, generation: int) -> bool:
     return all([int(await shared.redis.get(key) or 0) >= generation for key in keys])
 
 
-async def _check() -> tuple[str, bool, DriftReport]:
+async def _check(instance: Instance) -> tuple[str, bool, DriftReport]:
     """What was checked, whether it was started for that alone, and what was found."""
-    async with _shared("saxaul leaderboards check") as (shared, instance):
+    async with _shared(instance) as shared:
         if instance.servers.has_fresh_redis:
             # The embedded Redis keeps nothing: without a run there are no boards to compare.
             await _build(shared)
@@ -110,23 +100,18 @@ def _print(report: DriftReport, name: str) -> None:
 
 
 @asynccontextmanager
-async def _shared(what: str) -> AsyncIterator[tuple[Shared, Instance]]:
-    settings = load_settings()
-    async with AsyncExitStack() as stack:
-        instance = await stack.enter_async_context(open_instance(settings, what))
-        database, redis = instance.database, open_redis(instance.servers.redis_url)
-        stack.push_async_callback(redis.aclose)
+async def _shared(instance: Instance) -> AsyncIterator[Shared]:
+    database, settings, clock = instance.database, instance.settings, instance.clock
+    async with open_redis(instance.servers.redis_url) as redis:
         await redis.ping()
-        clock, rulebooks = Clock(), Rulebooks(database)
+        rulebooks = Rulebooks(database)
         async with database.transaction() as connection:
-            await clock.refresh(connection)
             await rulebooks.refresh(connection)
             await prepare_lanes(connection, settings.lanes, clock.real_now())
         layout = Layout(settings.redis_prefix, settings.leaderboard_shards)
-        shared = Shared(
+        yield Shared(
             database, redis, layout, settings.lanes, clock, lambda: rulebooks.active.program
         )
-        yield shared, instance
 
 
 commands: list[click.Command] = [leaderboards]

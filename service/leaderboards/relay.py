@@ -7,7 +7,6 @@ Whatever dies between those steps, and whoever else believes it is their turn, c
 """
 
 import asyncio
-from contextlib import suppress
 from datetime import datetime
 
 import asyncpg
@@ -17,6 +16,7 @@ from service.leaderboards.fold import Changes, Row, fold
 from service.leaderboards.lane import ROWS_MAX, LaneState, Shared, StartOverError, Turns, seconds
 from service.leaderboards.rebuild import build_lane, request_rebuild
 from service.leaderboards.write import Reply, Slice, Turn, activate, apply_slices, drop_others
+from service.platform.beside import pause
 
 # The rows of a fifth of a second are summed up a person: shorter pauses cost Redis more work.
 PAUSE_S = 0.2
@@ -50,8 +50,7 @@ class Relay:
             while not stop.is_set():
                 if await self.round():
                     continue
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(stop.wait(), PAUSE_S)
+                await pause(stop, PAUSE_S)
         finally:
             await self.release()
 

@@ -7,13 +7,14 @@ from litestar import Response, get
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
-from service.http.access import Request, is_loopback, opens
+from service.http.access import Request, opens
 from service.http.answer import JsonAnswer
 from service.http.public_answer import public_answer
 from service.http.shared import shared
 from service.operations.readiness import PartState, is_ready, outbox_waiting, part_states
 from service.platform.errors import NotFoundError, UnavailableError
 from service.platform.metrics import OUTBOX_WAITING, exposition
+from service.platform.setting_texts import is_loopback
 from service.platform.settings import Settings
 
 _FOLDER = Path(__file__).parent

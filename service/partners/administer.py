@@ -101,10 +101,16 @@ async def add_key(
     return NewKeyAnswer(key_id, kind, state, secret_text(secret) if secret else UNSET)
 
 
-async def keep_demo_key(
-    connection: Connection, partner_id: str, secret: bytes, masters: MasterKeys, real_now: datetime
+async def keep_demo_partner(
+    connection: Connection,
+    columns: tuple[str, str, str, list[str], datetime],
+    secret: bytes,
+    masters: MasterKeys,
+    real_now: datetime,
 ) -> None:
-    """Give the demo's partner the shared secret that lies in the state folder, if it has no key."""
+    """Make the demo's partner, with the secret that lies in the state folder, if it has no key."""
+    await connection.execute(_MAKE, *columns)
+    partner_id = columns[0]
     if await connection.fetchval(_COUNT_KEYS, partner_id, real_now):
         return
     key_id = uuid7(real_now)

@@ -1,14 +1,13 @@
 """`saxaul keys`: the master key that partners' secrets are kept under."""
 
-import asyncio
 import sys
 
 import click
 
-from service.instance.open import open_instance
+from service.instance.open import Instance, on_instance
 from service.partners.administer import rewrap_keys
 from service.partners.envelope import master_keys
-from service.platform.settings import Settings, load_settings, with_secret_key
+from service.platform.settings import with_secret_key
 
 
 @click.group()
@@ -23,19 +22,16 @@ def rewrap_all() -> None:
     SAXAUL_MASTER_KEY holds the new key, SAXAUL_MASTER_KEY_BEFORE the old one; afterwards the old
     one is needed no more. Exit code 1 when a secret could not be opened.
     """
-    done, failed = asyncio.run(_rewrap(load_settings()))
+    done, failed = on_instance("saxaul keys rewrap", _rewrap)
     click.echo(f"{done} secrets lie under the current master key now")
     for line in failed:
         click.echo(line, err=True)
     sys.exit(1 if failed else 0)
 
 
-async def _rewrap(settings: Settings) -> tuple[int, list[str]]:
-    async with (
-        open_instance(settings, "saxaul keys rewrap") as instance,
-        instance.database.transaction() as connection,
-    ):
-        return await rewrap_keys(connection, master_keys(with_secret_key(settings)))
+async def _rewrap(instance: Instance) -> tuple[int, list[str]]:
+    async with instance.database.transaction() as connection:
+        return await rewrap_keys(connection, master_keys(with_secret_key(instance.settings)))
 
 
 commands: list[click.Command] = [keys]

@@ -7,7 +7,6 @@ taken back come before the others, which get the limits and claims.
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -20,6 +19,7 @@ from service.partners.events import Content, Event, SourceNotAllowedError, TypeN
 from service.partners.keys import Partner
 from service.partners.parked import PARKED, Outcome, Reason
 from service.partners.receive import Intake, award_events, take_back
+from service.platform.beside import pause
 from service.platform.errors import SaxaulError
 
 PAGE = 200
@@ -78,8 +78,7 @@ async def keep_releasing(intake: Intake, stop: asyncio.Event) -> None:
             if released:
                 _log.info("parked_events_released", events=released)
             await _purge(intake)
-        with suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), _LOOK_S)
+        await pause(stop, _LOOK_S)
 
 
 async def _purge(intake: Intake) -> None:

@@ -18,7 +18,6 @@ from service.http.decode import Time, parse
 from service.http.faults import (
     fault,
     halves_as_nul,
-    has_finer_times,
     has_names_twice,
     malformed,
     plain_json,
@@ -26,6 +25,7 @@ from service.http.faults import (
 )
 from service.http.problems import ItemProblem, item_problem, reader_of
 from service.http.shared import shared
+from service.http.times import has_finer_times
 from service.partners.events import REVERSAL, Content, Event, EventInvalidError
 from service.partners.parked import Outcome, Status
 from service.partners.receive import Intake, receive_events

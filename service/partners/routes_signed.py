@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from service.http.access import Access, Request, UnsupportedMediaTypeError, media_type
 from service.http.decode import NoFields, read_query
-from service.http.edge import limit_partner, limit_stranger
+from service.http.edge import limit_address, limit_partner
 from service.http.shared import shared
 from service.partners.keys import Partner, PartnerKeys, SignatureRefusedError
 from service.partners.signature import Stamp, read_stamp
@@ -47,7 +47,7 @@ async def signed(request: Request, partner_id: str) -> Signed:
     except SaxaulError as error:
         # Whoever did not sign is a stranger, whichever check it was that failed.
         if error.status < 500:
-            await limit_stranger(request)
+            await limit_address(request)
         raise
     await limit_partner(request, sent.partner.id)
     access: Access = request.route_handler.opt["access"]

@@ -1,4 +1,4 @@
-"""Who asks, and what operators did: append-only and chained, so that a changed entry shows."""
+"""What operators did: append-only and chained, so that a changed entry shows."""
 
 import hashlib
 import re
@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import combinations, islice
 from typing import Any
-from uuid import UUID
 
 import msgspec
 from sqlalchemy import BigInteger, CheckConstraint, DateTime, Index, LargeBinary, SmallInteger, Text
@@ -16,22 +15,6 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from service.platform.canonical import FORM, canonical
 from service.platform.database import Base, Connection
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """Who sent this request."""
-
-    subject: str
-    scopes: frozenset[str]
-    request_id: str
-    participant: UUID | None
-
-    @property
-    def participant_id(self) -> UUID:
-        """The participant; only routes that open to participants may ask."""
-        assert self.participant is not None
-        return self.participant
 
 
 class AuditEntry(Base):
@@ -48,10 +31,7 @@ class AuditEntry(Base):
     request_id: Mapped[str] = mapped_column(Text)
     hash: Mapped[bytes] = mapped_column(LargeBinary)
 
-    __table_args__ = (
-        CheckConstraint("seq > 0", name="seq_is_positive"),
-        Index(None, "object"),
-    )
+    __table_args__ = (CheckConstraint("seq > 0", name="seq_is_positive"), Index(None, "object"))
 
 
 class AuditHead(Base):
@@ -115,8 +95,6 @@ def earlier_zeros(previous: bytes, entry: Sequence[Any], found: bytes) -> int | 
 
 _TRIES_MAX, _BYTES_MAX = 2**16, 2**26
 _ZERO = re.compile(rb"(?<=[\[,:])0\.0(?=[],}])")
-
-
 _MAKE_HEAD = "INSERT INTO audit_head (id, seq, hash) VALUES (1, 0, $1) ON CONFLICT DO NOTHING"
 _LOCK_HEAD = "SELECT seq, hash FROM audit_head WHERE id = 1 FOR NO KEY UPDATE"
 _MOVE_HEAD = "UPDATE audit_head SET seq = $1, hash = $2 WHERE id = 1"

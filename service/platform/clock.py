@@ -65,17 +65,8 @@ class Clock:
     def _on_move(self, _connection: Any, _pid: int, _channel: str, offset_us: object) -> None:
         self.offset = timedelta(microseconds=int(str(offset_us)))
 
-    async def move_to(self, connection: Connection, wanted: datetime) -> None:
-        """Move forward to this time, for all processes. Raises ClockMovesForwardOnlyError."""
-        await self._move(connection, wanted=wanted, by=None)
-
-    async def advance(self, connection: Connection, by: timedelta) -> None:
-        """Move forward by this much, for all processes. Raises ClockMovesForwardOnlyError."""
-        await self._move(connection, wanted=None, by=by)
-
-    async def _move(
-        self, connection: Connection, *, wanted: datetime | None, by: timedelta | None
-    ) -> None:
+    async def move(self, connection: Connection, to: datetime | timedelta) -> None:
+        """Move forward to a time, or by so much, for all. Raises ClockMovesForwardOnlyError."""
         await connection.execute(
             "INSERT INTO development_clock (id, offset_us) VALUES (1, 0) ON CONFLICT DO NOTHING"
         )
@@ -84,10 +75,10 @@ class Clock:
         )
         stored = timedelta(microseconds=offset_us)
         now = self.real_now() + stored
-        target = wanted if wanted is not None else now + (by or timedelta())
-        if target < now:
-            raise ClockMovesForwardOnlyError(now, target)
-        moved = stored + (target - now)
+        wanted = to if isinstance(to, datetime) else now + to
+        if wanted < now:
+            raise ClockMovesForwardOnlyError(now, wanted)
+        moved = stored + (wanted - now)
         moved_us = moved // timedelta(microseconds=1)
         await connection.execute(
             "UPDATE development_clock SET offset_us = $1 WHERE id = 1", moved_us

@@ -25,12 +25,7 @@ from sqlalchemy.ext.asyncio import (
     async_sessionmaker,
     create_async_engine,
 )
-from sqlalchemy.orm import (
-    DeclarativeBase,
-    ORMExecuteState,
-    Session,
-    SessionTransactionOrigin,
-)
+from sqlalchemy.orm import DeclarativeBase, ORMExecuteState, Session, SessionTransactionOrigin
 
 from service.platform.settings import Settings
 

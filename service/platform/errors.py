@@ -1,11 +1,12 @@
 """What can go wrong, as named errors with facts, and the one form in which the world sees it.
 
-An error carries a code, a sentence and facts. The table below gives each code its status and title;
+An error carries a code, a sentence and facts. `problems.json` gives each code its status and title;
 who answers makes `application/problem+json` (RFC 9457) of them, in the caller's language.
 """
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from string import Formatter
 from typing import Annotated, Any, ClassVar, Literal, dataclass_transform
 from uuid import UUID
@@ -15,46 +16,10 @@ from msgspec import Meta
 
 PROBLEM_JSON = "application/problem+json"
 
-PROBLEMS: dict[str, tuple[int, str]] = {
-    "malformed-request": (400, "The request cannot be parsed"),
-    "idempotency-key-required": (400, "This request needs an Idempotency-Key"),
-    "idempotency-key-malformed": (400, "The Idempotency-Key is malformed"),
-    "signature-malformed": (400, "The headers of the signature are malformed"),
-    "unauthenticated": (401, "Valid credentials are needed"),
-    "forbidden": (403, "These credentials do not allow this"),
-    "participant-suspended": (403, "This participant is suspended"),
-    "not-found": (404, "There is nothing here"),
-    "method-not-allowed": (405, "This method is not offered here"),
-    "conflict": (409, "The state does not allow this"),
-    "idempotency-in-progress": (409, "The first request with this key is still running"),
-    "clock-moves-forward-only": (409, "The clock moves forward only"),
-    "bubble-not-ripe": (409, "The bubble is not ripe yet"),
-    "bubble-expired": (409, "The bubble has expired"),
-    "bubble-empty": (409, "The bubble is empty"),
-    "insufficient-energy": (409, "There is not enough energy"),
-    "sold-out": (409, "The project has no trees left"),
-    "season-closed": (409, "The planting season is closed"),
-    "pledge-not-cancellable": (409, "The pledge can no longer be cancelled"),
-    "already-reversed": (409, "The action is reversed already"),
-    "project-capacity": (409, "The capacity is below what is promised"),
-    "tree-status": (409, "A tree is not in the status that this step needs"),
-    "rulebook-changed": (409, "The rules were changed in between"),
-    "body-too-large": (413, "The body is too large"),
-    "unsupported-media-type": (415, "The body must be JSON"),
-    "invalid-request": (422, "The request is invalid"),
-    "invalid-attributes": (422, "The attributes do not fit the action type"),
-    "unknown-action-type": (422, "There is no such action type"),
-    "action-refused": (422, "The action is refused"),
-    "event-invalid": (422, "The event is not valid"),
-    "event-id-reused": (422, "The event's id was used for another event"),
-    "source-not-allowed": (422, "The source is not this partner's"),
-    "event-type-not-granted": (422, "The event's type is not granted to this partner"),
-    "rulebook-invalid": (422, "The rules have errors"),
-    "idempotency-key-reused": (422, "The Idempotency-Key was used for another request"),
-    "rate-limited": (429, "Too many requests"),
-    "internal-error": (500, "The service failed"),
-    "unavailable": (503, "The service is not available now"),
-}
+# The status and title of each code.
+PROBLEMS = msgspec.json.decode(
+    Path(__file__).with_name("problems.json").read_bytes(), type=dict[str, tuple[int, str]]
+)
 
 Code = Annotated[str, Meta(extra_json_schema={"enum": [*PROBLEMS]})]
 # Why an action is refused.

@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 import asyncpg
 import structlog
 
+from service.platform.beside import beside
 from service.platform.database import DRIVER_FAULTS, Connection
 
 # How long a word can be missed when the connection dies without a sign.
@@ -28,13 +29,8 @@ async def listening(url: str, follows: Sequence[Follow]) -> AsyncIterator[None]:
     the first connection fails.
     """
     connection = await _connected(url, follows)
-    task = asyncio.create_task(_keep(url, follows, connection))
-    try:
+    async with beside(_keep(url, follows, connection)):
         yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
 
 
 async def _connected(url: str, follows: Sequence[Follow]) -> asyncpg.Connection:

@@ -32,8 +32,6 @@ REQUESTS_LIMITED = Counter(
     ("limit",),
     registry=REGISTRY,
 )
-
-
 BATCH_ACTIONS = Histogram(
     "writer_batch_actions",
     "Actions that were recorded, or refused, in one transaction.",

@@ -1,24 +1,43 @@
-"""A setting as people write and read it: its text, what is allowed there, and what may be shown."""
+"""A setting as people write and read it: its text, what is allowed there, what may be shown."""
 
+import base64
+import ipaddress
+import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
-from msgspec import Meta
+from msgspec import Struct
 
 from service.platform.terminal import typed
 
 DATABASE_SCHEMES = frozenset({"postgresql", "postgres"})
+MASTER_KEY_BYTES = 32
 REDIS_SCHEMES = frozenset({"redis", "rediss", "unix"})
+# A setting whose value nobody may read.
+Secret = Annotated[str, "secret"]
+
+
+class Explained(Struct, frozen=True):
+    """A setting as `saxaul config show` prints it, a secret masked; `fault`: what is wrong."""
+
+    variable: str
+    value: str
+    default: str
+    meaning: str
+    fault: str
 
 
 def parsed(text: str, hint: Any) -> Any:
     """The value of a setting's text. Raises ValueError with what is allowed."""
-    kind = get_args(hint)[0]
+    if hint in {str, Secret}:
+        return text
+    kind, meta = get_args(hint) if get_origin(hint) is Annotated else (hint, None)
     if kind is Path:
         try:
             return Path(text).expanduser()
@@ -29,7 +48,7 @@ def parsed(text: str, hint: Any) -> Any:
             return msgspec.json.decode(text, type=hint)
         except (msgspec.DecodeError, UnicodeError) as error:
             raise ValueError(f"must be JSON as `{typed('config show')}` says: {error}") from error
-    fault = f"must be {_allowed(kind, meta_of(hint))}, not {text!r}"
+    fault = f"must be {_allowed(kind, meta)}, not {text!r}"
     if kind is int and not re.fullmatch(r"-?[0-9]{1,18}", text):
         raise ValueError(fault)
     try:
@@ -38,7 +57,7 @@ def parsed(text: str, hint: Any) -> Any:
         raise ValueError(fault) from error
 
 
-def _allowed(kind: Any, meta: Meta) -> str:
+def _allowed(kind: Any, meta: Any) -> str:
     if get_origin(kind) is Literal:
         *others, last = get_args(kind)
         return f"{', '.join(others)} or {last}"
@@ -51,16 +70,9 @@ def _allowed(kind: Any, meta: Meta) -> str:
     return f"a text of {meta.min_length} to {meta.max_length} characters"
 
 
-def meta_of(hint: Any) -> Meta:
-    """What is said about a setting beside its type."""
-    meta = get_args(hint)[1]
-    assert isinstance(meta, Meta)
-    return meta
-
-
 def is_secret(hint: Any) -> bool:
     """Whether nobody may read the setting's value."""
-    return bool((meta_of(hint).extra or {}).get("secret"))
+    return bool(hint == Secret)
 
 
 def shown(value: Any, *, is_secret: bool) -> str:
@@ -111,3 +123,57 @@ def one_line(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}"
     return " ".join(str(error).split())
+
+
+def is_loopback(address: str) -> bool:
+    """Whether an address or host name means this machine."""
+    try:
+        return address == "localhost" or ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False
+
+
+def text_of(environ: Mapping[str, str], variable: str, *, is_secret: bool) -> str | None:
+    """What the variable, or the file that holds a secret, says. Raises OSError, ValueError."""
+    text = environ.get(variable)
+    path = environ.get(f"{variable}_FILE") if is_secret else None
+    if text and path:
+        raise ValueError(f"also {variable}_FILE is set; use one of them")
+    if path:
+        return Path(path).read_text(encoding="utf-8").strip()
+    return text.strip() if text and text.strip() else None
+
+
+def faults_of_url(url: str, schemes: frozenset[str]) -> Iterator[str]:
+    """What is wrong with the address of a server."""
+    if not is_address(url):
+        # Never with the text: what looks like a port may be a password.
+        yield "its port is no number; / # and @ in a password are written %2F %23 %40"
+    elif urlsplit(url).scheme not in schemes:
+        yield f"must begin with {', '.join(f'{name}://' for name in sorted(schemes))}"
+
+
+def is_master_key(text: str) -> bool:
+    """Whether this is the base64 of a key."""
+    try:
+        return len(base64.b64decode(text, validate=True)) == MASTER_KEY_BYTES
+    except ValueError:
+        return False
+
+
+def kept_text(path: Path, make: Callable[[], str]) -> str:
+    """The secret text of this file, which is made once, for our eyes only. Raises OSError."""
+    if not path.exists():
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Linked into place whole: of two processes that start at once, both read the same text.
+        draft = path.with_name(f".{path.name}-{os.getpid()}")
+        draft.unlink(missing_ok=True)
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(make() + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        with suppress(FileExistsError):
+            path.hardlink_to(draft)
+        draft.unlink()
+    return path.read_text(encoding="ascii").strip()

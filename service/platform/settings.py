@@ -9,8 +9,8 @@ import ipaddress
 import os
 import secrets
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 from urllib.parse import urlsplit
@@ -20,20 +20,26 @@ from msgspec import Meta, Struct
 
 from service.platform.setting_texts import (
     DATABASE_SCHEMES,
+    MASTER_KEY_BYTES,
     REDIS_SCHEMES,
-    is_address,
+    Explained,
+    Secret,
+    faults_of_url,
     is_link_start,
+    is_loopback,
+    is_master_key,
     is_secret,
+    kept_text,
     meaningless,
-    meta_of,
     one_line,
     parsed,
     shown,
+    text_of,
 )
 
 PREFIX = "SAXAUL_"
-_SECRET = {"secret": True}
-_MASTER_KEY_BYTES = 32
+_Positive = Annotated[int, Meta(ge=1)]
+_BodyBytes = Annotated[int, Meta(ge=1_024)]
 _PRODUCTION = (
     *("public_url", "database_url", "redis_url"),
     *("secret_key", "master_key", "auth_issuers"),
@@ -51,212 +57,59 @@ class Issuer(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Settings(Struct, frozen=True, kw_only=True):
-    """All settings. A field's variable is SAXAUL_ and its name in capitals."""
+    """All settings, told in `settings.yaml`. A variable is SAXAUL_ and its field in capitals."""
 
-    env: Annotated[
-        Literal["development", "production"],
-        Meta(
-            description="development offers tokens, a movable clock and demo data to this machine;"
-            " production offers none of them and asks for real servers, a key and issuers."
-        ),
-    ] = "development"
-    home: Annotated[
-        Path,
-        Meta(
-            description="State folder of the embedded servers, of keys and of the lock; another"
-            " folder is another instance."
-        ),
-    ] = Path(".saxaul")
-    host: Annotated[
-        str, Meta(description="Address to listen on. Off loopback the development API is off.")
-    ] = "127.0.0.1"
-    port: Annotated[
-        int, Meta(ge=1, le=65535, description="TCP port of the API and of its metrics.")
-    ] = 8000
-    public_url: Annotated[
-        str,
-        Meta(
-            description="Address under which people reach the API, for links in answers, such as"
-            " https://saxaul.example; empty, in development: that of the request."
-        ),
-    ] = ""
-    workers: Annotated[int, Meta(ge=1, le=64, description="Number of API processes.")] = 1
+    env: Literal["development", "production"] = "development"
+    home: Path = Path(".saxaul")
+    host: str = "127.0.0.1"
+    port: Annotated[int, Meta(ge=1, le=65535)] = 8000
+    public_url: str = ""
+    workers: Annotated[int, Meta(ge=1, le=64)] = 1
 
-    database_url: Annotated[
-        str,
-        Meta(
-            description="postgresql://user:password@host/name of PostgreSQL 16 or newer;"
-            " empty: the embedded one.",
-            extra=_SECRET,
-        ),
-    ] = ""
-    redis_url: Annotated[
-        str,
-        Meta(
-            description="redis:// or rediss:// address of Redis 6.2 or newer;"
-            " empty: the embedded one.",
-            extra=_SECRET,
-        ),
-    ] = ""
-    redis_prefix: Annotated[
-        str, Meta(min_length=1, max_length=64, description="First part of every Redis key.")
-    ] = "saxaul:"
-    database_pool: Annotated[
-        int, Meta(ge=1, le=200, description="Database connections for reading, a process.")
-    ] = 10
-    writer_pool: Annotated[
-        int,
-        Meta(
-            ge=2,
-            le=200,
-            description="Database connections for what moves grams, a process, beside those of"
-            " the writer's lanes.",
-        ),
-    ] = 6
-    statement_timeout_ms: Annotated[
-        int, Meta(ge=100, le=600_000, description="Longest time of one statement, milliseconds.")
-    ] = 5_000
+    database_url: Secret = ""
+    redis_url: Secret = ""
+    redis_prefix: Annotated[str, Meta(min_length=1, max_length=64)] = "saxaul:"
+    database_pool: Annotated[int, Meta(ge=1, le=200)] = 10
+    writer_pool: Annotated[int, Meta(ge=2, le=200)] = 6
+    statement_timeout_ms: Annotated[int, Meta(ge=100, le=600_000)] = 5_000
 
-    lanes: Annotated[
-        int,
-        Meta(
-            ge=1,
-            le=256,
-            description="Lanes of the writer and of the outbox: people are divided over them by a"
-            " hash. While one waits for PostgreSQL the other decides; more make small batches."
-            " All processes of one installation must have the same number.",
-        ),
-    ] = 2
-    batch_max: Annotated[
-        int, Meta(ge=1, le=2_000, description="Most actions in one transaction of the writer.")
-    ] = 500
-    queue_max: Annotated[
-        int,
-        Meta(
-            ge=1,
-            le=100_000,
-            description="Most actions that wait for the writer, a process; beyond it 503.",
-        ),
-    ] = 4_096
-    leaderboard_shards: Annotated[
-        int,
-        Meta(ge=1, le=256, description="Parts of a board in Redis; more than 1 for a cluster."),
-    ] = 1
-    rules_dir: Annotated[
-        Path, Meta(description="Folder of the rules that `saxaul run` publishes when it changed.")
-    ] = Path("rules")
+    lanes: Annotated[int, Meta(ge=1, le=256)] = 2
+    batch_max: Annotated[int, Meta(ge=1, le=2_000)] = 500
+    queue_max: Annotated[int, Meta(ge=1, le=100_000)] = 4_096
+    leaderboard_shards: Annotated[int, Meta(ge=1, le=256)] = 1
+    rules_dir: Path = Path("rules")
 
-    secret_key: Annotated[
-        str,
-        Meta(
-            description="Key of the hashes that find identities and claims, and of cursors: at"
-            " least 32 characters, never changed. Development keeps its own in the state folder.",
-            extra=_SECRET,
-        ),
-    ] = ""
-    master_key: Annotated[
-        str,
-        Meta(
-            description="Key that partners' secrets are kept under: base64 of 32 random bytes."
-            " After a change the old one goes to SAXAUL_MASTER_KEY_BEFORE until"
-            " `saxaul keys rewrap` is done. Development keeps its own in the state folder.",
-            extra=_SECRET,
-        ),
-    ] = ""
-    master_key_before: Annotated[
-        str,
-        Meta(description="The master key that was used before; empty: none.", extra=_SECRET),
-    ] = ""
-    signature_tolerance_s: Annotated[
-        int,
-        Meta(
-            ge=60,
-            le=900,
-            description="How far a signature's time may be from ours, either way, seconds.",
-        ),
-    ] = 300
-    auth_issuers: Annotated[
-        tuple[Issuer, ...],
-        Meta(
-            description='Whose tokens are believed: JSON list of {"issuer", "audience", "jwks_url",'
-            ' "realm": "participant" or "operator", "accept_typ"?: ["at+jwt"]}.'
-        ),
-    ] = ()
-    auth_leeway_s: Annotated[
-        int, Meta(ge=0, le=300, description="Tolerated difference of an issuer's clock, seconds.")
-    ] = 30
+    secret_key: Secret = ""
+    master_key: Secret = ""
+    master_key_before: Secret = ""
+    signature_tolerance_s: Annotated[int, Meta(ge=60, le=900)] = 300
+    auth_issuers: tuple[Issuer, ...] = ()
+    auth_leeway_s: Annotated[int, Meta(ge=0, le=300)] = 30
 
-    rate_limits: Annotated[
-        Literal["auto", "on", "off"],
-        Meta(description="Whether requests are limited; auto: in production only."),
-    ] = "auto"
-    rate_participant_per_s: Annotated[
-        int, Meta(ge=1, description="Requests a second of one participant.")
-    ] = 50
-    rate_participant_burst: Annotated[
-        int, Meta(ge=1, description="Requests of one participant at once.")
-    ] = 200
-    rate_partner_per_s: Annotated[
-        int, Meta(ge=1, description="Requests a second of one partner.")
-    ] = 100
-    rate_partner_burst: Annotated[
-        int, Meta(ge=1, description="Requests of one partner at once.")
-    ] = 1_000
-    rate_address_per_s: Annotated[
-        int, Meta(ge=1, description="Requests a second without credentials from one address.")
-    ] = 20
-    rate_address_burst: Annotated[
-        int, Meta(ge=1, description="Requests without credentials from one address at once.")
-    ] = 100
+    rate_limits: Literal["auto", "on", "off"] = "auto"
+    rate_participant_per_s: _Positive = 50
+    rate_participant_burst: _Positive = 200
+    rate_partner_per_s: _Positive = 100
+    rate_partner_burst: _Positive = 1_000
+    rate_address_per_s: _Positive = 20
+    rate_address_burst: _Positive = 100
+    trusted_proxies: tuple[str, ...] = ()
 
-    trusted_proxies: Annotated[
-        tuple[str, ...],
-        Meta(
-            description="Networks of proxies whose X-Forwarded-For is believed when requests"
-            ' without credentials are counted: JSON list such as ["10.0.0.0/8"].'
-        ),
-    ] = ()
+    body_max_participant_bytes: _BodyBytes = 262_144
+    body_max_partner_bytes: _BodyBytes = 1_048_576
+    body_max_operator_bytes: _BodyBytes = 2_097_152
+    idempotency_keep_hours: Annotated[int, Meta(ge=1, le=8_760)] = 48
+    drain_s: Annotated[int, Meta(ge=0, le=300)] = 5
 
-    body_max_participant_bytes: Annotated[
-        int, Meta(ge=1_024, description="Largest body of a participant's request, bytes.")
-    ] = 262_144
-    body_max_partner_bytes: Annotated[
-        int, Meta(ge=1_024, description="Largest body of a partner's request, bytes.")
-    ] = 1_048_576
-    body_max_operator_bytes: Annotated[
-        int, Meta(ge=1_024, description="Largest body of an operator's request, bytes.")
-    ] = 2_097_152
-    idempotency_keep_hours: Annotated[
-        int,
-        Meta(ge=1, le=8_760, description="How long a stored answer is repeated for its key."),
-    ] = 48
-    drain_s: Annotated[
-        int,
-        Meta(ge=0, le=300, description="How long requests under way may take at a stop, seconds."),
-    ] = 5
-
-    metrics_public: Annotated[
-        bool, Meta(description="Answer GET /metrics to others than loopback.")
-    ] = False
-    access_log: Annotated[bool, Meta(description="Log one line a request.")] = False
-    log_level: Annotated[
-        Literal["debug", "info", "warning", "error"],
-        Meta(description="Least level that is logged."),
-    ] = "info"
-    log_format: Annotated[
-        Literal["auto", "text", "json"],
-        Meta(description="How lines of the log look; auto: text in a terminal, JSON elsewhere."),
-    ] = "auto"
+    metrics_public: bool = False
+    access_log: bool = False
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["auto", "text", "json"] = "auto"
 
     @property
     def is_loopback(self) -> bool:
         """True when only this machine can reach the API."""
-        if self.host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
+        return is_loopback(self.host)
 
     @property
     def development_mode(self) -> bool:
@@ -279,58 +132,52 @@ class Settings(Struct, frozen=True, kw_only=True):
         return self.rate_limits == "on" or (self.rate_limits == "auto" and self.env == "production")
 
 
+_HINTS = get_type_hints(Settings, include_extras=True)
+
+
 class SettingsError(Exception):
     """Settings that cannot work; `problems` holds one line each, every one naming its variable."""
 
     def __init__(self, problems: list[str]) -> None:
-        """Take the problems in the order of the settings."""
         self.problems = problems
         super().__init__("\n".join(problems))
 
 
-class Explained(Struct, frozen=True):
-    """A setting as `saxaul config show` prints it; a secret's value is masked.
-
-    `fault` says what is wrong with the value, "" when nothing is.
-    """
-
-    variable: str
-    value: str
-    default: str
-    meaning: str
-    fault: str
-
-
-def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
+def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
     """Read the settings. Raises SettingsError with every fault that was found.
 
     A secret may come from a file instead: SAXAUL_SECRET_KEY_FILE=/run/secrets/key.
     """
-    values, faults = _read(os.environ if environ is None else environ)
+    values, faults = _read(environ)
     settings = Settings(**values)
-    faults = faults or list(_contradictions(settings))
-    if faults:
-        raise SettingsError([f"{PREFIX}{field.upper()}: {fault}" for field, fault in faults])
+    _refuse(faults or [*_contradictions(settings)])
     return msgspec.structs.replace(settings, home=settings.home.absolute())
 
 
 def load_only(*fields: str) -> Settings:
     """These settings as they are set, all others as if they were not. Raises SettingsError."""
-    names = {PREFIX + field.upper() for field in fields}
+    names = {_variable(field) for field in fields}
     values, faults = _read({name: text for name, text in os.environ.items() if name in names})
-    if faults:
-        raise SettingsError([f"{PREFIX}{field.upper()}: {fault}" for field, fault in faults])
+    _refuse(faults)
     return Settings(**values)
+
+
+def _variable(field: str) -> str:
+    return PREFIX + field.upper()
+
+
+def _refuse(faults: Iterable[tuple[str, str]]) -> None:
+    if told := [f"{_variable(field)}: {fault}" for field, fault in faults]:
+        raise SettingsError(told)
 
 
 def _read(environ: Mapping[str, str]) -> tuple[dict[str, Any], list[tuple[str, str]]]:
     """The values of the fields that are set, and what is wrong with the others, in order."""
     values: dict[str, Any] = {}
     faults: list[tuple[str, str]] = []
-    for field, hint in get_type_hints(Settings, include_extras=True).items():
+    for field, hint in _HINTS.items():
         try:
-            text = _text(environ, PREFIX + field.upper(), is_secret=is_secret(hint))
-            if text is not None:
+            if (text := text_of(environ, _variable(field), is_secret=is_secret(hint))) is not None:
                 values[field] = parsed(text, hint)
         except (OSError, ValueError) as error:
             faults.append((field, one_line(error)))
@@ -342,56 +189,51 @@ def with_secret_key(settings: Settings) -> Settings:
 
     Raises SettingsError when a file can neither be read nor made.
     """
-    return msgspec.structs.replace(
-        settings,
-        secret_key=settings.secret_key
-        or _own_key(settings.home / "secret-key", lambda: secrets.token_urlsafe(32)),
-        master_key=settings.master_key
-        or _own_key(
-            settings.home / "master-key", lambda: base64.b64encode(secrets.token_bytes(32)).decode()
-        ),
-    )
+    kept = {}
+    for field, make in _OWN_KEYS.items():
+        path = settings.home / field.replace("_", "-")
+        try:
+            kept[field] = getattr(settings, field) or kept_text(path, make)
+        except OSError as error:
+            fault = (
+                f"cannot keep {path.name} in the state folder {path.parent}:"
+                f" {error.strerror}; name another folder, or run as its owner"
+            )
+            raise SettingsError([f"{_variable('home')}: {fault}"]) from error
+    return msgspec.structs.replace(settings, **kept)
 
 
-def _own_key(path: Path, make: Callable[[], str]) -> str:
-    try:
-        return kept_text(path, make)
-    except OSError as error:
-        fault = (
-            f"{PREFIX}HOME: cannot keep {path.name} in the state folder {path.parent}:"
-            f" {error.strerror}; name another folder, or run as its owner"
-        )
-        raise SettingsError([fault]) from error
+_OWN_KEYS: dict[str, Callable[[], str]] = {
+    "secret_key": lambda: secrets.token_urlsafe(32),
+    "master_key": lambda: base64.b64encode(secrets.token_bytes(MASTER_KEY_BYTES)).decode(),
+}
 
 
-def explain_settings(environ: Mapping[str, str] | None = None) -> Iterator[Explained]:
+def explain_settings(environ: Mapping[str, str] = os.environ) -> Iterator[Explained]:
     """Every setting with its variable, value, default and meaning, and what is wrong with it."""
-    environ = os.environ if environ is None else environ
     values, faults = _read(environ)
     settings, defaults = Settings(**values), Settings()
     told = dict([*faults, *_contradictions(settings)])
     settings = msgspec.structs.replace(settings, home=settings.home.absolute())
     unread = {field for field, _ in faults}
-    for field, hint in get_type_hints(Settings, include_extras=True).items():
-        variable, secret = PREFIX + field.upper(), is_secret(hint)
+    for field, meaning in meanings().items():
+        variable, secret = _variable(field), is_secret(_HINTS[field])
         value = environ.get(variable, "") if field in unread else getattr(settings, field)
-        yield Explained(
-            variable=variable,
-            value=shown(value, is_secret=secret),
-            default=shown(getattr(defaults, field), is_secret=False),
-            meaning=meta_of(hint).description or "",
-            fault=told.get(field, ""),
-        )
+        default = shown(getattr(defaults, field), is_secret=False)
+        value = shown(value, is_secret=secret)
+        yield Explained(variable, value, default, meaning, told.get(field, ""))
 
 
-def unknown_variables(environ: Mapping[str, str] | None = None) -> dict[str, str]:
+def meanings() -> dict[str, str]:
+    """What each setting means, by its field."""
+    file = Path(__file__).with_name("settings.yaml")
+    return msgspec.yaml.decode(file.read_bytes(), type=dict[str, str])
+
+
+def unknown_variables(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Variables that begin like ours and mean nothing, misspelt most likely, with a line each."""
-    environ = os.environ if environ is None else environ
-    known = set()
-    for field, hint in get_type_hints(Settings, include_extras=True).items():
-        known.add(PREFIX + field.upper())
-        if is_secret(hint):
-            known.add(f"{PREFIX}{field.upper()}_FILE")
+    known = {_variable(field) for field in _HINTS}
+    known |= {f"{_variable(field)}_FILE" for field, hint in _HINTS.items() if is_secret(hint)}
     unknown = sorted(name for name in environ if name.startswith(PREFIX) and name not in known)
     return {name: meaningless(name, known) for name in unknown}
 
@@ -405,7 +247,7 @@ def without_unknown() -> dict[str, str]:
 def child_environment(**values: str) -> dict[str, str]:
     """The environment of a program of ours that runs with these settings and no others."""
     others = {name: text for name, text in os.environ.items() if not name.startswith(PREFIX)}
-    return others | {PREFIX + field.upper(): text for field, text in values.items()}
+    return others | {_variable(field): text for field, text in values.items()}
 
 
 @contextmanager
@@ -422,27 +264,17 @@ def shared_metrics(settings: Settings) -> Iterator[None]:
         yield
 
 
-def _text(environ: Mapping[str, str], variable: str, *, is_secret: bool) -> str | None:
-    text = environ.get(variable)
-    path = environ.get(f"{variable}_FILE") if is_secret else None
-    if text and path:
-        raise ValueError(f"also {variable}_FILE is set; use one of them")
-    if path:
-        return Path(path).read_text(encoding="utf-8").strip()
-    return text.strip() if text and text.strip() else None
-
-
 def _contradictions(settings: Settings) -> Iterator[tuple[str, str]]:
     """Fields whose values cannot work, by themselves or beside the others, and why."""
     for field, schemes in (("database_url", DATABASE_SCHEMES), ("redis_url", REDIS_SCHEMES)):
         if url := getattr(settings, field):
-            yield from ((field, fault) for fault in _faults_of_url(url, schemes))
+            yield from ((field, fault) for fault in faults_of_url(url, schemes))
     if settings.public_url and not is_link_start(settings.public_url):
         yield "public_url", "must be http:// or https:// and a host, perhaps a path, no query"
     if settings.secret_key and len(settings.secret_key) < 32:
         yield "secret_key", "must have at least 32 characters"
     for field in ("master_key", "master_key_before"):
-        if (text := getattr(settings, field)) and not _is_master_key(text):
+        if (text := getattr(settings, field)) and not is_master_key(text):
             yield field, "must be the base64 of 32 bytes"
     for network in settings.trusted_proxies:
         try:
@@ -457,21 +289,6 @@ def _contradictions(settings: Settings) -> Iterator[tuple[str, str]]:
             yield field, f"must be set when {PREFIX}ENV=production"
 
 
-def _faults_of_url(url: str, schemes: frozenset[str]) -> Iterator[str]:
-    if not is_address(url):
-        # Never with the text: what looks like a port may be a password.
-        yield "its port is no number; / # and @ in a password are written %2F %23 %40"
-    elif urlsplit(url).scheme not in schemes:
-        yield f"must begin with {', '.join(f'{name}://' for name in sorted(schemes))}"
-
-
-def _is_master_key(text: str) -> bool:
-    try:
-        return len(base64.b64decode(text, validate=True)) == _MASTER_KEY_BYTES
-    except ValueError:
-        return False
-
-
 def _faults_of_issuers(settings: Settings) -> Iterator[str]:
     realms: dict[tuple[str, str], str] = {}
     for issuer in settings.auth_issuers:
@@ -479,21 +296,3 @@ def _faults_of_issuers(settings: Settings) -> Iterator[str]:
             yield f"{issuer.issuer} needs another audience for each realm"
         if settings.env == "production" and urlsplit(issuer.jwks_url).scheme != "https":
             yield f"{issuer.jwks_url} must begin with https://"
-
-
-def kept_text(path: Path, make: Callable[[], str]) -> str:
-    """The secret text of this file, which is made once, for our eyes only. Raises OSError."""
-    if not path.exists():
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # Linked into place whole: of two processes that start at once, both read the same text.
-        draft = path.with_name(f".{path.name}-{os.getpid()}")
-        draft.unlink(missing_ok=True)
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(make() + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        with suppress(FileExistsError):
-            path.hardlink_to(draft)
-        draft.unlink()
-    return path.read_text(encoding="ascii").strip()

@@ -4,6 +4,8 @@ import os
 import shlex
 import shutil
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
@@ -37,6 +39,29 @@ def progress_bar(console: Console) -> Progress:
         TimeRemainingColumn(),
         console=console,
     )
+
+
+@contextmanager
+def share_bar(
+    what: str, time: ProgressColumn, *, is_quiet: bool = False
+) -> Iterator[Callable[..., None]]:
+    """A bar on stderr of how much is done, gone at the end, and only where a person sees it.
+
+    Show a share of 1, what to tell, in which {rate} is `counted` a second, and other words for
+    `what`.
+    """
+    console = Console(stderr=True)
+    text, percent = TextColumn("{task.description}"), TextColumn("{task.percentage:>3.0f} %")
+    columns = (text, BarColumn(), percent, TextColumn("{task.fields[told]}"), time)
+    is_quiet = is_quiet or not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=is_quiet) as progress:
+        bar = progress.add_task(what, total=1.0, told="")
+
+        def show(share: float, told: str, counted: int, description: str = what) -> None:
+            told = told.format(rate=int(counted / (progress.tasks[bar].elapsed or 1.0)))
+            progress.update(bar, completed=share, told=told, description=description)
+
+        yield show
 
 
 def typed(words: str) -> str:

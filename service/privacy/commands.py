@@ -1,19 +1,17 @@
 """`saxaul participants`: who was erased, and erasing them again after a restore."""
 
-import asyncio
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
 import click
 
-from service.instance.open import open_instance
+from service.instance.open import Instance, on_instance
 from service.ledger.books import BookMissingError
-from service.platform.clock import Clock
 from service.platform.log import configure_logging
 from service.platform.outbox import lane_of
-from service.platform.settings import Settings, load_settings
 from service.privacy.erase import erase_participant, list_erasures
 from service.rulebooks.publish import Rulebooks
 
@@ -26,7 +24,7 @@ def participants() -> None:
 @participants.command("erased")
 def list_erased() -> None:
     """Print who was erased and when, one a line: keep it apart from the backups."""
-    asyncio.run(_list(load_settings()))
+    on_instance("saxaul participants erased", _list)
 
 
 @participants.command("erase-again")
@@ -40,7 +38,8 @@ def erase_again(path: Path) -> None:
     the restored database, is passed over.
     """
     configure_logging("warning")
-    asyncio.run(_erase_again(load_settings(), list(_ids(path))))
+    work = partial(_erase_again, list(_ids(path)))
+    on_instance("saxaul participants erase-again", work)
 
 
 def _ids(path: Path) -> Iterator[UUID]:
@@ -52,31 +51,29 @@ def _ids(path: Path) -> Iterator[UUID]:
                 raise click.ClickException(f"{path}:{number}: begins with no id.") from None
 
 
-async def _list(settings: Settings) -> None:
-    async with open_instance(settings, "saxaul participants erased") as instance:
-        async for participant_id, erased_at in list_erasures(instance.database):
-            click.echo(f"{participant_id} {erased_at:%Y-%m-%dT%H:%M:%SZ}")
+async def _list(instance: Instance) -> None:
+    async for participant_id, erased_at in list_erasures(instance.database):
+        click.echo(f"{participant_id} {erased_at:%Y-%m-%dT%H:%M:%SZ}")
 
 
-async def _erase_again(settings: Settings, ids: list[UUID]) -> None:
+async def _erase_again(ids: list[UUID], instance: Instance) -> None:
     done = Counter[str]()
-    async with open_instance(settings, "saxaul participants erase-again") as instance:
-        database, clock = instance.database, Clock()
-        rulebooks = Rulebooks(database)
-        async with database.pool.acquire() as connection:
-            await clock.refresh(connection)
-            await rulebooks.refresh(connection)
-        local_date = rulebooks.active.program.local_date
-        for participant_id in ids:
-            lane = lane_of(participant_id, settings.lanes)
-            try:
-                is_new = await erase_participant(
-                    database, participant_id, now=clock.now(), local_date=local_date, lane=lane
-                )
-            except BookMissingError:
-                done["unknown"] += 1
-            else:
-                done["erased" if is_new else "before"] += 1
+    rulebooks = Rulebooks(instance.database)
+    async with instance.database.pool.acquire() as connection:
+        await rulebooks.refresh(connection)
+    for participant_id in ids:
+        try:
+            is_new = await erase_participant(
+                instance.database,
+                participant_id,
+                now=instance.clock.now(),
+                local_date=rulebooks.active.program.local_date,
+                lane=lane_of(participant_id, instance.settings.lanes),
+            )
+        except BookMissingError:
+            done["unknown"] += 1
+        else:
+            done["erased" if is_new else "before"] += 1
     told = "{erased} erased, {before} were erased already, {unknown} are not there"
     click.echo(told.format_map(done))
 

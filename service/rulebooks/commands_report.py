@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
 import click
 import msgspec
 
+from service.rulebooks.publish import RulebookInvalidError
 from service.rules.language.problems import Problem
+from service.rules.tell.rule_set import BrokenSetError
 from service.rules.trial.check import problems_json
 
 Format = Literal["text", "json"]
@@ -41,6 +45,16 @@ def report(problems: Sequence[Problem], form: Format, summary: str) -> None:
         click.echo(f"{_counted(errors, 'error')}, {_counted(warnings, 'warning')}")
     if summary:
         click.echo(summary)
+
+
+@contextmanager
+def refusing(form: Format = "text", summary: str = "") -> Iterator[None]:
+    """Rules that cannot be used are told problem by problem, and end the command with 1."""
+    try:
+        yield
+    except (BrokenSetError, RulebookInvalidError) as error:
+        report(error.problems, form, summary)
+        sys.exit(1)
 
 
 def _counted(number: int, noun: str) -> str:

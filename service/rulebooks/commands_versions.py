@@ -7,8 +7,8 @@ import getpass
 import os
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 
 import click
@@ -16,19 +16,20 @@ from rich.console import Console
 from rich.table import Table
 
 from service.http.texts import TextError, prose
-from service.instance.open import open_instance
-from service.platform.clock import Clock
-from service.platform.database import Connection, Database
+from service.instance.open import Instance, on_instance, open_instance
+from service.platform.database import Connection
 from service.platform.errors import SaxaulError
 from service.platform.settings import load_settings
-from service.rulebooks.commands_report import FOLDER, FORMAT, Format, exit_code, print_json, report
-from service.rulebooks.publish import (
-    RulebookChangedError,
-    RulebookInvalidError,
-    activate,
-    files_of,
-    publish,
+from service.rulebooks.commands_report import (
+    FOLDER,
+    FORMAT,
+    Format,
+    exit_code,
+    print_json,
+    refusing,
+    report,
 )
+from service.rulebooks.publish import RulebookChangedError, activate, files_of, publish
 from service.rulebooks.queries import VersionView, get_version, list_versions
 from service.rules.compile.draft import compile_rulebook, sha256_of
 from service.rules.language.load import read_folder, rule_paths
@@ -51,11 +52,8 @@ def diff_sets(before: str, after: str, form: Format) -> None:
     In words, and by what the examples of both come to. A line with ! deserves a second look. A
     folder whose name is a number is written ./7.
     """
-    try:
+    with refusing(form):
         difference = diff(*asyncio.run(_both_sets(before, after)))
-    except BrokenSetError as error:
-        report(error.problems, form, "")
-        sys.exit(1)
     if form == "json":
         print_json(difference_json(difference))
     else:
@@ -89,11 +87,22 @@ def publish_folder(folder: Path, note: str, based_on: int | None) -> None:
         click.echo(str(problem), err=True)
     # What another folder holds says nothing of the watched one: its next start must not undo this.
     is_watched = folder.resolve() == load_settings().rules_dir.resolve()
+
+    async def published(instance: Instance) -> int:
+        async with instance.database.transaction() as connection:
+            return await publish(
+                connection,
+                files,
+                author=getpass.getuser(),
+                note=note,
+                now=instance.clock.now(),
+                based_on=based_on,
+                folder_sha256=sha256_of(files) if is_watched else None,
+            )
+
     try:
-        version = asyncio.run(_publish(files, note, based_on, is_watched=is_watched))
-    except RulebookInvalidError as error:
-        report(error.problems, "text", "nothing was published")
-        sys.exit(1)
+        with refusing(summary="nothing was published"):
+            version = on_instance("saxaul rules publish", published)
     except RulebookChangedError as error:
         click.echo(str(error), err=True)
         if error.difference is not None:
@@ -105,8 +114,13 @@ def publish_folder(folder: Path, note: str, based_on: int | None) -> None:
 @click.command("list")
 def list_published() -> None:
     """List the published versions, the newest first."""
+
+    async def listed(instance: Instance) -> Iterable[VersionView]:
+        async with instance.database.sessions() as session:
+            return await list_versions(session, limit=_LISTED_MAX)
+
     table = Table("", "version", "published", "author", "note", "rules hash", box=None)
-    for view in asyncio.run(_versions()):
+    for view in on_instance("saxaul rules list", listed):
         table.add_row(
             "*" if view.active else "",
             str(view.version),
@@ -125,14 +139,14 @@ def activate_version(version: int) -> None:
 
     What the folder of rules last published is not published again until somebody changes it.
     """
-    try:
-        changed = asyncio.run(_activate(version))
-    except RulebookInvalidError as error:
-        report(error.problems, "text", f"version {version} cannot be read by this program")
-        sys.exit(1)
-    except SaxaulError as error:
-        click.echo(str(error), err=True)
-        sys.exit(1)
+
+    async def activated(instance: Instance) -> bool:
+        async with instance.database.transaction() as connection:
+            author, now = getpass.getuser(), instance.clock.now()
+            return await activate(connection, version, author=author, now=now)
+
+    with refusing(summary=f"version {version} cannot be read by this program"):
+        changed = on_instance("saxaul rules activate", activated)
     switch = "; running processes switch within 2 s" if changed else " already"
     click.echo(f"version {version} is active{switch}")
 
@@ -142,7 +156,7 @@ def activate_version(version: int) -> None:
 @click.option("--file", "wanted", help="Only this file, as it is.")
 def show_version(version: int, wanted: str | None) -> None:
     """Print a published VERSION: who published it and why, and the text of its files."""
-    view, files = _version_or_exit(version)
+    view, files = on_instance("saxaul rules show", partial(_version, version))
     if wanted is not None:
         if wanted not in files:
             click.echo(f"version {version} holds {', '.join(sorted(files))}", err=True)
@@ -167,7 +181,7 @@ def pull_version(version: int, folder: Path, *, force: bool) -> None:
     Rule files of other content are overwritten with --force only; what else lies there stays, and
     is told of when it would be published along.
     """
-    _, files = _version_or_exit(version)
+    _, files = on_instance("saxaul rules show", partial(_version, version))
     others = _others(folder, files)
     changed = [name for name, text in sorted(files.items()) if not _holds(folder / name, text)]
     in_the_way = [name for name in changed if os.path.lexists(folder / name)]
@@ -211,21 +225,6 @@ def _write(path: Path, text: str) -> None:
         raise
 
 
-def _version_or_exit(version: int) -> tuple[VersionView, dict[str, str]]:
-    try:
-        return asyncio.run(_version(version))
-    except SaxaulError as error:
-        click.echo(str(error), err=True)
-        sys.exit(1)
-
-
-@asynccontextmanager
-async def opened(what: str) -> AsyncIterator[Database]:
-    """The instance's database, up to date."""
-    async with open_instance(load_settings(), what) as instance:
-        yield instance.database
-
-
 async def _both_sets(before: str, after: str) -> list[Mapping[str, str]]:
     """Read both sides; a database is opened only for versions. Raises BrokenSetError."""
     sides: dict[str, Mapping[str, str]] = {}
@@ -244,9 +243,12 @@ async def _both_sets(before: str, after: str) -> list[Mapping[str, str]]:
             problems += compile_rulebook(files).errors
         raise BrokenSetError(problems)
     if versions:
-        async with opened("saxaul rules diff") as database, database.pool.acquire() as connection:
+        async with (
+            open_instance(load_settings(), "saxaul rules diff") as instance,
+            instance.database.pool.acquire() as connection,
+        ):
             for text in versions:
-                sides[text] = await version_files(connection, text)
+                _, sides[text] = await version_files(connection, text)
     return [sides[before], sides[after]]
 
 
@@ -268,48 +270,19 @@ def folder_files(text: str) -> dict[str, str]:
     return files
 
 
-async def version_files(connection: Connection, text: str) -> dict[str, str]:
-    """The files of a version, or of the active one. Raises click.UsageError."""
+async def version_files(connection: Connection, text: str) -> tuple[int, dict[str, str]]:
+    """A version, or the active one, and its files. Raises click.UsageError."""
     version = int(text) if text != "active" else await connection.fetchval(_ACTIVE)
     if version is None:
         raise click.UsageError("No version is active yet.")
     try:
-        return await files_of(connection, version)
+        return version, await files_of(connection, version)
     except SaxaulError as error:
         raise click.UsageError(str(error)) from error
 
 
-async def _publish(
-    files: Mapping[str, str], note: str, based_on: int | None, *, is_watched: bool
-) -> int:
-    async with opened("saxaul rules publish") as database, database.transaction() as connection:
-        clock = Clock()
-        await clock.refresh(connection)
-        return await publish(
-            connection,
-            files,
-            author=getpass.getuser(),
-            note=note,
-            now=clock.now(),
-            based_on=based_on,
-            folder_sha256=sha256_of(files) if is_watched else None,
-        )
-
-
-async def _activate(version: int) -> bool:
-    async with opened("saxaul rules activate") as database, database.transaction() as connection:
-        clock = Clock()
-        await clock.refresh(connection)
-        return await activate(connection, version, author=getpass.getuser(), now=clock.now())
-
-
-async def _versions() -> Iterable[VersionView]:
-    async with opened("saxaul rules list") as database, database.sessions() as session:
-        return await list_versions(session, limit=_LISTED_MAX)
-
-
-async def _version(version: int) -> tuple[VersionView, dict[str, str]]:
-    async with opened("saxaul rules show") as database, database.sessions() as session:
+async def _version(version: int, instance: Instance) -> tuple[VersionView, dict[str, str]]:
+    async with instance.database.sessions() as session:
         return await get_version(session, version)
 
 

@@ -12,7 +12,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from msgspec import Meta, Struct
 
-from service.http.access import Request, act_of, caller, opens
+from service.http.access import Request, act_of, opens
 from service.http.answer import JsonAnswer, Listing, answer_once
 from service.http.decode import NoFields, Time, read_body
 from service.http.faults import fault
@@ -180,7 +180,7 @@ async def publish_files(request: Request) -> JsonAnswer:
     """
     order = await read_body(request, RulebookOrder)
     files, scenarios = parted(order.files)
-    operator = caller(request)
+    operator = act_of(request)
     # Before the transaction, for a large set takes seconds, and beside the other requests.
     draft = await asyncio.to_thread(checked_draft, files, scenarios)
     shared(request, Rulebooks).offer(draft)
@@ -190,7 +190,7 @@ async def publish_files(request: Request) -> JsonAnswer:
             connection,
             files,
             draft,
-            author=operator.subject,
+            author=operator.actor,
             note=order.note,
             now=shared(request, Clock).now(),
             based_on=order.based_on,
@@ -257,14 +257,14 @@ async def activate_rulebook(request: Request, version: FromPath[str]) -> Ruleboo
     """Let a published version decide again: roll back or forward."""
     wanted = _version(version)
     await read_body(request, NoFields)
-    operator = caller(request)
+    operator = act_of(request)
     # Before the transaction, for a large set takes seconds; and kept, for it decides from now on.
     rulebook = await shared(request, Rulebooks).get(wanted)
     async with shared(request, Database).transaction() as connection:
         await activate(
             connection,
             wanted,
-            author=operator.subject,
+            author=operator.actor,
             now=shared(request, Clock).now(),
             request_id=operator.request_id,
             rulebook=rulebook,

@@ -2,6 +2,7 @@
 
 from service.instance.address import AddressError
 from service.instance.children import EmbeddedError
+from service.leaderboards.drift import RelayBehindError
 from service.platform.database import DatabaseUnusableError, is_outdated_plan, is_passing
 from service.platform.errors import SaxaulError
 from service.platform.redis_client import REDIS_AWAY
@@ -16,6 +17,7 @@ _PLAIN = (
     RunError,
     SaxaulError,
     SettingsError,
+    RelayBehindError,
 )
 _OF_A_LINE = (ConnectionError, TimeoutError)
 

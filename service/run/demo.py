@@ -11,8 +11,6 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
-from sqlalchemy.dialects.postgresql import insert
-
 from service.actions.record import record_actions
 from service.actions.report import participant_report
 from service.development.issuer import issuer_of
@@ -20,16 +18,16 @@ from service.energy.collect import collect_ripe_bubbles
 from service.participants.edit_profile import edit_profile
 from service.participants.identities import resolve_participant
 from service.participants.links import link_subject, make_link_code
-from service.partners.administer import keep_demo_key
+from service.partners.administer import keep_demo_partner
 from service.partners.envelope import master_keys
 from service.partners.events import Identifier
-from service.partners.models import Partner
 from service.partners.signature import read_secret, secret_text
 from service.planting.projects import seed_projects
 from service.platform.clock import Clock
 from service.platform.database import Database, open_database
 from service.platform.outbox import lane_of
-from service.platform.settings import Settings, kept_text, with_secret_key
+from service.platform.setting_texts import kept_text
+from service.platform.settings import Settings, with_secret_key
 from service.rulebooks.publish import Rulebooks
 from service.rules.decide.rulebook import Rulebook
 
@@ -73,8 +71,7 @@ async def seed_demo(settings: Settings, database_url: str) -> None:
                 await edit_profile(session, participant_id, {"region": region})
             walk = {"steps": steps, "distance_km": distance_km}
             await _walk(database, settings, rulebook, participant_id, walk=walk, now=now)
-        await _make_partner(database, now)
-        await _link_partner(database, settings, clock)
+        await _make_partner(database, settings, clock)
         await seed_projects(database, now)
     finally:
         await database.close()
@@ -90,8 +87,7 @@ async def _walk(
     now: datetime,
 ) -> None:
     """Record a walk as of two days ago, and collect it."""
-    then = now - WALKED_AGO
-    lane = lane_of(participant_id, settings.lanes)
+    then, lane = now - WALKED_AGO, lane_of(participant_id, settings.lanes)
     report = participant_report(
         participant_id,
         type_="mobility.walk",
@@ -118,30 +114,16 @@ async def _walk(
         )
 
 
-async def _make_partner(database: Database, now: datetime) -> None:
-    async with database.sessions.begin() as session:
-        await session.execute(
-            insert(Partner)
-            .values(
-                id=DEMO_PARTNER,
-                name="Demo metro",
-                source_prefix=DEMO_SOURCE,
-                action_types=["transit.metro_trip"],
-                created_at=now,
-            )
-            .on_conflict_do_nothing()
-        )
-
-
-async def _link_partner(database: Database, settings: Settings, clock: Clock) -> None:
-    """The partner's key, and the link by which it tells of the first of the people."""
+async def _make_partner(database: Database, settings: Settings, clock: Clock) -> None:
+    """The partner, its key, and the link by which it tells of the first of the people."""
     secret = read_secret(demo_secret(settings))
-    real_now = clock.real_now()
+    now, real_now = clock.now(), clock.real_now()
     async with database.transaction() as connection:
-        await keep_demo_key(connection, DEMO_PARTNER, secret, master_keys(settings), real_now)
+        partner = (DEMO_PARTNER, "Demo metro", DEMO_SOURCE, ["transit.metro_trip"], now)
+        await keep_demo_partner(connection, partner, secret, master_keys(settings), real_now)
     identifier = Identifier(settings.secret_key)
     participant_id = await resolve_participant(
-        database, settings.secret_key, issuer_of("participant"), _PEOPLE[0][0], clock.now()
+        database, settings.secret_key, issuer_of("participant"), _PEOPLE[0][0], now
     )
     async with database.transaction() as connection:
         code = await make_link_code(
@@ -149,7 +131,7 @@ async def _link_partner(database: Database, settings: Settings, clock: Clock) ->
         )
     subject = (DEMO_PARTNER, identifier.subject_key(DEMO_PARTNER, DEMO_SUBJECT))
     code_key = identifier.code_key(code.link_code)
-    await link_subject(database, subject, code_key, now=clock.now(), real_now=real_now)
+    await link_subject(database, subject, code_key, now=now, real_now=real_now)
 
 
 def demo_secret(settings: Settings) -> str:

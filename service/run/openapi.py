@@ -1,50 +1,22 @@
-"""The OpenAPI document: structs, access and codes from the routes, words and examples from files.
-
-`words.yaml` tells what operations do and what properties are, by their names: one word means one
-thing, or `Schema.name` says otherwise. `examples.json` is a story that a test sends to the program.
-"""
+"""The OpenAPI document: access and codes from the routes, words and examples from files."""
 
 import inspect
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
-from types import NoneType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any
 
-import litestar
 import msgspec
 from litestar import Litestar
-from litestar.handlers import HTTPRouteHandler
-from litestar.routes import HTTPRoute
 from msgspec import UNSET, Struct, UnsetType
 
 from service import VERSION
-from service.http.access import Access
 from service.operations.readiness import PartState
 from service.planting.answers import Season
 from service.platform.errors import PROBLEM_JSON, PROBLEMS, Code, FieldError, Reason
 from service.rulebooks.routes_operator import ProblemAnswer, RulebookDifference
+from service.run.operations import Operation, operations, story, words
 
-_FOLDER = Path(__file__).parent
 _REF = "#/components/schemas/{name}"
-_EVERY = ("internal-error", "unavailable")
-_CLOSED = ("unauthenticated", "forbidden")
-# Of every signed request, also of one that has no body to send.
-_SIGNED = (
-    "unauthenticated",
-    "signature-malformed",
-    "body-too-large",
-    "unsupported-media-type",
-)
-_WITH_BODY = (
-    "malformed-request",
-    "body-too-large",
-    "unsupported-media-type",
-    "invalid-request",
-)
-_WITH_KEY = ("idempotency-key-malformed", "idempotency-in-progress", "idempotency-key-reused")
 _LIMITED = ("RateLimit-Policy", "RateLimit")
 _HEADERS_OF = {
     "unauthenticated": ("WWW-Authenticate",),
@@ -52,8 +24,6 @@ _HEADERS_OF = {
     "rate-limited": (*_LIMITED, "Retry-After"),
     "unavailable": ("Retry-After",),
 }
-_PATH_PARAMETER = re.compile(r"\{(\w+)\}")
-
 _LISTING = re.compile(rb"Listing_(\w+?)_(?=\")")
 _NAMED = re.compile(rb"#/components/schemas/(\w+)")
 
@@ -83,107 +53,6 @@ class Problem(Struct, frozen=True):
     active_version: int | UnsetType | None = UNSET
     diff: RulebookDifference | UnsetType | None = UNSET
     parts: dict[str, PartState] | UnsetType = UNSET
-
-
-class Words(Struct, frozen=True, forbid_unknown_fields=True):
-    """What is told of everything, by its name."""
-
-    about: str
-    tags: dict[str, str]
-    security: dict[str, str]
-    headers: dict[str, str]
-    operations: dict[str, str]
-    properties: dict[str, str]
-
-    def of(self, owner: str, name: str) -> str:
-        """What a property or parameter is. Raises LookupError for one that nobody described."""
-        told = self.properties.get(f"{owner}.{name}") or self.properties.get(name)
-        if told is None:
-            raise LookupError(f"words.yaml says nothing of {owner}.{name}")
-        return told
-
-
-class Step(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A request of the story and its answer: the first of an operation is its example.
-
-    `by` is whose it is; `path` and `query` are its parameters; `status` is one of a problem.
-    """
-
-    operation: str
-    by: str = ""
-    path: dict[str, str] = {}
-    query: dict[str, str] = {}
-    key: str = ""
-    media: str = "application/json"
-    body: Any = UNSET
-    status: int = 0
-    answer: Any = UNSET
-
-
-@cache
-def words() -> Words:
-    """The file of words."""
-    return msgspec.yaml.decode((_FOLDER / "words.yaml").read_bytes(), type=Words)
-
-
-@cache
-def story() -> list[Step]:
-    """The file of examples, in the order in which they can be sent."""
-    return msgspec.json.decode((_FOLDER / "examples.json").read_bytes(), type=list[Step])
-
-
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """One method of one path."""
-
-    method: str
-    path: str
-    handler: HTTPRouteHandler
-    access: Access
-
-    @property
-    def id(self) -> str:
-        """Its name in clients made from the document."""
-        if isinstance(self.handler.operation_id, str):
-            return self.handler.operation_id
-        first, *rest = self.handler.handler_name.split("_")
-        return first + "".join(word.capitalize() for word in rest)
-
-    @property
-    def answer(self) -> Any:
-        """The type of a good answer; None for one without a body."""
-        if self.access.answer is not None:
-            return self.access.answer
-        hint = get_type_hints(self.handler.fn, include_extras=True)["return"]
-        if get_origin(hint) is litestar.Response:
-            hint = get_args(hint)[0]
-        elif isinstance(hint, type) and issubclass(hint, litestar.Response):
-            hint = dict
-        return None if hint is NoneType else hint
-
-    @property
-    def tag(self) -> str:
-        """Whom it is for."""
-        if self.path.startswith("/v1/dev/"):
-            return "Development"
-        if not self.path.startswith("/v1/"):
-            return "Operations"
-        if self.path.startswith("/v1/partners/"):
-            return "Partners"
-        return "Operators" if self.path.startswith("/v1/operator/") else "Mobile apps"
-
-
-def operations(app: Litestar) -> list[Operation]:
-    """All that the application offers, by path and method."""
-    found = [
-        Operation(method.lower(), route.path_format, handler, handler.opt["access"])
-        for route in app.routes
-        if isinstance(route, HTTPRoute)
-        for handler in route.route_handlers
-        if "access" in handler.opt and handler.resolve_include_in_schema()
-        for method in handler.http_methods
-    ]
-    return sorted(found, key=lambda operation: (operation.path, operation.method))
 
 
 def openapi_text(app: Litestar) -> bytes:
@@ -320,7 +189,7 @@ def _required(kind: type[Struct]) -> list[str]:
 def _parameters(
     operation: Operation, schema_of: dict[str, Any], components: dict[str, Any]
 ) -> Iterator[dict[str, Any]]:
-    for name in _PATH_PARAMETER.findall(operation.path):
+    for name in operation.parameters:
         is_id = name.endswith("_id") and name != "partner_id"
         form = {"format": "uuid"} if is_id else {}
         yield {"name": name, "in": "path", "required": True, "schema": {"type": "string", **form}}
@@ -334,7 +203,7 @@ def _parameters(
     headers: dict[str, tuple[bool, dict[str, Any]]] = {}
     if operation.access.role == "partner":
         headers = {name: (True, {"pattern": pattern}) for name, pattern in _STAMP.items()}
-    if _takes_key(operation):
+    if operation.takes_key:
         bounds = {"minLength": 16, "maxLength": 128}
         headers["Idempotency-Key"] = (operation.access.key_required, bounds)
     if operation.access.is_kept:
@@ -342,16 +211,6 @@ def _parameters(
     for name, (is_required, bounds) in headers.items():
         told = {"name": name, "in": "header", "required": is_required}
         yield {**told, "schema": {"type": "string", **bounds}}
-
-
-def _takes_key(operation: Operation) -> bool:
-    is_participants = operation.method == "post" and operation.access.role == "participant"
-    return is_participants or operation.access.takes_key
-
-
-def _is_counted(operation: Operation) -> bool:
-    """Whether callers are limited; whoever watches over a process is not told that it is busy."""
-    return not operation.path.startswith(("/health/", "/metrics"))
 
 
 def _responses(operation: Operation, schema_of: dict[str, Any]) -> dict[str, Any]:
@@ -362,8 +221,8 @@ def _responses(operation: Operation, schema_of: dict[str, Any]) -> dict[str, Any
     elif answer is not None:
         good["content"] = {"application/json": {"schema": schema_of[repr(answer)]}}
     responses: dict[str, Any] = {str(operation.handler.status_code): good}
-    told = [*_LIMITED] if _is_counted(operation) and operation.access.role != "operator" else []
-    if _takes_key(operation):
+    told = [*_LIMITED] if operation.is_counted and operation.access.role != "operator" else []
+    if operation.takes_key:
         told.append("Idempotency-Replayed")
     if operation.access.is_kept:
         told.append("ETag")
@@ -374,7 +233,7 @@ def _responses(operation: Operation, schema_of: dict[str, Any]) -> dict[str, Any
         responses.setdefault("200", {**good, "description": "Done before, with this key"})
     problem = {PROBLEM_JSON: {"schema": schema_of[repr(Problem)]}}
     by_status: dict[int, list[str]] = {}
-    for code in dict.fromkeys(_codes(operation)):
+    for code in operation.codes:
         by_status.setdefault(PROBLEMS[code][0], []).append(code)
     for status, codes in sorted(by_status.items()):
         description = "; ".join(f"`{code}`: {PROBLEMS[code][1]}" for code in codes)
@@ -386,26 +245,3 @@ def _responses(operation: Operation, schema_of: dict[str, Any]) -> dict[str, Any
 
 def _headers(names: Iterable[str]) -> dict[str, Any]:
     return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
-
-
-def _codes(operation: Operation) -> Iterable[str]:
-    access = operation.access
-    if access.role == "partner":
-        yield from _SIGNED
-    elif access.role != "public":
-        yield from _CLOSED
-    # Who a partner is, is not told: an unknown one's signature is refused like any other.
-    if _PATH_PARAMETER.search(operation.path) and access.role != "partner":
-        yield "not-found"
-    if access.query is not None:
-        yield from ("malformed-request", "invalid-request")
-    if access.body is not None:
-        yield from _WITH_BODY
-    if access.key_required:
-        yield "idempotency-key-required"
-    if _takes_key(operation):
-        yield from _WITH_KEY
-    yield from access.problems
-    if _is_counted(operation):
-        yield "rate-limited"
-    yield from _EVERY

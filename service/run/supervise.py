@@ -173,7 +173,6 @@ class _Children:
     """The API, and the worker, which is started again when it ends by itself."""
 
     def __init__(self) -> None:
-        """Start both."""
         self.api = _start("api")
         self._worker = _start("worker")
         self._started_at = time.monotonic()
@@ -224,7 +223,8 @@ def _cancel_once(task: asyncio.Task[None]) -> Callable[[], None]:
 
 async def _until_ready(settings: Settings, api: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + _READY_S
-    async with _own_client(settings) as client:
+    # No proxy of the environment stands before our own API.
+    async with httpx.AsyncClient(base_url=url_of(settings), timeout=10, trust_env=False) as client:
         while not await _is_ready(client):
             if api.poll() is not None:
                 raise RunError(f"the API did not start; it ended with code {api.returncode}.")
@@ -238,11 +238,6 @@ async def _is_ready(client: httpx.AsyncClient) -> bool:
         return (await client.get("/health/ready")).is_success
     except httpx.TransportError:
         return False
-
-
-def _own_client(settings: Settings) -> httpx.AsyncClient:
-    """A client for our own API, which no proxy of the environment stands before."""
-    return httpx.AsyncClient(base_url=url_of(settings), timeout=10, trust_env=False)
 
 
 def _where_to_look(settings: Settings) -> Iterator[str]:

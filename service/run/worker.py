@@ -7,8 +7,8 @@ stops only for a moment.
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -28,6 +28,7 @@ from service.leaderboards.relay import Relay
 from service.partners.events import Identifier
 from service.partners.receive import Intake
 from service.partners.release import keep_releasing
+from service.platform.beside import beside, pause
 from service.platform.clock import CLOCK_CHANNEL, Clock
 from service.platform.database import Connection, Database
 from service.platform.listen import listening
@@ -96,7 +97,7 @@ async def work(
         async with database.transaction() as connection:
             await rulebooks.refresh(connection)
             await prepare_lanes(connection, settings.lanes, clock.real_now())
-        await stack.enter_async_context(_beside(rulebooks.run()))
+        await stack.enter_async_context(beside(rulebooks.run()))
         writer = Writer(database, clock, rulebooks, settings)
         writer.start()
         stack.push_async_callback(writer.stop)
@@ -113,15 +114,12 @@ async def work(
         on_start()
         _log.info("worker_started", lanes=settings.lanes)
         async with asyncio.TaskGroup() as tasks:
-            for lane in range(settings.lanes):
-                run = Relay(shared, lane).run
-                tasks.create_task(_keep(f"relay {lane}", run, stop))
-            sweep = partial(_sweep, database, clock, moved)
-            tasks.create_task(_keep("expiry", sweep, stop))
-            purge = partial(_purge, database, clock, settings)
-            tasks.create_task(_keep("purge", purge, stop))
-            release = partial(keep_releasing, intake)
-            tasks.create_task(_keep("parked events", release, stop))
+            jobs = {f"relay {lane}": Relay(shared, lane).run for lane in range(settings.lanes)}
+            jobs["expiry"] = partial(_sweep, database, clock, moved)
+            jobs["purge"] = partial(_purge, database, clock, settings)
+            jobs["parked events"] = partial(keep_releasing, intake)
+            for name, job in jobs.items():
+                tasks.create_task(_keep(name, job, stop))
             await stop.wait()
             moved.set()
         _log.info("worker_stopped")
@@ -141,7 +139,7 @@ async def _keep(
             if loop.time() - began > _RECOVERED_S:
                 backoff_s = _BACKOFF_S
             _log.warning("task_failed", task=name, error=repr(error), again_s=backoff_s)
-            await _wait(stop, backoff_s)
+            await pause(stop, backoff_s)
             backoff_s = min(2 * backoff_s, _BACKOFF_MAX_S)
 
 
@@ -170,7 +168,7 @@ async def _sweep(
             _log.info("bubbles_expired", bubbles=expired)
         if complete:
             after = now - _SWEPT
-        await _wait(moved, _SWEEP_S if complete else _SWEEP_AGAIN_S)
+        await pause(moved, _SWEEP_S if complete else _SWEEP_AGAIN_S)
 
 
 async def _purge(database: Database, clock: Clock, settings: Settings, stop: asyncio.Event) -> None:
@@ -180,23 +178,7 @@ async def _purge(database: Database, clock: Clock, settings: Settings, stop: asy
         if (lane := await unknown_lane(database, settings.lanes)) is not None:
             _log.error("outbox_lane_unknown", lane=lane, lanes=settings.lanes)
         await finish_erasures(database, clock.now())
-        await _wait(stop, _PURGE_AGAIN_S if purged >= _PURGED_MANY else _PURGE_S)
-
-
-async def _wait(event: asyncio.Event, seconds: float) -> None:
-    with suppress(TimeoutError):
-        await asyncio.wait_for(event.wait(), seconds)
-
-
-@asynccontextmanager
-async def _beside(forever: Awaitable[None]) -> AsyncIterator[None]:
-    task = asyncio.ensure_future(forever)
-    try:
-        yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        await pause(stop, _PURGE_AGAIN_S if purged >= _PURGED_MANY else _PURGE_S)
 
 
 commands: list[click.Command] = [worker]

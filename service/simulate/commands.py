@@ -3,30 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
-from rich.text import Text
+from rich.progress import TimeRemainingColumn
 
 from service.instance.open import Instance, open_instance
-from service.platform.clock import Clock
-from service.platform.errors import SaxaulError
 from service.platform.settings import load_settings, with_secret_key
-from service.rulebooks.commands_report import FORMAT, Format, print_json, report
-from service.rulebooks.commands_versions import folder_files, is_version
-from service.rulebooks.publish import (
-    RulebookInvalidError,
-    compile_rulebook_or_raise,
-    files_of,
-)
+from service.platform.terminal import share_bar
+from service.rulebooks.commands_report import FORMAT, Format, print_json, refusing
+from service.rulebooks.commands_versions import folder_files, is_version, version_files
+from service.rulebooks.publish import compile_rulebook_or_raise
 from service.rules.decide.rulebook import Rulebook
-from service.rules.tell.rule_set import BrokenSetError
-from service.simulate.passes import Progress as Done
-from service.simulate.passes import Simulation, Trial, simulate
+from service.simulate.passes import Progress, Simulation, Trial, simulate
 from service.simulate.period import PeriodError, read_period
 from service.simulate.report import print_simulation, simulation_json
 
@@ -63,13 +52,10 @@ def simulate_draft(
     DRAFT is a folder, a version or `active`. Limits, campaigns, late arrivals, overlaps and
     reversals count as they came then.
     """
-    try:
+    with refusing(form):
         simulation, name = asyncio.run(
             _simulate(draft, start, end, as_recorded=as_recorded, processes=processes)
         )
-    except (BrokenSetError, RulebookInvalidError) as error:
-        report(error.problems, form, "")
-        sys.exit(1)
     if form == "json":
         print_json(simulation_json(simulation))
     else:
@@ -86,20 +72,23 @@ async def _simulate(
     made = None if is_version(draft) else _from_folder(draft)
     async with open_instance(settings, "saxaul rules simulate") as instance:
         files, rulebook, name = made or await _published(instance, draft)
-        clock = Clock()
-        async with instance.database.pool.acquire() as connection:
-            await clock.refresh(connection)
         try:
-            period = read_period(rulebook.program, start, end, clock.now())
+            period = read_period(rulebook.program, start, end, instance.clock.now())
         except PeriodError as error:
             raise click.UsageError(f"--{error.which} {error.detail}") from error
-        with _progress() as on_progress:
+        with share_bar("replaying", TimeRemainingColumn()) as show:
+
+            def show_progress(done: Progress) -> None:
+                what = "replaying" if done.pass_number == 1 else f"pass {done.pass_number}"
+                told = f"{done.actions:,} actions, {{rate:,}}/s"
+                show(done.part_done, told, done.actions, what)
+
             simulation = await simulate(
                 instance.servers.database_url,
                 Trial(rulebook, files, period, as_recorded=as_recorded),
                 secret=with_secret_key(settings).secret_key.encode(),
                 processes=processes,
-                on_progress=on_progress,
+                on_progress=show_progress,
             )
     return simulation, "Each action by its own version" if as_recorded else name
 
@@ -113,47 +102,8 @@ def _from_folder(name: str) -> _Draft:
 async def _published(instance: Instance, draft: str) -> _Draft:
     """What a version holds."""
     async with instance.database.pool.acquire() as connection:
-        version = int(draft) if draft != "active" else await connection.fetchval(_ACTIVE)
-        if version is None:
-            raise click.UsageError("No version is active yet.")
-        try:
-            files = await files_of(connection, version)
-        except SaxaulError as error:
-            raise click.UsageError(str(error)) from error
+        version, files = await version_files(connection, draft)
     return files, compile_rulebook_or_raise(files), f"Version {version}"
 
-
-class _Rate(ProgressColumn):
-    """Actions a second, since the beginning."""
-
-    def render(self, task: Task) -> Text:
-        actions = task.fields["actions"]
-        return Text(f"{actions:,} actions, {actions / task.elapsed:,.0f}/s" if task.elapsed else "")
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[Done], None]]:
-    """A bar on stderr, only where a person sees it."""
-    console = Console(stderr=True)
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.percentage:3.0f} %"),
-        _Rate(),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    ) as progress:
-        bar = progress.add_task("replaying", total=1.0, actions=0)
-
-        def show(done: Done) -> None:
-            what = "replaying" if done.pass_number == 1 else f"pass {done.pass_number}"
-            progress.update(bar, completed=done.part_done, description=what, actions=done.actions)
-
-        yield show
-
-
-_ACTIVE = "SELECT version FROM active_rulebook"
 
 commands: list[click.Command] = [simulate_draft]

@@ -21,7 +21,7 @@ from service.development.issuer import DevelopmentIssuer, NotInDevelopmentError
 from service.http.auth import SCOPES, Authenticator, InvalidTokenError, Trust
 from service.http.jwks import KeySet, KeysUnavailableError, parse_keys
 from service.platform.settings import Settings, SettingsError, load_settings
-from service.run.openapi import operations
+from service.run.operations import operations
 from tests.people import headers_of, served, settings_for, token_of
 
 ISSUER, AUDIENCE = "https://login.example", "saxaul"
@@ -123,7 +123,7 @@ def seconds(payload):
 async def test_a_good_token_is_believed(algorithm):
     async with believing() as authenticator:
         found = await authenticator.credentials(signed(algorithm=algorithm), NOW)
-    assert (found.subject, found.realm, found.participant_id) == (
+    assert (found.subject, found.realm, found.participant) == (
         "alice",
         "participant",
         PARTICIPANT,

@@ -17,7 +17,8 @@ from msgspec import UNSET
 
 from service.app import create_app
 from service.platform.settings import Settings
-from service.run.openapi import Step, openapi_document, operations, story
+from service.run.openapi import openapi_document
+from service.run.operations import Step, operations, story
 from tests.callers import sign_in
 from tests.partners.sender import Sender
 from tests.people import eventually, served, settings_for

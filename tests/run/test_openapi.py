@@ -15,7 +15,8 @@ from service.app import create_app
 from service.platform.errors import PROBLEMS
 from service.platform.settings import Settings
 from service.run.commands_openapi import generated
-from service.run.openapi import openapi_document, operations, words
+from service.run.openapi import openapi_document
+from service.run.operations import operations, words
 from tests.people import served, settings_for
 
 FOLDER = Path(__file__).parent.parent.parent / "openapi"

@@ -144,7 +144,9 @@ def literals():
     """Every literal text of the code."""
     trees = [ast.parse(path.read_text(encoding="utf-8")) for path in FILES]
     nodes = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Constant)]
-    return {node.value for node in nodes if isinstance(node.value, str)}
+    return {node.value for node in nodes if isinstance(node.value, str)} | {
+        title for _, title in PROBLEMS.values()
+    }
 
 
 def facts_of(template):

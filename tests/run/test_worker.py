@@ -81,7 +81,7 @@ def boards_are_right(town):
 
 async def move_clock(town, **by):
     async with town.database.transaction() as connection:
-        await town.clock.advance(connection, timedelta(**by))
+        await town.clock.move(connection, timedelta(**by))
 
 
 async def test_it_carries_bookings_to_the_boards(settings, town, people):
