@@ -12,7 +12,8 @@ from service.rules.cel.expression import Expression
 from service.rules.cel.tree import Node, literal
 from service.rules.decide.evaluate import GRAM_NG, Award, carries_of
 from service.rules.decide.languages import Reader
-from service.rules.decide.rulebook import Attribute, Awarded, Carry, Explain, Factor, Rulebook
+from service.rules.decide.rulebook import Attribute, Awarded, Carry, Explain, Rulebook
+from service.rules.language import schema
 from service.rules.told import Told
 
 Values = Mapping[str, object]
@@ -62,7 +63,7 @@ def explainer(
     saves: float | Expression,
     earns: float | Expression | None,
     attributes: Mapping[str, Attribute],
-    factors: Mapping[str, Factor],
+    factors: Mapping[str, schema.Factor],
 ) -> Explain:
     """Prepare the explanation of one rule."""
     shower = _Shower(attributes, factors)
@@ -127,7 +128,7 @@ def _grams(exact_ng: int) -> str:
     return f"{exact_ng / GRAM_NG:.9g} g"
 
 
-def _sources(saves: float | Expression, factors: Mapping[str, Factor]) -> str:
+def _sources(saves: float | Expression, factors: Mapping[str, schema.Factor]) -> str:
     if not isinstance(saves, Expression):
         return ""
     used = [name.removeprefix("factors.") for name in saves.tree.names()]
@@ -138,7 +139,9 @@ def _sources(saves: float | Expression, factors: Mapping[str, Factor]) -> str:
 class _Shower:
     """Turns syntax trees into functions that show them with an action's numbers filled in."""
 
-    def __init__(self, attributes: Mapping[str, Attribute], factors: Mapping[str, Factor]) -> None:
+    def __init__(
+        self, attributes: Mapping[str, Attribute], factors: Mapping[str, schema.Factor]
+    ) -> None:
         self._attributes = attributes
         self._factors = factors
 

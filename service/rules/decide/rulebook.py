@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
 from service.rules.cel.expression import Expression, Scope
+from service.rules.language import schema
 
 Per = Literal["day", "week", "month", "year", "ever"]
 PERIODS: tuple[Per, ...] = ("day", "week", "month", "year", "ever")
@@ -135,14 +136,6 @@ class Taking:
 
 
 @dataclass(frozen=True, slots=True)
-class Watering:
-    """What a person may give to a friend."""
-
-    amounts_g: tuple[int, ...]
-    per_friend_per_day: int
-
-
-@dataclass(frozen=True, slots=True)
 class Shield:
     """How long and how often a forest can be closed to friends."""
 
@@ -160,7 +153,7 @@ class Program:
     ripening: Ripening
     expires_after: dt.timedelta
     taking: Taking
-    watering: Watering
+    watering: schema.Watering
     shield: Shield
 
     def local_date(self, instant: dt.datetime) -> dt.date:
@@ -199,18 +192,6 @@ class Program:
             _local_instant(self.timezone, start, midnight),
             _local_instant(self.timezone, end, midnight),
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Factor:
-    """An emission factor. Unit as written, with `g` of CO2e above the line."""
-
-    name: str
-    value: float
-    unit: str
-    source: str
-    url: str | None
-    year: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -371,7 +352,7 @@ class Rulebook:
     version: int
     sha256: str
     program: Program
-    factors: Mapping[str, Factor]
+    factors: Mapping[str, schema.Factor]
     action_types: Mapping[str, ActionType]
     rules: Mapping[str, Rule]
     campaigns: Mapping[str, Campaign]
