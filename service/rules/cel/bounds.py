@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from service.rules.cel.ranges import ARITHMETIC, EVERY, MIRRORED, Range, decided, hull, narrowed
-from service.rules.cel.text import Finding, did_you_mean
+from service.rules.cel.text import did_you_mean
+from service.rules.cel.tokens import Finding
 from service.rules.cel.tree import Name, Node, literal, outcomes
 
 Fact = Range | frozenset[str] | bool

@@ -14,7 +14,7 @@ from typing import Literal, TypeVar
 
 from service.rules.cel.pattern_size import PARTS_MAX, parts_of
 from service.rules.cel.ranges import ARITHMETIC, Range
-from service.rules.cel.text import Finding
+from service.rules.cel.tokens import Finding
 
 # What is declared wrongly can be anything: its faults were told.
 ValueType = Literal["number", "text", "boolean", "any"]

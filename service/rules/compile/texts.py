@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable
 
-from service.rules.cel.text import Finding
+from service.rules.cel.tokens import Finding
 from service.rules.decide.rulebook import Text
 from service.rules.language.shape import Source
 from service.rules.unseen import unseen_in

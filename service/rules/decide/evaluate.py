@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
+from operator import attrgetter
 
 from service.rules.cel.expression import Expression
 from service.rules.decide.judge import Judged
@@ -140,21 +142,14 @@ def appraise(
 
 def untouched_budgets(rulebook: Rulebook) -> dict[str, int]:
     """What campaigns have left before anybody drew from them."""
-    return {
-        campaign.id: campaign.budget_g
-        for campaign in rulebook.campaigns.values()
-        if campaign.budget_g is not None
-    }
+    campaigns = rulebook.campaigns.values()
+    return {each.id: each.budget_g for each in campaigns if each.budget_g is not None}
 
 
 def budgets_wanted(awards: Iterable[Award]) -> set[str]:
     """Name the campaigns whose budgets may decide on these awards, as appraised."""
-    return {
-        campaign.id
-        for award in awards
-        for campaign in award.offers
-        if campaign.budget_g is not None
-    }
+    offers = chain.from_iterable(award.offers for award in awards)
+    return {campaign.id for campaign in offers if campaign.budget_g is not None}
 
 
 def settle(
@@ -171,7 +166,7 @@ def settle(
     """
     kind = rulebook.action_types[judged.candidate.type]
     added: dict[CounterKey, tuple[int, int]] = {}
-    counted = max(awards, key=_saved_ng) if awards else None
+    counted = max(awards, key=attrgetter("saved_ng")) if awards else None
     energy_g = 0
     for award in awards:
         award.is_counted = award is counted or not award.saved_ng
@@ -259,10 +254,6 @@ def _rounded(exact_ng: int) -> int:
     """Whole grams, half to even, by six digits of nine: three thirds make a whole."""
     grams, rest_ug = divmod((exact_ng + 500) // 1_000, 1_000_000)
     return grams + (rest_ug > _HALF_UG or (rest_ug == _HALF_UG and grams % 2))
-
-
-def _saved_ng(award: Award) -> int:
-    return award.saved_ng
 
 
 def _carry(awarded_g: int, rest_ng: int, more_ng: int, *, least_g: int = 0) -> tuple[int, int]:

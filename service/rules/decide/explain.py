@@ -6,7 +6,9 @@ attributes. Showing is apart from paying: what was paid is given, never computed
 
 from __future__ import annotations
 
+import operator as op
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from service.rules.cel.expression import Expression
 from service.rules.cel.tree import Node, literal
@@ -17,20 +19,14 @@ from service.rules.language import schema
 from service.rules.told import Told
 
 Values = Mapping[str, object]
-Grams = tuple[int, int]
 _Show = Callable[[Values], str]
 
 _STRENGTH = {"? :": 0, "||": 1, "&&": 2, "==": 3, "!=": 3, "<": 3, "<=": 3, ">": 3, ">=": 3,
              "in": 3, "+": 4, "-": 4, "*": 5, "/": 5}  # fmt: skip
 _ATOM = 9
-_COMPARE: Mapping[str, Callable[[float, float], bool]] = {
-    "==": lambda left, right: left == right,
-    "!=": lambda left, right: left != right,
-    "<": lambda left, right: left < right,
-    "<=": lambda left, right: left <= right,
-    ">": lambda left, right: left > right,
-    ">=": lambda left, right: left >= right,
-}
+_COMPARE: Mapping[str, Callable[[Any, Any], bool]] = {
+    "==": op.eq, "!=": op.ne, "<": op.lt, "<=": op.le, ">": op.gt, ">=": op.ge
+}  # fmt: skip
 
 
 def explain_award(
@@ -69,11 +65,8 @@ def explainer(
     shower = _Shower(attributes, factors)
     show_saved = None if saves == 0 else shower.grams(saves)
     show_energy = show_saved if earns is None else shower.grams(earns)
-    show_factor = (
-        None
-        if saves == 0 and earns is None
-        else shower.grams_to_multiply(saves if earns is None else earns)
-    )
+    multiplies = saves if earns is None else earns
+    show_factor = show_energy and shower.grams(multiplies, is_multiplied=True)
     sources = _sources(saves, factors)
 
     def explain(values: Values, award: Awarded, reader: Reader) -> str:
@@ -145,18 +138,15 @@ class _Shower:
         self._attributes = attributes
         self._factors = factors
 
-    def grams(self, amount: float | Expression) -> _Show:
-        """Show an amount. A lone number that multiplies attributes is grams a unit."""
+    def grams(self, amount: float | Expression, *, is_multiplied: bool = False) -> _Show:
+        """Show an amount: a lone number that multiplies attributes is grams a unit.
+
+        Of one that a campaign multiplies a sum stands in brackets.
+        """
         if not isinstance(amount, Expression):
             return _constantly(f"{_number(amount)} g")
-        return self._show(amount.tree, in_grams=True)[0]
-
-    def grams_to_multiply(self, amount: float | Expression) -> _Show:
-        """Show an amount as one that a campaign multiplies: a sum stands in brackets."""
-        if not isinstance(amount, Expression):
-            return self.grams(amount)
         show, held = self._show(amount.tree, in_grams=True)
-        return show if held >= _STRENGTH["*"] else _in_brackets(show)
+        return _in_brackets(show) if is_multiplied and held < _STRENGTH["*"] else show
 
     def _show(self, node: Node, *, in_grams: bool = False) -> tuple[_Show, int]:
         """Answer a function that shows this node, and how strongly it holds together."""
@@ -265,10 +255,10 @@ def _decide(node: Node, values: Values) -> bool | None:
         return _joined(node.operator == "||", (_decide(child, values) for child in node.nodes))
     if node.operator in _COMPARE:
         left, right = (_operand(child, values) for child in node.nodes)
-        if isinstance(left, int | float) and isinstance(right, int | float):
+        are_numbers = isinstance(left, int | float) and isinstance(right, int | float)
+        are_texts = isinstance(left, str) and isinstance(right, str)
+        if are_numbers or (are_texts and node.operator in {"==", "!="}):
             return _COMPARE[node.operator](left, right)
-        if isinstance(left, str) and isinstance(right, str) and node.operator in {"==", "!="}:
-            return (left == right) == (node.operator == "==")
     return None
 
 

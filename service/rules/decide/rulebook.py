@@ -18,7 +18,7 @@ PERIODS: tuple[Per, ...] = ("day", "week", "month", "year", "ever")
 GRAMS_MAX = 1_000_000
 FUTURE_TOLERANCE = dt.timedelta(minutes=5)
 
-_DAYS_A_WEEK = 7
+_DAYS_MAX = {"day": 1, "week": 7, "month": 31, "year": 366}
 
 
 class Carry(NamedTuple):
@@ -176,22 +176,17 @@ class Program:
         """Tell the first instant of the period that holds this day and of the next one."""
         if per == "ever":
             return None
-        if per == "day":
-            start, end = day, day + dt.timedelta(days=1)
-        elif per == "week":
-            start = day - dt.timedelta(days=day.weekday())
-            end = start + dt.timedelta(days=_DAYS_A_WEEK)
-        elif per == "month":
-            start = day.replace(day=1)
-            end = (start + dt.timedelta(days=31)).replace(day=1)
-        else:
-            start = day.replace(month=1, day=1)
-            end = start.replace(year=start.year + 1)
-        midnight = dt.time()
-        return (
-            _local_instant(self.timezone, start, midnight),
-            _local_instant(self.timezone, end, midnight),
-        )
+        starts = {
+            "day": day,
+            "week": day - dt.timedelta(days=day.weekday()),
+            "month": day.replace(day=1),
+            "year": day.replace(month=1, day=1),
+        }
+        end = starts[per] + dt.timedelta(days=_DAYS_MAX[per])
+        if per in {"month", "year"}:
+            end = end.replace(day=1)
+        start = _local_instant(self.timezone, starts[per], dt.time())
+        return start, _local_instant(self.timezone, end, dt.time())
 
 
 @dataclass(frozen=True, slots=True)
