@@ -19,8 +19,8 @@ from service.rules.compile.limits import (
 )
 from service.rules.compile.texts import check_dates, localized, note_findings
 from service.rules.compile.types import TypeDraft
-from service.rules.decide.evaluate import whole_grams
 from service.rules.decide.explain import explainer
+from service.rules.decide.grams import whole_grams
 from service.rules.decide.rulebook import GRAMS_MAX, Rule
 from service.rules.language import schema
 from service.rules.language.shape import Source, whole

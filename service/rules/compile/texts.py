@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Iterable
 
 from service.rules.cel.tokens import Finding
-from service.rules.decide.rulebook import Text
+from service.rules.decide.languages import Text
 from service.rules.language.shape import Source
 from service.rules.unseen import unseen_in
 

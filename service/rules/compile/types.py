@@ -13,7 +13,8 @@ from service.rules.cel.text import RESERVED_NAMES
 from service.rules.cel.tree import Name, ValueType
 from service.rules.compile.attributes import compile_attribute
 from service.rules.compile.texts import UNITS_S, duration, localized, note_findings
-from service.rules.decide.rulebook import PERIODS, Attribute, Claim, Text
+from service.rules.decide.languages import Text
+from service.rules.decide.rulebook import PERIODS, Attribute, Claim
 from service.rules.language import schema
 from service.rules.language.shape import Source, whole
 

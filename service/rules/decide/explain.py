@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import operator as op
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from service.rules.cel.expression import Expression
 from service.rules.cel.tree import Node, literal
-from service.rules.decide.evaluate import GRAM_NG, Award, carries_of
+from service.rules.decide.evaluate import Award
+from service.rules.decide.grams import GRAM_NG
 from service.rules.decide.languages import Reader
-from service.rules.decide.rulebook import Attribute, Awarded, Carry, Explain, Rulebook
+from service.rules.decide.rulebook import Attribute, Explain, Rulebook
 from service.rules.language import schema
 from service.rules.told import Told
 
@@ -27,6 +28,46 @@ _ATOM = 9
 _COMPARE: Mapping[str, Callable[[Any, Any], bool]] = {
     "==": op.eq, "!=": op.ne, "<": op.lt, "<=": op.le, ">": op.gt, ">=": op.ge
 }  # fmt: skip
+
+
+class Carry(NamedTuple):
+    """How an exact amount became grams: with what was carried from earlier that day."""
+
+    before_ng: int
+    exact_ng: int
+    grams: int
+
+
+class Awarded(NamedTuple):
+    """What is told of an award; `times` is a campaign's, as ` x 2 Title`.
+
+    `carries` are those of what it earned, saved, and earned times a campaign's, if worth telling.
+    """
+
+    saved_g: int
+    energy_g: int
+    cut_by: str | None
+    times: str
+    carries: tuple[Carry | None, ...]
+
+
+def carries_of(award: Award) -> tuple[Carry | None, ...]:
+    """The carries of what was earned, saved and multiplied; None for what was rounded alone."""
+    earned = saved = multiplied = None
+    before = award.carried_ng
+    for key, used in award.sums:
+        if key.counter.endswith("*"):
+            multiplied = _told(before[2], used.earned_g, used.earned_rest_ng)
+        else:
+            earned = _told(before[0], used.earned_g, used.earned_rest_ng)
+            saved = _told(before[1], used.saved_g, used.saved_rest_ng)
+    return earned, saved, multiplied
+
+
+def _told(before_ng: int, grams: int, rest_ng: int) -> Carry | None:
+    if (before_ng or not grams) and (grams or rest_ng):
+        return Carry(before_ng, grams * GRAM_NG + rest_ng, grams)
+    return None
 
 
 def explain_award(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
 from service.rules.cel.expression import Expression, Scope
+from service.rules.decide.languages import Text
 from service.rules.language import schema
 
 Per = Literal["day", "week", "month", "year", "ever"]
@@ -21,29 +22,8 @@ FUTURE_TOLERANCE = dt.timedelta(minutes=5)
 _DAYS_MAX = {"day": 1, "week": 7, "month": 31, "year": 366}
 
 
-class Carry(NamedTuple):
-    """How an exact amount became grams: with what was carried from earlier that day."""
-
-    before_ng: int
-    exact_ng: int
-    grams: int
-
-
-class Awarded(NamedTuple):
-    """What is told of an award; `times` is a campaign's, as ` x 2 Title`.
-
-    `carries` are those of what it earned, saved, and earned times a campaign's, if worth telling.
-    """
-
-    saved_g: int
-    energy_g: int
-    cut_by: str | None
-    times: str
-    carries: tuple[Carry | None, ...]
-
-
 # (attributes, what is told of an award, its Reader) -> how it came about, in a sentence
-Explain = Callable[[Mapping[str, object], Awarded, Any], str]
+Explain = Callable[[Mapping[str, object], Any, Any], str]
 
 
 @lru_cache(maxsize=4096)
@@ -85,35 +65,6 @@ class Used(NamedTuple):
     earned_rest_ng: int = 0
     saved_g: int = 0
     saved_rest_ng: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Text:
-    """A title or hint in one or several languages; `language` is that of the default."""
-
-    default: str
-    by_language: Mapping[str, str]
-    language: str
-
-    def spoken(self, languages: tuple[str, ...]) -> tuple[str, str]:
-        """Choose by preference, with the tag of what was chosen (RFC 4647, lookup).
-
-        zh-Hans-CN is content with zh-Hans, then with zh; who wants none of these gets the default.
-        """
-        tag = best_tag(languages, self.by_language)
-        return (self.language, self.default) if tag is None else (tag, self.by_language[tag])
-
-
-def best_tag(languages: Sequence[str], offered: Iterable[str]) -> str | None:
-    """Choose among the offered tags by preference; None when none is wanted."""
-    tags = {tag.lower(): tag for tag in offered} if languages else {}
-    for language in languages:
-        wanted = language.lower()
-        while wanted:
-            if wanted in tags:
-                return tags[wanted]
-            wanted = wanted.rpartition("-")[0]
-    return None
 
 
 @dataclass(frozen=True, slots=True)
