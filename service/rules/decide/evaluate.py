@@ -33,6 +33,7 @@ Budgets = Mapping[str, int]
 """What campaigns with a budget have left, by id; one that is missing has ended."""
 
 _UNUSED = Used()
+_saved_ng = attrgetter("saved_ng")
 _ENOUGH_G = 10**18
 _NO_BUDGETS: Budgets = {}
 
@@ -161,7 +162,7 @@ def settle(
     """
     kind = rulebook.action_types[judged.candidate.type]
     added: dict[CounterKey, tuple[int, int]] = {}
-    counted = max(awards, key=attrgetter("saved_ng")) if awards else None
+    counted = max(awards, key=_saved_ng) if awards else None
     energy_g = 0
     for award in awards:
         award.is_counted = award is counted or not award.saved_ng
