@@ -4,8 +4,9 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from service.rules.cel.expression import Name, Scope
+from service.rules.cel.expression import Scope
 from service.rules.cel.ranges import Range
+from service.rules.cel.tree import Name
 
 SCOPE = Scope(
     [

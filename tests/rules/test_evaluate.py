@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from service.rules.decide.evaluate import whole_grams
+from service.rules.decide.grams import whole_grams
 from service.rules.decide.judge import judge
 from service.rules.decide.rulebook import CounterKey
 from tests.rules.sets import (

@@ -6,8 +6,9 @@ import time
 import pytest
 from cel_expr_python import cel
 
-from service.rules.cel.expression import Finding, Name, Scope, regex_fault, whole_match
-from service.rules.cel.tree import Analysis, Node
+from service.rules.cel.expression import Scope, regex_fault, whole_match
+from service.rules.cel.tokens import Finding
+from service.rules.cel.tree import Analysis, Name, Node
 
 SCOPE = Scope(
     [

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.rules.cel.expression import Name, Scope
+from service.rules.cel.expression import Scope
 from service.rules.cel.text import rewrite
+from service.rules.cel.tree import Name
 from service.rules.compile.draft import compile_rulebook
 from service.rules.trial.check import failed_examples, problems_json
 from tests.rules.sets import SAMPLE, content_of, shipped

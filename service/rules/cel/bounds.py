@@ -11,9 +11,10 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from service.rules.cel.ranges import ARITHMETIC, EVERY, Range, decided, hull, narrowed
-from service.rules.cel.text import Finding, did_you_mean
-from service.rules.cel.tree import MIRRORED, Name, Node, literal
+from service.rules.cel.ranges import ARITHMETIC, EVERY, MIRRORED, Range, decided, hull, narrowed
+from service.rules.cel.text import did_you_mean
+from service.rules.cel.tokens import Finding
+from service.rules.cel.tree import Name, Node, literal, outcomes
 
 Fact = Range | frozenset[str] | bool
 # What is known at a place of the expression, by name; None where no action can ever come to.
@@ -48,36 +49,17 @@ class Bounds:
 
     def _walk(self, node: Node, facts: Facts) -> tuple[Facts, Facts]:
         """Tell what is known if this node is true, and if it is false."""
-        if facts is None:
-            return None, None
-        operator, value = node.operator, node.value
+        return outcomes(node, facts, self._look, _either, None)
+
+    def _look(self, node: Node, known: Facts) -> tuple[Facts, Facts]:
+        facts = known or {}
         if node.kind == "name":
-            return self._flag(node, str(value), facts)
-        if isinstance(value, bool):
-            return (facts, None) if value else (None, facts)
-        if operator == "!":
-            when_true, when_false = self._walk(node.nodes[0], facts)
-            return when_false, when_true
-        if operator in {"&&", "||", "? :"}:
-            return self._choice(node, facts)
+            return self._flag(node, str(node.value), facts)
         for child in node.nodes:
             self._walk(child, facts)
         look = {"in": self._member, **dict.fromkeys(MIRRORED, self._comparison)}
         look |= dict.fromkeys(_TESTS, self._test)
-        return look[operator](node, facts) if operator in look else (facts, facts)
-
-    def _choice(self, node: Node, facts: Facts) -> tuple[Facts, Facts]:
-        left_true, left_false = self._walk(node.nodes[0], facts)
-        if node.operator == "&&":
-            right_true, right_false = self._walk(node.nodes[1], left_true)
-            return right_true, _either(left_false, right_false)
-        right_true, right_false = self._walk(
-            node.nodes[1], left_false if node.operator == "||" else left_true
-        )
-        if node.operator == "||":
-            return _either(left_true, right_true), right_false
-        else_true, else_false = self._walk(node.nodes[2], left_false)
-        return _either(right_true, else_true), _either(right_false, else_false)
+        return look[node.operator](node, facts) if node.operator in look else (facts, facts)
 
     def _flag(self, node: Node, text: str, facts: Mapping[str, Fact]) -> tuple[Facts, Facts]:
         name = self.names.get(text.removeprefix("_has_"))

@@ -18,10 +18,12 @@ from typing import Any, Literal
 from cel_expr_python import cel
 
 from service.rules.cel.bounds import Bounds, Fact
+from service.rules.cel.complaints import ARGUMENTS_MAX, TYPE_NAMES, engine_findings
 from service.rules.cel.pattern_size import PARTS_MAX, parts_of
 from service.rules.cel.ranges import Range
-from service.rules.cel.text import METHODS, Finding, Rewritten, Token, rewrite
-from service.rules.cel.tree import Analysis, Name, Node, ValueType, decode, literal
+from service.rules.cel.text import Rewritten, rewrite
+from service.rules.cel.tokens import Finding
+from service.rules.cel.tree import Analysis, Name, Node, decode, literal
 
 TEXT_MAX = 2_000
 _FINDINGS_MAX = 20
@@ -29,21 +31,11 @@ _NOTHING: Mapping[str, Fact] = MappingProxyType({})
 
 Values = Mapping[str, object]
 
-_ERROR_LINE = re.compile(
-    r"^(?:[A-Z_]+: )?ERROR: <input>:(-?\d+):(-?\d+): (.*?)(?: \[[A-Z_]+\])?$", re.MULTILINE
-)
-_OVERLOAD = re.compile(r"found no matching overload for '([^']*)' applied to '\((.*)\)'")
 _TYPES = {
     "number": cel.Type.DOUBLE,
     "text": cel.Type.STRING,
     "boolean": cel.Type.BOOL,
     "any": cel.Type.DYN,
-}
-_TYPE_NAMES = {
-    "double": "a number",
-    "string": "a text",
-    "bool": "a condition",
-    "dyn": "a faulty value",
 }
 _WITHOUT_MACROS = cel.NewEnvConfigFromYaml("stdlib:\n  disable_macros: true\n")
 _REPORTERS = ("participant", "device", "partner")
@@ -64,29 +56,6 @@ def _reported(reporters: Collection[str]) -> tuple[Name, Name]:
 
 _RESULTS = {"number": float, "condition": bool}
 _NO_VALUE = "this never has a value: it fails whenever it is computed"
-_ARGUMENTS_MAX = 8
-_TAKES = {
-    **dict.fromkeys(("min", "max"), f"2 to {_ARGUMENTS_MAX} numbers"),
-    **dict.fromkeys(("floor", "ceil", "round"), "one number"),
-    **dict.fromkeys(METHODS, "one text"),
-}
-
-
-def _function(name: str, arities: Iterable[int], compute: Callable[..., float]) -> object:
-    number = cel.Type.DOUBLE
-    overloads = [
-        cel.Overload(f"{name}_{arity}", number, [number] * arity, False, compute)
-        for arity in arities
-    ]
-    return cel.FunctionDecl(name, overloads)
-
-
-def _least(*values: float) -> float:
-    return min(map(_finite, values))
-
-
-def _largest(*values: float) -> float:
-    return max(map(_finite, values))
 
 
 def _finite(value: float) -> float:
@@ -96,14 +65,21 @@ def _finite(value: float) -> float:
     return value
 
 
-_SEVERAL = range(2, _ARGUMENTS_MAX + 1)
+_NUMBER = cel.Type.DOUBLE
+_SEVERAL = range(2, ARGUMENTS_MAX + 1)
 _FUNCTIONS = [
-    _function("min", _SEVERAL, _least),
-    _function("max", _SEVERAL, _largest),
-    _function("floor", [1], lambda value: float(math.floor(value))),
-    _function("ceil", [1], lambda value: float(math.ceil(value))),
-    # Half to even, as grams are rounded.
-    _function("round", [1], lambda value: float(round(value))),
+    cel.FunctionDecl(
+        name,
+        [cel.Overload(f"{name}_{n}", _NUMBER, [_NUMBER] * n, False, compute) for n in arities],
+    )
+    for name, arities, compute in (
+        ("min", _SEVERAL, lambda *values: min(map(_finite, values))),
+        ("max", _SEVERAL, lambda *values: max(map(_finite, values))),
+        ("floor", [1], lambda value: float(math.floor(value))),
+        ("ceil", [1], lambda value: float(math.ceil(value))),
+        # Half to even, as grams are rounded.
+        ("round", [1], lambda value: float(round(value))),
+    )
 ]
 
 
@@ -232,7 +208,7 @@ class Scope:
             known = {finding.offset for finding in findings}
             findings += [
                 finding
-                for finding in _engine_findings(str(error), rewritten)
+                for finding in engine_findings(str(error), rewritten)
                 if finding.offset not in known
             ]
             # Whatever the engine refuses is refused, also for a reason that has no words here.
@@ -247,65 +223,10 @@ def _result_findings(checked: Any, wanted: str, rewritten: Rewritten) -> list[Fi
     got = checked.return_type()
     if got == right or got == cel.Type.DYN:  # noqa: PLR1714 - these types have no hash
         return []
-    is_name = {"DOUBLE": "a number", "STRING": "a text", "BOOL": "a condition"}
-    given = is_name.get(got.name(), "something else")
+    given = TYPE_NAMES.get(got.name().lower(), "something else")
     should = "a number of grams" if wanted == "number" else "a condition (true or false)"
     start = rewritten.tokens[0].offset
     return [Finding(start, f"this gives {given}; it must give {should}")]
-
-
-def _engine_findings(message: str, rewritten: Rewritten) -> list[Finding]:
-    lines = _ERROR_LINE.findall(message)
-    if not lines or lines[0][0] == "-1":
-        return [Finding(0, "this expression is nested too deeply; 30 levels or terms are allowed")]
-    findings: list[Finding] = []
-    for line, column, text in lines:
-        offset = rewritten.offset_at(int(line), int(column))
-        token = rewritten.token_at(offset)
-        if text.startswith("undeclared reference"):
-            # Names were checked before, with better messages; what is left is a wrong arity.
-            if token and token.text in _TAKES:
-                takes = f"{token.text}() takes {_TAKES[token.text]}"
-                findings.append(Finding(token.offset, takes))
-            continue
-        if text.startswith("Syntax error"):
-            if not findings and not rewritten.findings:
-                findings.append(_syntax_finding(text, offset, token))
-            break
-        told = _type_message(text)
-        if told or not rewritten.findings:
-            findings.append(Finding(token.offset if token else offset, told or text))
-    return findings
-
-
-def _syntax_finding(text: str, offset: int, token: Token | None) -> Finding:
-    if "'<EOF>'" in text:
-        return Finding(offset, "the expression ends too early")
-    quoted = re.search(r"(?:input|at:?) '(.*?)'(?: expecting.*)?$", text, re.DOTALL)
-    what = quoted.group(1) if quoted else "this"
-    if token is not None and token.offset == offset and token.kind in {"name", "number"}:
-        what = token.text  # as the operator wrote it, not as it was rewritten
-    return Finding(offset, f"{what!r} is not expected here")
-
-
-def _type_message(text: str) -> str:
-    """Say it in the operator's words; nothing for what follows from a construct already refused."""
-    match = _OVERLOAD.match(text)
-    if match is None:
-        return ""
-    function, arguments = match.groups()
-    types = arguments.split(", ")
-    if not all(kind in _TYPE_NAMES or kind.startswith("list(") for kind in types):
-        return ""
-    kinds = [_TYPE_NAMES.get(kind, "a list") for kind in types]
-    if function == "_?_:_":
-        return "'? :' needs a condition and two results of one type, not " + _joined(kinds)
-    operator = function.strip("_@").replace("_", "")
-    return f"'{operator}' does not work with {_joined(kinds)}"
-
-
-def _joined(kinds: list[str]) -> str:
-    return f"{', '.join(kinds[:-1])} and {kinds[-1]}" if kinds[1:] else kinds[0]
 
 
 _ONE_CLASS = re.compile(r"\[(?!.*(?:--|&&|\|\||~~))[!-Z_-~][!-Z_-~]*\]\+")
@@ -354,7 +275,3 @@ def whole_match(pattern: str) -> Callable[[str], bool]:
         return program.eval(data={"value": value}).value() is True
 
     return matches
-
-
-__all__ = ["TEXT_MAX", "Compiled", "Expression", "Finding", "Name", "Scope", "ValueType",
-           "regex_fault", "whole_match"]  # fmt: skip

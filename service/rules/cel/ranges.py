@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
+from operator import add, mul, sub, truediv
 from typing import NamedTuple
 
-from service.rules.cel.tree import MIRRORED
+MIRRORED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "==", "!=": "!="}
 
 
 class Range(NamedTuple):
@@ -85,40 +87,30 @@ def _corners(compute: Callable[[float, float], float], ranges: list[Range]) -> R
 def _difference(ranges: list[Range]) -> Range:
     if len(ranges) == 1:
         return Range(-ranges[0].high, -ranges[0].low, ranges[0].is_whole)
-    return _corners(lambda one, other: one - other, ranges)
+    return _corners(sub, ranges)
 
 
 def _quotient(ranges: list[Range]) -> Range:
-    if ranges[1].low <= 0 <= ranges[1].high:
-        return EVERY
-    return _corners(lambda one, other: one / other, ranges)
+    return EVERY if ranges[1].low <= 0 <= ranges[1].high else _corners(truediv, ranges)
 
 
-def _extreme(choose: Callable[[list[float]], float]) -> Callable[[list[Range]], Range]:
-    def bound(ranges: list[Range]) -> Range:
-        return Range(choose([own.low for own in ranges]), choose([own.high for own in ranges]))
-
-    return bound
+def _extreme(choose: Callable[[list[float]], float], ranges: list[Range]) -> Range:
+    return Range(choose([own.low for own in ranges]), choose([own.high for own in ranges]))
 
 
-def _whole(compute: Callable[[float], float]) -> Callable[[list[Range]], Range]:
-    def bound(ranges: list[Range]) -> Range:
-        low, high = (
-            value if math.isinf(value) else float(compute(value)) for value in ranges[0][:2]
-        )
-        return Range(low, high, is_whole=True)
-
-    return bound
+def _whole(compute: Callable[[float], float], ranges: list[Range]) -> Range:
+    low, high = (value if math.isinf(value) else float(compute(value)) for value in ranges[0][:2])
+    return Range(low, high, is_whole=True)
 
 
 ARITHMETIC: Mapping[str, Callable[[list[Range]], Range]] = {
-    "+": lambda ranges: _corners(lambda one, other: one + other, ranges),
+    "+": partial(_corners, add),
     "-": _difference,
-    "*": lambda ranges: _corners(lambda one, other: one * other, ranges),
+    "*": partial(_corners, mul),
     "/": _quotient,
-    "min": _extreme(min),
-    "max": _extreme(max),
-    "floor": _whole(math.floor),
-    "ceil": _whole(math.ceil),
-    "round": _whole(round),
+    "min": partial(_extreme, min),
+    "max": partial(_extreme, max),
+    "floor": partial(_whole, math.floor),
+    "ceil": partial(_whole, math.ceil),
+    "round": partial(_whole, round),
 }

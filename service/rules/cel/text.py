@@ -9,66 +9,36 @@ from __future__ import annotations
 
 import difflib
 import math
-import re
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Literal, NamedTuple
+
+from service.rules.cel.tokens import (
+    Finding,
+    Token,
+    ends_number,
+    note,
+    promoted,
+    sign_findings,
+    string_findings,
+    tokens_of,
+)
 
 FUNCTIONS = ("ceil", "floor", "has", "max", "min", "round")
 METHODS = ("contains", "endsWith", "matches", "startsWith")
 CONTEXT_NAMES = ("hour", "region", "reporter", "streak_days", "verified", "weekday")
-CEL_WORDS = frozenset(
-    (
-        *("as", "break", "const", "continue", "else", "false", "for", "function", "if", "import"),
-        *("in", "let", "loop", "namespace", "null", "package", "return", "true", "var", "void"),
-        *("while", "bool", "bytes", "double", "dyn", "int", "list", "map", "null_type", "string"),
-        *("type", "uint"),
-    )
-)
+CEL_WORDS = frozenset((
+    *("as", "break", "const", "continue", "else", "false", "for", "function", "if", "import"),
+    *("in", "let", "loop", "namespace", "null", "package", "return", "true", "var", "void"),
+    *("while", "bool", "bytes", "double", "dyn", "int", "list", "map", "null_type", "string"),
+    *("type", "uint"),
+))  # fmt: skip
 RESERVED_NAMES = CEL_WORDS | {"factors", *CONTEXT_NAMES, *FUNCTIONS, *METHODS}
 
 _COMPARED_MAX = 100
 # Whoever has more faults than that in one expression is helped by the first ones.
 _HINTS_MAX = 20
-
-_TOKEN = re.compile(
-    r"""(?P<space>[ \t\r\n]+)
-      | (?P<number>(?:0[xX][0-9a-fA-F]+
-          | (?:[0-9]+\.[0-9]+ | \.[0-9]+ | [0-9]+) (?:[eE][+-]?[0-9]+)?)[uU]?)
-      | (?P<string>[rRbB]{0,2}(?:"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'))
-      | (?P<name>[A-Za-z_][A-Za-z0-9_]*)
-      | (?P<comment>//[^\n]*)
-      | (?P<sign>&&|\|\||==|!=|<=|>=|[-+*/%<>!?:().,\[\]])""",
-    re.VERBOSE | re.DOTALL,
-)
-
-
-# What CEL knows; a \\ that begins none of these is meant for a pattern, mostly.
-_ESCAPE = re.compile(
-    r"""\\(?:[\\"'`?abfnrtv]|[0-3][0-7]{2}|[xX][0-9a-fA-F]{2}
-        |u(?P<four>[0-9a-fA-F]{4})|U(?P<eight>[0-9a-fA-F]{8}))""",
-    re.VERBOSE,
-)
-_UNICODE_MAX = 0x10FFFF
-_HALVES = range(0xD800, 0xE000)
-
-
-class Finding(NamedTuple):
-    """Something wrong at this offset (in code points) of an expression or scalar."""
-
-    offset: int
-    message: str
-    severity: Literal["error", "warning"] = "error"
-
-
-class Token(NamedTuple):
-    """One piece of an expression with its place in the operator's text."""
-
-    kind: str
-    text: str
-    offset: int
 
 
 @dataclass(slots=True)
@@ -145,7 +115,7 @@ def _shortened(name: str) -> set[str]:
 
 def rewrite(text: str, names: Collection[str], factors: Mapping[str, float]) -> Rewritten:
     """Split and rewrite an expression. Names: attributes and context; factors: name to value."""
-    tokens, findings = _tokens(text)
+    tokens, findings = tokens_of(text)
     pieces: list[str] = []
     runtime: list[str] = []
     insertions: list[int] = []
@@ -158,11 +128,11 @@ def rewrite(text: str, names: Collection[str], factors: Mapping[str, float]) -> 
         used = 1
         piece = decided = token.text
         if token.kind == "number":
-            piece = decided = _promoted(token, findings)
+            piece = decided = promoted(token, findings)
         elif token.kind == "string":
-            findings.extend(_string_findings(token, text[token.offset + len(token.text) :][:1]))
+            findings.extend(string_findings(token, text[token.offset + len(token.text) :][:1]))
         elif token.kind == "sign":
-            findings.extend(_sign_findings(tokens, index))
+            findings.extend(sign_findings(tokens, index))
         else:
             used, decided = _name(tokens, index, names, factors, findings)
             end = tokens[index + used - 1]
@@ -181,104 +151,6 @@ def rewrite(text: str, names: Collection[str], factors: Mapping[str, float]) -> 
     return Rewritten(tokens, "".join(pieces) + tail, "".join(runtime) + tail, findings, insertions)
 
 
-def _note(findings: list[Finding], token: Token, message: str) -> None:
-    findings.append(Finding(token.offset, message))
-
-
-def _tokens(text: str) -> tuple[list[Token], list[Finding]]:
-    tokens: list[Token] = []
-    findings: list[Finding] = []
-    at = 0
-    while at < len(text):
-        match = _TOKEN.match(text, at)
-        if match is None:
-            findings.append(Finding(at, _strange(text, at)))
-            at += 1 if text[at] not in "\"'" else len(text)
-            continue
-        kind = str(match.lastgroup)
-        if kind == "comment":
-            findings.append(
-                Finding(
-                    at, "'//' would start a comment here; division is '/', comments are YAML's #"
-                )
-            )
-        elif kind != "space":
-            tokens.append(Token(kind, match.group(), at))
-        at = match.end()
-    return tokens, findings
-
-
-def _strange(text: str, at: int) -> str:
-    character = text[at]
-    if character in "\"'":
-        return "this text has no closing quote"
-    hints = {"=": "compare with ==", "&": "write &&", "|": "write ||", "{": "maps are not allowed"}
-    hint = hints.get(character, "allowed are names, numbers, quoted texts and operators")
-    return f"unexpected character {character!r}; {hint}"
-
-
-def _promoted(token: Token, findings: list[Finding]) -> str:
-    text = token.text
-    if text[-1] in "uU":
-        _note(findings, token, f"{text}: numbers carry no suffix; write {text[:-1]}")
-    elif text[:2] in {"0x", "0X"}:
-        _note(findings, token, f"{text}: write the number in decimal, {int(text, 16)}")
-    elif not math.isfinite(float(text)):
-        _note(findings, token, "this number is too large")
-    elif text.isdigit():
-        return text + ".0"
-    return text
-
-
-def _string_findings(token: Token, after: str) -> list[Finding]:
-    body = token.text.lstrip("rRbB")
-    if len(body) < len(token.text.lstrip("rR")):
-        return [Finding(token.offset, "bytes are not allowed; write a text without b before it")]
-    if body in {"''", '""'} and after == body[0]:
-        return [Finding(token.offset, "write a text in one pair of quotes")]
-    if "\0" in body:
-        return [Finding(token.offset, "a text cannot hold a NUL character")]
-    return [] if token.text[0] in "rR" else _escape_findings(token)
-
-
-def _escape_findings(token: Token) -> list[Finding]:
-    """Find what stands behind a backslash and is no character."""
-    at = token.text.find("\\")
-    while at >= 0:
-        match = _ESCAPE.match(token.text, at)
-        if match is None:
-            wrong = token.text[at : at + 2]
-            message = f"{wrong} is no escape here; write \\{wrong}, or r before the text's quotes"
-            return [Finding(token.offset + at, message)]
-        code = int(match["four"] or match["eight"] or "0", 16)
-        if code > _UNICODE_MAX or code in _HALVES:
-            return [Finding(token.offset + at, f"{match.group()} is no character")]
-        at = token.text.find("\\", match.end())
-    return []
-
-
-def _sign_findings(tokens: list[Token], index: int) -> list[Finding]:
-    token = tokens[index]
-    if token.text == "%":
-        return [Finding(token.offset, "% is not allowed; arithmetic is + - * /")]
-    if token.text == "[" and index:
-        before = tokens[index - 1]
-        if before.text in {")", "]"} or (before.kind in {"name", "string"} and before.text != "in"):
-            return [Finding(token.offset, "indexing with [ ] is not allowed; lists stand after in")]
-    if _ends_number(tokens, index):
-        number = tokens[index - 1]
-        message = (
-            f"{number.text}. needs digits behind its dot; write {number.text} or {number.text}.0"
-        )
-        return [Finding(number.offset, message)]
-    return []
-
-
-def _ends_number(tokens: list[Token], index: int) -> bool:
-    """Whether this is the dot of a number without digits behind it, which CEL does not know."""
-    return index > 0 and tokens[index].text == "." and tokens[index - 1].kind == "number"
-
-
 def _name(
     tokens: list[Token],
     index: int,
@@ -291,7 +163,7 @@ def _name(
     after = [other.text for other in tokens[index + 1 : index + 4]]
     is_call = after[:1] == ["("]
     if index and tokens[index - 1].text == ".":
-        if not _ends_number(tokens, index - 1):
+        if not ends_number(tokens, index - 1):
             _check_member(token, findings, is_call=is_call)
     elif token.text == "has" and is_call:
         return _presence(tokens, index, names, findings)
@@ -300,7 +172,7 @@ def _name(
     elif token.text == "factors":
         return _factor(tokens, index, factors, findings)
     elif token.text == "null":
-        _note(findings, token, "there is no null; ask has(attribute)")
+        note(findings, token, "there is no null; ask has(attribute)")
     elif token.text in {"true", "false", "in"}:
         pass
     elif token.text not in names:
@@ -308,7 +180,7 @@ def _name(
         if len(findings) < _HINTS_MAX:
             hint = did_you_mean(token.text, [*names, "factors", "true", "false"]) or _listed(names)
         wrong = "is not known here" + hint if token.text not in CEL_WORDS else "is a reserved word"
-        _note(findings, token, f"{token.text} {wrong}")
+        note(findings, token, f"{token.text} {wrong}")
     return 1, token.text
 
 
@@ -318,21 +190,18 @@ def _listed(names: Collection[str]) -> str:
 
 def _check_member(token: Token, findings: list[Finding], *, is_call: bool) -> None:
     if not is_call:
-        _note(findings, token, f".{token.text}: only factors have a name after a dot")
+        note(findings, token, f".{token.text}: only factors have a name after a dot")
     elif token.text not in METHODS:
         hint = did_you_mean(token.text, METHODS) or f"; allowed are {', '.join(METHODS)}"
-        _note(findings, token, f".{token.text}() is not allowed{hint}")
+        note(findings, token, f".{token.text}() is not allowed{hint}")
 
 
 def _check_function(token: Token, findings: list[Finding]) -> None:
     if token.text in METHODS:
-        message = f"write attribute.{token.text}('...')"
-    elif token.text in FUNCTIONS or token.text == "in":
-        return
-    else:
+        note(findings, token, f"write attribute.{token.text}('...')")
+    elif token.text not in FUNCTIONS and token.text != "in":
         hint = did_you_mean(token.text, FUNCTIONS) or f"; allowed are {', '.join(FUNCTIONS)}"
-        message = f"{token.text}() is not allowed{hint}"
-    _note(findings, token, message)
+        note(findings, token, f"{token.text}() is not allowed{hint}")
 
 
 def _presence(
@@ -341,15 +210,14 @@ def _presence(
     inner = tokens[index + 2 : index + 4]
     well_formed = len(inner) == 2 and inner[0].kind == "name" and inner[1].text == ")"
     if not well_formed:
-        _note(
-            findings, tokens[index], "has() takes the name of one attribute, like has(distance_km)"
-        )
+        told = "has() takes the name of one attribute, like has(distance_km)"
+        note(findings, tokens[index], told)
         return 1, "has"
     asked = inner[0]
     attributes = [name for name in names if name not in CONTEXT_NAMES]
     if asked.text not in attributes:
         hint = did_you_mean(asked.text, attributes)
-        _note(findings, asked, f"{asked.text} is not an attribute here{hint}")
+        note(findings, asked, f"{asked.text} is not an attribute here{hint}")
     return 4, f"_has_{asked.text}"
 
 
@@ -358,15 +226,15 @@ def _factor(
 ) -> tuple[int, str]:
     following = tokens[index + 1 : index + 3]
     if len(following) < 2 or following[0].text != "." or following[1].kind != "name":
-        _note(findings, tokens[index], "name the factor, like factors.petrol_car_pkm")
+        note(findings, tokens[index], "name the factor, like factors.petrol_car_pkm")
         return 1, "factors"
     name = following[1]
     if name.text not in factors:
         hint = did_you_mean(name.text, factors)
-        _note(findings, name, f"there is no factor {name.text}{hint}")
+        note(findings, name, f"there is no factor {name.text}{hint}")
         return 3, f"factors.{name.text}"
     if [token.text for token in tokens[index + 3 : index + 4]] == ["("]:
-        _note(findings, name, f"factors.{name.text} is a number; call nothing on it")
+        note(findings, name, f"factors.{name.text} is a number; call nothing on it")
     value = factors[name.text]
     if math.isnan(value):
         value = 1.0  # it is faulty itself

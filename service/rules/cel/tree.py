@@ -10,10 +10,11 @@ import math
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeVar
 
 from service.rules.cel.pattern_size import PARTS_MAX, parts_of
-from service.rules.cel.text import Finding
+from service.rules.cel.ranges import ARITHMETIC, Range
+from service.rules.cel.tokens import Finding
 
 # What is declared wrongly can be anything: its faults were told.
 ValueType = Literal["number", "text", "boolean", "any"]
@@ -23,10 +24,11 @@ _OPERATORS = {
     "_==_": "==", "_!=_": "!=", "_<_": "<", "_<=_": "<=", "_>_": ">", "_>=_": ">=",
     "_&&_": "&&", "_||_": "||", "!_": "!", "_?_:_": "? :", "@in": "in",
 }  # fmt: skip
+Present = frozenset[str]
+Known = TypeVar("Known")
 _CALLS = frozenset(_OPERATORS.values()) | frozenset(
     ("startsWith", "endsWith", "contains", "matches", "min", "max", "floor", "ceil", "round")
 )
-MIRRORED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "==", "!=": "!="}
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +170,41 @@ def literal(node: Node) -> object:
     return None
 
 
+def outcomes(
+    node: Node,
+    known: Known,
+    look: Callable[[Node, Known], tuple[Known, Known]],
+    either: Callable[[Known, Known], Known],
+    never: Known,
+) -> tuple[Known, Known]:
+    """Tell what is known if a condition is true, and if it is false.
+
+    `look` tells it of what joins no conditions, `either` what is known where it is not known which
+    of two ways was taken; `never` is known where no action can ever come to.
+    """
+
+    def walk(node: Node, known: Known) -> tuple[Known, Known]:
+        if known is None:
+            return never, never
+        operator, nodes = node.operator, node.nodes
+        if isinstance(node.value, bool):
+            return (known, never) if node.value else (never, known)
+        if operator not in {"!", "&&", "||", "? :"}:
+            return look(node, known)
+        if_true, if_false = walk(nodes[0], known)
+        if operator == "!":
+            return if_false, if_true
+        then_true, then_false = walk(nodes[1], if_false if operator == "||" else if_true)
+        if operator == "&&":
+            return then_true, either(if_false, then_false)
+        if operator == "||":
+            return either(if_true, then_true), then_false
+        else_true, else_false = walk(nodes[2], if_false)
+        return either(then_true, else_true), either(then_false, else_false)
+
+    return walk(node, known)
+
+
 @dataclass(slots=True)
 class Analysis:
     """What a walk over the tree found, and which optional attributes surely came if it holds."""
@@ -177,7 +214,7 @@ class Analysis:
     findings: list[Finding]
     pattern_parts: int = 0
 
-    def run(self, root: Node, present: frozenset[str]) -> frozenset[str]:
+    def run(self, root: Node, present: Present) -> Present:
         """Check all of it; `present` are optional attributes known to have come."""
         self._constructs(root, in_list_place=False)
         when_true, _ = self._presence(root, present)
@@ -242,72 +279,43 @@ class Analysis:
         return any(name in self.names and self.names[name].type == "any" for name in node.names())
 
     def _division(self, node: Node) -> None:
-        low, _ = self._magnitude(node.nodes[1])
-        if low <= 0 and not self._is_unsure(node.nodes[1]):
-            self._add(
-                node.nodes[1],
-                "this divisor could be 0; build it by * and / from numbers other than 0 and "
-                "attributes with a minimum above 0",
-            )
+        divisor = node.nodes[1]
+        if self._magnitude(divisor).low <= 0 and not self._is_unsure(divisor):
+            built = "build it by * and / from numbers other than 0 and attributes with a minimum"
+            self._add(divisor, f"this divisor could be 0; {built} above 0")
 
-    def _magnitude(self, node: Node) -> tuple[float, float]:
-        """Bound a divisor's absolute value; (0, 0) when nothing can be promised."""
+    def _magnitude(self, node: Node) -> Range:
+        """Bound a divisor's absolute value; 0 when nothing can be promised."""
         value = literal(node)
         if isinstance(value, float):
-            return abs(value), abs(value)
-        if node.kind == "name":
-            name = self.names.get(str(node.value))
-            return (name.minimum, name.maximum) if name and name.minimum > 0 else (0.0, 0.0)
+            return Range(abs(value), abs(value))
+        name = self.names.get(str(node.value)) if node.kind == "name" else None
+        if name and name.minimum > 0:
+            return Range(name.minimum, name.maximum)
         if node.operator in {"*", "/"}:
-            (low, high), (low2, high2) = (self._magnitude(child) for child in node.nodes)
-            if low <= 0 or low2 <= 0:
-                return 0.0, 0.0
-            return (
-                (low * low2, high * high2) if node.operator == "*" else (low / high2, high / low2)
-            )
-        return 0.0, 0.0
+            ranges = [self._magnitude(child) for child in node.nodes]
+            if all(known.low > 0 for known in ranges):
+                return ARITHMETIC[node.operator](ranges)
+        return Range(0, 0)
 
-    def _presence(
-        self, node: Node, present: frozenset[str]
-    ) -> tuple[frozenset[str], frozenset[str]]:
+    def _presence(self, node: Node, present: Present) -> tuple[Present, Present]:
         """Find uses of optional attributes that may be missing.
 
         Answers which are present for sure when the node is true, and when it is false.
         """
-        if node.kind == "name":
-            return self._use(node, present)
-        if isinstance(node.value, bool):
-            every = frozenset(name.name for name in self.names.values() if name.optional)
-            return (present, every) if node.value else (every, present)
-        if node.operator == "!":
-            when_true, when_false = self._presence(node.nodes[0], present)
-            return when_false, when_true
-        if node.operator == "&&":
-            left_true, left_false = self._presence(node.nodes[0], present)
-            right_true, right_false = self._presence(node.nodes[1], left_true)
-            return right_true, left_false & right_false
-        if node.operator == "||":
-            left_true, left_false = self._presence(node.nodes[0], present)
-            right_true, right_false = self._presence(node.nodes[1], left_false)
-            return left_true & right_true, right_false
-        if node.operator == "? :":
-            if_true, if_false = self._presence(node.nodes[0], present)
-            then_true, then_false = self._presence(node.nodes[1], if_true)
-            else_true, else_false = self._presence(node.nodes[2], if_false)
-            return then_true & else_true, then_false & else_false
-        for child in node.nodes:
-            self._presence(child, present)
-        return present, present
+        every = frozenset(name.name for name in self.names.values() if name.optional)
+        return outcomes(node, present, self._use, frozenset.intersection, every)
 
-    def _use(self, node: Node, present: frozenset[str]) -> tuple[frozenset[str], frozenset[str]]:
-        text = str(node.value)
+    def _use(self, node: Node, present: Present) -> tuple[Present, Present]:
+        text = str(node.value) if node.kind == "name" else ""
         if text.startswith("_has_"):
             return present | {text.removeprefix("_has_")}, present
         name = self.names.get(text)
         if name and name.optional and text not in present:
-            self._add(
-                node, f"{text} may be missing; ask has({text}) && ... or has({text}) ? ... : 0"
-            )
+            asks = f"ask has({text}) && ... or has({text}) ? ... : 0"
+            self._add(node, f"{text} may be missing; {asks}")
+        for child in node.nodes:
+            self._presence(child, present)
         return present, present
 
     def _add(self, node: Node, message: str) -> None:

@@ -7,39 +7,25 @@ import hashlib
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import PurePath
+from typing import Any
 
 import msgspec
 
-from service.rules.cel.expression import Expression
-from service.rules.cel.text import CONTEXT_NAMES, did_you_mean
 from service.rules.compile.campaigns import Known, compile_badge, compile_campaign
+from service.rules.compile.joined import joined
 from service.rules.compile.limits import warn_of_groups
+from service.rules.compile.program import compile_program
 from service.rules.compile.references import References, references_of
 from service.rules.compile.rules import RuleDraft, compile_rule
 from service.rules.compile.set_size import beyond
 from service.rules.compile.tags import check_languages
-from service.rules.compile.types import (
-    TypeDraft,
-    compile_factor,
-    compile_program,
-    compile_type,
-    duration,
-    lasts_unit,
-)
-from service.rules.decide.rulebook import (
-    ActionType,
-    Badge,
-    Campaign,
-    CounterSource,
-    Factor,
-    Program,
-    Rule,
-    Rulebook,
-)
+from service.rules.compile.types import TypeDraft, check_factor, compile_type
+from service.rules.decide.rulebook import ActionType, Badge, Campaign, Program, Rule, Rulebook
 from service.rules.language import schema
 from service.rules.language.load import load
-from service.rules.language.problems import EnoughError, Problem, Step, place_of, shown_name
+from service.rules.language.problems import EnoughError, Problem, place_of, shown_name
 from service.rules.language.shape import Source, shape_file, whole
 
 
@@ -50,7 +36,6 @@ class ExampleCase:
     rule: Rule
     shape: schema.Example
     source: Source
-    path: tuple[Step, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,13 +122,13 @@ class _Compiler:
         self.references = references
         self.program: Program | None = None
         self.language = "en"
-        self.factors: dict[str, Factor] = {}
+        self.factors: dict[str, schema.Factor] = {}
         self.types: dict[str, TypeDraft] = {}
         self.rules: dict[str, Rule] = {}
         self.campaigns: dict[str, Campaign] = {}
         self.badges: dict[str, Badge] = {}
         self._drafts: list[RuleDraft] = []
-        self._homes: dict[str, tuple[Source, str]] = {}
+        self._homes: dict[str, str] = {}
 
     def run(self, *, is_whole: bool) -> None:
         """Compile section by section; later ones refer to earlier ones."""
@@ -161,13 +146,13 @@ class _Compiler:
         for source in given[1:]:
             first = given[0]
             where = f"{first.name}:{first.root.key('program').line}"
-            source.fault(("program",), f"program stands already in {where}", at_key=True)
+            source.at("program").fault(f"program stands already in {where}", at_key=True)
         if not given and self.sources and is_whole:
-            self.sources[0].fault((), "no file has the section program; it is needed once")
+            self.sources[0].fault("no file has the section program; it is needed once")
         for source in given[:1]:
             if source.shape.program is not None:
                 self.language = source.shape.program.language
-                self.program = compile_program(source, source.shape.program)
+                self.program = compile_program(source.at("program"), source.shape.program)
 
     def _compile_factors(self) -> dict[str, float]:
         """Answer name and value of every factor; a faulty one still is a name, of no value."""
@@ -176,7 +161,8 @@ class _Compiler:
             shape = source.shape.factors.get(name)
             known[name] = math.nan
             if shape is not None:
-                self.factors[name] = compile_factor(source, name, shape)
+                check_factor(source, shape)
+                self.factors[name] = shape
                 known[name] = shape.value
         return known
 
@@ -184,9 +170,8 @@ class _Compiler:
         for source, name in self._named("action_types"):
             shape = source.shape.action_types.get(name)
             if shape is not None:
-                self.types[name] = compile_type(
-                    source, name, shape, factors=factors, language=self.language
-                )
+                made = compile_type(source, shape, factors=factors, language=self.language)
+                self.types[name] = made
 
     def _named(self, section: str) -> Iterable[tuple[Source, str]]:
         """List a section's names over all files, each once; a second one is a problem."""
@@ -194,38 +179,35 @@ class _Compiler:
         for source in self.sources:
             node = source.root.entries.get(section)
             for name in node[1].entries if node else ():
-                if name in homes:
-                    first = homes[name]
-                    line = first.root.find((section,)).key(name).line
-                    message = f"{name} stands already in {first.name}:{line}"
-                    source.fault((section, name), message, at_key=True)
+                at, first = source.at(section, name), homes.setdefault(name, source)
+                if first is source:
+                    yield at, name
                     continue
-                homes[name] = source
-                yield source, name
+                line = first.root.find((section,)).key(name).line
+                at.fault(f"{name} stands already in {first.name}:{line}", at_key=True)
+
+    def _listed(self, source: Source, section: str) -> Iterable[tuple[Source, Any]]:
+        """List what could be read of a file's section; an id that stands elsewhere is a problem."""
+        for index, shape in whole(getattr(source.shape, section)):
+            at = source.at(section, index)
+            if shape.id in self._homes:
+                home = self._homes[shape.id]
+                at.at("id").fault(f"the id {shape.id} stands already in {home}")
+            elif shape.id:  # else it is faulty, which was told
+                self._homes[shape.id] = f"{source.name}:{at.at('id').node.line}"
+            yield at, shape
 
     def _compile_rules(self) -> None:
         type_names = self._type_names()
-        for source in self.sources:
-            for index, shape in whole(source.shape.rules):
-                draft = RuleDraft(source, ("rules", index), shape)
-                self._claim_id(source, draft.path, shape.id)
-                if shape.action not in type_names:
-                    hint = did_you_mean(shape.action, type_names)
-                    message = f"there is no action type {shape.action}{hint}"
-                    source.fault((*draft.path, "action"), message)
-                self._drafts.append(draft)
-                rule = compile_rule(draft, self.types, self.factors, self.language)
-                if rule is not None:
-                    self.rules.setdefault(rule.id, rule)
-
-    def _claim_id(self, source: Source, path: tuple[Step, ...], name: str) -> None:
-        if not name:
-            return  # it is faulty, which was told
-        if name in self._homes:
-            first, place = self._homes[name]
-            source.fault((*path, "id"), f"the id {name} stands already in {first.name}:{place}")
-        else:
-            self._homes[name] = source, str(source.root.find((*path, "id")).line)
+        listed = (self._listed(source, "rules") for source in self.sources)
+        for source, shape in chain.from_iterable(listed):
+            if shape.action not in type_names:
+                source.at("action").unknown("there is no action type {}", shape.action, type_names)
+            draft = RuleDraft(source, shape)
+            self._drafts.append(draft)
+            rule = compile_rule(draft, self.types, self.factors, self.language)
+            if rule is not None:
+                self.rules.setdefault(rule.id, rule)
 
     def _compile_campaigns_and_badges(self) -> None:
         categories: set[str] = {kind.shape.category for kind in self.types.values()}
@@ -239,16 +221,10 @@ class _Compiler:
             language=self.language,
         )
         for source in self.sources:
-            for index, campaign in whole(source.shape.campaigns):
-                path: tuple[Step, ...] = ("campaigns", index)
-                self._claim_id(source, path, campaign.id)
-                self.campaigns.setdefault(
-                    campaign.id, compile_campaign(source, path, campaign, known)
-                )
-            for index, shape in whole(source.shape.badges):
-                path = ("badges", index)
-                self._claim_id(source, path, shape.id)
-                badge = compile_badge(source, path, shape, known)
+            for at, shape in self._listed(source, "campaigns"):
+                self.campaigns.setdefault(shape.id, compile_campaign(at, shape, known))
+            for at, shape in self._listed(source, "badges"):
+                badge = compile_badge(at, shape, known)
                 if badge is not None:
                     self.badges.setdefault(badge.id, badge)
 
@@ -271,95 +247,27 @@ class _Compiler:
         }.union(self.references.more("action_types"))
 
     def _warn_of_unused(self, factors: Collection[str]) -> None:
-        references = self.references
-        unused_factors = set(references.unused("factors", factors))
-        unused_types = set(references.unused("action_types", self._type_names()))
-        for source in self.sources:
-            for name in source.shape.factors:
-                if name in unused_factors:
-                    source.warn(("factors", name), f"no rule uses the factor {name}", at_key=True)
-            for name in source.shape.action_types:
-                if name in unused_types:
-                    source.warn(("action_types", name), f"no rule is for {name}", at_key=True)
+        for section, names, told in (
+            ("factors", factors, "no rule uses the factor"),
+            ("action_types", self._type_names(), "no rule is for"),
+        ):
+            unused = set(self.references.unused(section, names))
+            for source in self.sources:
+                for name in getattr(source.shape, section):
+                    if name in unused:
+                        source.at(section, name).warn(f"{told} {name}", at_key=True)
 
     def action_types(self) -> dict[str, ActionType]:
         """Join each type with its rules, in order of id."""
-        return {name: self._action_type(kind) for name, kind in sorted(self.types.items())}
-
-    def _action_type(self, kind: TypeDraft) -> ActionType:
-        shape = kind.shape
-        rules = tuple(rule for _, rule in sorted(self.rules.items()) if rule.action == kind.name)
-        used = frozenset(
-            name for expression in _expressions(kind, rules) for name in expression.names
-        )
-        campaigns = self._campaigns_of(shape.category, rules)
-        sums = {r.id: CounterSource(f"{r.id}/day/", 0, None) for r in rules if not r.is_whole}
-        multiplied = {
-            rule: CounterSource(f"{rule}/day/*", 0, None)
-            for rule, offered in campaigns.items()
-            if any(campaign.times.denominator > 1 for campaign in offered)
+        rules = [rule for _, rule in sorted(self.rules.items())]
+        return {
+            name: joined(kind, [rule for rule in rules if rule.action == name], self.campaigns)
+            for name, kind in sorted(self.types.items())
         }
-        limits = [limit.source for rule in rules for limit in rule.limits]
-        counters = tuple(dict.fromkeys([*limits, *sums.values(), *multiplied.values()]))
-        slot = {source: index for index, source in enumerate(counters)}
-        assert kind.scope is not None  # only whole drafts come here
-        return ActionType(
-            name=kind.name,
-            title=kind.title,
-            category=shape.category,
-            hint=kind.hint,
-            reported_by=frozenset(reporter for _, reporter in whole(shape.reported_by)),
-            attributes=kind.attributes,
-            accepted_for=duration(shape.accepted_for),
-            plausible=kind.plausible,
-            lasts=shape.lasts,
-            lasts_unit=lasts_unit(kind.attributes.get(shape.lasts or "")),
-            exclusive=shape.overlap is not None,
-            claim=kind.claim,
-            rules=rules,
-            counters=counters,
-            slots={rule.id: tuple(slot[limit.source] for limit in rule.limits) for rule in rules},
-            sums={rule: slot[source] for rule, source in sums.items()},
-            multiplied={rule: slot[source] for rule, source in multiplied.items()},
-            campaigns=campaigns,
-            scope=kind.scope,
-            used_names=used,
-            presence_names=tuple(
-                sorted(name.removeprefix("_has_") for name in used if name.startswith("_has_"))
-            ),
-            used_context=used & frozenset(CONTEXT_NAMES),
-            needs_person=bool(used & {"region", "streak_days"}),
-        )
-
-    def _campaigns_of(
-        self, category: str, rules: tuple[Rule, ...]
-    ) -> dict[str, tuple[Campaign, ...]]:
-        """By rule, the campaigns for it or its category, the one that gives most first."""
-        ordered = sorted(
-            self.campaigns.values(), key=lambda campaign: (-campaign.times, campaign.id)
-        )
-        by_rule = {
-            rule.id: tuple(
-                campaign
-                for campaign in ordered
-                if rule.id in campaign.rules or category in campaign.categories
-            )
-            for rule in rules
-        }
-        return {rule: campaigns for rule, campaigns in by_rule.items() if campaigns}
 
     def examples(self) -> Iterable[ExampleCase]:
         """List every example with its rule."""
         for draft in self._drafts:
             rule = self.rules[draft.shape.id]
             for index, shape in whole(draft.shape.examples):
-                yield ExampleCase(rule, shape, draft.source, (*draft.path, "examples", index))
-
-
-def _expressions(kind: TypeDraft, rules: tuple[Rule, ...]) -> Iterable[Expression]:
-    if kind.plausible is not None:
-        yield kind.plausible
-    for rule in rules:
-        for part in (rule.when, rule.saves, rule.earns):
-            if isinstance(part, Expression):
-                yield part
+                yield ExampleCase(rule, shape, draft.source.at("examples", index))

@@ -8,21 +8,15 @@ import re
 from service.rules.cel.text import did_you_mean
 from service.rules.compile.types import TypeDraft
 from service.rules.language import schema
-from service.rules.language.problems import Step
 from service.rules.language.shape import Source, whole
 
-_ALONE = ("refused", "skipped")
 
-
-def check_examples(
-    source: Source, path: tuple[Step, ...], rule: schema.Rule, kind: TypeDraft | None
-) -> None:
-    """Check what a rule's examples give and expect; `path` is the rule's."""
+def check_examples(source: Source, rule: schema.Rule, kind: TypeDraft | None) -> None:
+    """Check what a rule's examples give and expect; `source` is the rule."""
     for index, example in whole(rule.examples):
-        at = (*path, "examples", index)
-        _check_time(source, at, example)
-        _check_region(source, at, example)
-        _check_expected(source, at)
+        at = source.at("examples", index)
+        _check_context(at.at("context"), example.context)
+        _check_expected(at.at("expect"))
         if kind is None or example.expect.refused is not None:
             continue
         names = kind.given_names()
@@ -30,40 +24,31 @@ def check_examples(
             if name not in names:
                 hint = did_you_mean(name, names) or _listed(names)
                 message = f"{name} is not an attribute of {kind.name}{hint}"
-                source.fault((*at, "given", name), message, at_key=True)
+                at.at("given", name).fault(message, at_key=True)
 
 
 def _listed(names: frozenset[str]) -> str:
     return f"; it has {', '.join(sorted(names))}" if names else "; it has none"
 
 
-def _check_time(source: Source, path: tuple[Step, ...], example: schema.Example) -> None:
-    text = example.context.occurred_at
-    if text is None:
-        return
+def _check_context(source: Source, context: schema.ExampleContext) -> None:
+    """An example pays nobody, so a region that no person can be of is told and refuses nothing."""
     try:
-        dt.datetime.fromisoformat(text)
+        dt.datetime.fromisoformat(context.occurred_at or "1970-01-01")
     except ValueError as error:
-        at = (*path, "context", "occurred_at")
-        source.fault(at, f"there is no such time: {error}")
-
-
-def _check_region(source: Source, path: tuple[Step, ...], example: schema.Example) -> None:
-    """An example pays nobody, so what no person can be is told and refuses nothing."""
-    region = example.context.region
-    if region and not re.fullmatch(schema.REGION, region):
+        source.at("occurred_at").fault(f"there is no such time: {error}")
+    if context.region and not re.fullmatch(schema.REGION, context.region):
         told = "nobody is of this region: a person's is an ISO 3166 code like CN-ZJ"
-        source.warn((*path, "context", "region"), told)
+        source.at("region").warn(told)
 
 
-def _check_expected(source: Source, path: tuple[Step, ...]) -> None:
+def _check_expected(source: Source) -> None:
     """An example that expects nothing proves nothing; one that is refused earns nothing."""
-    given = source.root.find((*path, "expect")).entries
+    given = source.node.entries
     if not given:
-        message = "this expects nothing; allowed are saves, earns, limited_by, refused, skipped"
-        source.warn((*path, "expect"), message)
-    for key in _ALONE:
+        source.warn("this expects nothing; allowed are saves, earns, limited_by, refused, skipped")
+    for key in ("refused", "skipped"):
         if key in given and given.keys() & set(schema.Expect.__struct_fields__) != {key}:
             message = f"{key} stands alone: such an action saves and earns nothing"
-            source.fault((*path, "expect", key), message, at_key=True)
+            source.at(key).fault(message, at_key=True)
             return

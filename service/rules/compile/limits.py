@@ -10,7 +10,6 @@ from service.rules.cel.text import did_you_mean
 from service.rules.compile.types import TypeDraft
 from service.rules.decide.rulebook import GRAMS_MAX, PERIODS, CounterSource, Limit
 from service.rules.language import schema
-from service.rules.language.problems import Step
 from service.rules.language.shape import Source, whole
 
 # A day lies in one week, month and year; a week may lie in two months and two years.
@@ -34,7 +33,6 @@ class LimitDraft:
     """A limit in its file."""
 
     source: Source
-    path: tuple[Step, ...]
     limit: Limit
 
     @property
@@ -43,68 +41,56 @@ class LimitDraft:
         return self.limit.grams if self.limit.count is None else self.limit.count
 
     @property
-    def place(self) -> str:
-        """Where it stands, for a message at another place."""
-        return f"{self.source.name}:{self.source.root.find(self.path).line}"
+    def identity(self) -> tuple[CounterSource, bool]:
+        """What it counts, and whether in grams."""
+        return self.limit.source, self.limit.count is None
 
-    def fault(self, message: str, *, severity: str = "warning") -> None:
-        """Note what is wrong with its number."""
-        key = "grams" if self.limit.count is None else "count"
-        if severity == "error":
-            self.source.fault(self.path, message)
-        else:
-            self.source.warn((*self.path, key), message)
+    @property
+    def line(self) -> int:
+        """Where it stands."""
+        return self.source.node.line
+
+    def warn(self, message: str) -> None:
+        """Tell what is wrong with its number."""
+        self.source.at("grams" if self.limit.count is None else "count").warn(message)
 
 
-def compile_limits(
-    source: Source, path: tuple[Step, ...], rule: schema.Rule, kind: TypeDraft | None
-) -> list[LimitDraft]:
+def compile_limits(source: Source, rule: schema.Rule, kind: TypeDraft | None) -> list[LimitDraft]:
     """Compile a rule's limits; without a type it is not known what they may count by."""
     made: list[LimitDraft] = []
     seen: set[tuple[CounterSource, bool]] = set()
     for index, shape in whole(rule.limits):
-        at = (*path, "limits", index)
-        limit = _limit(source, at, shape, owner=rule.id, kind=kind)
+        at = source.at("limits", index)
+        limit = _limit(at, shape, rule.id, kind)
         if limit is None:
             continue
-        draft = LimitDraft(source, at, limit)
-        identity = (limit.source, limit.count is None)
-        if identity in seen:
-            draft.fault(f"this limit stands twice: {limit.text}", severity="error")
-        seen.add(identity)
+        draft = LimitDraft(at, limit)
+        if draft.identity in seen:
+            at.fault(f"this limit stands twice: {limit.text}")
+        seen.add(draft.identity)
         made.append(draft)
     _warn_of_idle(made)
     return made
 
 
-def _limit(
-    source: Source,
-    path: tuple[Step, ...],
-    shape: schema.Limit,
-    *,
-    owner: str,
-    kind: TypeDraft | None,
-) -> Limit | None:
+def _limit(source: Source, shape: schema.Limit, owner: str, kind: TypeDraft | None) -> Limit | None:
     count, grams, by, group = shape.count, shape.grams, shape.by, shape.group
     if (count is None) == (grams is None):
-        entries = source.root.find(path).entries
-        if ("count" in entries) == ("grams" in entries):
-            source.fault(path, "a limit needs exactly one of count and grams")
+        source.needs_one_of("a limit", "count", "grams")
         return None
     if by is not None and (kind is None or by not in kind.given_names()):
         if kind is not None:
-            hint = did_you_mean(by, kind.given_names())
-            source.fault((*path, "by"), f"{by} is not an attribute of {kind.name}{hint}")
+            message = f"{{}} is not an attribute of {kind.name}"
+            source.at("by").unknown(message, by, kind.given_names())
         return None
     owner = f"group:{group}" if group else owner
-    text = f"{count} per {shape.per}" if count is not None else f"{grams} g per {shape.per}"
     return Limit(
         source=CounterSource(f"{owner}/{shape.per}/{by or ''}", PERIODS.index(shape.per), by),
         per=shape.per,
         count=count,
         grams=grams or 0,
         group=group,
-        text=text,
+        text=f"{count} per {shape.per}" if count is not None else f"{grams} g per {shape.per}",
     )
 
 
@@ -113,11 +99,8 @@ def _warn_of_idle(limits: Sequence[LimitDraft]) -> None:
     for draft in limits:
         for other in limits:
             if other is not draft and _counts_less(draft, other) and draft.amount >= other.amount:
-                message = (
-                    f"{draft.limit.text} never cuts: {other.limit.text} of line "
-                    f"{other.source.root.find(other.path).line} is used up before"
-                )
-                draft.fault(message)
+                sooner = f"{other.limit.text} of line {other.line} is used up before"
+                draft.warn(f"{draft.limit.text} never cuts: {sooner}")
                 break
 
 
@@ -140,17 +123,17 @@ def grams_text(grams: float) -> str:
 
 def warn_of_awards(limits: Iterable[LimitDraft], award: Range | None) -> None:
     """Tell of limits that cut every award, or none because there is nothing to cut."""
+    if award is None:
+        return
     for draft in limits:
-        if award is not None and award.low == award.high == 0:
-            draft.fault("this limit never cuts: the rule earns 0 g")
-        elif award is not None and draft.limit.count is None and award.low > draft.amount:
-            message = f"this cuts every award: the rule earns at least {grams_text(award.low)} g"
-            draft.fault(message)
+        if award.low == award.high == 0:
+            draft.warn("this limit never cuts: the rule earns 0 g")
+        elif draft.limit.count is None and award.low > draft.amount:
+            least = grams_text(award.low)
+            draft.warn(f"this cuts every award: the rule earns at least {least} g")
 
 
-def warn_of_self_reports(
-    source: Source, path: tuple[Step, ...], limits: Iterable[LimitDraft], award: Range | None
-) -> None:
+def warn_of_self_reports(source: Source, limits: Iterable[LimitDraft], award: Range | None) -> None:
     """Tell what a single person could earn in a day by reports that nobody verifies.
 
     A limit that counts by a value is none here: who makes up a report makes up its value, too.
@@ -163,12 +146,13 @@ def warn_of_self_reports(
         for draft in limits
         if draft.limit.source.by is None
     ]
+    at = source.at("id")
     if not bounds:
         message = "nobody verifies these reports and no limit holds them"
-        source.warn((*path, "id"), f"{message}: each can earn {_trees_text(each_g)}")
+        at.warn(f"{message}: each can earn {_trees_text(each_g)}")
     elif (day_g := min(bounds)) > TREES_A_DAY_MAX * CHEAPEST_TREE_G:
         message = "by reports that nobody verifies a person can earn"
-        source.warn((*path, "id"), f"{message} {_trees_text(day_g)} in a day; mind the limits")
+        at.warn(f"{message} {_trees_text(day_g)} in a day; mind the limits")
 
 
 def in_trees(grams: float) -> str | None:
@@ -185,21 +169,16 @@ def warn_of_groups(limits: Sequence[LimitDraft]) -> None:
     """Tell of groups that are limited differently in their rules, or named so by mistake."""
     first: dict[tuple[CounterSource, bool], LimitDraft] = {}
     rules: dict[str, set[tuple[object, ...]]] = {}
-    for draft in limits:
-        group = draft.limit.group
-        if group is None:
-            continue
-        rules.setdefault(group, set()).add((draft.source.name, *draft.path[:2]))
-        held = first.setdefault((draft.limit.source, draft.limit.count is None), draft)
+    named = [(draft.limit.group, draft) for draft in limits if draft.limit.group is not None]
+    for group, draft in named:
+        source = draft.source
+        rules.setdefault(group, set()).add((source.name, *source.path[:2]))
+        held = first.setdefault(draft.identity, draft)
         if held.amount != draft.amount:
-            message = (
-                f"the group {group} has {held.limit.text} in {held.place} and"
-                f" {draft.limit.text} here; one counter serves both"
-            )
-            draft.fault(message)
-    shared = [group for group, named in rules.items() if len(named) > 1]
-    for draft in limits:
-        group = draft.limit.group
-        if group is not None and group not in shared and (hint := did_you_mean(group, shared)):
-            message = f"no other rule names the group {group}{hint}"
-            draft.source.warn((*draft.path, "group"), message)
+            there = f"{held.limit.text} in {held.source.name}:{held.line}"
+            here = f"{draft.limit.text} here; one counter serves both"
+            draft.warn(f"the group {group} has {there} and {here}")
+    shared = [group for group, owners in rules.items() if len(owners) > 1]
+    for group, draft in named:
+        if group not in shared and (hint := did_you_mean(group, shared)):
+            draft.source.at("group").warn(f"no other rule names the group {group}{hint}")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
-from service.rules.cel.expression import Compiled, Expression
+from service.rules.cel.expression import Compiled, Expression, Scope
 from service.rules.cel.ranges import Range
 from service.rules.compile.examples import check_examples
 from service.rules.compile.limits import (
@@ -17,12 +17,12 @@ from service.rules.compile.limits import (
     warn_of_awards,
     warn_of_self_reports,
 )
-from service.rules.compile.types import TypeDraft, expression_findings, localized
-from service.rules.decide.evaluate import whole_grams
+from service.rules.compile.texts import check_dates, localized, note_findings
+from service.rules.compile.types import TypeDraft
 from service.rules.decide.explain import explainer
-from service.rules.decide.rulebook import GRAMS_MAX, Factor, Rule
+from service.rules.decide.grams import whole_grams
+from service.rules.decide.rulebook import GRAMS_MAX, Rule
 from service.rules.language import schema
-from service.rules.language.problems import Step
 from service.rules.language.shape import Source, whole
 
 
@@ -31,7 +31,6 @@ class RuleDraft:
     """A rule in its file, on the way to be compiled."""
 
     source: Source
-    path: tuple[Step, ...]
     shape: schema.Rule
     used_factors: set[str] = field(default_factory=set)
     # Amounts that are constant but rest on factors, whose sources an explanation must name.
@@ -42,42 +41,49 @@ class RuleDraft:
 
 
 def compile_rule(
-    draft: RuleDraft, types: Mapping[str, TypeDraft], factors: Mapping[str, Factor], language: str
+    draft: RuleDraft,
+    types: Mapping[str, TypeDraft],
+    factors: Mapping[str, schema.Factor],
+    language: str,
 ) -> Rule | None:
     """Compile one rule; None when its type, an expression or a factor of it is faulty."""
-    source, path, shape = draft.source, draft.path, draft.shape
-    starts_on, ends_before = _dates(draft)
-    title = localized(source, (*path, "title"), shape.title or shape.id, language)
-    given = source.root.find(path).entries
+    source, shape = draft.source, draft.shape
+    check_dates(source, shape.from_, shape.until)
+    title = localized(source.at("title"), shape.title or shape.id, language)
+    given = source.node.entries
     name = f"rule {shape.id}" if shape.id else "this rule"
     if "examples" not in given or not (shape.examples or given["examples"][1].kind != "list"):
-        source.warn((*path, "id"), f"{name} has no example")
+        source.at("id").warn(f"{name} has no example")
     if not {"saves", "earns"} & given.keys():
-        source.warn((*path, "id"), f"{name} gives nothing: it has neither saves nor earns")
+        source.at("id").warn(f"{name} gives nothing: it has neither saves nor earns")
     kind = types.get(shape.action)
-    check_examples(source, path, shape, kind)
-    draft.limits = compile_limits(source, path, shape, kind)
+    check_examples(source, shape, kind)
+    draft.limits = compile_limits(source, shape, kind)
     if kind is None or kind.scope is None:
         return None
-    when = _when(draft, kind)
-    saves_is_whole, saves = _grams(draft, kind, "saves", when, factors)
-    earns_is_whole, earns = _grams(draft, kind, "earns", when, factors)
+    when = _compiled(draft, kind.scope, "when", kind.plausible)
+    condition = when.expression if when else None
+    if condition and isinstance(condition.constant, bool):
+        verdict = "always" if condition.constant else "never"
+        source.at("when").warn(f"this condition {verdict} holds")
+    before = when or kind.plausible
+    saves_is_whole, saves = _grams(draft, kind.scope, "saves", before, factors)
+    earns_is_whole, earns = _grams(draft, kind.scope, "earns", before, factors)
     warn_of_awards(draft.limits, draft.award)
     if shape.id and _takes_self_reports(kind, when):
-        warn_of_self_reports(source, path, draft.limits, draft.award)
-    if not (saves_is_whole and earns_is_whole) or (when and when.expression is None):
+        warn_of_self_reports(source, draft.limits, draft.award)
+    if not (saves_is_whole and earns_is_whole) or (when and condition is None):
         return None
     if not draft.used_factors <= factors.keys() or not shape.id:
         return None  # one of them is faulty itself
-    condition = when.expression if when and when.expression else None
     if condition and condition.constant is True:
         condition = None
     return Rule(
         id=shape.id,
         action=shape.action,
         title=title,
-        starts_on=starts_on,
-        ends_before=ends_before,
+        starts_on=shape.from_,
+        ends_before=shape.until,
         when=condition,
         saves=0 if saves is None else saves,
         earns=earns,
@@ -93,7 +99,7 @@ def compile_rule(
 
 def _takes_self_reports(kind: TypeDraft, when: Compiled | None) -> bool:
     """Whether a report that only a person or a phone tells may be paid by the rule."""
-    facts = (when or kind).facts
+    facts = (when or kind.plausible).facts
     tellers = {teller for _, teller in whole(kind.shape.reported_by)} - {"partner"}
     asked = facts.get("reporter")
     return facts.get("verified") is not True and bool(
@@ -101,85 +107,65 @@ def _takes_self_reports(kind: TypeDraft, when: Compiled | None) -> bool:
     )
 
 
-def _dates(draft: RuleDraft) -> tuple[dt.date | None, dt.date | None]:
-    starts_on, ends_before = draft.shape.from_, draft.shape.until
-    if starts_on and ends_before and starts_on >= ends_before:
-        message = (
-            f"until {ends_before} is not after from {starts_on}; until is the day after the last"
-        )
-        draft.source.fault((*draft.path, "until"), message)
-    return starts_on, ends_before
-
-
-def _when(draft: RuleDraft, kind: TypeDraft) -> Compiled | None:
-    if draft.shape.when is None or kind.scope is None:
+def _compiled(
+    draft: RuleDraft,
+    scope: Scope,
+    key: Literal["when", "saves", "earns"],
+    before: Compiled,
+) -> Compiled | None:
+    """Compile one of a rule's expressions, if it is given; `before` tells what holds there."""
+    text = getattr(draft.shape, key)
+    if text is None:
         return None
-    path = (*draft.path, "when")
-    outcome = kind.scope.compile(
-        str(draft.shape.when), "condition", present=kind.present, facts=kind.facts
-    )
-    _note(draft, path, outcome)
-    if outcome.expression and isinstance(outcome.expression.constant, bool):
-        verdict = "always" if outcome.expression.constant else "never"
-        draft.source.warn(path, f"this condition {verdict} holds")
+    wanted: Literal["number", "condition"] = "condition" if key == "when" else "number"
+    outcome = scope.compile(str(text), wanted, present=before.present, facts=before.facts)
+    note_findings(draft.source.at(key), outcome.findings)
+    draft.used_factors |= outcome.factors
     return outcome
 
 
 def _grams(
     draft: RuleDraft,
-    kind: TypeDraft,
-    key: str,
-    when: Compiled | None,
+    scope: Scope,
+    key: Literal["saves", "earns"],
+    before: Compiled,
     factors: Collection[str],
 ) -> tuple[bool, float | Expression | None]:
-    """Compile saves or earns: whether it is whole, and its grams, if it is given at all."""
-    text = draft.shape.saves if key == "saves" else draft.shape.earns
-    if text is None or kind.scope is None:
+    """Compile what is saved or earned: whether it is whole, and its grams, if given at all."""
+    outcome = _compiled(draft, scope, key, before)
+    if outcome is None:
         return True, None
-    path = (*draft.path, key)
-    before = when or kind
-    outcome = kind.scope.compile(str(text), "number", present=before.present, facts=before.facts)
-    _note(draft, path, outcome)
-    if outcome.expression is None:
+    expression, source = outcome.expression, draft.source.at(key)
+    if expression is None:
         return False, None
     draft.award = outcome.grams
-    if outcome.grams is not None and not isinstance(outcome.expression.constant, float):
-        _check_grams(draft, path, outcome.expression, outcome.grams)
-    constant = outcome.expression.constant
+    constant = expression.constant
     if not isinstance(constant, float):
-        return True, outcome.expression
+        if outcome.grams is not None:
+            _check_grams(source, expression, outcome.grams)
+        return True, expression
     if outcome.factors:
-        draft.from_factors[key] = outcome.expression
+        draft.from_factors[key] = expression
     grams = whole_grams(constant)
     if grams is None and outcome.factors.issubset(factors):
-        draft.source.fault(
-            path, f"{key} must lie between 0 and {GRAMS_MAX:,} g, not {constant:,.15g}"
-        )
+        allowed = f"between 0 and {GRAMS_MAX:,} g"
+        source.fault(f"{key} must lie {allowed}, not {constant:,.15g}")
     return grams is not None, grams if grams == constant else constant
 
 
-def _check_grams(
-    draft: RuleDraft, path: tuple[Step, ...], expression: Expression, grams: Range
-) -> None:
+def _check_grams(source: Source, expression: Expression, grams: Range) -> None:
     """Tell of amounts that are beyond what an award can be: such an action earns nothing."""
     low, high = grams_text(grams.low), grams_text(grams.high)
     if grams.high < 0 or grams.low > GRAMS_MAX:
         message = f"this lies between {low} and {high} g: no action can earn that"
-        draft.source.warn(path, f"{message}; allowed is 0 to {GRAMS_MAX:,} g")
+        source.warn(f"{message}; allowed is 0 to {GRAMS_MAX:,} g")
         return
     names = [name for name in expression.tree.names() if not name.startswith(("factors.", "_has_"))]
     if len(names) > len(set(names)):
         return  # what is true of each alone need not be true of them together
     if -math.inf < grams.low < 0:
-        message = (
-            f"this can come to {low} g, and below 0 an action earns nothing; write max(0, ...)"
-        )
-        draft.source.warn(path, message)
+        message = f"this can come to {low} g, and below 0 an action earns nothing"
+        source.warn(f"{message}; write max(0, ...)")
     if math.inf > grams.high > GRAMS_MAX:
         message = f"this can come to {high} g, and above {GRAMS_MAX:,} g an action earns nothing"
-        draft.source.warn(path, f"{message}; write min({GRAMS_MAX}, ...)")
-
-
-def _note(draft: RuleDraft, path: tuple[Step, ...], outcome: Compiled) -> None:
-    expression_findings(draft.source, path, outcome.findings)
-    draft.used_factors |= outcome.factors
+        source.warn(f"{message}; write min({GRAMS_MAX}, ...)")

@@ -25,7 +25,7 @@ _IN_RULES = ("when", "saves", "earns")
 _QUOTED = re.compile(r"""\"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'""", re.DOTALL)
 
 
-class _Member(NamedTuple):
+class Member(NamedTuple):
     """A member of a section with its place."""
 
     file: str
@@ -37,7 +37,7 @@ class _Member(NamedTuple):
 def beyond(nodes: Mapping[str, Node]) -> Problem | None:
     """Find the first thing beyond a limit of the set; such a set is not looked at further."""
     for section, limit in SECTIONS_MAX.items():
-        for number, member in enumerate(_members(nodes, section)):
+        for number, member in enumerate(members(nodes, section)):
             if number == limit:
                 text = f"a rule set has at most {limit:,} {section.replace('_', ' ')}"
                 return _problem(member, text)
@@ -57,23 +57,23 @@ def beyond(nodes: Mapping[str, Node]) -> Problem | None:
     return None
 
 
-def _members(nodes: Mapping[str, Node], section: str) -> Iterator[_Member]:
+def members(nodes: Mapping[str, Node], section: str) -> Iterator[Member]:
     """List what a section holds, over all files: at its name, or at its beginning in a list."""
     for name, root in sorted(nodes.items()):
         if section not in root.entries:
             continue
         node = root.entries[section][1]
         for key, (at, held) in node.entries.items():
-            yield _Member(name, (section, key), at, held)
+            yield Member(name, (section, key), at, held)
         for index, held in enumerate(node.items):
-            yield _Member(name, (section, index), held, held)
+            yield Member(name, (section, index), held, held)
 
 
-def _texts(nodes: Mapping[str, Node]) -> Iterator[_Member]:
+def _texts(nodes: Mapping[str, Node]) -> Iterator[Member]:
     """List all expressions and patterns."""
-    for rule in _members(nodes, "rules"):
+    for rule in members(nodes, "rules"):
         yield from _below(rule, _IN_RULES)
-    for kind in _members(nodes, "action_types"):
+    for kind in members(nodes, "action_types"):
         yield from _below(kind, ("plausible",))
         for attributes in _below(kind, ("attributes",)):
             for name in attributes.node.entries:
@@ -81,11 +81,11 @@ def _texts(nodes: Mapping[str, Node]) -> Iterator[_Member]:
                     yield from _below(attribute, ("pattern",))
 
 
-def _below(member: _Member, keys: tuple[str, ...]) -> Iterator[_Member]:
+def _below(member: Member, keys: tuple[str, ...]) -> Iterator[Member]:
     for key in keys:
         if key in member.node.entries:
             held = member.node.entries[key][1]
-            yield _Member(member.file, (*member.path, key), held, held)
+            yield Member(member.file, (*member.path, key), held, held)
 
 
 def _pattern_parts(text: str, *, is_pattern: bool) -> int:
@@ -99,5 +99,5 @@ def _pattern_parts(text: str, *, is_pattern: bool) -> int:
     return min(sum(parts), PARTS_MAX)
 
 
-def _problem(member: _Member, message: str) -> Problem:
+def _problem(member: Member, message: str) -> Problem:
     return member.at.problem(shown_name(member.file), member.path, message)

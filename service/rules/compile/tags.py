@@ -7,8 +7,7 @@ from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 
-from service.rules.language.nodes import Node
-from service.rules.language.problems import Step
+from service.rules.compile.set_size import members
 from service.rules.language.shape import Source
 
 # In the order in which they stand in a tag.
@@ -16,30 +15,22 @@ _KINDS = ("language", "extlang", "script", "region", "variant", "variant", "vari
 _SECTIONS = ("action_types", "rules", "campaigns", "badges")
 # Countries that are taken for their languages, and two that were renamed.
 _MEANT = {
-    "iw": "he",
-    "in": "id",
-    "cn": "zh",
-    "jp": "ja",
-    "gr": "el",
-    "dk": "da",
-    "cz": "cs",
-    "ua": "uk",
+    "iw": "he", "in": "id", "cn": "zh", "jp": "ja", "gr": "el", "dk": "da", "cz": "cs", "ua": "uk",
     "vn": "vi",
-}
+}  # fmt: skip
 
 
 def check_languages(sources: Sequence[Source], language: str) -> None:
     """Refuse tags that are none, at their keys, with the languages that the texts have."""
-    used = [(source, path, tag) for source in sources for path, tag in _tags(source.root)]
-    given = [source for source in sources if "language" in source.root.find(("program",)).entries]
-    known = sorted({tag for _, _, tag in used if is_language(tag)} | {language})
-    spoken = [tag for tag in known if is_language(tag)]
+    used = [(at, str(at.path[-1])) for source in sources for at in _tags(source)]
+    given = [source for source in sources if "language" in source.at("program").node.entries]
+    spoken = sorted({tag for tag in {language, *(tag for _, tag in used)} if is_language(tag)})
     for source in given[:1]:
         if not is_language(language):
-            source.fault_if_new(("program", "language"), _message(language, spoken))
-    for source, path, tag in used:
+            source.at("program", "language").fault_if_new(_message(language, spoken))
+    for source, tag in used:
         if not is_language(tag):
-            source.fault_if_new((*path, tag), _message(tag, spoken), at_key=True)
+            source.fault_if_new(_message(tag, spoken), at_key=True)
 
 
 @cache
@@ -60,20 +51,14 @@ def _message(tag: str, spoken: Sequence[str]) -> str:
     return f"{tag} is no language of BCP 47{hint}{listed}"
 
 
-def _tags(root: Node) -> Iterator[tuple[tuple[Step, ...], str]]:
-    """Every tag of a title or hint in several languages, with the path of the texts."""
+def _tags(source: Source) -> Iterator[Source]:
+    """Every tag of a title or hint in several languages, at its place."""
     for section in _SECTIONS:
-        if section not in root.entries:
-            continue
-        members = root.entries[section][1]
-        named: list[tuple[Step, Node]] = [
-            (name, value) for name, (_, value) in members.entries.items()
-        ]
-        for step, member in [*named, *enumerate(members.items)]:
+        for member in members({source.name: source.root}, section):
             for key in ("title", "hint"):
-                if key in member.entries:
-                    for tag in member.entries[key][1].entries:
-                        yield (section, step, key), tag
+                if key in member.node.entries:
+                    for tag in member.node.entries[key][1].entries:
+                        yield source.at(*member.path, key, tag)
 
 
 @cache

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
+from operator import attrgetter
 
 from service.rules.cel.expression import Expression
+from service.rules.decide.grams import GRAM_NG, exact_ng, grown, rounded
 from service.rules.decide.judge import Judged
 from service.rules.decide.rulebook import (
-    GRAMS_MAX,
     Campaign,
-    Carry,
     CounterKey,
     Limit,
     Rule,
@@ -31,11 +32,8 @@ Usage = Mapping[CounterKey, tuple[int, ...]]
 Budgets = Mapping[str, int]
 """What campaigns with a budget have left, by id; one that is missing has ended."""
 
-GRAM_NG = 10**9
-"""Exact amounts are counted in 10^-9 g: as far as the digits of a double reach."""
-
-_HALF_UG = 500_000
 _UNUSED = Used()
+_saved_ng = attrgetter("saved_ng")
 _ENOUGH_G = 10**18
 _NO_BUDGETS: Budgets = {}
 
@@ -140,21 +138,14 @@ def appraise(
 
 def untouched_budgets(rulebook: Rulebook) -> dict[str, int]:
     """What campaigns have left before anybody drew from them."""
-    return {
-        campaign.id: campaign.budget_g
-        for campaign in rulebook.campaigns.values()
-        if campaign.budget_g is not None
-    }
+    campaigns = rulebook.campaigns.values()
+    return {each.id: each.budget_g for each in campaigns if each.budget_g is not None}
 
 
 def budgets_wanted(awards: Iterable[Award]) -> set[str]:
     """Name the campaigns whose budgets may decide on these awards, as appraised."""
-    return {
-        campaign.id
-        for award in awards
-        for campaign in award.offers
-        if campaign.budget_g is not None
-    }
+    offers = chain.from_iterable(award.offers for award in awards)
+    return {campaign.id for campaign in offers if campaign.budget_g is not None}
 
 
 def settle(
@@ -202,31 +193,6 @@ def settle(
     return Decision(tuple(awards), counted.saved_g if counted else 0, energy_g)
 
 
-def whole_grams(grams: float | None) -> int | None:
-    """Round once, half to even; None for what failed, is below 0, no number or beyond reason."""
-    exact_ng = _exact_ng(grams)
-    return None if exact_ng is None else _rounded(exact_ng)
-
-
-def carries_of(award: Award) -> tuple[Carry | None, ...]:
-    """The carries of what was earned, saved and multiplied; None for what was rounded alone."""
-    earned = saved = multiplied = None
-    before = award.carried_ng
-    for key, used in award.sums:
-        if key.counter.endswith("*"):
-            multiplied = _told(before[2], used.earned_g, used.earned_rest_ng)
-        else:
-            earned = _told(before[0], used.earned_g, used.earned_rest_ng)
-            saved = _told(before[1], used.saved_g, used.saved_rest_ng)
-    return earned, saved, multiplied
-
-
-def _told(before_ng: int, grams: int, rest_ng: int) -> Carry | None:
-    if (before_ng or not grams) and (grams or rest_ng):
-        return Carry(before_ng, grams * GRAM_NG + rest_ng, grams)
-    return None
-
-
 def _award(rule: Rule, activation: object) -> Award | None:
     """Compute one rule before its limits; None when its condition does not hold."""
     if rule.when is not None:
@@ -237,7 +203,7 @@ def _award(rule: Rule, activation: object) -> Award | None:
     earned_ng = saved_ng if rule.earns is None else _amount_ng(rule.earns, activation)
     if saved_ng is None or earned_ng is None:
         return Award(rule.id, 0, 0, None, (), True)
-    saved_g, energy_g = _rounded(saved_ng), _rounded(earned_ng)
+    saved_g, energy_g = rounded(saved_ng), rounded(earned_ng)
     return Award(rule.id, saved_g, energy_g, None, (), False, saved_ng, earned_ng)
 
 
@@ -245,44 +211,16 @@ def _amount_ng(amount: float | Expression, activation: object) -> int | None:
     """What a rule saves or earns exactly; None when that fails."""
     if isinstance(amount, int):
         return amount * GRAM_NG
-    return _exact_ng(amount.number(activation) if isinstance(amount, Expression) else amount)
-
-
-def _exact_ng(grams: float | None) -> int | None:
-    """What a double means: it holds no more digits. None for what is no reasonable amount."""
-    if grams is None or not 0 <= grams <= GRAMS_MAX:
-        return None
-    return round(grams * GRAM_NG)
-
-
-def _rounded(exact_ng: int) -> int:
-    """Whole grams, half to even, by six digits of nine: three thirds make a whole."""
-    grams, rest_ug = divmod((exact_ng + 500) // 1_000, 1_000_000)
-    return grams + (rest_ug > _HALF_UG or (rest_ug == _HALF_UG and grams % 2))
-
-
-def _saved_ng(award: Award) -> int:
-    return award.saved_ng
-
-
-def _carry(awarded_g: int, rest_ng: int, more_ng: int, *, least_g: int = 0) -> tuple[int, int]:
-    """What a sum that grows by so much is to be awarded, and by how much that moves its rest.
-
-    What was awarded can be more than the sum after a reversal: then nothing is awarded until the
-    sum has come to it again.
-    """
-    total_ng = awarded_g * GRAM_NG + rest_ng + more_ng
-    grams = max(_rounded(total_ng) - awarded_g, least_g)
-    return grams, more_ng - grams * GRAM_NG
+    return exact_ng(amount.number(activation) if isinstance(amount, Expression) else amount)
 
 
 def _sum(award: Award, key: CounterKey, usage: Usage) -> None:
     """Award what the day's sums of a rule grow by, in whole grams."""
     before = Used(*usage.get(key, _UNUSED))
-    award.energy_g, earned_ng = _carry(before.earned_g, before.earned_rest_ng, award.earned_ng)
+    award.energy_g, earned_ng = grown(before.earned_g, before.earned_rest_ng, award.earned_ng)
     saved_g = saved_ng = 0
     if award.is_counted:
-        saved_g, saved_ng = _carry(before.saved_g, before.saved_rest_ng, award.saved_ng)
+        saved_g, saved_ng = grown(before.saved_g, before.saved_rest_ng, award.saved_ng)
         award.saved_g = saved_g
     used = Used(0, 0, award.energy_g, earned_ng, saved_g, saved_ng)
     if any(used):
@@ -295,7 +233,7 @@ def _multiply(award: Award, campaign: Campaign, key: CounterKey, usage: Usage) -
     before = Used(*usage.get(key, _UNUSED))
     own_g, times = award.energy_g, campaign.times
     more_ng = own_g * GRAM_NG * times.numerator // times.denominator
-    grams, rest_ng = _carry(before.earned_g, before.earned_rest_ng, more_ng, least_g=own_g)
+    grams, rest_ng = grown(before.earned_g, before.earned_rest_ng, more_ng, least_g=own_g)
     award.energy_g = grams
     award.sums += ((key, Used(0, 0, grams, rest_ng)),)
     award.carried_ng = (*award.carried_ng[:2], before.earned_rest_ng)

@@ -6,30 +6,68 @@ attributes. Showing is apart from paying: what was paid is given, never computed
 
 from __future__ import annotations
 
+import operator as op
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
 
 from service.rules.cel.expression import Expression
 from service.rules.cel.tree import Node, literal
-from service.rules.decide.evaluate import GRAM_NG, Award, carries_of
+from service.rules.decide.evaluate import Award
+from service.rules.decide.grams import GRAM_NG
 from service.rules.decide.languages import Reader
-from service.rules.decide.rulebook import Attribute, Awarded, Carry, Explain, Factor, Rulebook
+from service.rules.decide.rulebook import Attribute, Explain, Rulebook
+from service.rules.language import schema
 from service.rules.told import Told
 
 Values = Mapping[str, object]
-Grams = tuple[int, int]
 _Show = Callable[[Values], str]
 
 _STRENGTH = {"? :": 0, "||": 1, "&&": 2, "==": 3, "!=": 3, "<": 3, "<=": 3, ">": 3, ">=": 3,
              "in": 3, "+": 4, "-": 4, "*": 5, "/": 5}  # fmt: skip
 _ATOM = 9
-_COMPARE: Mapping[str, Callable[[float, float], bool]] = {
-    "==": lambda left, right: left == right,
-    "!=": lambda left, right: left != right,
-    "<": lambda left, right: left < right,
-    "<=": lambda left, right: left <= right,
-    ">": lambda left, right: left > right,
-    ">=": lambda left, right: left >= right,
-}
+_COMPARE: Mapping[str, Callable[[Any, Any], bool]] = {
+    "==": op.eq, "!=": op.ne, "<": op.lt, "<=": op.le, ">": op.gt, ">=": op.ge
+}  # fmt: skip
+
+
+class Carry(NamedTuple):
+    """How an exact amount became grams: with what was carried from earlier that day."""
+
+    before_ng: int
+    exact_ng: int
+    grams: int
+
+
+class Awarded(NamedTuple):
+    """What is told of an award; `times` is a campaign's, as ` x 2 Title`.
+
+    `carries` are those of what it earned, saved, and earned times a campaign's, if worth telling.
+    """
+
+    saved_g: int
+    energy_g: int
+    cut_by: str | None
+    times: str
+    carries: tuple[Carry | None, ...]
+
+
+def carries_of(award: Award) -> tuple[Carry | None, ...]:
+    """The carries of what was earned, saved and multiplied; None for what was rounded alone."""
+    earned = saved = multiplied = None
+    before = award.carried_ng
+    for key, used in award.sums:
+        if key.counter.endswith("*"):
+            multiplied = _told(before[2], used.earned_g, used.earned_rest_ng)
+        else:
+            earned = _told(before[0], used.earned_g, used.earned_rest_ng)
+            saved = _told(before[1], used.saved_g, used.saved_rest_ng)
+    return earned, saved, multiplied
+
+
+def _told(before_ng: int, grams: int, rest_ng: int) -> Carry | None:
+    if (before_ng or not grams) and (grams or rest_ng):
+        return Carry(before_ng, grams * GRAM_NG + rest_ng, grams)
+    return None
 
 
 def explain_award(
@@ -62,17 +100,14 @@ def explainer(
     saves: float | Expression,
     earns: float | Expression | None,
     attributes: Mapping[str, Attribute],
-    factors: Mapping[str, Factor],
+    factors: Mapping[str, schema.Factor],
 ) -> Explain:
     """Prepare the explanation of one rule."""
     shower = _Shower(attributes, factors)
     show_saved = None if saves == 0 else shower.grams(saves)
     show_energy = show_saved if earns is None else shower.grams(earns)
-    show_factor = (
-        None
-        if saves == 0 and earns is None
-        else shower.grams_to_multiply(saves if earns is None else earns)
-    )
+    multiplies = saves if earns is None else earns
+    show_factor = show_energy and shower.grams(multiplies, is_multiplied=True)
     sources = _sources(saves, factors)
 
     def explain(values: Values, award: Awarded, reader: Reader) -> str:
@@ -127,7 +162,7 @@ def _grams(exact_ng: int) -> str:
     return f"{exact_ng / GRAM_NG:.9g} g"
 
 
-def _sources(saves: float | Expression, factors: Mapping[str, Factor]) -> str:
+def _sources(saves: float | Expression, factors: Mapping[str, schema.Factor]) -> str:
     if not isinstance(saves, Expression):
         return ""
     used = [name.removeprefix("factors.") for name in saves.tree.names()]
@@ -138,22 +173,21 @@ def _sources(saves: float | Expression, factors: Mapping[str, Factor]) -> str:
 class _Shower:
     """Turns syntax trees into functions that show them with an action's numbers filled in."""
 
-    def __init__(self, attributes: Mapping[str, Attribute], factors: Mapping[str, Factor]) -> None:
+    def __init__(
+        self, attributes: Mapping[str, Attribute], factors: Mapping[str, schema.Factor]
+    ) -> None:
         self._attributes = attributes
         self._factors = factors
 
-    def grams(self, amount: float | Expression) -> _Show:
-        """Show an amount. A lone number that multiplies attributes is grams a unit."""
+    def grams(self, amount: float | Expression, *, is_multiplied: bool = False) -> _Show:
+        """Show an amount: a lone number that multiplies attributes is grams a unit.
+
+        Of one that a campaign multiplies a sum stands in brackets.
+        """
         if not isinstance(amount, Expression):
             return _constantly(f"{_number(amount)} g")
-        return self._show(amount.tree, in_grams=True)[0]
-
-    def grams_to_multiply(self, amount: float | Expression) -> _Show:
-        """Show an amount as one that a campaign multiplies: a sum stands in brackets."""
-        if not isinstance(amount, Expression):
-            return self.grams(amount)
         show, held = self._show(amount.tree, in_grams=True)
-        return show if held >= _STRENGTH["*"] else _in_brackets(show)
+        return _in_brackets(show) if is_multiplied and held < _STRENGTH["*"] else show
 
     def _show(self, node: Node, *, in_grams: bool = False) -> tuple[_Show, int]:
         """Answer a function that shows this node, and how strongly it holds together."""
@@ -262,10 +296,10 @@ def _decide(node: Node, values: Values) -> bool | None:
         return _joined(node.operator == "||", (_decide(child, values) for child in node.nodes))
     if node.operator in _COMPARE:
         left, right = (_operand(child, values) for child in node.nodes)
-        if isinstance(left, int | float) and isinstance(right, int | float):
+        are_numbers = isinstance(left, int | float) and isinstance(right, int | float)
+        are_texts = isinstance(left, str) and isinstance(right, str)
+        if are_numbers or (are_texts and node.operator in {"==", "!="}):
             return _COMPARE[node.operator](left, right)
-        if isinstance(left, str) and isinstance(right, str) and node.operator in {"==", "!="}:
-            return (left == right) == (node.operator == "==")
     return None
 
 

@@ -10,6 +10,7 @@ import datetime as dt
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, NamedTuple
 
 import msgspec
@@ -99,7 +100,10 @@ def judge(rulebook: Rulebook, candidate: Candidate, now: dt.datetime) -> Judged 
         detail = Told(text, type=action_type.name, fault=errors[0][1])
         return Refusal("invalid-attributes", None, detail, tuple(errors))
     if candidate.reporter not in action_type.reported_by:
-        return _not_reported(action_type, candidate.reporter)
+        text = "{type} is reported by a {allowed}, not by a {reporter}."
+        facts = {"type": action_type.name, "reporter": candidate.reporter}
+        allowed = " or ".join(sorted(action_type.reported_by))
+        return _refused("reporter-not-allowed", text, allowed=allowed, **facts)
     refusal = _time_refusal(action_type, candidate.occurred_at, now)
     if refusal is not None:
         return refusal
@@ -110,9 +114,8 @@ def judge(rulebook: Rulebook, candidate: Candidate, now: dt.datetime) -> Judged 
         activation = action_type.scope.activation(values)
         plausible = action_type.plausible
         if plausible is not None and plausible.holds(activation) is not True:
-            template = "This is not a plausible {type}: it must hold that {condition}."
-            detail = Told(template, type=action_type.name, condition=plausible.text)
-            return Refusal("action-refused", "implausible", detail)
+            text = "This is not a plausible {type}: it must hold that {condition}."
+            return _refused("implausible", text, type=action_type.name, condition=plausible.text)
     local_date = program.local_date(candidate.occurred_at)
     ends_at = None
     if action_type.lasts is not None and action_type.lasts in attributes:
@@ -173,7 +176,8 @@ def _attribute_errors(
 ) -> list[tuple[str, str]]:
     errors: list[tuple[str, str]] = []
     known = 0
-    for name, attribute in action_type.attributes.items():
+    declared = action_type.attributes
+    for name, attribute in declared.items():
         if name in attributes:
             known += 1
             fault = attribute.check(attributes[name])
@@ -182,56 +186,42 @@ def _attribute_errors(
         elif attribute.required:
             errors.append((f"/attributes/{name}", Told("{at} is required", at=name)))
     if known != len(attributes):
-        errors += _unknown_attributes(action_type.attributes, attributes)
+        unknown = (name for name in attributes if name not in declared)
+        errors += [_unknown_attribute(declared, name) for name in islice(unknown, _ERRORS_MAX)]
     return errors
 
 
-def _unknown_attributes(
-    declared: Mapping[str, Attribute], attributes: Mapping[str, object]
-) -> list[tuple[str, str]]:
-    errors: list[tuple[str, str]] = []
-    for name in attributes:
-        if name not in declared:
-            pointer = name[:80].encode(errors="replace").decode()
-            pointer = pointer.replace("~", "~0").replace("/", "~1")
-            allowed = Told("; allowed are {allowed}", allowed=", ".join(declared))
-            hint = did_you_mean(name, declared) or (allowed if declared else "; none are allowed")
-            detail = Told("{at} is not an attribute here{hint}", at=_shown(name), hint=hint)
-            errors.append((f"/attributes/{pointer}", detail))
-            if len(errors) == _ERRORS_MAX:
-                break
-    return errors
+def _unknown_attribute(declared: Mapping[str, Attribute], name: str) -> tuple[str, str]:
+    pointer = name[:80].encode(errors="replace").decode().replace("~", "~0").replace("/", "~1")
+    allowed = Told("; allowed are {allowed}", allowed=", ".join(declared))
+    hint = did_you_mean(name, declared) or (allowed if declared else "; none are allowed")
+    detail = Told("{at} is not an attribute here{hint}", at=_shown(name), hint=hint)
+    return f"/attributes/{pointer}", detail
 
 
-def _not_reported(action_type: ActionType, reporter: str) -> Refusal:
-    detail = Told(
-        "{type} is reported by a {allowed}, not by a {reporter}.",
-        type=action_type.name,
-        allowed=" or ".join(sorted(action_type.reported_by)),
-        reporter=reporter,
-    )
-    return Refusal("action-refused", "reporter-not-allowed", detail)
+def _refused(reason: str, text: str, **facts: object) -> Refusal:
+    return Refusal("action-refused", reason, Told(text, **facts))
 
 
 def _time_refusal(
     action_type: ActionType, occurred_at: dt.datetime, now: dt.datetime
 ) -> Refusal | None:
     if now - occurred_at > action_type.accepted_for:
-        detail = Told(
+        return _refused(
+            "too-late",
             "{type} is accepted for {limit} after it happened: this one until {until:%FT%TZ}.",
             type=action_type.name,
             limit=duration_text(action_type.accepted_for),
             until=(occurred_at + action_type.accepted_for).astimezone(dt.UTC),
         )
-        return Refusal("action-refused", "too-late", detail)
     if occurred_at - now > FUTURE_TOLERANCE:
-        detail = Told(
+        return _refused(
+            "in-future",
             "It is {now:%FT%TZ}, and this happens at {at:%FT%TZ}; {tolerated} are tolerated.",
             now=now.astimezone(dt.UTC),
             at=occurred_at.astimezone(dt.UTC),
             tolerated=duration_text(FUTURE_TOLERANCE),
         )
-        return Refusal("action-refused", "in-future", detail)
     return None
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Literal
 
-from service.rules.decide.rulebook import Text, best_tag
 from service.rules.told import Told
 
 _LANGUAGES_MAX = 10
@@ -16,6 +16,35 @@ _WANTED = re.compile(
     r"[ \t]*([A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8})*)"
     r"[ \t]*(?:;[ \t]*[qQ][ \t]*=[ \t]*(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)[ \t]*)?"
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A title or hint in one or several languages; `language` is that of the default."""
+
+    default: str
+    by_language: Mapping[str, str]
+    language: str
+
+    def spoken(self, languages: tuple[str, ...]) -> tuple[str, str]:
+        """Choose by preference, with the tag of what was chosen (RFC 4647, lookup).
+
+        zh-Hans-CN is content with zh-Hans, then with zh; who wants none of these gets the default.
+        """
+        tag = best_tag(languages, self.by_language)
+        return (self.language, self.default) if tag is None else (tag, self.by_language[tag])
+
+
+def best_tag(languages: Sequence[str], offered: Iterable[str]) -> str | None:
+    """Choose among the offered tags by preference; None when none is wanted."""
+    tags = {tag.lower(): tag for tag in offered} if languages else {}
+    for language in languages:
+        wanted = language.lower()
+        while wanted:
+            if wanted in tags:
+                return tags[wanted]
+            wanted = wanted.rpartition("-")[0]
+    return None
 
 
 @lru_cache(maxsize=1024)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -11,38 +11,19 @@ from typing import Any, Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
 from service.rules.cel.expression import Expression, Scope
+from service.rules.decide.languages import Text
+from service.rules.language import schema
 
 Per = Literal["day", "week", "month", "year", "ever"]
 PERIODS: tuple[Per, ...] = ("day", "week", "month", "year", "ever")
 GRAMS_MAX = 1_000_000
 FUTURE_TOLERANCE = dt.timedelta(minutes=5)
 
-_DAYS_A_WEEK = 7
-
-
-class Carry(NamedTuple):
-    """How an exact amount became grams: with what was carried from earlier that day."""
-
-    before_ng: int
-    exact_ng: int
-    grams: int
-
-
-class Awarded(NamedTuple):
-    """What is told of an award; `times` is a campaign's, as ` x 2 Title`.
-
-    `carries` are those of what it earned, saved, and earned times a campaign's, if worth telling.
-    """
-
-    saved_g: int
-    energy_g: int
-    cut_by: str | None
-    times: str
-    carries: tuple[Carry | None, ...]
+_DAYS_MAX = {"day": 1, "week": 7, "month": 31, "year": 366}
 
 
 # (attributes, what is told of an award, its Reader) -> how it came about, in a sentence
-Explain = Callable[[Mapping[str, object], Awarded, Any], str]
+Explain = Callable[[Mapping[str, object], Any, Any], str]
 
 
 @lru_cache(maxsize=4096)
@@ -87,35 +68,6 @@ class Used(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
-    """A title or hint in one or several languages; `language` is that of the default."""
-
-    default: str
-    by_language: Mapping[str, str]
-    language: str
-
-    def spoken(self, languages: tuple[str, ...]) -> tuple[str, str]:
-        """Choose by preference, with the tag of what was chosen (RFC 4647, lookup).
-
-        zh-Hans-CN is content with zh-Hans, then with zh; who wants none of these gets the default.
-        """
-        tag = best_tag(languages, self.by_language)
-        return (self.language, self.default) if tag is None else (tag, self.by_language[tag])
-
-
-def best_tag(languages: Sequence[str], offered: Iterable[str]) -> str | None:
-    """Choose among the offered tags by preference; None when none is wanted."""
-    tags = {tag.lower(): tag for tag in offered} if languages else {}
-    for language in languages:
-        wanted = language.lower()
-        while wanted:
-            if wanted in tags:
-                return tags[wanted]
-            wanted = wanted.rpartition("-")[0]
-    return None
-
-
-@dataclass(frozen=True, slots=True)
 class Ripening:
     """When energy may be collected: at a time of the next local day, or after a while."""
 
@@ -132,14 +84,6 @@ class Taking:
     keep_share: float
     per_friend_and_bubble: int
     after_ripening: dt.timedelta
-
-
-@dataclass(frozen=True, slots=True)
-class Watering:
-    """What a person may give to a friend."""
-
-    amounts_g: tuple[int, ...]
-    per_friend_per_day: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +104,7 @@ class Program:
     ripening: Ripening
     expires_after: dt.timedelta
     taking: Taking
-    watering: Watering
+    watering: schema.Watering
     shield: Shield
 
     def local_date(self, instant: dt.datetime) -> dt.date:
@@ -183,34 +127,17 @@ class Program:
         """Tell the first instant of the period that holds this day and of the next one."""
         if per == "ever":
             return None
-        if per == "day":
-            start, end = day, day + dt.timedelta(days=1)
-        elif per == "week":
-            start = day - dt.timedelta(days=day.weekday())
-            end = start + dt.timedelta(days=_DAYS_A_WEEK)
-        elif per == "month":
-            start = day.replace(day=1)
-            end = (start + dt.timedelta(days=31)).replace(day=1)
-        else:
-            start = day.replace(month=1, day=1)
-            end = start.replace(year=start.year + 1)
-        midnight = dt.time()
-        return (
-            _local_instant(self.timezone, start, midnight),
-            _local_instant(self.timezone, end, midnight),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Factor:
-    """An emission factor. Unit as written, with `g` of CO2e above the line."""
-
-    name: str
-    value: float
-    unit: str
-    source: str
-    url: str | None
-    year: int
+        starts = {
+            "day": day,
+            "week": day - dt.timedelta(days=day.weekday()),
+            "month": day.replace(day=1),
+            "year": day.replace(month=1, day=1),
+        }
+        end = starts[per] + dt.timedelta(days=_DAYS_MAX[per])
+        if per in {"month", "year"}:
+            end = end.replace(day=1)
+        start = _local_instant(self.timezone, starts[per], dt.time())
+        return start, _local_instant(self.timezone, end, dt.time())
 
 
 @dataclass(frozen=True, slots=True)
@@ -371,7 +298,7 @@ class Rulebook:
     version: int
     sha256: str
     program: Program
-    factors: Mapping[str, Factor]
+    factors: Mapping[str, schema.Factor]
     action_types: Mapping[str, ActionType]
     rules: Mapping[str, Rule]
     campaigns: Mapping[str, Campaign]

@@ -19,6 +19,8 @@ from service.rules.decide.judge import Judged
 from service.rules.decide.rulebook import CounterKey, Used
 
 _DAY_S = 86_400
+# What is kept of a limit: its key, a count and grams; of a day's sum it is more.
+_OF_LIMITS = 5
 
 Uses = Iterable[tuple[CounterKey, Used]]
 """What awards add to counters."""
@@ -75,23 +77,16 @@ def award_entry(award: Award) -> dict[str, Any]:
 
 def award_of(entry: Mapping[str, Any]) -> Award:
     """The award that was kept; what its campaign's budget paid is known, not in which order."""
-    limits: list[tuple[CounterKey, int, int]] = []
-    sums: list[tuple[CounterKey, Used]] = []
-    for counter, period, by_key, n, grams, *more in entry["counters"]:
-        key = CounterKey(counter, period, by_key)
-        if more:
-            sums.append((key, Used(n, grams, *more)))
-        else:
-            limits.append((key, n, grams))
+    counters = entry["counters"]
     extra_g = entry.get("extra_g", 0)
     return Award(
         rule=entry["rule"],
         saved_g=entry["saved_g"],
         energy_g=entry["energy_g"],
         limited_by=entry["limited_by"],
-        counters=tuple(limits),
+        counters=tuple((CounterKey(*c[:3]), *c[3:]) for c in counters if len(c) == _OF_LIMITS),
         failed=entry.get("failed", False),
-        sums=tuple(sums),
+        sums=tuple(stored_uses(c for c in counters if len(c) != _OF_LIMITS)),
         carried_ng=entry.get("carried_ng", (0, 0, 0)),
         is_counted=entry.get("counted", True),
         campaign=entry.get("campaign"),

@@ -54,46 +54,65 @@ def shape_list(name: str, root: Node, kind: type[Member], problems: list[Problem
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One file on its way through the checks: its nodes, its struct, and where problems go."""
+    """A place of one file on its way through the checks: its nodes, its struct, its problems."""
 
     name: str
     root: Node
     shape: RuleFile
     problems: list[Problem]
     is_published: bool = False
+    path: tuple[Step, ...] = ()
+
+    def at(self, *steps: Step) -> Source:
+        """A place below this one."""
+        path = (*self.path, *steps)
+        return Source(self.name, self.root, self.shape, self.problems, self.is_published, path)
+
+    @property
+    def node(self) -> Node:
+        """What stands here, or around it if nothing does."""
+        return self.root.find(self.path)
 
     def fault(
         self,
-        path: tuple[Step, ...],
         message: str,
         *,
         at_key: bool = False,
         offset: int | None = None,
         severity: Literal["error", "warning"] = "error",
     ) -> None:
-        """Note a problem at a value, at its key, or at one character of its text."""
-        parent = self.root.find(path[:-1])
-        node = parent.key(str(path[-1])) if at_key else self.root.find(path)
+        """Note a problem at the value here, at its key, or at one character of its text."""
+        path, node = self.path, self.node
+        if at_key:
+            node = self.root.find(path[:-1]).key(str(path[-1]))
         line, column = (node.line, node.column) if offset is None else node.place(offset)
-        text = path_text(path)
-        self.problems.append(Problem(self.name, line, column, text, message, severity))
+        self.problems.append(Problem(self.name, line, column, path_text(path), message, severity))
 
-    def fault_if_new(self, path: tuple[Step, ...], message: str, *, at_key: bool = False) -> None:
+    def fault_if_new(self, message: str, *, at_key: bool = False) -> None:
         """Refuse what was let pass once: a version that decides already goes on deciding."""
         severity: Literal["error", "warning"] = "warning" if self.is_published else "error"
-        self.fault(path, message, at_key=at_key, severity=severity)
+        self.fault(message, at_key=at_key, severity=severity)
 
-    def once(self, path: tuple[Step, ...], values: Iterable[Any]) -> list[tuple[int, Any]]:
+    def warn(self, message: str, *, at_key: bool = False) -> None:
+        """Note something that is allowed but hardly meant."""
+        self.fault(message, at_key=at_key, severity="warning")
+
+    def unknown(self, message: str, name: str, known: Iterable[str]) -> None:
+        """Refuse a name that is none of those known, in words that have a place for it."""
+        self.fault(message.format(name) + did_you_mean(name, known))
+
+    def needs_one_of(self, what: str, *keys: str) -> None:
+        """Ask for exactly one of two keys here."""
+        if sum(key in self.node.entries for key in keys) != 1:
+            self.fault(f"{what} needs exactly one of {' and '.join(keys)}")
+
+    def once(self, values: Iterable[Any]) -> list[tuple[int, Any]]:
         """List what could be read of a list, with its index; a second one is a problem."""
         listed: dict[Any, int] = {}
         for index, value in whole(values):
             if listed.setdefault(value, index) != index:
-                self.fault((*path, index), f"{value} stands here twice")
+                self.at(index).fault(f"{value} stands here twice")
         return [(index, value) for value, index in listed.items()]
-
-    def warn(self, path: tuple[Step, ...], message: str, *, at_key: bool = False) -> None:
-        """Note something that is allowed but hardly meant."""
-        self.fault(path, message, at_key=at_key, severity="warning")
 
 
 def whole(items: Iterable[Any]) -> Iterator[tuple[int, Any]]:

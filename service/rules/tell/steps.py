@@ -12,9 +12,11 @@ from typing import Literal
 
 from service.rules.cel.expression import Expression
 from service.rules.cel.tree import Node, literal
-from service.rules.decide.evaluate import GRAM_NG, Award, carries_of, whole_grams
+from service.rules.decide.evaluate import Award
+from service.rules.decide.explain import Carry, carries_of
+from service.rules.decide.grams import GRAM_NG, whole_grams
 from service.rules.decide.judge import Candidate, Refusal, judge
-from service.rules.decide.rulebook import ActionType, Carry, Rulebook
+from service.rules.decide.rulebook import ActionType, Rulebook
 from service.rules.language import schema
 
 _METHODS = frozenset(("startsWith", "endsWith", "contains", "matches"))

@@ -9,7 +9,7 @@ from typing import Any, TypeGuard
 import msgspec
 from msgspec import Struct
 
-from service.rules.compile.types import duration
+from service.rules.compile.texts import duration
 from service.rules.language import schema
 
 _SHOWN_MAX = 160

@@ -101,9 +101,9 @@ def different(expect: Struct, got: Mapping[str, object]) -> Iterator[tuple[str, 
 
 
 def _differs(case: ExampleCase, what: str) -> Problem:
-    path = (*case.path, "expect")
+    at = case.source.at("expect")
     message = f"example '{case.shape.name}' of {case.rule.id}: {what}"
-    return case.source.root.find(path).problem(case.source.name, path, message)
+    return at.node.problem(at.name, at.path, message)
 
 
 def _verified(action_type: ActionType, context: ExampleContext) -> bool:
