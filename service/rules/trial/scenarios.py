@@ -29,13 +29,13 @@ from service.rules.trial.world import World
 FOLDER = "tests"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Scenario:
     """A scenario that can be run: its steps with their moments, and where they stand."""
 
     name: str
     root: Node
-    steps: tuple[tuple[int, Step, dt.datetime], ...]
+    steps: tuple[tuple[int, Step, dt.datetime], ...] = ()
 
     def problem(self, path: tuple[PathStep, ...], message: str) -> Problem:
         """A problem at this value."""
@@ -74,9 +74,9 @@ def _compiled(
     zone = None if rulebook is None else rulebook.program.timezone
     scenarios = []
     for name, root in sorted(nodes.items()):
-        shown = shown_name(name)
-        steps = shape_list(shown, root, Step, problems)
-        scenario = Scenario(shown, root, tuple(_timed(shown, root, steps, zone, problems)))
+        scenario = Scenario(shown_name(name), root)
+        steps = shape_list(scenario.name, root, Step, problems)
+        scenario.steps = tuple(_timed(scenario, steps, zone, problems))
         if rulebook is not None:
             for index, step in whole(steps):
                 problems += _unknown(scenario, index, step, rulebook)
@@ -107,38 +107,27 @@ def run_scenario(rulebook: Rulebook, scenario: Scenario, seen: Seen) -> list[Pro
 
 
 def _timed(
-    name: str,
-    root: Node,
-    steps: Sequence[Step],
-    zone: dt.tzinfo | None,
-    problems: list[Problem],
+    scenario: Scenario, steps: Sequence[Step], zone: dt.tzinfo | None, problems: list[Problem]
 ) -> Iterator[tuple[int, Step, dt.datetime]]:
     """Give each step its moment; the clock only goes forward.
 
     Where the zone is not known, moments with an offset cannot be compared with those without.
     """
-
-    def fault(path: tuple[PathStep, ...], message: str) -> None:
-        problems.append(root.find(path).problem(name, path, message))
-
     last: dt.datetime | None = None
     for index, step in whole(steps):
+        path: tuple[PathStep, ...] = (index, "at")
         try:
             at = instant_of(step.at, zone)
-        except ValueError as error:
-            fault((index, "at"), f"there is no such time: {error}")
-            continue
-        if step.context.occurred_at is not None:
-            try:
+            if step.context.occurred_at is not None:
+                path = (index, "context", "occurred_at")
                 instant_of(step.context.occurred_at, zone)
-            except ValueError as error:
-                fault((index, "context", "occurred_at"), f"there is no such time: {error}")
-                continue
+        except ValueError as error:
+            problems.append(scenario.problem(path, f"there is no such time: {error}"))
+            continue
         if last is not None and (at.tzinfo is None) == (last.tzinfo is None) and at < last:
-            message = (
-                f"the clock only goes forward: a step before this one is at {last:%Y-%m-%dT%H:%M}"
-            )
-            fault((index, "at"), message)
+            before = f"a step before this one is at {last:%Y-%m-%dT%H:%M}"
+            message = f"the clock only goes forward: {before}"
+            problems.append(scenario.problem((index, "at"), message))
             continue
         last = at
         yield index, step, at
@@ -146,30 +135,23 @@ def _timed(
 
 def _unknown(scenario: Scenario, index: int, step: Step, rulebook: Rulebook) -> Iterator[Problem]:
     """Names that this rulebook does not know; nothing could ever fulfil them."""
-    expect = step.expect
+    expect, at = step.expect, (index, "expect")
     if step.action not in rulebook.action_types and expect.refused != "unknown-action-type":
         hint = did_you_mean(step.action, rulebook.action_types)
         yield scenario.problem((index, "action"), f"there is no action type {step.action}{hint}")
-    for rule_id, wanted in expect.rules.items():
-        path: tuple[PathStep, ...] = (index, "expect", "rules", rule_id)
-        if rule_id not in rulebook.rules:
-            hint = did_you_mean(rule_id, rulebook.rules)
-            key = scenario.root.find(path[:-1]).key(rule_id)
-            yield key.problem(scenario.name, path, f"there is no rule {rule_id}{hint}")
-        yield from _unknown_campaign(scenario, path, wanted, rulebook)
-    yield from _unknown_campaign(scenario, (index, "expect"), expect, rulebook)
-
-
-def _unknown_campaign(
-    scenario: Scenario,
-    path: tuple[PathStep, ...],
-    expect: StepExpect | RuleExpect,
-    rulebook: Rulebook,
-) -> Iterator[Problem]:
-    campaign = expect.campaign
-    if campaign is not None and campaign not in rulebook.campaigns:
-        hint = did_you_mean(campaign, rulebook.campaigns)
-        yield scenario.problem((*path, "campaign"), f"there is no campaign {campaign}{hint}")
+    expected: dict[tuple[PathStep, ...], RuleExpect] = {
+        (*at, "rules", rule_id): wanted for rule_id, wanted in expect.rules.items()
+    }
+    for path, wanted in {**expected, at: expect}.items():
+        name = str(path[-1])
+        if path != at and name not in rulebook.rules:
+            hint = did_you_mean(name, rulebook.rules)
+            key = scenario.root.find(path[:-1]).key(name)
+            yield key.problem(scenario.name, path, f"there is no rule {name}{hint}")
+        campaign = wanted.campaign
+        if campaign is not None and campaign not in rulebook.campaigns:
+            hint = did_you_mean(campaign, rulebook.campaigns)
+            yield scenario.problem((*path, "campaign"), f"there is no campaign {campaign}{hint}")
 
 
 def _faults(
