@@ -6,15 +6,13 @@ examples from `keys.yaml`, and which keys go together from `together.yaml`.
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 from msgspec import Struct
 
+from service.rules.language.data import data_of
 from service.rules.language.schema import RuleFile
-
-Content = TypeVar("Content")
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 SCHEMA_ID = "https://saxaul.example/schemas/rules-v1.json"
@@ -32,14 +30,14 @@ class _Key(Struct, frozen=True):
 def json_schema() -> dict[str, Any]:
     """The JSON Schema that makes an editor complete and explain every key."""
     schema = explained(RuleFile)
-    for struct, together in _read("together.yaml", dict[str, dict[str, Any]]).items():
+    for struct, together in data_of("together.yaml", dict[str, dict[str, Any]]).items():
         schema["$defs"][struct].update(together)
     return {"$schema": DRAFT, "$id": SCHEMA_ID, "title": "Saxaul rules, v1", **schema}
 
 
 def explained(kind: Any) -> dict[str, Any]:
     """The JSON Schema of a struct and those below it, with a word on each key and choice."""
-    keys = _read("keys.yaml", dict[str, dict[str, _Key]])
+    keys = data_of("keys.yaml", dict[str, dict[str, _Key]])
     schema = msgspec.json.schema(kind)
     for struct, definition in schema["$defs"].items():
         properties = definition["properties"]
@@ -69,7 +67,3 @@ def _explained(content: dict[str, Any], told: _Key) -> dict[str, Any]:
     if told.once:
         content["uniqueItems"] = True
     return content
-
-
-def _read(name: str, kind: type[Content]) -> Content:
-    return msgspec.yaml.decode(Path(__file__).with_name(name).read_bytes(), type=kind)

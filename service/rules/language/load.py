@@ -14,6 +14,7 @@ from pathlib import Path, PurePath
 
 from service.rules.language.nodes import Node, Reader
 from service.rules.language.problems import LoadError, Problem, Problems, of_file, shown_name
+from service.rules.language.weight import weight_of
 
 _SUFFIXES = frozenset((".yaml", ".yml"))
 FILE_BYTES_MAX = 256 * 1024
@@ -68,19 +69,11 @@ def read_folder(folder: Path) -> tuple[dict[str, str], list[Problem]]:
 def _bytes_of(path: Path) -> bytes:
     """Read one file, but not more than is allowed. A pipe or device is not even waited for."""
     if not stat.S_ISREG(path.stat().st_mode):
-        raise NotAFileError(path)
+        what = "a folder" if path.is_dir() else "a pipe, socket or device"
+        raise OSError(None, f"it is {what}, not a file")
     # Whoever puts a pipe there in between is not waited for either.
     with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as stream:
         return stream.read(FILE_BYTES_MAX + 1).removeprefix(codecs.BOM_UTF8)
-
-
-class NotAFileError(OSError):
-    """Something that is named like a rule file and is none."""
-
-    def __init__(self, path: Path) -> None:
-        """Say what it is instead."""
-        what = "a folder" if path.is_dir() else "a pipe, socket or device"
-        super().__init__(None, f"it is {what}, not a file")
 
 
 def load(files: Mapping[str, str]) -> tuple[dict[str, Node], Problems]:
@@ -107,7 +100,7 @@ def load(files: Mapping[str, str]) -> tuple[dict[str, Node], Problems]:
         except LoadError as error:
             problems.append(error.problem)
             continue
-        weight += readers[name].weight()
+        weight += weight_of(readers[name].text)
         if weight > WEIGHT_MAX:
             # Nothing is made of such a set, and the other files are not even looked at.
             message = f"all files together have at most {WEIGHT_MAX:,} values, lists counted twice"

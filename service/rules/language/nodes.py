@@ -16,9 +16,10 @@ import yaml
 from msgspec import Struct
 from msgspec.structs import force_setattr, replace
 
+from service.rules.language.data import data_of
 from service.rules.language.places import Place, places_in_scalar
 from service.rules.language.problems import LoadError, Problem, Problems, Severity, Step, path_text
-from service.rules.language.weight import directives_at, weight_of
+from service.rules.language.weight import directives_at
 
 LEVELS_MAX = 20
 NODES_MAX = 10_000
@@ -35,18 +36,7 @@ _NUMBERS_BEGIN = frozenset("+-.0123456789")
 _DIGITS_MAX = 18
 _BANG = re.compile(r"[ \t]*(?:- +)*[\w.-]+:[ \t]+!")
 _TOO_LARGE, _NO_NUMBER = object(), object()
-_SYNTAX = {
-    "mapping values are not allowed": (
-        "this ':' cannot stand here; a text that holds ': ' must stand in quotes"
-    ),
-    "could not find expected ':'": "a key must be followed by ': '",
-    "did not find expected key": "this does not continue what stands above; mind the indentation",
-    "did not find expected '-'": "this does not continue the list above; mind the indentation",
-    "did not find expected ',' or ']'": "a comma or ] is missing in this list",
-    "did not find expected ',' or '}'": "a comma or } is missing in this mapping",
-    "did not find expected node content": "a value is missing here, or a bracket is not closed",
-    "found unknown escape character": "this \\ begins no escape; write \\\\ or use single quotes",
-}
+_SYNTAX = data_of("syntax.yaml", dict[str, str])
 _NO_DIRECTIVES = "directives (%) are not allowed"
 _QUOTE_BANG = "a text that begins with ! must stand in quotes"
 # What YAML refuses, surrogates, the line ends that only YAML knows, and what turns the order of
@@ -115,33 +105,29 @@ class Reader:
     def __init__(self, name: str, text: str, problems: Problems) -> None:
         """Take a file. Raises LoadError when it holds what is never handed to the parser."""
         self._name = name
-        self._text = text.removeprefix("\ufeff").replace("\r\n", "\n")
-        self._lines = self._text.split("\n")
+        self.text = text.removeprefix("\ufeff").replace("\r\n", "\n")
+        self._lines = self.text.split("\n")
         self._problems = problems
         self._nodes = 0
         self._level = 0
-        if strange := _STRANGE.search(self._text):
+        if strange := _STRANGE.search(self.text):
             code = ord(strange.group())
             message = f"character U+{code:04X} is not allowed in a rule file"
             raise self._error(*self._place(strange.start()), message)
-        if (directives := directives_at(self._text)) is not None:
+        if (directives := directives_at(self.text)) is not None:
             raise self._error(*self._place(directives), _NO_DIRECTIVES)
 
     def _place(self, offset: int) -> Place:
-        line = self._text.count("\n", 0, offset) + 1
-        return line, offset - self._text.rfind("\n", 0, offset)
+        line = self.text.count("\n", 0, offset) + 1
+        return line, offset - self.text.rfind("\n", 0, offset)
 
     def _error(self, line: int, column: int, message: str) -> LoadError:
         return LoadError(Problem(self._name, line, column, "", message))
 
-    def weight(self) -> int:
-        """How much is in it; nothing is made of it yet."""
-        return weight_of(self._text)
-
     def document(self) -> Node:
         """Read the file's one document. Raises LoadError."""
         try:
-            self._next = yaml.CSafeLoader(self._text).get_event
+            self._next = yaml.CSafeLoader(self.text).get_event
             return self._document()
         except yaml.MarkedYAMLError as error:
             raise self._syntax_error(error) from None

@@ -34,7 +34,6 @@ class EnoughError(Exception):
     """There are more errors than anybody reads."""
 
     def __init__(self, problems: list[Problem]) -> None:
-        """Carry what was found until then."""
         super().__init__(str(problems[-1]))
         self.problems = [*sorted(problems[:-1], key=place_of), problems[-1]]
 
@@ -43,7 +42,6 @@ class Problems(list[Problem]):
     """What is wrong with a set of files. Checking ends when there is more than anybody reads."""
 
     def __init__(self) -> None:
-        """Begin without any."""
         super().__init__()
         self._errors = 0
 
@@ -72,7 +70,6 @@ class LoadError(Exception):
     """A file that cannot be read any further."""
 
     def __init__(self, problem: Problem) -> None:
-        """Carry what is wrong."""
         super().__init__(str(problem))
         self.problem = problem
 

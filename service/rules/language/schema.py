@@ -1,6 +1,7 @@
 """The rule language's shape: one struct a section. The editors' JSON Schema is made of these.
 
-What each key says to whoever writes rules stands in `keys.yaml`.
+What each key says to whoever writes rules stands in `keys.yaml`, what texts look like in
+`forms.yaml`.
 """
 
 from __future__ import annotations
@@ -11,34 +12,31 @@ from typing import Annotated, Any, ClassVar, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-
-def _form(pattern: str, says: str, *examples: str) -> Meta:
-    """A text of this form; messages say so in words."""
-    return Meta(pattern=f"^{pattern}$", examples=[*examples] or None, extra={"says": says})
+from service.rules.language.data import data_of
 
 
-Duration = Annotated[
-    str, _form("[0-9]{1,9}(s|min|h|d)", "a duration: a whole number and s, min, h or d, like 72h")
-]
-ClockTime = Annotated[str, _form("([01][0-9]|2[0-3]):[0-5][0-9]", 'a time of day, like "07:00"')]
-LocalTime = Annotated[
-    str,
-    _form(
-        "(19[7-9]|20[0-9]|21[0-9])[0-9]-[0-9]{2}-[0-9]{2}"
-        "T[0-9]{2}:[0-9]{2}(:[0-9]{2})?(Z|[+-][0-9]{2}:[0-9]{2})?",
-        "a time like 2026-06-05T08:15 or 2026-06-05T08:15:00+08:00",
-    ),
-]
+class _Form(Struct, frozen=True):
+    pattern: str
+    says: str
+    examples: list[Any] | None = None
+
+
+_FORMS = {
+    name: Meta(pattern=f"^{form.pattern}$", examples=form.examples, extra={"says": form.says})
+    for name, form in data_of("forms.yaml", dict[str, _Form]).items()
+}
+
+Duration = Annotated[str, _FORMS["duration"]]
+ClockTime = Annotated[str, _FORMS["clock_time"]]
+LocalTime = Annotated[str, _FORMS["local_time"]]
 REGION = "[A-Z]{2}(-[A-Z0-9]{1,3})?"
 # Nothing: of no known region.
-Region = Annotated[str, _form(f"({REGION})?", "an ISO 3166 code like CN-ZJ, or CN")]
-Address = Annotated[
-    str, _form(r"https?://[^\s]+", "an address that begins with https:// or http://")
+Region = Annotated[
+    str, Meta(pattern=f"^({REGION})?$", extra={"says": "an ISO 3166 code like CN-ZJ, or CN"})
 ]
+Address = Annotated[str, _FORMS["address"]]
 Line = Annotated[str, Meta(min_length=1, max_length=300)]
-LanguageTag = Annotated[
-    str, _form("[a-z]{2,3}(-[A-Za-z0-9]{2,8})*", "a language tag, like en or zh-Hant")
-]
+LanguageTag = Annotated[str, _FORMS["language_tag"]]
 Languages = Annotated[dict[LanguageTag, Line], Meta(min_length=1)]
 Localized = Annotated[
     Line | Languages, Meta(extra={"says": "a text, or texts by language like {en: ..., zh: ...}"})
@@ -49,26 +47,9 @@ Expression = Annotated[
 Scalar = Annotated[
     str | int | float | bool, Meta(extra={"says": "a text, a number, true or false"})
 ]
-Name = Annotated[
-    str,
-    _form("[A-Za-z][A-Za-z0-9_]{0,62}", "a name: letters, digits and _, beginning with a letter"),
-]
-ActionTypeName = Annotated[
-    str,
-    _form(
-        r"[a-z][a-z0-9_]{0,39}(\.[a-z0-9][a-z0-9_]{0,39}){0,3}",
-        "an action type's name in small letters, like transit.metro_trip",
-        "transit.metro_trip",
-    ),
-]
-Id = Annotated[
-    str,
-    _form(
-        "[a-z0-9][a-z0-9_.-]{0,63}",
-        "an id of small letters, digits, - _ and ., like metro-trip",
-        "metro-trip",
-    ),
-]
+Name = Annotated[str, _FORMS["name"]]
+ActionTypeName = Annotated[str, _FORMS["action_type_name"]]
+Id = Annotated[str, _FORMS["id"]]
 Per = Literal["day", "week", "month", "year", "ever"]
 Category = Literal["mobility", "payment", "recycling", "consumption", "home", "office", "health"]
 Refused = Literal[

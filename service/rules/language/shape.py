@@ -121,17 +121,11 @@ def _given(field: mi.Field) -> mi.Field:
     return field
 
 
-@cache
-def _pattern(text: str) -> re.Pattern[str]:
-    return re.compile(text)
-
-
 def _shown(node: Node) -> str:
-    if node.kind != "scalar":
-        return _TEXTS[node.kind]
-    if node.value is None:
+    if node.kind == "scalar" and node.value is None:
         return "nothing"
-    return repr(node.text if len(node.text) <= 60 else node.text[:57] + "...")
+    text = repr(node.text if len(node.text) <= 60 else node.text[:57] + "...")
+    return _TEXTS.get(node.kind, text)
 
 
 class _Shaper:
@@ -245,7 +239,7 @@ class _Shaper:
 
     def _text(self, node: Node, wanted: mi.StrType, path: tuple[Step, ...], says: str) -> Any:
         text, most = node.text, wanted.max_length
-        if wanted.pattern is not None and not _pattern(wanted.pattern).fullmatch(text):
+        if wanted.pattern is not None and not re.fullmatch(wanted.pattern, text):
             return self._refuse(node, path, says)
         if wanted.min_length is not None and not text.strip():
             return self._fault(node, path, f"{_label(path)} must not be empty")

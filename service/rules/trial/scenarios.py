@@ -8,7 +8,7 @@ functions that judge and evaluate real actions. Scenarios are no rules: they are
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +27,9 @@ from service.rules.trial.examples import different, instant_of
 from service.rules.trial.world import World
 
 FOLDER = "tests"
+
+Fault = tuple[tuple[PathStep, ...], str]
+"""Where under `expect` something is otherwise, and how."""
 
 
 @dataclass(slots=True)
@@ -61,26 +64,20 @@ def compile_scenarios(
 
     Without a rulebook, where the rules have errors, names are not looked up and nothing can be run.
     """
-    try:
-        return _compiled(files, rulebook)
-    except EnoughError as error:
-        return [], error.problems
-
-
-def _compiled(
-    files: Mapping[str, str], rulebook: Rulebook | None
-) -> tuple[list[Scenario], list[Problem]]:
-    nodes, problems = load(files)
     zone = None if rulebook is None else rulebook.program.timezone
     scenarios = []
-    for name, root in sorted(nodes.items()):
-        scenario = Scenario(shown_name(name), root)
-        steps = shape_list(scenario.name, root, Step, problems)
-        scenario.steps = tuple(_timed(scenario, steps, zone, problems))
-        if rulebook is not None:
-            for index, step in whole(steps):
-                problems += _unknown(scenario, index, step, rulebook)
-        scenarios.append(scenario)
+    try:
+        nodes, problems = load(files)
+        for name, root in sorted(nodes.items()):
+            scenario = Scenario(shown_name(name), root)
+            steps = shape_list(scenario.name, root, Step, problems)
+            scenario.steps = tuple(_timed(scenario, steps, zone, problems))
+            scenarios.append(scenario)
+            if rulebook is not None:
+                for index, step in whole(steps):
+                    problems += _unknown(scenario, index, step, rulebook)
+    except EnoughError as error:
+        return [], error.problems
     problems.sort(key=place_of)
     faulty = {problem.file for problem in problems}
     return [scenario for scenario in scenarios if scenario.name not in faulty], problems
@@ -91,7 +88,7 @@ def run_scenario(rulebook: Rulebook, scenario: Scenario, seen: Seen) -> list[Pro
     world = World(rulebook, seen)
     problems = []
     for index, step, at in scenario.steps:
-        faults: list[tuple[tuple[PathStep, ...], str]] = []
+        faults: list[Fault] = []
         for time in range(1, step.times + 1):
             outcome = world.report(step, at, time)
             if not faults:
@@ -154,9 +151,7 @@ def _unknown(scenario: Scenario, index: int, step: Step, rulebook: Rulebook) -> 
             yield scenario.problem((*path, "campaign"), f"there is no campaign {campaign}{hint}")
 
 
-def _faults(
-    expect: StepExpect, outcome: Refusal | Decision
-) -> Iterator[tuple[tuple[PathStep, ...], str]]:
+def _faults(expect: StepExpect, outcome: Refusal | Decision) -> Iterator[Fault]:
     """Say where an outcome differs from what was expected, and what came instead."""
     if isinstance(outcome, Refusal):
         reason = outcome.reason or outcome.code
@@ -168,44 +163,34 @@ def _faults(
     if expect.refused is not None:
         yield ("refused",), f"it is accepted; {came}"
         return
-    yield from _grams_faults(expect, outcome, came)
-    awards: Mapping[str, Award] = {award.rule: award for award in outcome.awards}
-    for rule_id, wanted in expect.rules.items():
-        for key, text in _rule_faults(rule_id, wanted, awards.get(rule_id)):
-            yield ("rules", rule_id, *key), f"{text}; {came}"
-
-
-def _grams_faults(
-    expect: StepExpect, outcome: Decision, came: str
-) -> Iterator[tuple[tuple[PathStep, ...], str]]:
     for award in outcome.awards:
         if award.failed:
             yield (), f"an expression of {award.rule} failed: it gives no grams to pay"
-    if expect.skipped is True and outcome.awards:
-        yield ("skipped",), f"a rule applies; {came}"
-    got = _got(outcome.saved_g, outcome.energy_g, outcome.awards)
-    for key, text in different(expect, got):
-        yield (key,), f"{text}; {came}"
+    for key, text in _differences(expect, outcome, outcome.awards, "a rule"):
+        yield key, f"{text}; {came}"
+    awards = {award.rule: award for award in outcome.awards}
+    for rule_id, wanted in expect.rules.items():
+        faults: Iterable[Fault] = ()
+        if rule_id in awards:
+            award = awards[rule_id]
+            faults = _differences(wanted, award, (award,), rule_id, f" by {rule_id}")
+        elif wanted.skipped is not True:
+            faults = [((), f"{rule_id} does not apply")]
+        for key, text in faults:
+            yield ("rules", rule_id, *key), f"{text}; {came}"
 
 
-def _rule_faults(
-    rule_id: str, expect: RuleExpect, award: Award | None
-) -> Iterator[tuple[tuple[str, ...], str]]:
-    if award is None:
-        if expect.skipped is not True:
-            yield (), f"{rule_id} does not apply"
-        return
-    if expect.skipped is True:
-        yield ("skipped",), f"{rule_id} applies"
-    for key, text in different(expect, _got(award.saved_g, award.energy_g, (award,))):
-        yield (key,), f"{text} by {rule_id}"
-
-
-def _got(saved_g: int, energy_g: int, awards: Sequence[Award]) -> dict[str, object]:
-    """What came of awards, by the keys of what is expected."""
+def _differences(
+    expect: RuleExpect, came: Decision | Award, awards: Sequence[Award], who: str, by: str = ""
+) -> Iterator[Fault]:
+    """Where what came of a rule, or of all, is not what is expected of it."""
+    if expect.skipped is True and awards:
+        yield ("skipped",), f"{who} applies"
     limited_by = next((award.limited_by for award in awards if award.limited_by), None)
     campaign = next((award.campaign for award in awards if award.campaign), None)
-    return {"saves": saved_g, "earns": energy_g, "limited_by": limited_by, "campaign": campaign}
+    got = {"saves": came.saved_g, "earns": came.energy_g}
+    for key, text in different(expect, {**got, "limited_by": limited_by, "campaign": campaign}):
+        yield (key,), f"{text}{by}"
 
 
 def _came(awards: Sequence[Award]) -> str:
