@@ -52,7 +52,7 @@ def missing(folder):
     trial = try_folder(folder)
     assert trial.problems == ()
     return [
-        f"{point.place.line - TOP}:{point.place.column} {point.rule} {point.what}"
+        f"{point.line - TOP}:{point.column} {point.rule} {point.what}"
         for point in trial.coverage.missing()
     ]
 

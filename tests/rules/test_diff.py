@@ -6,6 +6,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from service.__main__ import main
 from service.rules.language.load import read_folder
 from service.rules.tell.changes import difference_json
 from service.rules.tell.diff import diff
@@ -378,7 +379,8 @@ def test_a_file_that_cannot_be_read_hides_no_problem_of_another(tmp_path, words)
         folder.mkdir()
         (folder / "good.yaml").write_text("colours: 1\n")
     (folders["a"] / "bad.yaml").write_bytes(b"\xff")
-    result = CliRunner().invoke(rules_group, [word.format(**folders) for word in words])
+    typed = ["rules", *(word.format(**folders) for word in words)]
+    result = CliRunner().invoke(main, typed)
     lines = result.output.replace(f"{tmp_path}/", "").splitlines()
     unknown = "colours is not known in a rule file; allowed are program, factors"
     told = [

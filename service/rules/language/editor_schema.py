@@ -1,51 +1,21 @@
 """The JSON Schema of rule files, for editors: it completes every key and explains every value.
 
 Keys, types and bounds come from the structs of `schema`, a word on each key and choice with its
-examples from `keys.yaml`; here is which keys go together.
+examples from `keys.yaml`, and which keys go together from `together.yaml`.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
+from service.rules.language.data import data_of
 from service.rules.language.schema import RuleFile
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 SCHEMA_ID = "https://saxaul.example/schemas/rules-v1.json"
-
-
-def _exactly_one(*keys: str) -> dict[str, Any]:
-    return {"oneOf": [{"required": [key]} for key in keys]}
-
-
-def _not_for(types: list[str], *keys: str) -> dict[str, Any]:
-    of_type = {"properties": {"type": {"enum": types}}, "required": ["type"]}
-    return {"if": of_type, "then": {"properties": dict.fromkeys(keys, False)}}
-
-
-# Which keys go together, by struct. The checker says the same, with places.
-_TOGETHER: dict[str, dict[str, Any]] = {
-    "Ripens": _exactly_one("next_day_at", "after"),
-    "Limit": _exactly_one("count", "grams"),
-    "Campaign": _exactly_one("rules", "categories"),
-    "Needs": {
-        **_exactly_one("action", "streak_days", "trees"),
-        "dependentRequired": {"action": ["count"], "count": ["action"]},
-    },
-    "Expect": {"dependentSchemas": {key: {"maxProperties": 1} for key in ("refused", "skipped")}},
-    "ActionType": {"dependentRequired": {"overlap": ["lasts"]}},
-    "Attribute": {
-        "allOf": [
-            _not_for(["number", "integer"], "max_length", "pattern", "one_of"),
-            _not_for(["string"], "minimum", "maximum"),
-            _not_for(["boolean"], "minimum", "maximum", "max_length", "pattern", "one_of"),
-        ]
-    },
-}
 
 
 class _Key(Struct, frozen=True):
@@ -60,14 +30,14 @@ class _Key(Struct, frozen=True):
 def json_schema() -> dict[str, Any]:
     """The JSON Schema that makes an editor complete and explain every key."""
     schema = explained(RuleFile)
-    for struct, together in _TOGETHER.items():
+    for struct, together in data_of("together.yaml", dict[str, dict[str, Any]]).items():
         schema["$defs"][struct].update(together)
     return {"$schema": DRAFT, "$id": SCHEMA_ID, "title": "Saxaul rules, v1", **schema}
 
 
 def explained(kind: Any) -> dict[str, Any]:
     """The JSON Schema of a struct and those below it, with a word on each key and choice."""
-    keys = _keys()
+    keys = data_of("keys.yaml", dict[str, dict[str, _Key]])
     schema = msgspec.json.schema(kind)
     for struct, definition in schema["$defs"].items():
         properties = definition["properties"]
@@ -97,8 +67,3 @@ def _explained(content: dict[str, Any], told: _Key) -> dict[str, Any]:
     if told.once:
         content["uniqueItems"] = True
     return content
-
-
-def _keys() -> dict[str, dict[str, _Key]]:
-    text = Path(__file__).with_name("keys.yaml").read_bytes()
-    return msgspec.yaml.decode(text, type=dict[str, dict[str, _Key]])

@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path, PurePath
 
 from service.rules.language.nodes import Node, Reader
-from service.rules.language.problems import LoadError, Problem, Problems, shown_name
+from service.rules.language.problems import LoadError, Problem, Problems, of_file, shown_name
+from service.rules.language.weight import weight_of
 
 _SUFFIXES = frozenset((".yaml", ".yml"))
 FILE_BYTES_MAX = 256 * 1024
@@ -42,17 +43,14 @@ def read_folder(folder: Path) -> tuple[dict[str, str], list[Problem]]:
     try:
         paths = rule_paths(folder)
     except OSError as error:
-        return files, [Problem(shown_name(str(folder)), 1, 1, "", _unreadable(error))]
-    problems: list[Problem] = []
-    if not paths:
-        message = "this folder holds no .yaml file"
-        problems.append(Problem(shown_name(str(folder)), 1, 1, "", message))
+        return files, [of_file(folder, f"cannot be read: {error.strerror}")]
+    problems = [] if paths else [of_file(folder, "this folder holds no .yaml file")]
     for path in paths[: FILES_MAX + 1]:
         name = str(path)
         try:
             data = _bytes_of(path)
         except OSError as error:
-            problems.append(Problem(shown_name(name), 1, 1, "", _unreadable(error)))
+            problems.append(of_file(path, f"cannot be read: {error.strerror}"))
             continue
         try:
             files[name] = data.decode()
@@ -71,23 +69,11 @@ def read_folder(folder: Path) -> tuple[dict[str, str], list[Problem]]:
 def _bytes_of(path: Path) -> bytes:
     """Read one file, but not more than is allowed. A pipe or device is not even waited for."""
     if not stat.S_ISREG(path.stat().st_mode):
-        raise NotAFileError(path)
+        what = "a folder" if path.is_dir() else "a pipe, socket or device"
+        raise OSError(None, f"it is {what}, not a file")
     # Whoever puts a pipe there in between is not waited for either.
     with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as stream:
         return stream.read(FILE_BYTES_MAX + 1).removeprefix(codecs.BOM_UTF8)
-
-
-class NotAFileError(OSError):
-    """Something that is named like a rule file and is none."""
-
-    def __init__(self, path: Path) -> None:
-        """Say what it is instead."""
-        what = "a folder" if path.is_dir() else "a pipe, socket or device"
-        super().__init__(None, f"it is {what}, not a file")
-
-
-def _unreadable(error: OSError) -> str:
-    return f"cannot be read: {error.strerror}"
 
 
 def load(files: Mapping[str, str]) -> tuple[dict[str, Node], Problems]:
@@ -95,39 +81,36 @@ def load(files: Mapping[str, str]) -> tuple[dict[str, Node], Problems]:
     problems = Problems()
     nodes: dict[str, Node] = {}
     if len(files) > FILES_MAX:
-        first = shown_name(min(files))
-        problems.append(Problem(first, 1, 1, "", f"a rule set has at most {FILES_MAX} files"))
+        problems.append(of_file(min(files), f"a rule set has at most {FILES_MAX} files"))
         return {}, problems
     sizes = {name: len(text.encode("utf-8", "surrogatepass")) for name, text in files.items()}
     if sum(sizes.values()) > FILES_BYTES_MAX:
         message = f"all files together have at most {FILES_BYTES_MAX // 1024} KiB"
-        problems.append(Problem(shown_name(min(files)), 1, 1, "", message))
+        problems.append(of_file(min(files), message))
         return {}, problems
     _check_names(files, problems)
     readers: dict[str, Reader] = {}
     weight = 0
     for name in sorted(files):
-        shown = shown_name(name)
         if sizes[name] > FILE_BYTES_MAX:
-            message = f"a file has at most {FILE_BYTES_MAX // 1024} KiB"
-            problems.append(Problem(shown, 1, 1, "", message))
+            problems.append(of_file(name, f"a file has at most {FILE_BYTES_MAX // 1024} KiB"))
             continue
         try:
-            readers[name] = Reader(shown, files[name], problems)
+            readers[name] = Reader(shown_name(name), files[name], problems)
         except LoadError as error:
-            problems.append(error.problem(shown))
+            problems.append(error.problem)
             continue
-        weight += readers[name].weight()
+        weight += weight_of(readers[name].text)
         if weight > WEIGHT_MAX:
             # Nothing is made of such a set, and the other files are not even looked at.
             message = f"all files together have at most {WEIGHT_MAX:,} values, lists counted twice"
-            problems.append(Problem(shown, 1, 1, "", message))
+            problems.append(of_file(name, message))
             return {}, problems
     for name, reader in readers.items():
         try:
             nodes[name] = reader.document()
         except LoadError as error:
-            problems.append(error.problem(shown_name(name)))
+            problems.append(error.problem)
     return nodes, problems
 
 
@@ -138,8 +121,8 @@ def _check_names(files: Mapping[str, str], problems: Problems) -> None:
         bare = PurePath(name).name
         if not _FILE_NAME.fullmatch(bare):
             message = "a rule file is named like mobility.yaml: letters, digits, - _ and ."
-            problems.append(Problem(shown_name(name), 1, 1, "", message))
+            problems.append(of_file(name, message))
         elif bare in homes:
             message = f"two files of a rule set are named {bare}; the other is {homes[bare]}"
-            problems.append(Problem(shown_name(name), 1, 1, "", message))
+            problems.append(of_file(name, message))
         homes.setdefault(bare, name)

@@ -16,9 +16,10 @@ import yaml
 from msgspec import Struct
 from msgspec.structs import force_setattr, replace
 
+from service.rules.language.data import data_of
 from service.rules.language.places import Place, places_in_scalar
-from service.rules.language.problems import LoadError, Problem, Problems, Step, path_text
-from service.rules.language.weight import directives_at, weight_of
+from service.rules.language.problems import LoadError, Problem, Problems, Severity, Step, path_text
+from service.rules.language.weight import directives_at
 
 LEVELS_MAX = 20
 NODES_MAX = 10_000
@@ -35,18 +36,7 @@ _NUMBERS_BEGIN = frozenset("+-.0123456789")
 _DIGITS_MAX = 18
 _BANG = re.compile(r"[ \t]*(?:- +)*[\w.-]+:[ \t]+!")
 _TOO_LARGE, _NO_NUMBER = object(), object()
-_SYNTAX = {
-    "mapping values are not allowed": (
-        "this ':' cannot stand here; a text that holds ': ' must stand in quotes"
-    ),
-    "could not find expected ':'": "a key must be followed by ': '",
-    "did not find expected key": "this does not continue what stands above; mind the indentation",
-    "did not find expected '-'": "this does not continue the list above; mind the indentation",
-    "did not find expected ',' or ']'": "a comma or ] is missing in this list",
-    "did not find expected ',' or '}'": "a comma or } is missing in this mapping",
-    "did not find expected node content": "a value is missing here, or a bracket is not closed",
-    "found unknown escape character": "this \\ begins no escape; write \\\\ or use single quotes",
-}
+_SYNTAX = data_of("syntax.yaml", dict[str, str])
 _NO_DIRECTIVES = "directives (%) are not allowed"
 _QUOTE_BANG = "a text that begins with ! must stand in quotes"
 # What YAML refuses, surrogates, the line ends that only YAML knows, and what turns the order of
@@ -90,7 +80,7 @@ class Node(Struct, frozen=True, eq=False):
         file: str,
         path: tuple[Step, ...],
         message: str,
-        severity: Literal["error", "warning"] = "error",
+        severity: Severity = "error",
     ) -> Problem:
         """What is wrong with this value, which stands at this path of the file."""
         return Problem(file, self.line, self.column, path_text(path), message, severity)
@@ -115,30 +105,29 @@ class Reader:
     def __init__(self, name: str, text: str, problems: Problems) -> None:
         """Take a file. Raises LoadError when it holds what is never handed to the parser."""
         self._name = name
-        self._text = text.removeprefix("\ufeff").replace("\r\n", "\n")
-        self._lines = self._text.split("\n")
+        self.text = text.removeprefix("\ufeff").replace("\r\n", "\n")
+        self._lines = self.text.split("\n")
         self._problems = problems
         self._nodes = 0
         self._level = 0
-        if strange := _STRANGE.search(self._text):
+        if strange := _STRANGE.search(self.text):
             code = ord(strange.group())
             message = f"character U+{code:04X} is not allowed in a rule file"
-            raise self._error(strange.start(), message)
-        if (directives := directives_at(self._text)) is not None:
-            raise self._error(directives, _NO_DIRECTIVES)
+            raise self._error(*self._place(strange.start()), message)
+        if (directives := directives_at(self.text)) is not None:
+            raise self._error(*self._place(directives), _NO_DIRECTIVES)
 
-    def _error(self, offset: int, message: str) -> LoadError:
-        line = self._text.count("\n", 0, offset) + 1
-        return LoadError(line, offset - self._text.rfind("\n", 0, offset), message)
+    def _place(self, offset: int) -> Place:
+        line = self.text.count("\n", 0, offset) + 1
+        return line, offset - self.text.rfind("\n", 0, offset)
 
-    def weight(self) -> int:
-        """How much is in it; nothing is made of it yet."""
-        return weight_of(self._text)
+    def _error(self, line: int, column: int, message: str) -> LoadError:
+        return LoadError(Problem(self._name, line, column, "", message))
 
     def document(self) -> Node:
         """Read the file's one document. Raises LoadError."""
         try:
-            self._next = yaml.CSafeLoader(self._text).get_event
+            self._next = yaml.CSafeLoader(self.text).get_event
             return self._document()
         except yaml.MarkedYAMLError as error:
             raise self._syntax_error(error) from None
@@ -150,10 +139,10 @@ class Reader:
         source = self._lines[mark.line] if mark.line < len(self._lines) else ""
         character = source[mark.column : mark.column + 1]
         if bang := _BANG.match(source):
-            return LoadError(mark.line + 1, bang.end(), _QUOTE_BANG)
+            return self._error(mark.line + 1, bang.end(), _QUOTE_BANG)
         problem = str(error.problem)
         if "unexpected end of stream" in problem and began is not None:
-            return LoadError(began.line + 1, began.column + 1, "this quote is never closed")
+            return self._error(began.line + 1, began.column + 1, "this quote is never closed")
         if character == "\t":
             message = "a tab cannot indent; use spaces"
         elif "cannot start any token" in problem:
@@ -166,36 +155,35 @@ class Reader:
         if began is not None and (began.line, began.column) != (mark.line, mark.column):
             message += f"; see line {began.line + 1}, column {began.column + 1}"
         if mark.line >= len(self._lines):
-            return LoadError(len(self._lines), len(self._lines[-1]) + 1, message)
-        return LoadError(mark.line + 1, mark.column + 1, message)
+            return self._error(len(self._lines), len(self._lines[-1]) + 1, message)
+        return self._error(mark.line + 1, mark.column + 1, message)
 
     def _document(self) -> Node:
         root: Node | None = None
         while not isinstance(event := self._next(), yaml.StreamEndEvent):
             if isinstance(event, yaml.DocumentStartEvent):
                 if root is not None:
-                    raise _at(event, "a file holds one document; nothing may follow ---")
+                    message = "a file holds one document; nothing may follow ---"
+                    raise self._error(*_start(event), message)
                 if event.version or event.tags:
-                    raise _at(event, _NO_DIRECTIVES)
+                    raise self._error(*_start(event), _NO_DIRECTIVES)
                 root = self._node(self._next())
         if root is None or (root.kind == "scalar" and root.value is None):
-            raise LoadError(1, 1, "this file is empty")
+            raise self._error(1, 1, "this file is empty")
         return root
 
     def _faulty(self, event: Any, message: str) -> Node:
         """Note what is wrong with one value, and go on: the rest of the file is told too."""
-        line, column = self._note(event, message)
-        return Node("faulty", line, column)
+        self._note(event, message)
+        return Node("faulty", *_start(event))
 
-    def _note(self, event: Any, message: str) -> Place:
-        line, column = event.start_mark.line + 1, event.start_mark.column + 1
-        self._problems.append(Problem(self._name, line, column, "", message))
-        return line, column
+    def _note(self, event: Any, message: str) -> None:
+        self._problems.append(Problem(self._name, *_start(event), "", message))
 
     def _node(self, event: Any) -> Node:
         self._nodes += 1
         if self._nodes > NODES_MAX:
-            raise _at(event, f"a file has at most {NODES_MAX:,} values")
+            raise self._error(*_start(event), f"a file has at most {NODES_MAX:,} values")
         kind = type(event)
         if kind is yaml.AliasEvent:
             return self._faulty(
@@ -210,23 +198,20 @@ class Reader:
             return self._scalar(event)
         self._level += 1
         if self._level > LEVELS_MAX:
-            raise _at(event, f"values are nested at most {LEVELS_MAX} levels deep")
-        line, column = event.start_mark.line + 1, event.start_mark.column + 1
-        has_tag = event.tag is not None
+            raise self._error(*_start(event), f"values are nested at most {LEVELS_MAX} levels deep")
         if kind is yaml.MappingStartEvent:
-            node = Node("map", line, column, entries=self._entries())
+            node = Node("map", *_start(event), entries=self._entries())
         else:
             items = []
-            while type(event := self._next()) is not yaml.SequenceEndEvent:
-                items.append(self._node(event))
-            node = Node("list", line, column, items=items)
+            while type(inner := self._next()) is not yaml.SequenceEndEvent:
+                items.append(self._node(inner))
+            node = Node("list", *_start(event), items=items)
         self._level -= 1
-        return Node("faulty", line, column) if has_tag else node
+        return node if event.tag is None else Node("faulty", *_start(event))
 
     def _entries(self) -> dict[str, tuple[Node, Node]]:
         entries: dict[str, tuple[Node, Node]] = {}
         while type(event := self._next()) is not yaml.MappingEndEvent:
-            start = event
             key = self._node(event)
             value = self._node(self._next())
             if key.kind == "scalar" and key.text not in entries:
@@ -234,12 +219,12 @@ class Reader:
             elif key.kind == "scalar":
                 first, held = entries[key.text]
                 message = f"{key.text} stands here twice; it was given first in line {first.line}"
-                self._note(start, message)
+                self._note(event, message)
                 if self._level == 1:
                     # A section that was pasted in again: what stands in it is checked all the same.
                     entries[key.text] = first, _joined(held, value)
             elif key.kind != "faulty":
-                self._note(start, "a key must be a plain name")
+                self._note(event, "a key must be a plain name")
         return entries
 
     def _scalar(self, event: Any) -> Node:
@@ -247,7 +232,7 @@ class Reader:
         if "\0" in text:
             return self._faulty(event, "a text cannot hold a NUL character")
         if event.tag is not None:
-            return Node("faulty", event.start_mark.line + 1, event.start_mark.column + 1)
+            return Node("faulty", *_start(event))
         value: object = text
         if not event.style and event.implicit[0]:
             value = _resolved(text)
@@ -256,10 +241,11 @@ class Reader:
             if value is _NO_NUMBER:
                 message = f"{text} is no finite number; a text like that must stand in quotes"
                 return self._faulty(event, message)
-        start = event.start_mark
-        return Node(
-            "scalar", start.line + 1, start.column + 1, value, text, origin=(self._lines, event)
-        )
+        return Node("scalar", *_start(event), value, text, origin=(self._lines, event))
+
+
+def _start(event: Any) -> Place:
+    return event.start_mark.line + 1, event.start_mark.column + 1
 
 
 def _joined(first: Node, second: Node) -> Node:
@@ -288,7 +274,3 @@ def _resolved(text: str) -> object:
         number = float(text)
         return number if math.isfinite(number) else _TOO_LARGE
     return text
-
-
-def _at(event: Any, message: str) -> LoadError:
-    return LoadError(event.start_mark.line + 1, event.start_mark.column + 1, message)

@@ -7,6 +7,7 @@ no known style does, nothing is told rather than a wrong place.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -20,7 +21,12 @@ _ESCAPES = {
     "r": "\r", "e": "\x1b", " ": " ", '"': '"', "/": "/", "\\": "\\", "N": "\x85", "_": "\xa0",
     "L": "\u2028", "P": "\u2029",
 }  # fmt: skip
-_DIGITS = {"x": 2, "u": 4, "U": 8}
+# What a character is written as; an escape of the line's end joins it to the next and is none.
+_WRITTEN = {
+    "'": re.compile("''|."),
+    '"': re.compile(r"\\x..|\\u.{4}|\\U.{8}|\\.?|."),
+}
+_AS_IT_IS = re.compile(".")
 
 _Piece = tuple[str, int, int]
 
@@ -71,25 +77,15 @@ def _pieces(lines: Sequence[str], event: Any) -> Iterator[_Piece]:
         line = lines[number]
         stop = end.column if number == end.line else len(line)
         begin = column if number == first else 0
-        yield from _undone(line[:stop], number, begin, event.style)
+        for written in _WRITTEN.get(event.style, _AS_IT_IS).finditer(line, begin, stop):
+            if character := _undone(written[0], event.style):
+                yield character, number, written.start()
 
 
-def _undone(line: str, number: int, at: int, style: str | None) -> Iterator[_Piece]:
-    while at < len(line):
-        character, width = line[at], 1
-        if style == "'" and line.startswith("''", at):
-            width = 2
-        elif style == '"' and character == "\\":
-            character, width = _escaped(line, at)
-        if character:
-            yield character, number, at
-        at += width
-
-
-def _escaped(line: str, at: int) -> tuple[str, int]:
-    """Read an escape; one at the line's end joins it to the next line and is no character."""
-    letter = line[at + 1 : at + 2]
-    if letter in _DIGITS:
-        digits = line[at + 2 : at + 2 + _DIGITS[letter]]
-        return chr(int(digits, 16)), 2 + len(digits)
-    return _ESCAPES.get(letter, ""), 2
+def _undone(written: str, style: str | None) -> str:
+    """The character that stands there, without the quotes' escapes."""
+    if style != '"' or written[0] != "\\":
+        return written[0]
+    if len(written) > 2:
+        return written.encode().decode("unicode_escape")
+    return _ESCAPES.get(written[1:], "")

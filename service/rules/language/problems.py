@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
 from typing import Literal, NamedTuple
 
 ERRORS_MAX = 100
@@ -10,6 +11,7 @@ _NAME_SHOWN_MAX = 300
 _MESSAGE_MAX = 2_000
 
 Step = str | int
+Severity = Literal["error", "warning"]
 
 
 class Problem(NamedTuple):
@@ -20,7 +22,7 @@ class Problem(NamedTuple):
     column: int
     path: str
     message: str
-    severity: Literal["error", "warning"] = "error"
+    severity: Severity = "error"
 
     def __str__(self) -> str:
         """Say it in one line, as compilers do, whatever a key or name consists of."""
@@ -32,7 +34,6 @@ class EnoughError(Exception):
     """There are more errors than anybody reads."""
 
     def __init__(self, problems: list[Problem]) -> None:
-        """Carry what was found until then."""
         super().__init__(str(problems[-1]))
         self.problems = [*sorted(problems[:-1], key=place_of), problems[-1]]
 
@@ -41,7 +42,6 @@ class Problems(list[Problem]):
     """What is wrong with a set of files. Checking ends when there is more than anybody reads."""
 
     def __init__(self) -> None:
-        """Begin without any."""
         super().__init__()
         self._errors = 0
 
@@ -67,18 +67,16 @@ def place_of(problem: Problem) -> tuple[str, int, int]:
 
 
 class LoadError(Exception):
-    """A file that cannot be read any further. Line and column from 1."""
+    """A file that cannot be read any further."""
 
-    def __init__(self, line: int, column: int, message: str) -> None:
-        """Tell the place and what is wrong there."""
-        super().__init__(message)
-        self.line = line
-        self.column = column
-        self.message = message
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(str(problem))
+        self.problem = problem
 
-    def problem(self, file: str) -> Problem:
-        """Say it of this file."""
-        return Problem(file, self.line, self.column, "", self.message)
+
+def of_file(name: str | PurePath, message: str, severity: Severity = "error") -> Problem:
+    """What is wrong with a file, or a folder, as a whole."""
+    return Problem(shown_name(str(name)), 1, 1, "", message, severity)
 
 
 def shown_name(name: str) -> str:

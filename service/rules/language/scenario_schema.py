@@ -5,10 +5,19 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Meta
 
 from service.rules.language.editor_schema import DRAFT, explained
-from service.rules.language.schema import ActionTypeName, Id, Line, LocalTime, Name, Region, Scalar
+from service.rules.language.schema import (
+    ActionTypeName,
+    Id,
+    Line,
+    LocalTime,
+    Name,
+    Region,
+    Scalar,
+    Section,
+)
 
 SCHEMA_ID = "https://saxaul.example/schemas/scenarios-v1.json"
 
@@ -17,11 +26,7 @@ Grams = Annotated[int, Meta(ge=0)]
 Reporter = Literal["participant", "device", "partner"]
 
 
-class _Part(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
-    """A mapping that refuses keys it does not know."""
-
-
-class StepContext(_Part, frozen=True):
+class StepContext(Section, frozen=True):
     """What surrounds a step besides its attributes."""
 
     reporter: Reporter | None = None
@@ -31,7 +36,7 @@ class StepContext(_Part, frozen=True):
     occurred_at: LocalTime | None = None
 
 
-class RuleExpect(_Part, frozen=True):
+class RuleExpect(Section, frozen=True):
     """What one rule must give."""
 
     saves: Grams | None = None
@@ -41,14 +46,9 @@ class RuleExpect(_Part, frozen=True):
     skipped: Literal[True] | None = None
 
 
-class StepExpect(_Part, frozen=True):
+class StepExpect(RuleExpect, frozen=True):
     """What a step must come to: grams over all rules, or a refusal. Empty: it is accepted."""
 
-    saves: Grams | None = None
-    earns: Grams | None = None
-    limited_by: str | None = None
-    campaign: Id | None = None
-    skipped: Literal[True] | None = None
     refused: (
         Literal[
             "implausible",
@@ -65,7 +65,7 @@ class StepExpect(_Part, frozen=True):
     rules: dict[Id, RuleExpect] = msgspec.field(default_factory=dict)
 
 
-class Step(_Part, frozen=True):
+class Step(Section, frozen=True):
     """Somebody reports an action at a moment of the virtual clock."""
 
     at: LocalTime

@@ -1,6 +1,7 @@
 """The rule language's shape: one struct a section. The editors' JSON Schema is made of these.
 
-What each key says to whoever writes rules stands in `keys.yaml`.
+What each key says to whoever writes rules stands in `keys.yaml`, what texts look like in
+`forms.yaml`.
 """
 
 from __future__ import annotations
@@ -11,45 +12,31 @@ from typing import Annotated, Any, ClassVar, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-Duration = Annotated[
-    str,
-    Meta(
-        pattern=r"^[0-9]{1,9}(s|min|h|d)$",
-        extra={"says": "a duration: a whole number and s, min, h or d, like 72h"},
-    ),
-]
-ClockTime = Annotated[
-    str,
-    Meta(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$", extra={"says": 'a time of day, like "07:00"'}),
-]
-LocalTime = Annotated[
-    str,
-    Meta(
-        pattern=r"^(19[7-9]|20[0-9]|21[0-9])[0-9]-[0-9]{2}-[0-9]{2}"
-        r"T[0-9]{2}:[0-9]{2}(:[0-9]{2})?(Z|[+-][0-9]{2}:[0-9]{2})?$",
-        extra={"says": "a time like 2026-06-05T08:15 or 2026-06-05T08:15:00+08:00"},
-    ),
-]
+from service.rules.language.data import data_of
+
+
+class _Form(Struct, frozen=True):
+    pattern: str
+    says: str
+    examples: list[Any] | None = None
+
+
+_FORMS = {
+    name: Meta(pattern=f"^{form.pattern}$", examples=form.examples, extra={"says": form.says})
+    for name, form in data_of("forms.yaml", dict[str, _Form]).items()
+}
+
+Duration = Annotated[str, _FORMS["duration"]]
+ClockTime = Annotated[str, _FORMS["clock_time"]]
+LocalTime = Annotated[str, _FORMS["local_time"]]
 REGION = "[A-Z]{2}(-[A-Z0-9]{1,3})?"
 # Nothing: of no known region.
 Region = Annotated[
     str, Meta(pattern=f"^({REGION})?$", extra={"says": "an ISO 3166 code like CN-ZJ, or CN"})
 ]
-Address = Annotated[
-    str,
-    Meta(
-        pattern=r"^https?://[^\s]+$",
-        extra={"says": "an address that begins with https:// or http://"},
-    ),
-]
+Address = Annotated[str, _FORMS["address"]]
 Line = Annotated[str, Meta(min_length=1, max_length=300)]
-LanguageTag = Annotated[
-    str,
-    Meta(
-        pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$",
-        extra={"says": "a language tag, like en or zh-Hant"},
-    ),
-]
+LanguageTag = Annotated[str, _FORMS["language_tag"]]
 Languages = Annotated[dict[LanguageTag, Line], Meta(min_length=1)]
 Localized = Annotated[
     Line | Languages, Meta(extra={"says": "a text, or texts by language like {en: ..., zh: ...}"})
@@ -60,37 +47,20 @@ Expression = Annotated[
 Scalar = Annotated[
     str | int | float | bool, Meta(extra={"says": "a text, a number, true or false"})
 ]
-Name = Annotated[
-    str,
-    Meta(
-        pattern=r"^[A-Za-z][A-Za-z0-9_]{0,62}$",
-        extra={"says": "a name: letters, digits and _, beginning with a letter"},
-    ),
-]
-ActionTypeName = Annotated[
-    str,
-    Meta(
-        pattern=r"^[a-z][a-z0-9_]{0,39}(\.[a-z0-9][a-z0-9_]{0,39}){0,3}$",
-        examples=["transit.metro_trip"],
-        extra={"says": "an action type's name in small letters, like transit.metro_trip"},
-    ),
-]
-Id = Annotated[
-    str,
-    Meta(
-        pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$",
-        examples=["metro-trip"],
-        extra={"says": "an id of small letters, digits, - _ and ., like metro-trip"},
-    ),
-]
+Name = Annotated[str, _FORMS["name"]]
+ActionTypeName = Annotated[str, _FORMS["action_type_name"]]
+Id = Annotated[str, _FORMS["id"]]
 Per = Literal["day", "week", "month", "year", "ever"]
 Category = Literal["mobility", "payment", "recycling", "consumption", "home", "office", "health"]
+Refused = Literal[
+    "implausible", "reporter-not-allowed", "too-late", "in-future", "invalid-attributes"
+]
 Grams = Annotated[int, Meta(ge=0, le=1_000_000_000)]
 Count = Annotated[int, Meta(ge=1, le=1_000_000_000)]
 Several = Annotated[tuple[Name, ...], Meta(min_length=1, max_length=8)]
 
 
-class _Section(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+class Section(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """A mapping that refuses keys it does not know.
 
     `stand_ins` are taken for required values that are missing or faulty, which was told: so what
@@ -100,21 +70,21 @@ class _Section(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     stand_ins: ClassVar[dict[str, Any]] = {}
 
 
-class Ripens(_Section, frozen=True):
+class Ripens(Section, frozen=True):
     """When new energy can be collected; exactly one of the two."""
 
     next_day_at: ClockTime | None = None
     after: Duration | None = None
 
 
-class Energy(_Section, frozen=True):
+class Energy(Section, frozen=True):
     """The life of energy between action and collecting."""
 
     ripens: Ripens
     expires_after: Duration
 
 
-class Taking(_Section, frozen=True):
+class Taking(Section, frozen=True):
     """What friends may take from a ripe bubble."""
 
     share: Annotated[float, Meta(ge=0, le=1)] = 0.3
@@ -124,21 +94,21 @@ class Taking(_Section, frozen=True):
     after_ripening: Duration = "0s"
 
 
-class Watering(_Section, frozen=True):
+class Watering(Section, frozen=True):
     """What people may give to a friend."""
 
     amounts_g: Annotated[tuple[Count, ...], Meta(min_length=1, max_length=20)] = (10, 18, 33, 66)
     per_friend_per_day: Count = 3
 
 
-class Shield(_Section, frozen=True):
+class Shield(Section, frozen=True):
     """A cover that keeps friends from taking."""
 
     lasts: Duration = "24h"
     per_week: Count = 1
 
 
-class Program(_Section, frozen=True):
+class Program(Section, frozen=True):
     """What holds for the whole programme; exactly once over all files."""
 
     name: Line
@@ -150,7 +120,7 @@ class Program(_Section, frozen=True):
     shield: Shield = Shield()
 
 
-class Factor(_Section, frozen=True):
+class Factor(Section, frozen=True):
     """An emission factor in g CO2e per unit, always with its source."""
 
     value: Annotated[float, Meta(ge=0, le=1e9)]
@@ -160,7 +130,7 @@ class Factor(_Section, frozen=True):
     url: Address | None = None
 
 
-class Attribute(_Section, frozen=True):
+class Attribute(Section, frozen=True):
     """One attribute that an action carries."""
 
     type: Literal["number", "integer", "string", "boolean"]
@@ -173,7 +143,7 @@ class Attribute(_Section, frozen=True):
     one_of: Annotated[tuple[Line, ...], Meta(min_length=1, max_length=100)] | None = None
 
 
-class Claim(_Section, frozen=True):
+class Claim(Section, frozen=True):
     """What is paid once, over all people."""
 
     by: Name | Several
@@ -182,7 +152,7 @@ class Claim(_Section, frozen=True):
     leading_zeros: Literal["kept", "ignored"] | None = None
 
 
-class ActionType(_Section, frozen=True):
+class ActionType(Section, frozen=True):
     """A kind of low-carbon action: what it carries and who may report it."""
 
     stand_ins: ClassVar[dict[str, Any]] = {"category": "", "reported_by": ()}
@@ -203,7 +173,7 @@ class ActionType(_Section, frozen=True):
     claim: Claim | None = None
 
 
-class Limit(_Section, frozen=True):
+class Limit(Section, frozen=True):
     """A cap on the energy of one person; exactly one of count and grams."""
 
     per: Per
@@ -213,7 +183,7 @@ class Limit(_Section, frozen=True):
     by: Name | None = None
 
 
-class ExampleContext(_Section, frozen=True):
+class ExampleContext(Section, frozen=True):
     """What surrounds an example besides its attributes."""
 
     verified: bool | None = None
@@ -222,22 +192,17 @@ class ExampleContext(_Section, frozen=True):
     streak_days: Annotated[int, Meta(ge=0, le=100_000)] = 0
 
 
-class Expect(_Section, frozen=True):
+class Expect(Section, frozen=True):
     """What an example must come to: grams, a refusal, or that the rule does not apply."""
 
     saves: Annotated[int, Meta(ge=0)] | None = None
     earns: Annotated[int, Meta(ge=0)] | None = None
     limited_by: str | None = None
-    refused: (
-        Literal[
-            "implausible", "reporter-not-allowed", "too-late", "in-future", "invalid-attributes"
-        ]
-        | None
-    ) = None
+    refused: Refused | None = None
     skipped: Literal[True] | None = None
 
 
-class Example(_Section, frozen=True):
+class Example(Section, frozen=True):
     """A case that `saxaul rules test` runs."""
 
     expect: Expect
@@ -246,7 +211,7 @@ class Example(_Section, frozen=True):
     context: ExampleContext = ExampleContext()
 
 
-class Rule(_Section, frozen=True):
+class Rule(Section, frozen=True):
     """What an action saves and earns. All rules of its type are tried, in order of id."""
 
     stand_ins: ClassVar[dict[str, Any]] = {"id": ""}
@@ -263,7 +228,7 @@ class Rule(_Section, frozen=True):
     examples: Annotated[tuple[Example, ...], Meta(max_length=100)] = ()
 
 
-class Campaign(_Section, frozen=True):
+class Campaign(Section, frozen=True):
     """A time in which energy counts several times; savings never do."""
 
     id: Id
@@ -277,7 +242,7 @@ class Campaign(_Section, frozen=True):
     budget_g: Grams | None = None
 
 
-class Needs(_Section, frozen=True):
+class Needs(Section, frozen=True):
     """What a badge asks for; exactly one kind."""
 
     action: ActionTypeName | None = None
@@ -286,7 +251,7 @@ class Needs(_Section, frozen=True):
     trees: Count | None = None
 
 
-class Badge(_Section, frozen=True):
+class Badge(Section, frozen=True):
     """A mark of honour."""
 
     id: Id
@@ -294,7 +259,7 @@ class Badge(_Section, frozen=True):
     needs: Needs
 
 
-class RuleFile(_Section, frozen=True):
+class RuleFile(Section, frozen=True):
     """One rule file. Every file may hold any of the sections; ids are unique over all files."""
 
     program: Program | None = None

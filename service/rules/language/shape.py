@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import msgspec.inspect as mi
 from msgspec.structs import replace
 
 from service.rules.cel.text import did_you_mean
 from service.rules.language.nodes import Node
-from service.rules.language.problems import Problem, Step, path_text
+from service.rules.language.problems import Problem, Severity, Step
 from service.rules.language.schema import RuleFile
 
 # Stands for a value that could not be made, also inside of tuples, so that places stay right.
@@ -31,6 +31,11 @@ _YEARS = (1970, 2199)
 # Guessing takes long; whoever has more unknown keys in one place is helped by the first ones.
 _HINTS_MAX = 20
 _TEXTS = {"map": "a mapping", "list": "a list"}
+# What a value of each type is made of; all others are made of texts.
+_TAKEN: Mapping[type[mi.Type], tuple[str | type, ...]] = {
+    mi.DictType: ("map",), mi.StructType: ("map",), mi.VarTupleType: ("list",),
+    mi.BoolType: (bool,), mi.IntType: (int,), mi.FloatType: (int, float),
+}  # fmt: skip
 
 
 def shape_file(name: str, root: Node, problems: list[Problem]) -> RuleFile:
@@ -79,18 +84,19 @@ class Source:
         *,
         at_key: bool = False,
         offset: int | None = None,
-        severity: Literal["error", "warning"] = "error",
+        severity: Severity = "error",
     ) -> None:
         """Note a problem at the value here, at its key, or at one character of its text."""
         path, node = self.path, self.node
         if at_key:
             node = self.root.find(path[:-1]).key(str(path[-1]))
-        line, column = (node.line, node.column) if offset is None else node.place(offset)
-        self.problems.append(Problem(self.name, line, column, path_text(path), message, severity))
+        if offset is not None:
+            node = Node("scalar", *node.place(offset))
+        self.problems.append(node.problem(self.name, path, message, severity))
 
     def fault_if_new(self, message: str, *, at_key: bool = False) -> None:
         """Refuse what was let pass once: a version that decides already goes on deciding."""
-        severity: Literal["error", "warning"] = "warning" if self.is_published else "error"
+        severity: Severity = "warning" if self.is_published else "error"
         self.fault(message, at_key=at_key, severity=severity)
 
     def warn(self, message: str, *, at_key: bool = False) -> None:
@@ -136,17 +142,11 @@ def _given(field: mi.Field) -> mi.Field:
     return field
 
 
-@cache
-def _pattern(text: str) -> re.Pattern[str]:
-    return re.compile(text)
-
-
 def _shown(node: Node) -> str:
-    if node.kind != "scalar":
-        return _TEXTS[node.kind]
-    if node.value is None:
+    if node.kind == "scalar" and node.value is None:
         return "nothing"
-    return repr(node.text if len(node.text) <= 60 else node.text[:57] + "...")
+    text = repr(node.text if len(node.text) <= 60 else node.text[:57] + "...")
+    return _TEXTS.get(node.kind, text)
 
 
 class _Shaper:
@@ -160,16 +160,14 @@ class _Shaper:
         """Make a value of this type, or FAULTY after noting why not."""
         if node.kind == "faulty":
             return FAULTY
-        is_text = False
-        while isinstance(wanted, mi.Metadata):
-            if wanted.extra:
-                says = wanted.extra.get("says", says)
-                is_text = is_text or "scalar_text" in wanted.extra
-            wanted = wanted.type
-        if is_text and node.kind == "scalar" and node.value is not None:
-            return node.text
+        if isinstance(wanted, mi.Metadata):
+            extra = wanted.extra or {}
+            if "scalar_text" in extra and node.kind == "scalar" and node.value is not None:
+                return node.text
+            return self.convert(node, wanted.type, path, extra.get("says", says))
         if isinstance(wanted, mi.UnionType):
-            return self._union(node, wanted, path, says)
+            fit = next((option for option in wanted.types if _fits(node, option)), None)
+            return self.convert(node, fit, path, says) if fit else self._refuse(node, path, says)
         if isinstance(wanted, mi.StructType):
             return self._struct(node, wanted, path)
         if isinstance(wanted, mi.DictType):
@@ -182,71 +180,51 @@ class _Shaper:
         self._problems.append(node.problem(self._name, path, message))
         return FAULTY
 
-    def _union(self, node: Node, wanted: mi.UnionType, path: tuple[Step, ...], says: str) -> Any:
-        for option in wanted.types:
-            bare = option
-            while isinstance(bare, mi.Metadata):
-                bare = bare.type
-            if _fits(node, bare):
-                return self.convert(node, option, path, says)
-        return self._fault(node, path, f"{_label(path)} must be {says}, not {_shown(node)}")
+    def _refuse(self, node: Node, path: tuple[Step, ...], allowed: str) -> Any:
+        return self._fault(node, path, f"{_label(path)} must be {allowed}, not {_shown(node)}")
 
     def _struct(self, node: Node, wanted: mi.StructType, path: tuple[Step, ...]) -> Any:
         if node.kind != "map":
             keys = ", ".join(field.encode_name for field in wanted.fields[:4])
-            message = f"{_label(path)} must be a mapping with {keys} ..., not {_shown(node)}"
-            return self._fault(node, path, message)
+            return self._refuse(node, path, f"a mapping with {keys} ...")
         fields, required = _fields_of(wanted.cls)
-        made: dict[str, Any] = {}
+        made = dict(getattr(wanted.cls, "stand_ins", {}))
         unknown = 0
         for name, (key, value) in node.entries.items():
-            field = fields.get(name)
-            if field is None:
-                unknown += 1
-                hint = did_you_mean(name, fields) if unknown <= _HINTS_MAX else ""
-                hint = hint or f"; allowed are {', '.join(fields)}"
-                self._fault(key, (*path, name), f"{name} is not known in {_label(path)}{hint}")
-            else:
-                made[field.name] = self.convert(value, field.type, (*path, name))
-        missing = [name for name in required if name not in node.entries]
-        if missing:
-            *most, last = missing
-            listed = f"{', '.join(most)} and {last}" if most else last
+            if field := fields.get(name):
+                content = self.convert(value, field.type, (*path, name))
+                if content is not FAULTY:
+                    made[field.name] = content
+                continue
+            unknown += 1
+            hint = did_you_mean(name, fields) if unknown <= _HINTS_MAX else ""
+            hint = hint or f"; allowed are {', '.join(fields)}"
+            self._fault(key, (*path, name), f"{name} is not known in {_label(path)}{hint}")
+        if missing := [name for name in required if name not in node.entries]:
+            listed = " and ".join(filter(None, (", ".join(missing[:-1]), missing[-1])))
             self._fault(node, path, f"{_label(path)} needs {listed}")
-        made = {name: value for name, value in made.items() if value is not FAULTY}
-        made = {**getattr(wanted.cls, "stand_ins", {}), **made}
-        return (
-            FAULTY
-            if any(fields[name].name not in made for name in required)
-            else wanted.cls(**made)
-        )
+        is_whole = all(fields[name].name in made for name in required)
+        return wanted.cls(**made) if is_whole else FAULTY
 
     def _dict(self, node: Node, wanted: mi.DictType, path: tuple[Step, ...], says: str) -> Any:
         if node.kind != "map":
-            message = f"{_label(path)} must be {says or 'a mapping of names'}, not {_shown(node)}"
-            return self._fault(node, path, message)
+            return self._refuse(node, path, says or "a mapping of names")
         self._count(node, len(node.entries), wanted, path)
         made: dict[str, Any] = {}
         for name, (key, value) in node.entries.items():
-            below = (*path, name)
-            is_named = self.convert(
-                Node("scalar", key.line, key.column, name, name), wanted.key_type, below
-            )
-            content = self.convert(value, wanted.value_type, below)
+            named = Node("scalar", key.line, key.column, name, name)
+            is_named = self.convert(named, wanted.key_type, (*path, name))
+            content = self.convert(value, wanted.value_type, (*path, name))
             if content is not FAULTY and is_named is not FAULTY:
                 made[name] = content
         return made
 
     def _tuple(self, node: Node, wanted: mi.VarTupleType, path: tuple[Step, ...]) -> Any:
         if node.kind != "list":
-            message = f"{_label(path)} must be a list like [...], not {_shown(node)}"
-            return self._fault(node, path, message)
+            return self._refuse(node, path, "a list like [...]")
         self._count(node, len(node.items), wanted, path)
-        made = [
-            self.convert(item, wanted.item_type, (*path, index))
-            for index, item in enumerate(node.items)
-        ]
-        return tuple(made)
+        items = enumerate(node.items)
+        return tuple([self.convert(item, wanted.item_type, (*path, at)) for at, item in items])
 
     def _count(self, node: Node, number: int, wanted: Any, path: tuple[Step, ...]) -> None:
         if wanted.min_length is not None and number < wanted.min_length:
@@ -255,48 +233,39 @@ class _Shaper:
             self._fault(node, path, f"{_label(path)} has at most {wanted.max_length} members")
 
     def _scalar(self, node: Node, wanted: Any, path: tuple[Step, ...], says: str) -> Any:
-        value = node.value
+        value: Any = node.value
         if isinstance(wanted, mi.LiteralType):
             return self._choice(node, wanted, path)
         if not _fits(node, wanted):
-            return self._fault(
-                node, path, f"{_label(path)} must be {says or _kind(wanted)}, not {_shown(node)}"
-            )
+            return self._refuse(node, path, says or _kind(wanted))
         if isinstance(wanted, mi.DateType):
             return dt.date.fromisoformat(node.text)
         if isinstance(wanted, mi.StrType):
             return self._text(node, wanted, path, says)
         if isinstance(wanted, mi.IntType | mi.FloatType):
-            if (wanted.ge is not None and value < wanted.ge) or (  # type: ignore[operator]
-                wanted.le is not None and value > wanted.le  # type: ignore[operator]
-            ):
-                return self._fault(
-                    node, path, f"{_label(path)} must be {_kind(wanted)}, not {node.text[:40]}"
-                )
-            return float(value) if isinstance(wanted, mi.FloatType) else value  # type: ignore[arg-type]
+            low, high = wanted.ge, wanted.le
+            if (low is not None and value < low) or (high is not None and value > high):
+                message = f"{_label(path)} must be {_kind(wanted)}, not {node.text[:40]}"
+                return self._fault(node, path, message)
+            return float(value) if isinstance(wanted, mi.FloatType) else value
         return value
 
     def _choice(self, node: Node, wanted: mi.LiteralType, path: tuple[Step, ...]) -> Any:
-        if any(
-            type(node.value) is type(option) and node.value == option for option in wanted.values
-        ):
+        if (type(node.value), node.value) in [(type(option), option) for option in wanted.values]:
             return node.value
-        options = [
-            str(option).lower() if option is True else str(option) for option in wanted.values
-        ]
+        options = ["true" if option is True else str(option) for option in wanted.values]
         hint = did_you_mean(node.text, options) if node.kind == "scalar" else ""
         allowed = hint or f"; allowed are {', '.join(options)}"
         return self._fault(node, path, f"{_label(path)} cannot be {_shown(node)}{allowed}")
 
     def _text(self, node: Node, wanted: mi.StrType, path: tuple[Step, ...], says: str) -> Any:
-        text = node.text
-        if wanted.pattern is not None and not _pattern(wanted.pattern).fullmatch(text):
-            return self._fault(node, path, f"{_label(path)} must be {says}, not {_shown(node)}")
+        text, most = node.text, wanted.max_length
+        if wanted.pattern is not None and not re.fullmatch(wanted.pattern, text):
+            return self._refuse(node, path, says)
         if wanted.min_length is not None and not text.strip():
             return self._fault(node, path, f"{_label(path)} must not be empty")
-        if wanted.max_length is not None and len(text) > wanted.max_length:
-            message = f"{_label(path)} has at most {wanted.max_length} characters"
-            return self._fault(node, path, message)
+        if most is not None and len(text) > most:
+            return self._fault(node, path, f"{_label(path)} has at most {most} characters")
         return text
 
 
@@ -319,22 +288,12 @@ def _label(path: tuple[Step, ...]) -> str:
 
 def _fits(node: Node, wanted: Any) -> bool:
     """Whether this node is of the kind that a type takes."""
-    if isinstance(wanted, mi.DictType | mi.StructType):
-        return node.kind == "map"
-    if isinstance(wanted, mi.VarTupleType):
-        return node.kind == "list"
-    value = node.value
-    if node.kind != "scalar" or value is None:
-        return False
-    if isinstance(wanted, mi.BoolType):
-        return isinstance(value, bool)
-    if isinstance(wanted, mi.IntType):
-        return isinstance(value, int) and not isinstance(value, bool)
-    if isinstance(wanted, mi.FloatType):
-        return isinstance(value, int | float) and not isinstance(value, bool)
+    if isinstance(wanted, mi.Metadata):
+        return _fits(node, wanted.type)
+    given = type(node.value) if node.kind == "scalar" else node.kind
     if isinstance(wanted, mi.DateType):
-        return isinstance(value, str) and _is_date(value)
-    return isinstance(value, str)
+        return given is str and _is_date(node.text)
+    return given in _TAKEN.get(type(wanted), (str,))
 
 
 def _is_date(text: str) -> bool:

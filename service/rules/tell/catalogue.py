@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable
+from itertools import chain
 from typing import Literal, get_args
 
 from msgspec import UNSET, Struct, UnsetType, field
@@ -26,6 +27,7 @@ from service.rules.decide.rulebook import (
 from service.rules.language.scenario_schema import Reporter
 
 _NO_BUDGETS: Budgets = {}
+_NOTHING = (None, "", ())
 
 
 class AttributeAnswer(Struct, frozen=True):
@@ -125,11 +127,8 @@ def list_action_types(rulebook: Rulebook, reader: Reader) -> list[ActionTypeAnsw
 def running_campaigns(rulebook: Rulebook, now: dt.datetime) -> list[Campaign]:
     """The campaigns of today, whatever their regions; those with a budget may have ended."""
     day = rulebook.program.local_date(now)
-    return [
-        campaign
-        for campaign in rulebook.campaigns.values()
-        if campaign.starts_on <= day < campaign.ends_before
-    ]
+    every = rulebook.campaigns.values()
+    return [campaign for campaign in every if campaign.starts_on <= day < campaign.ends_before]
 
 
 def list_campaigns(
@@ -142,13 +141,9 @@ def list_campaigns(
 def suggestion_counters(rulebook: Rulebook, now: dt.datetime) -> tuple[CounterKey, ...]:
     """Name the counters that `list_suggestions` wants to know of a person."""
     names = period_names(rulebook.program.local_date(now))
-    keys = (
-        _key(limit, names)
-        for kind in rulebook.action_types.values()
-        for rule in kind.rules
-        for limit in rule.limits
-    )
-    return tuple(dict.fromkeys(key for key in keys if key is not None))
+    rules = chain.from_iterable(kind.rules for kind in rulebook.action_types.values())
+    keys = (_key(limit, names) for rule in rules for limit in rule.limits)
+    return tuple(dict.fromkeys(filter(None, keys)))
 
 
 def list_suggestions(
@@ -217,17 +212,8 @@ def _named(kind: ActionType, reader: Reader) -> tuple[str, str, str | None, str,
 
 
 def _attribute(attribute: Attribute) -> AttributeAnswer:
-    minimum, maximum = attribute.minimum, attribute.maximum
-    return AttributeAnswer(
-        attribute.type,
-        attribute.required,
-        attribute.unit or UNSET,
-        UNSET if minimum is None else minimum,
-        UNSET if maximum is None else maximum,
-        attribute.max_length or UNSET,
-        attribute.pattern or UNSET,
-        attribute.one_of or UNSET,
-    )
+    values = {name: getattr(attribute, name) for name in AttributeAnswer.__struct_fields__}
+    return AttributeAnswer(**{name: told for name, told in values.items() if told not in _NOTHING})
 
 
 def _claim(claim: Claim) -> ClaimAnswer:

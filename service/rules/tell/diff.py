@@ -31,9 +31,9 @@ from service.rules.tell.words import (
     shown,
 )
 from service.rules.tell.worries import (
-    FactorWorry,
     attribute_worry,
     campaign_worry,
+    factor_worry,
     new_rule_worry,
     program_worry,
     rule_worry,
@@ -119,7 +119,7 @@ class _Comparison:
         words = Words("factors", name, f"factors.{name}")
         words.units = {"value": unit + used, "unit": used}
         if before and after:
-            words.worry = FactorWorry(before, after).tell
+            words.worry = partial(factor_worry, before=before, after=after)
         yield from self._plain(words, before, after)
 
     def _campaign(
@@ -203,25 +203,19 @@ class _Comparison:
         if self._same_expression(before.action, after.action, known, wanted):
             return
         old, new = (default if default and text is None else text for text in texts)
-        amounts = _constant(texts[0]), _constant(texts[1])
-        if amounts[1] is not None:
-            words.units = {key: " g"}
-        warning = None
-        if amounts[0] is not None and amounts[1] is not None:
-            warning = jump(amounts[0], amounts[1])
+        before_g, after_g = map(_constant, texts)
+        words.units = {} if after_g is None else {key: " g"}
+        warning = jump(before_g or 0, after_g or 0)
         yield words.change(key, old, new, key, warning)
         words.units = {}
 
     def _same_expression(
         self, before_type: str, after_type: str, texts: tuple[Any, ...], wanted: str
     ) -> bool:
+        old, new = self._old.scope_of(before_type), self._new.scope_of(after_type)
         if texts[0] == texts[1]:
             return True
-        trees = (
-            _meaning(self._old.scope_of(before_type), texts[0], wanted),
-            _meaning(self._new.scope_of(after_type), texts[1], wanted),
-        )
-        return trees[0] == trees[1]
+        return _meaning(old, texts[0], wanted) == _meaning(new, texts[1], wanted)
 
 
 def _meaning(known: tuple[Scope, frozenset[str]] | None, text: Any, wanted: Any) -> object:
@@ -254,13 +248,11 @@ def _constant(text: Any) -> float | None:
 
 def _rule_text(rule: schema.Rule) -> str:
     """A whole rule in one line."""
-    parts = [f"for {rule.action}"]
-    for key in ("from_", "until", "when", "saves", "earns"):
-        value = getattr(rule, key)
-        if value is not None:
-            parts.append(f"{key.rstrip('_')} {shown(value)}")
-    parts += [f"limit {limit_text(limit)}" for limit in rule.limits]
-    return ", ".join(parts)
+    keys = ("from_", "until", "when", "saves", "earns")
+    given = {key.rstrip("_"): getattr(rule, key) for key in keys}
+    parts = [f"{key} {shown(value)}" for key, value in given.items() if value is not None]
+    limits = [f"limit {limit_text(limit)}" for limit in rule.limits]
+    return ", ".join([f"for {rule.action}", *parts, *limits])
 
 
 def _limits(

@@ -16,7 +16,6 @@ class BrokenSetError(Exception):
     """One of the two sets has errors, and so no meaning that could be compared."""
 
     def __init__(self, problems: list[Problem]) -> None:
-        """Carry what is wrong."""
         super().__init__(str(problems[0]))
         self.problems = problems
 

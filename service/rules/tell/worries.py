@@ -3,25 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from service.rules.language import schema
 from service.rules.tell.words import jump
 
+# By section and key, what is worth a word however it is altered, or when it is left out; no key
+# stands for the whole. A rule's amounts and limits are compared where they are told.
+_ALTERED = {
+    ("program", "timezone"): "days, weeks and months are counted in another zone from now on",
+    ("rule", "action"): "other reports are paid by it",
+    ("type", "claim"): "what was paid once can be paid again",
+    ("attribute", "unit"): "what is reported is read in another unit",
+}
+_LEFT_OUT = {
+    ("rule", "until"): "it does not end any more",
+    ("campaign", "budget_g"): "nothing limits what it pays",
+    ("type", ""): "such reports are refused from now on",
+    ("type", "plausible"): "nothing is implausible any more",
+    ("type", "overlap"): "two at the same time are paid now",
+}
 
-def program_worry(name: str, _old: Any, _new: Any) -> str | None:
-    """The programme as a whole."""
-    if name == "timezone":
-        return "days, weeks and months are counted in another zone from now on"
-    return None
+
+def _plain_worry(section: str, name: str, old: Any, new: Any) -> str | None:
+    """What can be said of a key whatever its values are."""
+    altered = None if old is None else _ALTERED.get((section, name))
+    return altered or (_LEFT_OUT.get((section, name)) if new is None else None)
 
 
-def rule_worry(name: str, _old: Any, new: Any) -> str | None:
-    """A rule's dates and type; its amounts and limits are compared where they are told."""
-    if name == "until" and new is None:
-        return "it does not end any more"
-    return "other reports are paid by it" if name == "action" else None
+program_worry = partial(_plain_worry, "program")
+rule_worry = partial(_plain_worry, "rule")
 
 
 def new_rule_worry(rule: schema.Rule, gone: Iterable[schema.Rule]) -> str | None:
@@ -38,15 +50,13 @@ def _is_own(limit: schema.Limit) -> bool:
 
 def campaign_worry(name: str, old: Any, new: Any, *, gone: Iterable[schema.Campaign]) -> str | None:
     """A campaign that may pay without end, or many times more; `gone` are those left out."""
-    if name == "budget_g" and new is None:
-        return "nothing limits what it pays"
     if not name and isinstance(new, schema.Campaign):
         if new.budget_g is None:
             return "no budget_g: nothing limits what it pays"
         return _new_campaign_worry(new, gone)
-    if name in {"earns_times", "budget_g"} and old is not None:
+    if name in {"earns_times", "budget_g"} and old is not None and new is not None:
         return jump(old, new)
-    return None
+    return _plain_worry("campaign", name, old, new)
 
 
 def _new_campaign_worry(campaign: schema.Campaign, gone: Iterable[schema.Campaign]) -> str | None:
@@ -70,43 +80,28 @@ def _paid(campaign: schema.Campaign) -> set[tuple[str, str]]:
 
 def type_worry(name: str, old: Any, new: Any) -> str | None:
     """What a type no longer refuses, or refuses from now on."""
-    if not name and new is None:
-        return "such reports are refused from now on"
-    gone = new is None
-    if name == "reported_by":
-        more = [who for who in ("device", "participant") if who in new and who not in old]
-        if more:
-            return f"reports of a {' or '.join(more)} are believed now"
-        less = [who for who in old if who not in new]
-        return f"reports of a {' or '.join(less)} are refused from now on" if less else None
-    return {
-        "plausible": "nothing is implausible any more" if gone else None,
-        "overlap": "two at the same time are paid now" if gone else None,
-        "claim": "what was paid once can be paid again" if old is not None else None,
-    }.get(name)
+    if name != "reported_by":
+        return _plain_worry("type", name, old, new)
+    more = [who for who in ("device", "participant") if who in new and who not in old]
+    less = [who for who in old if who not in new]
+    if more:
+        return f"reports of a {' or '.join(more)} are believed now"
+    return f"reports of a {' or '.join(less)} are refused from now on" if less else None
 
 
 def attribute_worry(name: str, old: Any, new: Any) -> str | None:
     """What an attribute's values mean, and whether reports may still leave it out."""
     if name == "required" and new is True:
         return "reports without it are refused"
-    if name == "unit" and old is not None:
-        return "what is reported is read in another unit"
+    return _plain_worry("attribute", name, old, new)
+
+
+def factor_worry(
+    name: str, _old: Any, _new: Any, *, before: schema.Factor, after: schema.Factor
+) -> str | None:
+    """A factor's value and unit belong together: what of them does not go with the other."""
+    if name == "value":
+        return jump(before.value, after.value)
+    if name == "unit" and before.value == after.value:
+        return "its value did not change with it"
     return None
-
-
-@dataclass(frozen=True, slots=True)
-class FactorWorry:
-    """A factor's value and unit belong together."""
-
-    before: schema.Factor
-    after: schema.Factor
-
-    def tell(self, name: str, _old: Any, _new: Any) -> str | None:
-        """Say what of value and unit does not go with the other."""
-        before, after = self.before, self.after
-        if name == "value":
-            return jump(before.value, after.value)
-        if name == "unit" and before.value == after.value:
-            return "its value did not change with it"
-        return None

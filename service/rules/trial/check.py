@@ -6,12 +6,13 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from service.rules.compile.draft import Draft, compile_rulebook
 from service.rules.language.load import is_read, read_folder
-from service.rules.language.problems import Problem, shown_name
+from service.rules.language.problems import Problem, of_file
 from service.rules.trial.coverage import Report, Seen, report
 from service.rules.trial.examples import run_examples
 from service.rules.trial.scenarios import FOLDER, compile_scenarios, read_scenarios, run_scenario
@@ -22,9 +23,13 @@ _LIKE_RULES = re.compile(r"[^.#].*\.ya?ml\b.*(?<!~)", re.IGNORECASE | re.DOTALL)
 
 def check_folder(folder: Path) -> Draft:
     """Check a folder of rule files; what cannot be read is a problem too."""
+    return _checked(folder)[0]
+
+
+def _checked(folder: Path) -> tuple[Draft, dict[str, str]]:
     files, unreadable = read_folder(folder)
     draft = compile_rulebook(files, unreadable=unreadable)
-    return replace(draft, problems=(*strangers_in(folder), *draft.problems))
+    return replace(draft, problems=(*strangers_in(folder), *draft.problems)), files
 
 
 def strangers_in(folder: Path) -> list[Problem]:
@@ -42,7 +47,7 @@ def _passed_over(folder: Path, *, known: str = "") -> Iterator[Problem]:
                 message = f"{within} of its files look like rules; subfolders are not read"
                 is_told = within > 0 and path.name != known and not path.name.startswith(".")
             if is_told and not is_read(path):
-                yield Problem(shown_name(str(path)), 1, 1, "", message, "warning")
+                yield of_file(path, message, "warning")
 
 
 def failed_examples(draft: Draft) -> list[Problem]:
@@ -73,13 +78,11 @@ class Trial:
 
 def try_folder(folder: Path) -> Trial:
     """Check a folder of rule files, then run their examples and the scenarios beside them."""
-    files, unreadable = read_folder(folder)
-    draft = compile_rulebook(files, unreadable=unreadable)
-    strangers = strangers_in(folder)
+    draft, files = _checked(folder)
     texts, unreadable = read_scenarios(folder)
     scenarios, faults = compile_scenarios(texts, draft.rulebook)
     if draft.rulebook is None:
-        return Trial(draft, (*strangers, *draft.problems, *unreadable, *faults), (), None)
+        return Trial(draft, (*draft.problems, *unreadable, *faults), (), None)
     seen = Seen()
     differences = run_examples(draft.rulebook, draft.examples, seen)
     wrong = len({(problem.file, problem.path) for problem in differences})
@@ -90,8 +93,7 @@ def try_folder(folder: Path) -> Trial:
         fine, steps = outcomes.count([]), sum(len(scenario.steps) for scenario in scenarios)
         number = len(texts) + len(unreadable)
         summary.append(f"{fine} of {number} scenarios as expected, {steps} steps")
-    found = [*unreadable, *faults, *(problem for outcome in outcomes for problem in outcome)]
-    problems = (*strangers, *draft.problems, *differences, *found)
+    problems = (*draft.problems, *differences, *unreadable, *faults, *chain(*outcomes))
     return Trial(draft, problems, tuple(summary), report(files, draft.rulebook, seen))
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
+
+import msgspec
+from msgspec import Struct
 
 from service.rules.decide.evaluate import Award
 from service.rules.decide.rulebook import Rule, Rulebook
@@ -30,26 +33,20 @@ class Seen:
             self.cut |= {(rule.id, rule.limits.index(limit)) for limit in award.cuts}
 
 
-class Place(NamedTuple):
-    """Where something stands."""
-
-    file: str
-    line: int
-    column: int
-
-    def __str__(self) -> str:
-        """As compilers say it."""
-        return f"{self.file}:{self.line}:{self.column}"
-
-
-@dataclass(frozen=True, slots=True)
-class Covered:
-    """One thing that a test should see, and whether one did."""
+class Covered(Struct, frozen=True):
+    """One thing that a test should see, where it stands, and whether one did."""
 
     rule: str
     what: str
-    place: Place
-    is_seen: bool
+    file: str
+    line: int
+    column: int
+    is_seen: bool = msgspec.field(name="seen")
+
+    @property
+    def place(self) -> str:
+        """As compilers say it."""
+        return f"{self.file}:{self.line}:{self.column}"
 
     def __str__(self) -> str:
         """What is missing, as a line."""
@@ -78,50 +75,28 @@ class Report:
 
     def as_json(self) -> dict[str, Any]:
         """The report for programs."""
-        return {
-            "percent": self.percent,
-            "seen": self.seen,
-            "of": len(self.points),
-            "points": [
-                {
-                    "rule": point.rule,
-                    "what": point.what,
-                    **point.place._asdict(),
-                    "seen": point.is_seen,
-                }
-                for point in self.points
-            ],
-        }
+        counts = {"percent": self.percent, "seen": self.seen, "of": len(self.points)}
+        return {**counts, "points": self.points}
 
     def as_lines(self) -> list[str]:
         """The report for people: a table of rules, then each thing that is missing."""
         rules: dict[str, list[Covered]] = {}
         for point in self.points:
             rules.setdefault(point.rule, []).append(point)
-        rows = [("rule", "applies", "skipped", "limits reached", "where")]
+        rows: list[tuple[str, ...]] = [("rule", "applies", "skipped", "limits reached", "where")]
         for rule, points in rules.items():
             by_what = {point.what: point.is_seen for point in points}
+            marks = [_MARKS[by_what.get(what)] for what in _CONDITION]
             limits = [point.is_seen for point in points if point.what not in _CONDITION]
-            rows.append(
-                (
-                    rule,
-                    _MARKS[by_what[_APPLIES]],
-                    _MARKS[by_what.get(_SKIPPED)],
-                    f"{sum(limits)} of {len(limits)}" if limits else "-",
-                    str(points[0].place),
-                )
-            )
-        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-        table = [
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-            for row in rows
-        ]
+            reached = f"{sum(limits)} of {len(limits)}" if limits else "-"
+            rows.append((rule, *marks, reached, points[0].place))
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        table = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
         total = f"coverage: {self.percent} % ({self.seen} of {len(self.points)})"
         return [*table, *map(str, self.missing()), total]
 
 
-_APPLIES, _SKIPPED = "applies to no action", "is skipped for no action by its when"
-_CONDITION = (_APPLIES, _SKIPPED)
+_CONDITION = _APPLIES, _SKIPPED = "applies to no action", "is skipped for no action by its when"
 _MARKS = {True: "yes", False: "NO", None: "-"}
 
 
@@ -132,21 +107,19 @@ def report(files: Mapping[str, str], rulebook: Rulebook, seen: Seen) -> Report:
     for name in sorted(nodes):
         for node in nodes[name].find(("rules",)).items:
             rule = rulebook.rules[node.find(("id",)).text]
-            points += _points(rule, shown_name(name), node, seen)
+            points += [
+                Covered(rule.id, what, shown_name(name), at.line, at.column, is_seen)
+                for what, at, is_seen in _wanted(rule, node, seen)
+            ]
     return Report(tuple(points))
 
 
-def _points(rule: Rule, file: str, node: Node, seen: Seen) -> Sequence[Covered]:
-    def point(what: str, at: Node, *, is_seen: bool) -> Covered:
-        return Covered(rule.id, what, Place(file, at.line, at.column), is_seen)
-
-    points = [point(_APPLIES, node, is_seen=rule.id in seen.applied)]
+def _wanted(rule: Rule, node: Node, seen: Seen) -> Iterator[tuple[str, Node, bool]]:
+    """What a test should see of a rule, where that stands, and whether one did."""
+    yield _APPLIES, node, rule.id in seen.applied
     if rule.when is not None:
-        is_skipped = rule.id in seen.skipped
-        points.append(point(_SKIPPED, node.find(("when",)), is_seen=is_skipped))
+        yield _SKIPPED, node.find(("when",)), rule.id in seen.skipped
     for index, limit in enumerate(rule.limits):
         by = f" by {limit.source.by}" if limit.source.by else ""
         what = f"never reaches its limit of {limit.text}{by}"
-        at = node.find(("limits", index))
-        points.append(point(what, at, is_seen=(rule.id, index) in seen.cut))
-    return points
+        yield what, node.find(("limits", index)), (rule.id, index) in seen.cut

@@ -10,7 +10,7 @@ from msgspec import Struct
 from service.rules.compile.draft import ExampleCase
 from service.rules.decide.evaluate import Award, Usage, appraise, settle, untouched_budgets
 from service.rules.decide.judge import Candidate, Refusal, judge
-from service.rules.decide.rulebook import ActionType, Program, Rule, Rulebook
+from service.rules.decide.rulebook import Program, Rule, Rulebook
 from service.rules.language.problems import Problem
 from service.rules.language.schema import Example, ExampleContext, Expect
 from service.rules.trial.coverage import Seen
@@ -23,7 +23,7 @@ def run_examples(
     rulebook: Rulebook, cases: Iterable[ExampleCase], seen: Seen | None = None
 ) -> list[Problem]:
     """Run every example; each that comes out otherwise is a problem at its `expect`."""
-    problems = []
+    problems: list[Problem] = []
     for case in cases:
         outcome = decide_example(rulebook, case.rule, case.shape)
         problems += _differences(case, outcome)
@@ -36,13 +36,14 @@ def run_examples(
 
 def example_candidate(rulebook: Rulebook, rule: Rule, example: Example) -> Candidate:
     """The action that an example of this rule tells of."""
-    action_type, context = rulebook.action_types[rule.action], example.context
+    context, reporters = example.context, rulebook.action_types[rule.action].reported_by
+    verified = reporters == {"partner"} if context.verified is None else context.verified
     return Candidate(
         type=rule.action,
         attributes=dict(example.given),
         occurred_at=_occurred_at(rule, context, rulebook.program),
-        reporter=_reporter(action_type, context),
-        verified=_verified(action_type, context),
+        reporter="partner" if verified else unverified_reporter(reporters),
+        verified=verified,
         partner_id=None,
     )
 
@@ -69,17 +70,18 @@ def decide_example(
     return next((award for award in decision.awards if award.rule == rule.id), None)
 
 
-def _differences(case: ExampleCase, award: Refusal | Award | None) -> list[Problem]:
-    expect = case.shape.expect
+def _differences(case: ExampleCase, award: Refusal | Award | None) -> Iterator[Problem]:
+    at = case.source.at("expect")
+    for fault in _faults(case.shape.expect, award):
+        message = f"example '{case.shape.name}' of {case.rule.id}: {fault}"
+        yield at.node.problem(at.name, at.path, message)
+
+
+def _faults(expect: Expect, award: Refusal | Award | None) -> list[str]:
     if isinstance(award, Refusal):
         reason = award.reason or award.code
-        if expect.refused == reason:
-            return []
-        return [_differs(case, f"it is refused as {reason}: {award.detail}")]
-    return [_differs(case, fault) for fault in _faults(expect, award)]
-
-
-def _faults(expect: Expect, award: Award | None) -> list[str]:
+        is_wanted = expect.refused == reason
+        return [] if is_wanted else [f"it is refused as {reason}: {award.detail}"]
     if expect.refused is not None:
         return ["it is accepted"]
     if award is None:
@@ -98,24 +100,6 @@ def different(expect: Struct, got: Mapping[str, object]) -> Iterator[tuple[str, 
         wanted = getattr(expect, key)
         if wanted is not None and wanted != value:
             yield key, f"{key} is {value if value is not None else 'nothing'}, not {wanted}"
-
-
-def _differs(case: ExampleCase, what: str) -> Problem:
-    at = case.source.at("expect")
-    message = f"example '{case.shape.name}' of {case.rule.id}: {what}"
-    return at.node.problem(at.name, at.path, message)
-
-
-def _verified(action_type: ActionType, context: ExampleContext) -> bool:
-    if context.verified is None:
-        return action_type.reported_by == {"partner"}
-    return context.verified
-
-
-def _reporter(action_type: ActionType, context: ExampleContext) -> str:
-    """A partner reports what is verified; else whoever else may."""
-    is_verified = _verified(action_type, context)
-    return "partner" if is_verified else unverified_reporter(action_type.reported_by)
 
 
 def unverified_reporter(allowed: Collection[str]) -> str:

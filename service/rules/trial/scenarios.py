@@ -8,7 +8,7 @@ functions that judge and evaluate real actions. Scenarios are no rules: they are
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,14 +28,17 @@ from service.rules.trial.world import World
 
 FOLDER = "tests"
 
+Fault = tuple[tuple[PathStep, ...], str]
+"""Where under `expect` something is otherwise, and how."""
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)
 class Scenario:
     """A scenario that can be run: its steps with their moments, and where they stand."""
 
     name: str
     root: Node
-    steps: tuple[tuple[int, Step, dt.datetime], ...]
+    steps: tuple[tuple[int, Step, dt.datetime], ...] = ()
 
     def problem(self, path: tuple[PathStep, ...], message: str) -> Problem:
         """A problem at this value."""
@@ -61,26 +64,20 @@ def compile_scenarios(
 
     Without a rulebook, where the rules have errors, names are not looked up and nothing can be run.
     """
-    try:
-        return _compiled(files, rulebook)
-    except EnoughError as error:
-        return [], error.problems
-
-
-def _compiled(
-    files: Mapping[str, str], rulebook: Rulebook | None
-) -> tuple[list[Scenario], list[Problem]]:
-    nodes, problems = load(files)
     zone = None if rulebook is None else rulebook.program.timezone
     scenarios = []
-    for name, root in sorted(nodes.items()):
-        shown = shown_name(name)
-        steps = shape_list(shown, root, Step, problems)
-        scenario = Scenario(shown, root, tuple(_timed(shown, root, steps, zone, problems)))
-        if rulebook is not None:
-            for index, step in whole(steps):
-                problems += _unknown(scenario, index, step, rulebook)
-        scenarios.append(scenario)
+    try:
+        nodes, problems = load(files)
+        for name, root in sorted(nodes.items()):
+            scenario = Scenario(shown_name(name), root)
+            steps = shape_list(scenario.name, root, Step, problems)
+            scenario.steps = tuple(_timed(scenario, steps, zone, problems))
+            scenarios.append(scenario)
+            if rulebook is not None:
+                for index, step in whole(steps):
+                    problems += _unknown(scenario, index, step, rulebook)
+    except EnoughError as error:
+        return [], error.problems
     problems.sort(key=place_of)
     faulty = {problem.file for problem in problems}
     return [scenario for scenario in scenarios if scenario.name not in faulty], problems
@@ -91,7 +88,7 @@ def run_scenario(rulebook: Rulebook, scenario: Scenario, seen: Seen) -> list[Pro
     world = World(rulebook, seen)
     problems = []
     for index, step, at in scenario.steps:
-        faults: list[tuple[tuple[PathStep, ...], str]] = []
+        faults: list[Fault] = []
         for time in range(1, step.times + 1):
             outcome = world.report(step, at, time)
             if not faults:
@@ -107,38 +104,27 @@ def run_scenario(rulebook: Rulebook, scenario: Scenario, seen: Seen) -> list[Pro
 
 
 def _timed(
-    name: str,
-    root: Node,
-    steps: Sequence[Step],
-    zone: dt.tzinfo | None,
-    problems: list[Problem],
+    scenario: Scenario, steps: Sequence[Step], zone: dt.tzinfo | None, problems: list[Problem]
 ) -> Iterator[tuple[int, Step, dt.datetime]]:
     """Give each step its moment; the clock only goes forward.
 
     Where the zone is not known, moments with an offset cannot be compared with those without.
     """
-
-    def fault(path: tuple[PathStep, ...], message: str) -> None:
-        problems.append(root.find(path).problem(name, path, message))
-
     last: dt.datetime | None = None
     for index, step in whole(steps):
+        path: tuple[PathStep, ...] = (index, "at")
         try:
             at = instant_of(step.at, zone)
-        except ValueError as error:
-            fault((index, "at"), f"there is no such time: {error}")
-            continue
-        if step.context.occurred_at is not None:
-            try:
+            if step.context.occurred_at is not None:
+                path = (index, "context", "occurred_at")
                 instant_of(step.context.occurred_at, zone)
-            except ValueError as error:
-                fault((index, "context", "occurred_at"), f"there is no such time: {error}")
-                continue
+        except ValueError as error:
+            problems.append(scenario.problem(path, f"there is no such time: {error}"))
+            continue
         if last is not None and (at.tzinfo is None) == (last.tzinfo is None) and at < last:
-            message = (
-                f"the clock only goes forward: a step before this one is at {last:%Y-%m-%dT%H:%M}"
-            )
-            fault((index, "at"), message)
+            before = f"a step before this one is at {last:%Y-%m-%dT%H:%M}"
+            message = f"the clock only goes forward: {before}"
+            problems.append(scenario.problem((index, "at"), message))
             continue
         last = at
         yield index, step, at
@@ -146,35 +132,26 @@ def _timed(
 
 def _unknown(scenario: Scenario, index: int, step: Step, rulebook: Rulebook) -> Iterator[Problem]:
     """Names that this rulebook does not know; nothing could ever fulfil them."""
-    expect = step.expect
+    expect, at = step.expect, (index, "expect")
     if step.action not in rulebook.action_types and expect.refused != "unknown-action-type":
         hint = did_you_mean(step.action, rulebook.action_types)
         yield scenario.problem((index, "action"), f"there is no action type {step.action}{hint}")
-    for rule_id, wanted in expect.rules.items():
-        path: tuple[PathStep, ...] = (index, "expect", "rules", rule_id)
-        if rule_id not in rulebook.rules:
-            hint = did_you_mean(rule_id, rulebook.rules)
-            key = scenario.root.find(path[:-1]).key(rule_id)
-            yield key.problem(scenario.name, path, f"there is no rule {rule_id}{hint}")
-        yield from _unknown_campaign(scenario, path, wanted, rulebook)
-    yield from _unknown_campaign(scenario, (index, "expect"), expect, rulebook)
+    expected: dict[tuple[PathStep, ...], RuleExpect] = {
+        (*at, "rules", rule_id): wanted for rule_id, wanted in expect.rules.items()
+    }
+    for path, wanted in {**expected, at: expect}.items():
+        name = str(path[-1])
+        if path != at and name not in rulebook.rules:
+            hint = did_you_mean(name, rulebook.rules)
+            key = scenario.root.find(path[:-1]).key(name)
+            yield key.problem(scenario.name, path, f"there is no rule {name}{hint}")
+        campaign = wanted.campaign
+        if campaign is not None and campaign not in rulebook.campaigns:
+            hint = did_you_mean(campaign, rulebook.campaigns)
+            yield scenario.problem((*path, "campaign"), f"there is no campaign {campaign}{hint}")
 
 
-def _unknown_campaign(
-    scenario: Scenario,
-    path: tuple[PathStep, ...],
-    expect: StepExpect | RuleExpect,
-    rulebook: Rulebook,
-) -> Iterator[Problem]:
-    campaign = expect.campaign
-    if campaign is not None and campaign not in rulebook.campaigns:
-        hint = did_you_mean(campaign, rulebook.campaigns)
-        yield scenario.problem((*path, "campaign"), f"there is no campaign {campaign}{hint}")
-
-
-def _faults(
-    expect: StepExpect, outcome: Refusal | Decision
-) -> Iterator[tuple[tuple[PathStep, ...], str]]:
+def _faults(expect: StepExpect, outcome: Refusal | Decision) -> Iterator[Fault]:
     """Say where an outcome differs from what was expected, and what came instead."""
     if isinstance(outcome, Refusal):
         reason = outcome.reason or outcome.code
@@ -186,44 +163,34 @@ def _faults(
     if expect.refused is not None:
         yield ("refused",), f"it is accepted; {came}"
         return
-    yield from _grams_faults(expect, outcome, came)
-    awards: Mapping[str, Award] = {award.rule: award for award in outcome.awards}
-    for rule_id, wanted in expect.rules.items():
-        for key, text in _rule_faults(rule_id, wanted, awards.get(rule_id)):
-            yield ("rules", rule_id, *key), f"{text}; {came}"
-
-
-def _grams_faults(
-    expect: StepExpect, outcome: Decision, came: str
-) -> Iterator[tuple[tuple[PathStep, ...], str]]:
     for award in outcome.awards:
         if award.failed:
             yield (), f"an expression of {award.rule} failed: it gives no grams to pay"
-    if expect.skipped is True and outcome.awards:
-        yield ("skipped",), f"a rule applies; {came}"
-    got = _got(outcome.saved_g, outcome.energy_g, outcome.awards)
-    for key, text in different(expect, got):
-        yield (key,), f"{text}; {came}"
+    for key, text in _differences(expect, outcome, outcome.awards, "a rule"):
+        yield key, f"{text}; {came}"
+    awards = {award.rule: award for award in outcome.awards}
+    for rule_id, wanted in expect.rules.items():
+        faults: Iterable[Fault] = ()
+        if rule_id in awards:
+            award = awards[rule_id]
+            faults = _differences(wanted, award, (award,), rule_id, f" by {rule_id}")
+        elif wanted.skipped is not True:
+            faults = [((), f"{rule_id} does not apply")]
+        for key, text in faults:
+            yield ("rules", rule_id, *key), f"{text}; {came}"
 
 
-def _rule_faults(
-    rule_id: str, expect: RuleExpect, award: Award | None
-) -> Iterator[tuple[tuple[str, ...], str]]:
-    if award is None:
-        if expect.skipped is not True:
-            yield (), f"{rule_id} does not apply"
-        return
-    if expect.skipped is True:
-        yield ("skipped",), f"{rule_id} applies"
-    for key, text in different(expect, _got(award.saved_g, award.energy_g, (award,))):
-        yield (key,), f"{text} by {rule_id}"
-
-
-def _got(saved_g: int, energy_g: int, awards: Sequence[Award]) -> dict[str, object]:
-    """What came of awards, by the keys of what is expected."""
+def _differences(
+    expect: RuleExpect, came: Decision | Award, awards: Sequence[Award], who: str, by: str = ""
+) -> Iterator[Fault]:
+    """Where what came of a rule, or of all, is not what is expected of it."""
+    if expect.skipped is True and awards:
+        yield ("skipped",), f"{who} applies"
     limited_by = next((award.limited_by for award in awards if award.limited_by), None)
     campaign = next((award.campaign for award in awards if award.campaign), None)
-    return {"saves": saved_g, "earns": energy_g, "limited_by": limited_by, "campaign": campaign}
+    got = {"saves": came.saved_g, "earns": came.energy_g}
+    for key, text in different(expect, {**got, "limited_by": limited_by, "campaign": campaign}):
+        yield (key,), f"{text}{by}"
 
 
 def _came(awards: Sequence[Award]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections import defaultdict
 from dataclasses import dataclass, field
+from itertools import count, takewhile
 from uuid import UUID
 
 from service.rules.decide.evaluate import Decision, appraise, settle, untouched_budgets
@@ -53,10 +54,10 @@ class World:
         if step.context.region is not None:
             person.region = step.context.region
         judged = judge(self._rulebook, candidate(step, at, time, self._rulebook), at)
+        if isinstance(judged, Refusal):
+            return judged
         who = step.participant
-        refusal = judged if isinstance(judged, Refusal) else self._refusal(who, judged)
-        if refusal is not None or isinstance(judged, Refusal):
-            assert refusal is not None  # a refusal by the catalogue is one
+        if refusal := self._refusal(who, judged):
             return refusal
         days = streak_before(person.active_days, judged.local_date)
         awards = appraise(self._rulebook, judged, region=person.region, streak_days=days)
@@ -118,11 +119,8 @@ class World:
 
 def candidate(step: Step, at: dt.datetime, time: int, rulebook: Rulebook) -> Candidate:
     """The action that a step tells of, this time of its times."""
-    context = step.context
-    occurred_at = at
-    if context.occurred_at is not None:
-        occurred_at = instant_of(context.occurred_at, rulebook.program.timezone)
-    reporter = _reporter(step, rulebook)
+    context, zone = step.context, rulebook.program.timezone
+    reporter = context.reporter or _reporter(step, rulebook)
     verified = reporter == "partner" if context.verified is None else context.verified
     return Candidate(
         type=step.action,
@@ -130,7 +128,7 @@ def candidate(step: Step, at: dt.datetime, time: int, rulebook: Rulebook) -> Can
             name: value.replace("{n}", str(time)) if isinstance(value, str) else value
             for name, value in step.attributes.items()
         },
-        occurred_at=occurred_at,
+        occurred_at=at if context.occurred_at is None else instant_of(context.occurred_at, zone),
         reporter=reporter,
         verified=verified,
         partner_id=context.partner or ("partner" if reporter == "partner" else None),
@@ -138,21 +136,14 @@ def candidate(step: Step, at: dt.datetime, time: int, rulebook: Rulebook) -> Can
 
 
 def _reporter(step: Step, rulebook: Rulebook) -> str:
-    """Who reports a step: as it says, else the partner where nobody else may."""
-    context = step.context
-    if context.reporter is not None:
-        return context.reporter
-    kind = rulebook.action_types.get(step.action)
+    """Who reports a step that does not say: the partner where it is his, or nobody else may."""
+    context, kind = step.context, rulebook.action_types.get(step.action)
+    is_partners = bool(context.partner) if context.verified is None else context.verified
     allowed = kind.reported_by if kind else frozenset({"participant"})
-    person = unverified_reporter(allowed)
-    if context.verified is None:
-        return person if context.partner is None else "partner"
-    return "partner" if context.verified else person
+    return "partner" if is_partners else unverified_reporter(allowed)
 
 
 def streak_before(active: set[dt.date], day: dt.date) -> int:
     """How many active days in a row end the day before."""
-    run = 0
-    while day - dt.timedelta(days=run + 1) in active:
-        run += 1
-    return run
+    days = (day - dt.timedelta(days=back) for back in count(1))
+    return sum(1 for _ in takewhile(active.__contains__, days))
