@@ -33,7 +33,7 @@ from service.rulebooks.queries import VersionView, get_version, list_versions
 from service.rules.compile.draft import compile_rulebook, sha256_of
 from service.rules.language.load import read_folder, rule_paths
 from service.rules.language.problems import Problem
-from service.rules.tell.changes import Difference, difference_json
+from service.rules.tell.changes import RulebookDifference
 from service.rules.tell.diff import diff
 from service.rules.tell.rule_set import BrokenSetError
 from service.rules.trial.check import strangers_in, try_folder
@@ -57,12 +57,12 @@ def diff_sets(before: str, after: str, form: Format) -> None:
         report(error.problems, form, "")
         sys.exit(1)
     if form == "json":
-        print_json(difference_json(difference))
+        print_json(difference)
     else:
         print_difference(difference)
 
 
-def print_difference(difference: Difference, *, err: bool = False) -> None:
+def print_difference(difference: RulebookDifference, *, err: bool = False) -> None:
     """Print a difference in words, what deserves a second look in red."""
     for line, is_loud in difference.lines():
         click.secho(line, fg="red" if is_loud else None, bold=is_loud, err=err)

@@ -26,7 +26,7 @@ from service.rules.compile.draft import Draft, compile_rulebook, sha256_of
 from service.rules.decide.rulebook import Rulebook
 from service.rules.language.load import read_folder
 from service.rules.language.problems import Problem
-from service.rules.tell.changes import Difference, difference_json
+from service.rules.tell.changes import RulebookDifference
 from service.rules.tell.diff import diff
 from service.rules.tell.rule_set import BrokenSetError
 from service.rules.trial.check import failed_examples, failed_scenarios, problems_json
@@ -66,12 +66,12 @@ class RulebookChangedError(ConflictError):
     members = ("based_on", "active_version", "diff")
     based_on: int
     active_version: int | None
-    difference: Difference | None
+    difference: RulebookDifference | None
 
     @property
-    def diff(self) -> dict[str, Any] | None:
+    def diff(self) -> RulebookDifference | None:
         """What differs between the two; nothing to tell when one of them cannot be read."""
-        return None if self.difference is None else difference_json(self.difference)
+        return self.difference
 
 
 class NoRulebookError(UnavailableError):
@@ -220,7 +220,9 @@ async def activate(
     return True
 
 
-async def _difference(connection: Connection, before: int, after: int | None) -> Difference | None:
+async def _difference(
+    connection: Connection, before: int, after: int | None
+) -> RulebookDifference | None:
     """What somebody else changed meanwhile; None when one of the versions cannot be read."""
     if after is None:
         return None
@@ -231,7 +233,7 @@ async def _difference(connection: Connection, before: int, after: int | None) ->
         return None
 
 
-def diff_or_raise(before: Mapping[str, str], after: Mapping[str, str]) -> Difference:
+def diff_or_raise(before: Mapping[str, str], after: Mapping[str, str]) -> RulebookDifference:
     """Compare two sets of files. Raises RulebookInvalidError when one has errors."""
     try:
         return diff(before, after)

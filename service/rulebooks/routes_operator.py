@@ -4,7 +4,7 @@ import asyncio
 import re
 from collections.abc import Mapping
 from pathlib import PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 from litestar import get, post
@@ -34,7 +34,7 @@ from service.rulebooks.publish import (
 )
 from service.rulebooks.queries import VersionView, get_version, list_versions
 from service.rules.compile.draft import sha256_of
-from service.rules.tell.changes import Difference, difference_json
+from service.rules.tell.changes import RulebookDifference
 from service.rules.trial.check import problems_json
 
 _FILE_NAME = re.compile(r"(?:[^/\x00-\x1f\x7f]+/)*[^/\x00-\x1f\x7f]+\.ya?ml")
@@ -106,40 +106,6 @@ class RulebookAnswer(RulebookSummary, frozen=True):
     """A published version with its files, as they were sent."""
 
     files: dict[str, str]
-
-
-class ChangeAnswer(Struct, frozen=True):
-    """One difference in meaning; `warning` says why it deserves a second look."""
-
-    section: Literal["program", "factors", "action_types", "rules", "campaigns", "badges"]
-    id: str
-    field: str
-    kind: Literal["added", "removed", "changed"]
-    before: str | None
-    after: str | None
-    text: str
-    warning: str | None
-
-
-class ConsequenceAnswer(Struct, frozen=True):
-    """An example that comes out otherwise: grams saved and earned, refused, skipped or failed."""
-
-    rule: str
-    example: str
-    before: dict[str, Any]
-    after: dict[str, Any]
-    text: str
-    warning: str | None
-
-
-class RulebookDifference(Struct, frozen=True):
-    """What changes from one version to another; `left` examples were too many to be compared."""
-
-    same: bool
-    changes: list[ChangeAnswer]
-    consequences: list[ConsequenceAnswer]
-    examples: int
-    left: int
 
 
 @post(
@@ -242,9 +208,9 @@ async def diff_rulebooks(
     wanted = _version(before), _version(after)
     async with shared(request, Database).pool.acquire() as connection:
         sides = [await files_of(connection, version) for version in wanted]
-    difference: Difference = await asyncio.to_thread(diff_or_raise, *sides)
+    difference = await asyncio.to_thread(diff_or_raise, *sides)
     await _log(request, "rulebook.diff", str(wanted[1]), before=wanted[0])
-    return msgspec.convert(difference_json(difference), RulebookDifference)
+    return difference
 
 
 @post(

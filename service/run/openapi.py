@@ -25,7 +25,8 @@ from service.http.access import Access
 from service.operations.readiness import PartState
 from service.planting.routes import Season
 from service.platform.errors import PROBLEM_JSON, PROBLEMS, Code, FieldError, Reason
-from service.rulebooks.routes_operator import ProblemAnswer, RulebookDifference
+from service.rulebooks.routes_operator import ProblemAnswer
+from service.rules.tell.changes import RulebookDifference
 
 _FOLDER = Path(__file__).parent
 _REF = "#/components/schemas/{name}"

@@ -28,7 +28,7 @@ from service.rules.tell.rule_set import BrokenSetError
 from service.simulate.passes import Progress as Done
 from service.simulate.passes import Simulation, Trial, simulate
 from service.simulate.period import PeriodError, read_period
-from service.simulate.report import print_simulation, simulation_json
+from service.simulate.report import print_simulation, simulation_report
 
 _WIDTH_MIN = 150
 
@@ -71,7 +71,7 @@ def simulate_draft(
         report(error.problems, form, "")
         sys.exit(1)
     if form == "json":
-        print_json(simulation_json(simulation))
+        print_json(simulation_report(simulation))
     else:
         # A narrow screen or a pipe breaks long lines, which is better than columns left out.
         wide = Console(width=max(Console().width, _WIDTH_MIN))

@@ -8,9 +8,9 @@ from service.rules.decide.rulebook import Program
 from service.simulate.decide import Given, PastAward, Person, Row
 from service.simulate.tally import (
     Amounts,
-    Change,
-    ChangedAction,
+    ChangedActionAnswer,
     Drawn,
+    PersonSides,
     Tally,
     largest,
 )
@@ -26,10 +26,10 @@ class Count:
         self._program = program
         self._tally = Tally()
         self._days: dict[date, Amounts] = {}
-        self._changes: list[Change] = []
+        self._changes: list[PersonSides] = []
         self._person: Person | None = None
         self._before_g = self._after_g = 0
-        self._top: ChangedAction | None = None
+        self._top: ChangedActionAnswer | None = None
         self._top_weight = 0
 
     def begin(self, person: Person) -> None:
@@ -68,7 +68,7 @@ class Count:
         tally.gaining += after_g > before_g
         tally.losing += after_g < before_g
         if after_g != before_g:
-            self._changes.append(Change(self._person.id, before_g, after_g, self._top))
+            self._changes.append(PersonSides(self._person.id, before_g, after_g, self._top))
             if len(self._changes) > _CHANGES_KEPT_MAX:
                 self._changes = largest(self._changes)
         self._person, self._before_g, self._after_g = None, 0, 0
@@ -86,7 +86,7 @@ class Count:
         weight = abs(given.energy_g - row.energy_g)
         if weight > self._top_weight:
             self._top_weight = weight
-            self._top = ChangedAction(
+            self._top = ChangedActionAnswer(
                 row.id, row.type, row.occurred_at, row.energy_g, given.energy_g
             )
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable
 from datetime import datetime
+from typing import Annotated
 from uuid import UUID
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 CHANGES_MAX = 10
 
@@ -33,27 +34,27 @@ class Amounts(Struct, array_like=True):
         self.after_saved_g += other.after_saved_g
 
 
-class ChangedAction(Struct, frozen=True, array_like=True):
-    """The action of a person that the draft changes most."""
+class ChangedActionAnswer(Struct, frozen=True):
+    """An action that comes out otherwise."""
 
     id: UUID
     type: str
-    occurred_at: datetime
-    before_g: int
-    after_g: int
+    occurred_at: Annotated[datetime, Meta(tz=True)]
+    energy_before_g: int
+    energy_after_g: int
 
 
-class Change(Struct, frozen=True, array_like=True):
-    """What the draft changes for one person."""
+class PersonSides(Struct, frozen=True):
+    """A person whom the draft changes much, with the action that it changes most."""
 
     participant_id: UUID
-    before_g: int
-    after_g: int
-    action: ChangedAction | None
+    energy_before_g: int
+    energy_after_g: int
+    most_changed_action: ChangedActionAnswer | None
 
     def weight(self) -> tuple[int, int]:
         """The largest change first, whichever way; then by person, for a fixed order."""
-        return abs(self.after_g - self.before_g), -self.participant_id.int
+        return abs(self.energy_after_g - self.energy_before_g), -self.participant_id.int
 
 
 class Drawn(Struct, array_like=True):
@@ -89,7 +90,7 @@ class Tally(Struct):
     refused: dict[str, Amounts] = msgspec.field(default_factory=dict)
     campaigns: dict[str, Drawn] = msgspec.field(default_factory=dict)
     versions: dict[int, int] = msgspec.field(default_factory=dict)
-    changes: list[Change] = msgspec.field(default_factory=list)
+    changes: list[PersonSides] = msgspec.field(default_factory=list)
 
     def add(self, other: Tally) -> None:
         """Take up what another part counted."""
@@ -118,6 +119,6 @@ class Tally(Struct):
         self.changes = largest([*self.changes, *other.changes])
 
 
-def largest(changes: Iterable[Change]) -> list[Change]:
+def largest(changes: Iterable[PersonSides]) -> list[PersonSides]:
     """The largest changes, the first one first."""
-    return heapq.nlargest(CHANGES_MAX, changes, key=Change.weight)
+    return heapq.nlargest(CHANGES_MAX, changes, key=PersonSides.weight)
