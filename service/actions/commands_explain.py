@@ -15,9 +15,17 @@ import msgspec
 
 from service.platform.database import Connection
 from service.platform.errors import NotFoundError, SaxaulError
-from service.rulebooks.commands_report import FORMAT, Format, print_json, report
-from service.rulebooks.commands_versions import folder_files, is_version, opened, version_files
-from service.rulebooks.publish import files_of
+from service.rulebooks.checked import files_of
+from service.rulebooks.commands_report import (
+    FORMAT,
+    Format,
+    folder_files,
+    is_version,
+    opened,
+    print_json,
+    report,
+    version_files,
+)
 from service.rules.cel.text import did_you_mean
 from service.rules.decide.evaluate import Award
 from service.rules.decide.judge import Candidate, Refusal
@@ -135,7 +143,7 @@ def _files(source: str) -> Mapping[str, str]:
 
 async def _published(source: str) -> dict[str, str]:
     async with opened("saxaul rules explain") as database, database.pool.acquire() as connection:
-        return await version_files(connection, source)
+        return (await version_files(connection, source))[1]
 
 
 async def _recorded(action_id: UUID, participant_id: UUID | None) -> tuple[list[str], list[_Told]]:

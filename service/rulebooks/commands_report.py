@@ -1,15 +1,25 @@
-"""What the commands of rules share: their options, and how they tell problems."""
+"""What the commands of rules share: their options, which sets they read, how they tell problems."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Literal
 
 import click
 import msgspec
 
+from service.instance.open import open_instance
+from service.platform.database import Connection, Database
+from service.platform.errors import SaxaulError
+from service.platform.settings import load_settings
+from service.rulebooks.checked import RulebookInvalidError, files_of
+from service.rules.compile.draft import compile_rulebook
+from service.rules.language.load import read_folder
 from service.rules.language.problems import Problem
+from service.rules.tell.rule_set import BrokenSetError
 from service.rules.trial.check import problems_json
 
 Format = Literal["text", "json"]
@@ -43,10 +53,64 @@ def report(problems: Sequence[Problem], form: Format, summary: str) -> None:
         click.echo(summary)
 
 
+@contextmanager
+def problems_told(form: Format = "text", summary: str = "") -> Iterator[None]:
+    """Report what is wrong with a rule set, and end the command."""
+    try:
+        yield
+    except (BrokenSetError, RulebookInvalidError) as error:
+        report(error.problems, form, summary)
+        sys.exit(1)
+
+
 def _counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def print_json(value: object) -> None:
     """Print a report for programs."""
-    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+    click.echo(pretty(value))
+
+
+def pretty(value: object) -> str:
+    """JSON as people read it."""
+    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
+
+
+@asynccontextmanager
+async def opened(what: str) -> AsyncIterator[Database]:
+    """The instance's database, up to date."""
+    async with open_instance(load_settings(), what) as instance:
+        yield instance.database
+
+
+def is_version(text: str) -> bool:
+    """Whether this names a published version, not a folder."""
+    return text == "active" or (text.isascii() and text.isdigit())
+
+
+def folder_files(text: str) -> dict[str, str]:
+    """The rule files of a folder. Raises click.UsageError, and BrokenSetError with every problem.
+
+    Only when a file cannot be read is it told here already what is wrong with the others.
+    """
+    if not Path(text).is_dir():
+        raise click.UsageError(f"{text} is neither a folder nor a version.")
+    files, unreadable = read_folder(Path(text))
+    if unreadable:
+        raise BrokenSetError(compile_rulebook(files, unreadable=unreadable).errors)
+    return files
+
+
+async def version_files(connection: Connection, text: str) -> tuple[int, dict[str, str]]:
+    """A version or the active one, with its files. Raises click.UsageError."""
+    version = int(text) if text != "active" else await connection.fetchval(_ACTIVE)
+    if version is None:
+        raise click.UsageError("No version is active yet.")
+    try:
+        return version, await files_of(connection, version)
+    except SaxaulError as error:
+        raise click.UsageError(str(error)) from error
+
+
+_ACTIVE = "SELECT version FROM active_rulebook"

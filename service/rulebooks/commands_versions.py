@@ -7,7 +7,7 @@ import getpass
 import os
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -16,20 +16,25 @@ from rich.console import Console
 from rich.table import Table
 
 from service.http.texts import TextError, prose
-from service.instance.open import open_instance
+from service.platform.acts import Act
 from service.platform.clock import Clock
-from service.platform.database import Connection, Database
-from service.platform.errors import SaxaulError
+from service.platform.database import Connection
 from service.platform.settings import load_settings
-from service.rulebooks.commands_report import FOLDER, FORMAT, Format, exit_code, print_json, report
-from service.rulebooks.publish import (
-    RulebookChangedError,
-    RulebookInvalidError,
-    activate,
-    files_of,
-    publish,
+from service.rulebooks.commands_report import (
+    FOLDER,
+    FORMAT,
+    Format,
+    exit_code,
+    folder_files,
+    is_version,
+    opened,
+    print_json,
+    problems_told,
+    report,
+    version_files,
 )
-from service.rulebooks.queries import VersionView, get_version, list_versions
+from service.rulebooks.publish import RulebookChangedError, activate, publish
+from service.rulebooks.queries import RulebookAnswer, RulebookSummary, get_version, list_versions
 from service.rules.compile.draft import compile_rulebook, sha256_of
 from service.rules.language.load import read_folder, rule_paths
 from service.rules.language.problems import Problem
@@ -51,11 +56,8 @@ def diff_sets(before: str, after: str, form: Format) -> None:
     In words, and by what the examples of both come to. A line with ! deserves a second look. A
     folder whose name is a number is written ./7.
     """
-    try:
+    with problems_told(form):
         difference = diff(*asyncio.run(_both_sets(before, after)))
-    except BrokenSetError as error:
-        report(error.problems, form, "")
-        sys.exit(1)
     if form == "json":
         print_json(difference)
     else:
@@ -89,15 +91,14 @@ def publish_folder(folder: Path, note: str, based_on: int | None) -> None:
         click.echo(str(problem), err=True)
     # What another folder holds says nothing of the watched one: its next start must not undo this.
     is_watched = folder.resolve() == load_settings().rules_dir.resolve()
+    folder_sha256 = sha256_of(files) if is_watched else None
     try:
-        version = asyncio.run(_publish(files, note, based_on, is_watched=is_watched))
-    except RulebookInvalidError as error:
-        report(error.problems, "text", "nothing was published")
-        sys.exit(1)
+        with problems_told(summary="nothing was published"):
+            version = asyncio.run(_publish(files, note, based_on, folder_sha256))
     except RulebookChangedError as error:
         click.echo(str(error), err=True)
-        if error.difference is not None:
-            print_difference(error.difference, err=True)
+        if error.diff is not None:
+            print_difference(error.diff, err=True)
         sys.exit(1)
     click.echo(f"version {version} is active; running processes switch within 2 s")
 
@@ -125,14 +126,8 @@ def activate_version(version: int) -> None:
 
     What the folder of rules last published is not published again until somebody changes it.
     """
-    try:
+    with problems_told(summary=f"version {version} cannot be read by this program"):
         changed = asyncio.run(_activate(version))
-    except RulebookInvalidError as error:
-        report(error.problems, "text", f"version {version} cannot be read by this program")
-        sys.exit(1)
-    except SaxaulError as error:
-        click.echo(str(error), err=True)
-        sys.exit(1)
     switch = "; running processes switch within 2 s" if changed else " already"
     click.echo(f"version {version} is active{switch}")
 
@@ -142,7 +137,8 @@ def activate_version(version: int) -> None:
 @click.option("--file", "wanted", help="Only this file, as it is.")
 def show_version(version: int, wanted: str | None) -> None:
     """Print a published VERSION: who published it and why, and the text of its files."""
-    view, files = _version_or_exit(version)
+    view = asyncio.run(_version(version))
+    files = view.files
     if wanted is not None:
         if wanted not in files:
             click.echo(f"version {version} holds {', '.join(sorted(files))}", err=True)
@@ -167,8 +163,9 @@ def pull_version(version: int, folder: Path, *, force: bool) -> None:
     Rule files of other content are overwritten with --force only; what else lies there stays, and
     is told of when it would be published along.
     """
-    _, files = _version_or_exit(version)
-    others = _others(folder, files)
+    files = asyncio.run(_version(version)).files
+    paths = rule_paths(folder) if folder.is_dir() else ()
+    others = [path.name for path in paths if path.name not in files]
     changed = [name for name, text in sorted(files.items()) if not _holds(folder / name, text)]
     in_the_way = [name for name in changed if os.path.lexists(folder / name)]
     if in_the_way and not force:
@@ -183,12 +180,6 @@ def pull_version(version: int, folder: Path, *, force: bool) -> None:
     click.echo(f"{folder} holds version {version}: {written}")
     for name in others:
         click.echo(f"{folder}/{name} is no part of version {version}; it stays", err=True)
-
-
-def _others(folder: Path, files: Mapping[str, str]) -> list[str]:
-    if not folder.is_dir():
-        return []
-    return [path.name for path in rule_paths(folder) if path.name not in files]
 
 
 def _holds(path: Path, text: str) -> bool:
@@ -211,21 +202,6 @@ def _write(path: Path, text: str) -> None:
         raise
 
 
-def _version_or_exit(version: int) -> tuple[VersionView, dict[str, str]]:
-    try:
-        return asyncio.run(_version(version))
-    except SaxaulError as error:
-        click.echo(str(error), err=True)
-        sys.exit(1)
-
-
-@asynccontextmanager
-async def opened(what: str) -> AsyncIterator[Database]:
-    """The instance's database, up to date."""
-    async with open_instance(load_settings(), what) as instance:
-        yield instance.database
-
-
 async def _both_sets(before: str, after: str) -> list[Mapping[str, str]]:
     """Read both sides; a database is opened only for versions. Raises BrokenSetError."""
     sides: dict[str, Mapping[str, str]] = {}
@@ -246,74 +222,48 @@ async def _both_sets(before: str, after: str) -> list[Mapping[str, str]]:
     if versions:
         async with opened("saxaul rules diff") as database, database.pool.acquire() as connection:
             for text in versions:
-                sides[text] = await version_files(connection, text)
+                _, sides[text] = await version_files(connection, text)
     return [sides[before], sides[after]]
 
 
-def is_version(text: str) -> bool:
-    """Whether this names a published version, not a folder."""
-    return text == "active" or (text.isascii() and text.isdigit())
-
-
-def folder_files(text: str) -> dict[str, str]:
-    """The rule files of a folder. Raises click.UsageError, and BrokenSetError with every problem.
-
-    Only when a file cannot be read is it told here already what is wrong with the others.
-    """
-    if not Path(text).is_dir():
-        raise click.UsageError(f"{text} is neither a folder nor a version.")
-    files, unreadable = read_folder(Path(text))
-    if unreadable:
-        raise BrokenSetError(compile_rulebook(files, unreadable=unreadable).errors)
-    return files
-
-
-async def version_files(connection: Connection, text: str) -> dict[str, str]:
-    """The files of a version, or of the active one. Raises click.UsageError."""
-    version = int(text) if text != "active" else await connection.fetchval(_ACTIVE)
-    if version is None:
-        raise click.UsageError("No version is active yet.")
-    try:
-        return await files_of(connection, version)
-    except SaxaulError as error:
-        raise click.UsageError(str(error)) from error
+@asynccontextmanager
+async def _acting(what: str) -> AsyncIterator[tuple[Connection, Act]]:
+    """A transaction of whoever types, now."""
+    async with opened(what) as database, database.transaction() as connection:
+        clock = Clock()
+        await clock.refresh(connection)
+        yield connection, Act(getpass.getuser(), "", clock.now())
 
 
 async def _publish(
-    files: Mapping[str, str], note: str, based_on: int | None, *, is_watched: bool
+    files: Mapping[str, str], note: str, based_on: int | None, folder_sha256: str | None
 ) -> int:
-    async with opened("saxaul rules publish") as database, database.transaction() as connection:
-        clock = Clock()
-        await clock.refresh(connection)
+    async with _acting("saxaul rules publish") as (connection, act):
         return await publish(
             connection,
             files,
-            author=getpass.getuser(),
+            author=act.actor,
             note=note,
-            now=clock.now(),
+            now=act.now,
             based_on=based_on,
-            folder_sha256=sha256_of(files) if is_watched else None,
+            folder_sha256=folder_sha256,
         )
 
 
 async def _activate(version: int) -> bool:
-    async with opened("saxaul rules activate") as database, database.transaction() as connection:
-        clock = Clock()
-        await clock.refresh(connection)
-        return await activate(connection, version, author=getpass.getuser(), now=clock.now())
+    async with _acting("saxaul rules activate") as (connection, act):
+        return await activate(connection, version, act)
 
 
-async def _versions() -> Iterable[VersionView]:
+async def _versions() -> list[RulebookSummary]:
     async with opened("saxaul rules list") as database, database.sessions() as session:
         return await list_versions(session, limit=_LISTED_MAX)
 
 
-async def _version(version: int) -> tuple[VersionView, dict[str, str]]:
+async def _version(version: int) -> RulebookAnswer:
     async with opened("saxaul rules show") as database, database.sessions() as session:
         return await get_version(session, version)
 
-
-_ACTIVE = "SELECT version FROM active_rulebook"
 
 commands: list[click.Command] = [
     diff_sets,

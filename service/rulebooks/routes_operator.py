@@ -12,27 +12,29 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from msgspec import Meta, Struct
 
-from service.http.access import Request, act_of, caller, opens
+from service.http.access import Request, act_of, opens
 from service.http.answer import JsonAnswer, Listing, answer_once
-from service.http.decode import NoFields, Time, read_body
+from service.http.decode import NoFields, read_body
 from service.http.faults import fault
 from service.http.keys import operator_key
 from service.http.pages import Page, paged
 from service.http.shared import shared
 from service.http.texts import prose
-from service.platform.clock import Clock
 from service.platform.database import Connection, Database
 from service.platform.errors import NotFoundError
-from service.rulebooks.publish import (
+from service.rulebooks.checked import (
     RulebookInvalidError,
-    Rulebooks,
-    activate,
     checked_draft,
     diff_or_raise,
     files_of,
-    store,
 )
-from service.rulebooks.queries import VersionView, get_version, list_versions
+from service.rulebooks.publish import Rulebooks, activate, store
+from service.rulebooks.queries import (
+    RulebookAnswer,
+    RulebookSummary,
+    get_version,
+    list_versions,
+)
 from service.rules.compile.draft import sha256_of
 from service.rules.tell.changes import RulebookDifference
 from service.rules.trial.check import problems_json
@@ -90,24 +92,6 @@ class PublishedAnswer(Struct, frozen=True):
     sha256: str
 
 
-class RulebookSummary(Struct, frozen=True):
-    """A published version. `based_on` was the active one when it was published."""
-
-    version: int
-    sha256: str
-    author: str
-    note: str
-    based_on: int | None
-    created_at: Time
-    active: bool
-
-
-class RulebookAnswer(RulebookSummary, frozen=True):
-    """A published version with its files, as they were sent."""
-
-    files: dict[str, str]
-
-
 @post(
     "/v1/operator/rulebooks/check",
     status_code=200,
@@ -146,21 +130,14 @@ async def publish_files(request: Request) -> JsonAnswer:
     """
     order = await read_body(request, RulebookOrder)
     files, scenarios = parted(order.files)
-    operator = caller(request)
     # Before the transaction, for a large set takes seconds, and beside the other requests.
     draft = await asyncio.to_thread(checked_draft, files, scenarios)
     shared(request, Rulebooks).offer(draft)
 
     async def effect(connection: Connection) -> PublishedAnswer:
+        act = act_of(request)
         version = await store(
-            connection,
-            files,
-            draft,
-            author=operator.subject,
-            note=order.note,
-            now=shared(request, Clock).now(),
-            based_on=order.based_on,
-            request_id=operator.request_id,
+            connection, files, draft, act, note=order.note, based_on=order.based_on
         )
         return PublishedAnswer(version, sha256_of(files))
 
@@ -181,7 +158,7 @@ async def list_rulebooks(request: Request) -> Listing[RulebookSummary]:
     async with shared(request, Database).sessions() as session:
         views = await list_versions(session, before=page.after, limit=page.rows)
     await _log(request, "rulebook.list", "rulebooks")
-    return page.listing([_summary(view) for view in views])
+    return page.listing(views)
 
 
 @get(
@@ -223,18 +200,10 @@ async def activate_rulebook(request: Request, version: FromPath[str]) -> Ruleboo
     """Let a published version decide again: roll back or forward."""
     wanted = _version(version)
     await read_body(request, NoFields)
-    operator = caller(request)
     # Before the transaction, for a large set takes seconds; and kept, for it decides from now on.
     rulebook = await shared(request, Rulebooks).get(wanted)
     async with shared(request, Database).transaction() as connection:
-        await activate(
-            connection,
-            wanted,
-            author=operator.subject,
-            now=shared(request, Clock).now(),
-            request_id=operator.request_id,
-            rulebook=rulebook,
-        )
+        await activate(connection, wanted, act_of(request), rulebook)
     await shared(request, Rulebooks).look()
     return await _rulebook(request, wanted)
 
@@ -247,12 +216,7 @@ async def _log(request: Request, act: str, object_id: str, **detail: object) -> 
 
 async def _rulebook(request: Request, version: int) -> RulebookAnswer:
     async with shared(request, Database).sessions() as session:
-        view, files = await get_version(session, version)
-    return RulebookAnswer(**msgspec.structs.asdict(_summary(view)), files=files)
-
-
-def _summary(view: VersionView) -> RulebookSummary:
-    return msgspec.convert(view, RulebookSummary, from_attributes=True)
+        return await get_version(session, version)
 
 
 def _version(text: str) -> int:

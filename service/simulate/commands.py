@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -12,28 +11,26 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from service.instance.open import Instance, open_instance
+from service.instance.open import open_instance
 from service.platform.clock import Clock
-from service.platform.errors import SaxaulError
 from service.platform.settings import load_settings, with_secret_key
-from service.rulebooks.commands_report import FORMAT, Format, print_json, report
-from service.rulebooks.commands_versions import folder_files, is_version
-from service.rulebooks.publish import (
-    RulebookInvalidError,
-    compile_rulebook_or_raise,
-    files_of,
+from service.rulebooks.checked import compile_rulebook_or_raise
+from service.rulebooks.commands_report import (
+    FORMAT,
+    Format,
+    folder_files,
+    is_version,
+    print_json,
+    problems_told,
+    version_files,
 )
-from service.rules.decide.rulebook import Rulebook
-from service.rules.tell.rule_set import BrokenSetError
 from service.simulate.passes import Progress as Done
 from service.simulate.passes import Simulation, Trial, simulate
 from service.simulate.period import PeriodError, read_period
-from service.simulate.report import print_simulation, simulation_report
+from service.simulate.report import simulation_report
+from service.simulate.shown import print_simulation
 
 _WIDTH_MIN = 150
-
-# Files by name, what they mean, and what people call them.
-_Draft = tuple[dict[str, str], Rulebook, str]
 
 
 @click.command("simulate")
@@ -63,13 +60,10 @@ def simulate_draft(
     DRAFT is a folder, a version or `active`. Limits, campaigns, late arrivals, overlaps and
     reversals count as they came then.
     """
-    try:
+    with problems_told(form):
         simulation, name = asyncio.run(
             _simulate(draft, start, end, as_recorded=as_recorded, processes=processes)
         )
-    except (BrokenSetError, RulebookInvalidError) as error:
-        report(error.problems, form, "")
-        sys.exit(1)
     if form == "json":
         print_json(simulation_report(simulation))
     else:
@@ -82,12 +76,15 @@ async def _simulate(
     draft: str, start: str | None, end: str | None, *, as_recorded: bool, processes: int | None
 ) -> tuple[Simulation, str]:
     settings = load_settings()
+    files = None if is_version(draft) else folder_files(draft)
     # What is wrong with a folder is told before anything is started.
-    made = None if is_version(draft) else _from_folder(draft)
+    rulebook = None if files is None else compile_rulebook_or_raise(files)
+    name, clock = f"The draft in {draft}", Clock()
     async with open_instance(settings, "saxaul rules simulate") as instance:
-        files, rulebook, name = made or await _published(instance, draft)
-        clock = Clock()
         async with instance.database.pool.acquire() as connection:
+            if files is None or rulebook is None:
+                version, files = await version_files(connection, draft)
+                rulebook, name = compile_rulebook_or_raise(files), f"Version {version}"
             await clock.refresh(connection)
         try:
             period = read_period(rulebook.program, start, end, clock.now())
@@ -102,25 +99,6 @@ async def _simulate(
                 on_progress=on_progress,
             )
     return simulation, "Each action by its own version" if as_recorded else name
-
-
-def _from_folder(name: str) -> _Draft:
-    """What a folder holds. Raises BrokenSetError and RulebookInvalidError."""
-    files = folder_files(name)
-    return files, compile_rulebook_or_raise(files), f"The draft in {name}"
-
-
-async def _published(instance: Instance, draft: str) -> _Draft:
-    """What a version holds."""
-    async with instance.database.pool.acquire() as connection:
-        version = int(draft) if draft != "active" else await connection.fetchval(_ACTIVE)
-        if version is None:
-            raise click.UsageError("No version is active yet.")
-        try:
-            files = await files_of(connection, version)
-        except SaxaulError as error:
-            raise click.UsageError(str(error)) from error
-    return files, compile_rulebook_or_raise(files), f"Version {version}"
 
 
 class _Rate(ProgressColumn):
@@ -153,7 +131,5 @@ def _progress() -> Iterator[Callable[[Done], None]]:
 
         yield show
 
-
-_ACTIVE = "SELECT version FROM active_rulebook"
 
 commands: list[click.Command] = [simulate_draft]

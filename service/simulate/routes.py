@@ -14,7 +14,7 @@ from service.http.faults import fault
 from service.http.shared import shared
 from service.platform.clock import Clock
 from service.platform.database import Database
-from service.rulebooks.publish import compile_rulebook_or_raise
+from service.rulebooks.checked import compile_rulebook_or_raise
 from service.rulebooks.routes_operator import Files, parted
 from service.simulate.passes import Trial
 from service.simulate.period import PeriodError, read_period

@@ -15,10 +15,11 @@ from service.actions.report import EventRef, participant_report, partner_report
 from service.platform.database import open_database
 from service.platform.errors import UnavailableError
 from service.platform.settings import Settings
-from service.rulebooks.publish import compile_rulebook_or_raise
+from service.rulebooks.checked import compile_rulebook_or_raise
 from service.simulate.passes import Trial, simulate
 from service.simulate.period import Period
-from service.simulate.report import print_simulation, simulation_report
+from service.simulate.report import simulation_report
+from service.simulate.shown import print_simulation
 from service.simulate.worker import connect_to_read
 from tests.actions.histories import DAYS, RULES, SECRET, START, erase, live, publish_text, town
 from tests.callers import saxaul
