@@ -41,7 +41,7 @@ from service.rules.decide.rulebook import Rulebook
 from service.rules.language.load import read_folder
 from service.simulate.passes import Progress, Trial, simulate
 from service.simulate.period import Period
-from service.simulate.worker import BeginPass, Setup, Share, Worker, connect_to_read
+from service.simulate.worker import Setup, Worker, connect_to_read
 
 ROOT = Path(__file__).parent.parent
 SECRET = b"a key of the benchmark"
@@ -162,8 +162,9 @@ async def measure(table: Table, url: str, trial: Trial, processes: int, home: Pa
     found = await simulate(url, trial, secret=SECRET, processes=processes, on_progress=on_progress)
     used_s, server_used_s = processor_s() - before_s, server_s(home) - server_before_s
     tally = found.tally
-    if tally.differing or tally.total.before_g != tally.total.after_g or not found.settled:
-        raise SystemExit(f"not what was paid: {tally.total}, settled: {found.settled}")
+    if tally.differing or tally.before.total.g != tally.after.total.g or not found.settled:
+        sides = f"{tally.before.total}, {tally.after.total}"
+        raise SystemExit(f"not what was paid: {sides}, settled: {found.settled}")
     table.add_row(
         f"{tally.actions:,}",
         str(processes),
@@ -182,13 +183,21 @@ async def profile(url: str, trial: Trial) -> None:
     with tempfile.TemporaryDirectory() as folder:
         connection = await connect_to_read(url)
         setup = Setup(
-            url, SECRET, folder, "0", trial.period, dict(trial.files), False, [], frozenset(), 0
+            database_url=url,
+            secret=SECRET,
+            folder=folder,
+            period=trial.period,
+            files=trial.files,
+            as_recorded=False,
+            versions=[],
+            contested=frozenset(),
+            nice=0,
         )
-        worker = Worker(setup, connection, lambda _: None)
-        await worker.do(BeginPass(1, {}, ""))
+        worker = Worker(setup, connection)
+        await worker.begin(1, {}, "")
         profiler = cProfile.Profile()
         profiler.enable()
-        await worker.do(Share(UUID(int=0), UUID(int=2**126)))
+        await worker.replay(UUID(int=0), UUID(int=2**126))
         profiler.disable()
         await connection.close()
     pstats.Stats(profiler, stream=sys.stdout).sort_stats("tottime").print_stats(30)

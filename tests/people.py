@@ -10,9 +10,11 @@ from pathlib import Path
 import httpx
 
 from service.app import create_app
+from service.platform.acts import Act
 from service.platform.database import open_database
 from service.platform.settings import Settings
-from service.rulebooks.publish import checked_draft, store
+from service.rulebooks.checked import checked_draft
+from service.rulebooks.publish import store
 from service.rules.compile.draft import sha256_of
 from service.rules.language.load import read_folder
 from tests.processes import PATIENCE_S
@@ -47,15 +49,8 @@ async def publish_rules(database):
     sha256 = sha256_of(files)
     async with database.transaction() as connection:
         if await connection.fetchval(_ACTIVE_SHA256) != bytes.fromhex(sha256):
-            await store(
-                connection,
-                files,
-                draft,
-                author="folder",
-                note="from the folder rules",
-                now=datetime.now(UTC),
-                folder_sha256=sha256,
-            )
+            act, note = Act("folder", "", datetime.now(UTC)), "from the folder rules"
+            await store(connection, files, draft, act, note=note, folder_sha256=sha256)
 
 
 _ACTIVE_SHA256 = "SELECT sha256 FROM active_rulebook JOIN rulebooks USING (version)"

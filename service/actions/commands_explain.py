@@ -14,9 +14,16 @@ import msgspec
 
 from service.instance.open import Instance, on_instance
 from service.platform.errors import NotFoundError
-from service.rulebooks.commands_report import FORMAT, Format, print_json, refusing
-from service.rulebooks.commands_versions import folder_files, is_version, version_files
-from service.rulebooks.publish import files_of
+from service.rulebooks.checked import files_of
+from service.rulebooks.commands_report import (
+    FORMAT,
+    Format,
+    folder_files,
+    is_version,
+    print_json,
+    problems_told,
+    version_files,
+)
 from service.rules.cel.text import did_you_mean
 from service.rules.decide.evaluate import Award
 from service.rules.decide.judge import Candidate, Refusal
@@ -64,7 +71,7 @@ def explain(
     """
     if (rule is None) == (action is None):
         raise click.UsageError("Name a rule, or a recorded action with --action.")
-    with refusing(form):
+    with problems_told(form):
         if action is not None:
             work = partial(_recorded, action, participant)
             head, told = on_instance("saxaul rules explain", work)

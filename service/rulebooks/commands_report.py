@@ -1,4 +1,4 @@
-"""What the commands of rules share: their options, and how they tell problems."""
+"""What the commands of rules share: their options, which sets they read, how they tell problems."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ from typing import Literal
 import click
 import msgspec
 
-from service.rulebooks.publish import RulebookInvalidError
+from service.platform.database import Connection
+from service.platform.errors import SaxaulError
+from service.rulebooks.checked import RulebookInvalidError, files_of
+from service.rules.compile.draft import compile_rulebook
+from service.rules.language.load import read_folder
 from service.rules.language.problems import Problem
 from service.rules.tell.rule_set import BrokenSetError
 from service.rules.trial.check import problems_json
@@ -48,8 +52,8 @@ def report(problems: Sequence[Problem], form: Format, summary: str) -> None:
 
 
 @contextmanager
-def refusing(form: Format = "text", summary: str = "") -> Iterator[None]:
-    """Rules that cannot be used are told problem by problem, and end the command with 1."""
+def problems_told(form: Format = "text", summary: str = "") -> Iterator[None]:
+    """Report what is wrong with a rule set, and end the command."""
     try:
         yield
     except (BrokenSetError, RulebookInvalidError) as error:
@@ -63,4 +67,41 @@ def _counted(number: int, noun: str) -> str:
 
 def print_json(value: object) -> None:
     """Print a report for programs."""
-    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+    click.echo(pretty(value))
+
+
+def pretty(value: object) -> str:
+    """JSON as people read it."""
+    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
+
+
+def is_version(text: str) -> bool:
+    """Whether this names a published version, not a folder."""
+    return text == "active" or (text.isascii() and text.isdigit())
+
+
+def folder_files(text: str) -> dict[str, str]:
+    """The rule files of a folder. Raises click.UsageError, and BrokenSetError with every problem.
+
+    Only when a file cannot be read is it told here already what is wrong with the others.
+    """
+    if not Path(text).is_dir():
+        raise click.UsageError(f"{text} is neither a folder nor a version.")
+    files, unreadable = read_folder(Path(text))
+    if unreadable:
+        raise BrokenSetError(compile_rulebook(files, unreadable=unreadable).errors)
+    return files
+
+
+async def version_files(connection: Connection, text: str) -> tuple[int, dict[str, str]]:
+    """A version or the active one, with its files. Raises click.UsageError."""
+    version = int(text) if text != "active" else await connection.fetchval(_ACTIVE)
+    if version is None:
+        raise click.UsageError("No version is active yet.")
+    try:
+        return version, await files_of(connection, version)
+    except SaxaulError as error:
+        raise click.UsageError(str(error)) from error
+
+
+_ACTIVE = "SELECT version FROM active_rulebook"

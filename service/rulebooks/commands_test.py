@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import click
-import msgspec
 
 from service.rulebooks.commands_report import (
     FOLDER,
@@ -14,6 +13,7 @@ from service.rulebooks.commands_report import (
     STRICT,
     Format,
     exit_code,
+    pretty,
     print_json,
     report,
 )
@@ -61,16 +61,12 @@ def schema(*, of_scenarios: bool) -> None:
 
 def schema_text() -> str:
     """The JSON Schema as openapi/rules.schema.json holds it."""
-    return _pretty(json_schema())
+    return f"{pretty(json_schema())}\n"
 
 
 def scenario_schema_text() -> str:
     """The JSON Schema as openapi/scenarios.schema.json holds it."""
-    return _pretty(scenario_schema.json_schema())
-
-
-def _pretty(content: object) -> str:
-    return msgspec.json.format(msgspec.json.encode(content), indent=2).decode() + "\n"
+    return f"{pretty(scenario_schema.json_schema())}\n"
 
 
 commands: list[click.Command] = [test, schema]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import getpass
 import os
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
@@ -16,25 +16,28 @@ from rich.console import Console
 from rich.table import Table
 
 from service.http.texts import TextError, prose
-from service.instance.open import Instance, on_instance, open_instance
+from service.instance.open import Instance, on_instance
+from service.platform.acts import Act
 from service.platform.database import Connection
-from service.platform.errors import SaxaulError
 from service.platform.settings import load_settings
 from service.rulebooks.commands_report import (
     FOLDER,
     FORMAT,
     Format,
     exit_code,
+    folder_files,
+    is_version,
     print_json,
-    refusing,
+    problems_told,
     report,
+    version_files,
 )
-from service.rulebooks.publish import RulebookChangedError, activate, files_of, publish
-from service.rulebooks.queries import VersionView, get_version, list_versions
+from service.rulebooks.publish import RulebookChangedError, activate, publish
+from service.rulebooks.queries import RulebookAnswer, RulebookSummary, get_version, list_versions
 from service.rules.compile.draft import compile_rulebook, sha256_of
 from service.rules.language.load import read_folder, rule_paths
 from service.rules.language.problems import Problem
-from service.rules.tell.changes import Difference, difference_json
+from service.rules.tell.changes import RulebookDifference
 from service.rules.tell.diff import diff
 from service.rules.tell.rule_set import BrokenSetError
 from service.rules.trial.check import strangers_in, try_folder
@@ -52,15 +55,15 @@ def diff_sets(before: str, after: str, form: Format) -> None:
     In words, and by what the examples of both come to. A line with ! deserves a second look. A
     folder whose name is a number is written ./7.
     """
-    with refusing(form):
-        difference = diff(*asyncio.run(_both_sets(before, after)))
+    with problems_told(form):
+        difference = diff(*_both_sets(before, after))
     if form == "json":
-        print_json(difference_json(difference))
+        print_json(difference)
     else:
         print_difference(difference)
 
 
-def print_difference(difference: Difference, *, err: bool = False) -> None:
+def print_difference(difference: RulebookDifference, *, err: bool = False) -> None:
     """Print a difference in words, what deserves a second look in red."""
     for line, is_loud in difference.lines():
         click.secho(line, fg="red" if is_loud else None, bold=is_loud, err=err)
@@ -87,26 +90,15 @@ def publish_folder(folder: Path, note: str, based_on: int | None) -> None:
         click.echo(str(problem), err=True)
     # What another folder holds says nothing of the watched one: its next start must not undo this.
     is_watched = folder.resolve() == load_settings().rules_dir.resolve()
-
-    async def published(instance: Instance) -> int:
-        async with instance.database.transaction() as connection:
-            return await publish(
-                connection,
-                files,
-                author=getpass.getuser(),
-                note=note,
-                now=instance.clock.now(),
-                based_on=based_on,
-                folder_sha256=sha256_of(files) if is_watched else None,
-            )
-
+    folder_sha256 = sha256_of(files) if is_watched else None
     try:
-        with refusing(summary="nothing was published"):
-            version = on_instance("saxaul rules publish", published)
+        with problems_told(summary="nothing was published"):
+            work = partial(_publish, files, note, based_on, folder_sha256)
+            version = on_instance("saxaul rules publish", work)
     except RulebookChangedError as error:
         click.echo(str(error), err=True)
-        if error.difference is not None:
-            print_difference(error.difference, err=True)
+        if error.diff is not None:
+            print_difference(error.diff, err=True)
         sys.exit(1)
     click.echo(f"version {version} is active; running processes switch within 2 s")
 
@@ -114,13 +106,8 @@ def publish_folder(folder: Path, note: str, based_on: int | None) -> None:
 @click.command("list")
 def list_published() -> None:
     """List the published versions, the newest first."""
-
-    async def listed(instance: Instance) -> Iterable[VersionView]:
-        async with instance.database.sessions() as session:
-            return await list_versions(session, limit=_LISTED_MAX)
-
     table = Table("", "version", "published", "author", "note", "rules hash", box=None)
-    for view in on_instance("saxaul rules list", listed):
+    for view in on_instance("saxaul rules list", _versions):
         table.add_row(
             "*" if view.active else "",
             str(view.version),
@@ -139,14 +126,8 @@ def activate_version(version: int) -> None:
 
     What the folder of rules last published is not published again until somebody changes it.
     """
-
-    async def activated(instance: Instance) -> bool:
-        async with instance.database.transaction() as connection:
-            author, now = getpass.getuser(), instance.clock.now()
-            return await activate(connection, version, author=author, now=now)
-
-    with refusing(summary=f"version {version} cannot be read by this program"):
-        changed = on_instance("saxaul rules activate", activated)
+    with problems_told(summary=f"version {version} cannot be read by this program"):
+        changed = on_instance("saxaul rules activate", partial(_activate, version))
     switch = "; running processes switch within 2 s" if changed else " already"
     click.echo(f"version {version} is active{switch}")
 
@@ -156,7 +137,8 @@ def activate_version(version: int) -> None:
 @click.option("--file", "wanted", help="Only this file, as it is.")
 def show_version(version: int, wanted: str | None) -> None:
     """Print a published VERSION: who published it and why, and the text of its files."""
-    view, files = on_instance("saxaul rules show", partial(_version, version))
+    view = on_instance("saxaul rules show", partial(_version, version))
+    files = view.files
     if wanted is not None:
         if wanted not in files:
             click.echo(f"version {version} holds {', '.join(sorted(files))}", err=True)
@@ -181,8 +163,9 @@ def pull_version(version: int, folder: Path, *, force: bool) -> None:
     Rule files of other content are overwritten with --force only; what else lies there stays, and
     is told of when it would be published along.
     """
-    _, files = on_instance("saxaul rules show", partial(_version, version))
-    others = _others(folder, files)
+    files = on_instance("saxaul rules show", partial(_version, version)).files
+    paths = rule_paths(folder) if folder.is_dir() else ()
+    others = [path.name for path in paths if path.name not in files]
     changed = [name for name, text in sorted(files.items()) if not _holds(folder / name, text)]
     in_the_way = [name for name in changed if os.path.lexists(folder / name)]
     if in_the_way and not force:
@@ -197,12 +180,6 @@ def pull_version(version: int, folder: Path, *, force: bool) -> None:
     click.echo(f"{folder} holds version {version}: {written}")
     for name in others:
         click.echo(f"{folder}/{name} is no part of version {version}; it stays", err=True)
-
-
-def _others(folder: Path, files: Mapping[str, str]) -> list[str]:
-    if not folder.is_dir():
-        return []
-    return [path.name for path in rule_paths(folder) if path.name not in files]
 
 
 def _holds(path: Path, text: str) -> bool:
@@ -225,7 +202,7 @@ def _write(path: Path, text: str) -> None:
         raise
 
 
-async def _both_sets(before: str, after: str) -> list[Mapping[str, str]]:
+def _both_sets(before: str, after: str) -> list[Mapping[str, str]]:
     """Read both sides; a database is opened only for versions. Raises BrokenSetError."""
     sides: dict[str, Mapping[str, str]] = {}
     problems: list[Problem] = []
@@ -243,50 +220,55 @@ async def _both_sets(before: str, after: str) -> list[Mapping[str, str]]:
             problems += compile_rulebook(files).errors
         raise BrokenSetError(problems)
     if versions:
-        async with (
-            open_instance(load_settings(), "saxaul rules diff") as instance,
-            instance.database.pool.acquire() as connection,
-        ):
-            for text in versions:
-                _, sides[text] = await version_files(connection, text)
+        sides |= on_instance("saxaul rules diff", partial(_published, versions))
     return [sides[before], sides[after]]
 
 
-def is_version(text: str) -> bool:
-    """Whether this names a published version, not a folder."""
-    return text == "active" or (text.isascii() and text.isdigit())
+async def _published(versions: list[str], instance: Instance) -> dict[str, dict[str, str]]:
+    async with instance.database.pool.acquire() as connection:
+        return {text: (await version_files(connection, text))[1] for text in versions}
 
 
-def folder_files(text: str) -> dict[str, str]:
-    """The rule files of a folder. Raises click.UsageError, and BrokenSetError with every problem.
-
-    Only when a file cannot be read is it told here already what is wrong with the others.
-    """
-    if not Path(text).is_dir():
-        raise click.UsageError(f"{text} is neither a folder nor a version.")
-    files, unreadable = read_folder(Path(text))
-    if unreadable:
-        raise BrokenSetError(compile_rulebook(files, unreadable=unreadable).errors)
-    return files
+@asynccontextmanager
+async def _acting(instance: Instance) -> AsyncIterator[tuple[Connection, Act]]:
+    """A transaction of whoever types, now."""
+    async with instance.database.transaction() as connection:
+        yield connection, Act(getpass.getuser(), "", instance.clock.now())
 
 
-async def version_files(connection: Connection, text: str) -> tuple[int, dict[str, str]]:
-    """A version, or the active one, and its files. Raises click.UsageError."""
-    version = int(text) if text != "active" else await connection.fetchval(_ACTIVE)
-    if version is None:
-        raise click.UsageError("No version is active yet.")
-    try:
-        return version, await files_of(connection, version)
-    except SaxaulError as error:
-        raise click.UsageError(str(error)) from error
+async def _publish(
+    files: Mapping[str, str],
+    note: str,
+    based_on: int | None,
+    folder_sha256: str | None,
+    instance: Instance,
+) -> int:
+    async with _acting(instance) as (connection, act):
+        return await publish(
+            connection,
+            files,
+            author=act.actor,
+            note=note,
+            now=act.now,
+            based_on=based_on,
+            folder_sha256=folder_sha256,
+        )
 
 
-async def _version(version: int, instance: Instance) -> tuple[VersionView, dict[str, str]]:
+async def _activate(version: int, instance: Instance) -> bool:
+    async with _acting(instance) as (connection, act):
+        return await activate(connection, version, act)
+
+
+async def _versions(instance: Instance) -> list[RulebookSummary]:
+    async with instance.database.sessions() as session:
+        return await list_versions(session, limit=_LISTED_MAX)
+
+
+async def _version(version: int, instance: Instance) -> RulebookAnswer:
     async with instance.database.sessions() as session:
         return await get_version(session, version)
 
-
-_ACTIVE = "SELECT version FROM active_rulebook"
 
 commands: list[click.Command] = [
     diff_sets,

@@ -10,52 +10,33 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path, PurePath
-from typing import Any
 
 import structlog
 
 from service.platform.acts import Act
 from service.platform.database import DRIVER_FAULTS, Connection, Database
-from service.platform.errors import ConflictError, NotFoundError, SaxaulError, UnavailableError
+from service.platform.errors import ConflictError, UnavailableError
 from service.platform.ids import uuid7
 from service.rulebooks.budgets import open_budgets
-from service.rules.compile.draft import Draft, compile_rulebook, sha256_of
+from service.rulebooks.checked import (
+    RulebookInvalidError,
+    checked_draft,
+    checked_folder,
+    compile_rulebook_or_raise,
+    difference_of,
+    files_of,
+)
+from service.rules.compile.draft import Draft, sha256_of
 from service.rules.decide.rulebook import Rulebook
 from service.rules.language.load import read_folder
-from service.rules.language.problems import Problem
-from service.rules.tell.changes import Difference, difference_json
-from service.rules.tell.diff import diff
-from service.rules.tell.rule_set import BrokenSetError
-from service.rules.trial.check import failed_examples, failed_scenarios, problems_json
-from service.rules.trial.scenarios import read_scenarios
+from service.rules.tell.changes import RulebookDifference
 
 POLL_S = 0.5
 _KEPT_VERSIONS = 16
-# A thousand rules of one type with an example each; they take some ten seconds.
-_TRIED_MAX = 1_000_000
-_VERSION_MAX = 2**31 - 1
 _log = structlog.get_logger()
-
-
-class RulebookInvalidError(SaxaulError):
-    """A rule set with errors, or whose examples come out otherwise. Nothing was stored."""
-
-    code = "rulebook-invalid"
-
-    def __init__(self, problems: list[Problem]) -> None:
-        """Carry every problem, for people as lines and for programs as facts."""
-        errors = [problem for problem in problems if problem.severity == "error"]
-        more = f" (and {len(errors) - 1} more)" if errors[1:] else ""
-        super().__init__(f"{errors[0]}{more}")
-        self.problems = problems
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        """The problems as JSON."""
-        return {"problems": problems_json(self.problems)["problems"]}
 
 
 class RulebookChangedError(ConflictError):
@@ -66,54 +47,14 @@ class RulebookChangedError(ConflictError):
     members = ("based_on", "active_version", "diff")
     based_on: int
     active_version: int | None
-    difference: Difference | None
-
-    @property
-    def diff(self) -> dict[str, Any] | None:
-        """What differs between the two; nothing to tell when one of them cannot be read."""
-        return None if self.difference is None else difference_json(self.difference)
+    # Nothing to tell when one of the two cannot be read.
+    diff: RulebookDifference | None
 
 
 class NoRulebookError(UnavailableError):
     """No rules were ever published."""
 
     text = "No rulebook is active yet; publish one with `saxaul rules publish`."
-
-
-def checked_draft(files: Mapping[str, str], scenarios: Mapping[str, str] | None = None) -> Draft:
-    """Check files, run their examples and these scenarios. Raises RulebookInvalidError."""
-    return _tested(compile_rulebook(files), scenarios or {})
-
-
-def _checked_folder(folder: Path, files: Mapping[str, str], unreadable: Sequence[Problem]) -> Draft:
-    """Check what was read of a folder's rules, and its scenarios. Raises RulebookInvalidError."""
-    scenarios, faults = read_scenarios(folder)
-    return _tested(compile_rulebook(files, unreadable=unreadable), scenarios, faults)
-
-
-def _tested(
-    draft: Draft, scenarios: Mapping[str, str], unreadable: Sequence[Problem] = ()
-) -> Draft:
-    """Run examples and scenarios, of which some may be unreadable. Raises RulebookInvalidError."""
-    problems = [*draft.problems, *unreadable]
-    tried = _rules_tried(draft)
-    if tried > _TRIED_MAX:
-        told = f"the examples would try {tried:,} rules; {_TRIED_MAX:,} are allowed"
-        problems.append(Problem("rules", 1, 1, "", told))
-    else:
-        problems += failed_examples(draft)
-        problems += failed_scenarios(draft, scenarios)
-    if any(problem.severity == "error" for problem in problems):
-        raise RulebookInvalidError(problems)
-    return draft
-
-
-def _rules_tried(draft: Draft) -> int:
-    """How many rules its examples try: each tries all of its type, which multiplies."""
-    if draft.rulebook is None:
-        return 0
-    types = draft.rulebook.action_types
-    return sum(len(types[case.rule.action].rules) for case in draft.examples)
 
 
 async def publish(
@@ -125,7 +66,6 @@ async def publish(
     now: datetime,
     based_on: int | None = None,
     folder_sha256: str | None = None,
-    request_id: str = "",
 ) -> int:
     """Check, store and activate a rule set; answer its version. Call it in a transaction.
 
@@ -133,16 +73,9 @@ async def publish(
     RulebookChangedError.
     """
     await connection.execute(_PATIENCE)
+    draft, act = checked_draft(files), Act(author, "", now)
     return await store(
-        connection,
-        files,
-        checked_draft(files),
-        author=author,
-        note=note,
-        now=now,
-        based_on=based_on,
-        folder_sha256=folder_sha256,
-        request_id=request_id,
+        connection, files, draft, act, note=note, based_on=based_on, folder_sha256=folder_sha256
     )
 
 
@@ -150,13 +83,11 @@ async def store(
     connection: Connection,
     files: Mapping[str, str],
     draft: Draft,
+    act: Act,
     *,
-    author: str,
     note: str,
-    now: datetime,
     based_on: int | None = None,
     folder_sha256: str | None = None,
-    request_id: str = "",
 ) -> int:
     """Store and activate files of which `checked_draft` made this draft; answer the version.
 
@@ -166,38 +97,29 @@ async def store(
     await connection.execute(_PATIENCE)
     active = await _lock_active(connection)
     if based_on is not None and based_on != active:
-        difference = await _difference(connection, based_on, active)
+        difference = await difference_of(connection, based_on, active)
         raise RulebookChangedError(based_on, active, difference)
     version: int = await connection.fetchval("SELECT coalesce(max(version), 0) + 1 FROM rulebooks")
+    sha256 = sha256_of(files)
     await connection.execute(
         _STORE,
         version,
-        bytes.fromhex(sha256_of(files)),
+        bytes.fromhex(sha256),
         {PurePath(name).name: text for name, text in files.items()},
-        author,
+        act.actor,
         note,
         based_on if based_on is not None else active,
-        now,
-    )
-    await connection.execute(
-        _ACTIVATE, version, None if folder_sha256 is None else bytes.fromhex(folder_sha256)
+        act.now,
     )
     assert draft.rulebook is not None  # else it was not found good
-    await open_budgets(connection, draft.rulebook)
-    await connection.execute(_LOG_ACTIVATION, uuid7(now), version, now, author)
-    detail = {"sha256": sha256_of(files), "note": note, "replaced": active}
-    await Act(author, request_id, now).log(connection, "rulebook.publish", version, detail)
+    await _decide_by(connection, version, draft.rulebook, act, folder_sha256)
+    detail = {"sha256": sha256, "note": note, "replaced": active}
+    await act.log(connection, "rulebook.publish", version, detail)
     return version
 
 
 async def activate(
-    connection: Connection,
-    version: int,
-    *,
-    author: str,
-    now: datetime,
-    request_id: str = "",
-    rulebook: Rulebook | None = None,
+    connection: Connection, version: int, act: Act, rulebook: Rulebook | None = None
 ) -> bool:
     """Make a published version the one that decides, older or newer; False if it is already.
 
@@ -212,49 +134,18 @@ async def activate(
     active = await _lock_active(connection)
     if version == active:
         return False
-    await connection.execute(_ACTIVATE, version, None)
-    await open_budgets(connection, rulebook)
-    await connection.execute(_LOG_ACTIVATION, uuid7(now), version, now, author)
-    detail = {"replaced": active}
-    await Act(author, request_id, now).log(connection, "rulebook.activate", version, detail)
+    await _decide_by(connection, version, rulebook, act)
+    await act.log(connection, "rulebook.activate", version, {"replaced": active})
     return True
 
 
-async def _difference(connection: Connection, before: int, after: int | None) -> Difference | None:
-    """What somebody else changed meanwhile; None when one of the versions cannot be read."""
-    if after is None:
-        return None
-    try:
-        sides = [await files_of(connection, version) for version in (before, after)]
-        return await asyncio.to_thread(diff, *sides)
-    except (NotFoundError, BrokenSetError):
-        return None
-
-
-def diff_or_raise(before: Mapping[str, str], after: Mapping[str, str]) -> Difference:
-    """Compare two sets of files. Raises RulebookInvalidError when one has errors."""
-    try:
-        return diff(before, after)
-    except BrokenSetError as error:
-        raise RulebookInvalidError(error.problems) from error
-
-
-async def files_of(connection: Connection, version: int) -> dict[str, str]:
-    """The files of a published version, by name. Raises NotFoundError."""
-    files: dict[str, str] | None = None
-    if 0 < version <= _VERSION_MAX:
-        files = await connection.fetchval("SELECT files FROM rulebooks WHERE version = $1", version)
-    if files is None:
-        raise NotFoundError("There is no version {version} of the rules.", version=version)
-    return files
-
-
-def compile_rulebook_or_raise(files: Mapping[str, str], version: int = 0) -> Rulebook:
-    """The rulebook of these files. Raises RulebookInvalidError."""
-    draft = compile_rulebook(files, version)
-    if draft.rulebook is None:
-        raise RulebookInvalidError(list(draft.problems))
-    return draft.rulebook
+async def _decide_by(
+    connection: Connection, version: int, rulebook: Rulebook, act: Act, folder: str | None = None
+) -> None:
+    folder_sha256 = None if folder is None else bytes.fromhex(folder)
+    await connection.execute(_ACTIVATE, version, folder_sha256)
+    await open_budgets(connection, rulebook)
+    await connection.execute(_LOG_ACTIVATION, uuid7(act.now), version, act.now, act.actor)
 
 
 async def publish_folder_if_changed(
@@ -268,23 +159,15 @@ async def publish_folder_if_changed(
     but are no part of what is published. Raises RulebookInvalidError.
     """
     files, unreadable = read_folder(folder)
-    sha256 = bytes.fromhex(sha256_of(files))
-    if not tries_known and not unreadable and await _is_known(connection, sha256):
+    sha256 = sha256_of(files)
+    if not tries_known and not unreadable and await _is_known(connection, bytes.fromhex(sha256)):
         return None
-    draft = await asyncio.to_thread(_checked_folder, folder, files, unreadable)
+    draft = await asyncio.to_thread(checked_folder, folder, files, unreadable)
     await _lock_active(connection)
-    if await _is_known(connection, sha256):
+    if await _is_known(connection, bytes.fromhex(sha256)):
         return None  # it was known before, or another process was quicker
-    note = f"from the folder {folder.name}"
-    return await store(
-        connection,
-        files,
-        draft,
-        author="folder",
-        note=note,
-        now=now,
-        folder_sha256=sha256.hex(),
-    )
+    note, act = f"from the folder {folder.name}", Act("folder", "", now)
+    return await store(connection, files, draft, act, note=note, folder_sha256=sha256)
 
 
 async def _is_known(connection: Connection, folder_sha256: bytes) -> bool:
@@ -340,27 +223,24 @@ class Rulebooks:
     async def refresh(self, connection: Connection) -> bool:
         """Switch to the active version if it is another one; tell whether we did."""
         async with self._looking:
-            return await self._switch(connection)
+            version: int | None = await connection.fetchval("SELECT version FROM active_rulebook")
+            current = None if self._active is None else self._active.version
+            if version is None or version in {current, self._bad_version}:
+                return False
+            try:
+                self._active = self._known.get(version) or await self._load(connection, version)
+            except RulebookInvalidError as error:
+                # Written for a newer program, perhaps. The last good one goes on deciding.
+                self._bad_version = version
+                _log.exception("rulebook-unusable", version=version, problem=error.detail)
+                return False
+            _log.info("rulebook-active", version=version, sha256=self._active.sha256)
+            return True
 
     async def look(self) -> None:
         """Switch at once, for whoever has just published or activated a version here."""
         async with self._database.pool.acquire() as connection:
             await self.refresh(connection)
-
-    async def _switch(self, connection: Connection) -> bool:
-        version: int | None = await connection.fetchval("SELECT version FROM active_rulebook")
-        current = None if self._active is None else self._active.version
-        if version is None or version in {current, self._bad_version}:
-            return False
-        try:
-            self._active = self._known.get(version) or await self._load(connection, version)
-        except RulebookInvalidError as error:
-            # Written for a newer program, perhaps. The last good one goes on deciding.
-            self._bad_version = version
-            _log.exception("rulebook-unusable", version=version, problem=error.detail)
-            return False
-        _log.info("rulebook-active", version=version, sha256=self._active.sha256)
-        return True
 
     async def run(self, poll_s: float = POLL_S) -> None:
         """Follow the active version for as long as this task lives."""

@@ -4,7 +4,7 @@ import asyncio
 import re
 from collections.abc import Mapping
 from pathlib import PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 from litestar import get, post
@@ -14,27 +14,29 @@ from msgspec import Meta, Struct
 
 from service.http.access import Request, act_of, opens
 from service.http.answer import JsonAnswer, Listing, answer_once
-from service.http.decode import NoFields, Time, read_body
+from service.http.decode import NoFields, read_body
 from service.http.faults import fault
 from service.http.keys import operator_key
 from service.http.pages import Page, paged
 from service.http.shared import shared
 from service.http.texts import prose
-from service.platform.clock import Clock
 from service.platform.database import Connection, Database
 from service.platform.errors import NotFoundError
-from service.rulebooks.publish import (
+from service.rulebooks.checked import (
     RulebookInvalidError,
-    Rulebooks,
-    activate,
     checked_draft,
     diff_or_raise,
     files_of,
-    store,
 )
-from service.rulebooks.queries import VersionView, get_version, list_versions
+from service.rulebooks.publish import Rulebooks, activate, store
+from service.rulebooks.queries import (
+    RulebookAnswer,
+    RulebookSummary,
+    get_version,
+    list_versions,
+)
 from service.rules.compile.draft import sha256_of
-from service.rules.tell.changes import Difference, difference_json
+from service.rules.tell.changes import RulebookDifference
 from service.rules.trial.check import problems_json
 
 _FILE_NAME = re.compile(r"(?:[^/\x00-\x1f\x7f]+/)*[^/\x00-\x1f\x7f]+\.ya?ml")
@@ -90,58 +92,6 @@ class PublishedAnswer(Struct, frozen=True):
     sha256: str
 
 
-class RulebookSummary(Struct, frozen=True):
-    """A published version. `based_on` was the active one when it was published."""
-
-    version: int
-    sha256: str
-    author: str
-    note: str
-    based_on: int | None
-    created_at: Time
-    active: bool
-
-
-class RulebookAnswer(RulebookSummary, frozen=True):
-    """A published version with its files, as they were sent."""
-
-    files: dict[str, str]
-
-
-class ChangeAnswer(Struct, frozen=True):
-    """One difference in meaning; `warning` says why it deserves a second look."""
-
-    section: Literal["program", "factors", "action_types", "rules", "campaigns", "badges"]
-    id: str
-    field: str
-    kind: Literal["added", "removed", "changed"]
-    before: str | None
-    after: str | None
-    text: str
-    warning: str | None
-
-
-class ConsequenceAnswer(Struct, frozen=True):
-    """An example that comes out otherwise: grams saved and earned, refused, skipped or failed."""
-
-    rule: str
-    example: str
-    before: dict[str, Any]
-    after: dict[str, Any]
-    text: str
-    warning: str | None
-
-
-class RulebookDifference(Struct, frozen=True):
-    """What changes from one version to another; `left` examples were too many to be compared."""
-
-    same: bool
-    changes: list[ChangeAnswer]
-    consequences: list[ConsequenceAnswer]
-    examples: int
-    left: int
-
-
 @post(
     "/v1/operator/rulebooks/check",
     status_code=200,
@@ -180,21 +130,14 @@ async def publish_files(request: Request) -> JsonAnswer:
     """
     order = await read_body(request, RulebookOrder)
     files, scenarios = parted(order.files)
-    operator = act_of(request)
     # Before the transaction, for a large set takes seconds, and beside the other requests.
     draft = await asyncio.to_thread(checked_draft, files, scenarios)
     shared(request, Rulebooks).offer(draft)
 
     async def effect(connection: Connection) -> PublishedAnswer:
+        act = act_of(request)
         version = await store(
-            connection,
-            files,
-            draft,
-            author=operator.actor,
-            note=order.note,
-            now=shared(request, Clock).now(),
-            based_on=order.based_on,
-            request_id=operator.request_id,
+            connection, files, draft, act, note=order.note, based_on=order.based_on
         )
         return PublishedAnswer(version, sha256_of(files))
 
@@ -215,7 +158,7 @@ async def list_rulebooks(request: Request) -> Listing[RulebookSummary]:
     async with shared(request, Database).sessions() as session:
         views = await list_versions(session, before=page.after, limit=page.rows)
     await _log(request, "rulebook.list", "rulebooks")
-    return page.listing([_summary(view) for view in views])
+    return page.listing(views)
 
 
 @get(
@@ -242,9 +185,9 @@ async def diff_rulebooks(
     wanted = _version(before), _version(after)
     async with shared(request, Database).pool.acquire() as connection:
         sides = [await files_of(connection, version) for version in wanted]
-    difference: Difference = await asyncio.to_thread(diff_or_raise, *sides)
+    difference = await asyncio.to_thread(diff_or_raise, *sides)
     await _log(request, "rulebook.diff", str(wanted[1]), before=wanted[0])
-    return msgspec.convert(difference_json(difference), RulebookDifference)
+    return difference
 
 
 @post(
@@ -257,18 +200,10 @@ async def activate_rulebook(request: Request, version: FromPath[str]) -> Ruleboo
     """Let a published version decide again: roll back or forward."""
     wanted = _version(version)
     await read_body(request, NoFields)
-    operator = act_of(request)
     # Before the transaction, for a large set takes seconds; and kept, for it decides from now on.
     rulebook = await shared(request, Rulebooks).get(wanted)
     async with shared(request, Database).transaction() as connection:
-        await activate(
-            connection,
-            wanted,
-            author=operator.actor,
-            now=shared(request, Clock).now(),
-            request_id=operator.request_id,
-            rulebook=rulebook,
-        )
+        await activate(connection, wanted, act_of(request), rulebook)
     await shared(request, Rulebooks).look()
     return await _rulebook(request, wanted)
 
@@ -281,12 +216,7 @@ async def _log(request: Request, act: str, object_id: str, **detail: object) -> 
 
 async def _rulebook(request: Request, version: int) -> RulebookAnswer:
     async with shared(request, Database).sessions() as session:
-        view, files = await get_version(session, version)
-    return RulebookAnswer(**msgspec.structs.asdict(_summary(view)), files=files)
-
-
-def _summary(view: VersionView) -> RulebookSummary:
-    return msgspec.convert(view, RulebookSummary, from_attributes=True)
+        return await get_version(session, version)
 
 
 def _version(text: str) -> int:

@@ -17,10 +17,9 @@ import structlog
 
 from service.platform.clock import Clock
 from service.platform.database import DRIVER_FAULTS, speak_json
-from service.rulebooks.publish import RulebookInvalidError, files_of, publish_folder_if_changed
+from service.rulebooks.checked import RulebookInvalidError, difference_of
+from service.rulebooks.publish import publish_folder_if_changed
 from service.rules.language.load import rule_paths
-from service.rules.tell.diff import diff
-from service.rules.tell.rule_set import BrokenSetError
 from service.rules.trial.check import strangers_in
 from service.rules.trial.scenarios import FOLDER as SCENARIOS
 
@@ -47,14 +46,11 @@ class FolderWatcher:
         self._is_bad = False
         self._strangers: list[str] = []
 
-    async def publish(self) -> bool:
+    async def publish(self, *, is_saved: bool = False) -> bool:
         """Publish the folder if it changed; False if it is bad and no version is active yet.
 
         A bad folder leaves the last good version; what is wrong with it is told.
         """
-        return await self._try(is_saved=False)
-
-    async def _try(self, *, is_saved: bool) -> bool:
         self._settled = seen_in(self._folder)
         connection = await asyncpg.connect(self._database_url)
         try:
@@ -80,7 +76,7 @@ class FolderWatcher:
         seen = seen_in(self._folder)
         has_moved, self._last = seen != self._last, seen
         if seen != self._settled and not has_moved:
-            await self._try(is_saved=True)
+            await self.publish(is_saved=True)
 
     async def _publish(self, connection: asyncpg.Connection, *, is_saved: bool) -> bool:
         clock = Clock()
@@ -104,22 +100,15 @@ class FolderWatcher:
             return before is not None
         if version is not None:
             self._say(f"rules: {self._folder} is published as version {version}")
-            if before is not None:
-                await self._tell_changes(connection, before, version)
+            # The version before may be written for another program.
+            if before and (found := await difference_of(connection, before, version)):
+                self._tell([line for line, _ in found.lines()])
         elif self._is_bad:
             active = await connection.fetchval(_ACTIVE)
             told = f"{self._folder} is good again, with nothing to publish"
             self._say(f"rules: {told}; version {active} decides")
         self._is_bad = False
         return True
-
-    async def _tell_changes(self, connection: asyncpg.Connection, before: int, after: int) -> None:
-        try:
-            sides = [await files_of(connection, version) for version in (before, after)]
-            difference = await asyncio.to_thread(diff, *sides)
-        except BrokenSetError:
-            return  # the version before was written for another program
-        self._tell([line for line, _ in difference.lines()])
 
     def _tell(self, lines: list[str]) -> None:
         for line in lines[:_LINES_MAX]:

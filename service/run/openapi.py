@@ -13,7 +13,8 @@ from service import VERSION
 from service.operations.readiness import PartState
 from service.planting.answers import Season
 from service.platform.errors import PROBLEM_JSON, PROBLEMS, Code, FieldError, Reason
-from service.rulebooks.routes_operator import ProblemAnswer, RulebookDifference
+from service.rulebooks.routes_operator import ProblemAnswer
+from service.rules.tell.changes import RulebookDifference
 from service.run.operations import Operation, operations, story, words
 
 _REF = "#/components/schemas/{name}"

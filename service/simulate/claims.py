@@ -9,6 +9,7 @@ not. What a partner verified takes it from what nobody had: that counts as refus
 
 import hashlib
 import struct
+from bisect import bisect_left
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from enum import IntFlag, auto
 from itertools import groupby, islice
@@ -45,14 +46,11 @@ class Want(IntFlag):
 BoundBefore = Callable[[Sequence[bytes]], Awaitable[dict[bytes, Want]]]
 
 
-def want_record(claim: bytes, at_us: int, participant_id: UUID, seq: int, want: Want) -> bytes:
-    """An action wants this claim."""
-    return _RECORD.pack(claim, at_us, participant_id.bytes, seq, want)
-
-
-def free_record(claim: bytes, at_us: int, participant_id: UUID, seq: int) -> bytes:
-    """The action of this number, which wanted this claim, is reversed."""
-    return _RECORD.pack(claim, at_us, participant_id.bytes, seq, _FREED)
+def claim_record(
+    claim: bytes, at_us: int, participant_id: UUID, seq: int, happens: int = _FREED
+) -> bytes:
+    """The action of this number wants this claim; or is reversed, which frees it."""
+    return _RECORD.pack(claim, at_us, participant_id.bytes, seq, happens)
 
 
 async def resolve_claims(
@@ -121,16 +119,7 @@ class Refused:
                 self._records = mmap(file.fileno(), 0, access=ACCESS_READ)  # type: ignore[assignment]
 
     def __contains__(self, action: tuple[UUID, int]) -> bool:
-        wanted = _REFUSED.pack(action[0].bytes, action[1])
-        size = _REFUSED.size
-        low, high = 0, len(self._records) // size
-        while low < high:
-            middle = (low + high) // 2
-            found = self._records[middle * size : (middle + 1) * size]
-            if found == wanted:
-                return True
-            if found < wanted:
-                low = middle + 1
-            else:
-                high = middle
-        return False
+        wanted, size = _REFUSED.pack(action[0].bytes, action[1]), _REFUSED.size
+        places = range(0, len(self._records), size)
+        place = bisect_left(places, wanted, key=lambda at: self._records[at : at + size]) * size
+        return self._records[place : place + size] == wanted

@@ -8,21 +8,25 @@ import click
 from rich.console import Console
 from rich.progress import TimeRemainingColumn
 
-from service.instance.open import Instance, open_instance
+from service.instance.open import open_instance
 from service.platform.settings import load_settings, with_secret_key
 from service.platform.terminal import share_bar
-from service.rulebooks.commands_report import FORMAT, Format, print_json, refusing
-from service.rulebooks.commands_versions import folder_files, is_version, version_files
-from service.rulebooks.publish import compile_rulebook_or_raise
-from service.rules.decide.rulebook import Rulebook
+from service.rulebooks.checked import compile_rulebook_or_raise
+from service.rulebooks.commands_report import (
+    FORMAT,
+    Format,
+    folder_files,
+    is_version,
+    print_json,
+    problems_told,
+    version_files,
+)
 from service.simulate.passes import Progress, Simulation, Trial, simulate
 from service.simulate.period import PeriodError, read_period
-from service.simulate.report import print_simulation, simulation_json
+from service.simulate.report import simulation_report
+from service.simulate.shown import print_simulation
 
 _WIDTH_MIN = 150
-
-# Files by name, what they mean, and what people call them.
-_Draft = tuple[dict[str, str], Rulebook, str]
 
 
 @click.command("simulate")
@@ -52,12 +56,12 @@ def simulate_draft(
     DRAFT is a folder, a version or `active`. Limits, campaigns, late arrivals, overlaps and
     reversals count as they came then.
     """
-    with refusing(form):
+    with problems_told(form):
         simulation, name = asyncio.run(
             _simulate(draft, start, end, as_recorded=as_recorded, processes=processes)
         )
     if form == "json":
-        print_json(simulation_json(simulation))
+        print_json(simulation_report(simulation))
     else:
         # A narrow screen or a pipe breaks long lines, which is better than columns left out.
         wide = Console(width=max(Console().width, _WIDTH_MIN))
@@ -68,10 +72,15 @@ async def _simulate(
     draft: str, start: str | None, end: str | None, *, as_recorded: bool, processes: int | None
 ) -> tuple[Simulation, str]:
     settings = load_settings()
+    files = None if is_version(draft) else folder_files(draft)
     # What is wrong with a folder is told before anything is started.
-    made = None if is_version(draft) else _from_folder(draft)
+    rulebook = None if files is None else compile_rulebook_or_raise(files)
+    name = f"The draft in {draft}"
     async with open_instance(settings, "saxaul rules simulate") as instance:
-        files, rulebook, name = made or await _published(instance, draft)
+        if files is None or rulebook is None:
+            async with instance.database.pool.acquire() as connection:
+                version, files = await version_files(connection, draft)
+            rulebook, name = compile_rulebook_or_raise(files), f"Version {version}"
         try:
             period = read_period(rulebook.program, start, end, instance.clock.now())
         except PeriodError as error:
@@ -91,19 +100,6 @@ async def _simulate(
                 on_progress=show_progress,
             )
     return simulation, "Each action by its own version" if as_recorded else name
-
-
-def _from_folder(name: str) -> _Draft:
-    """What a folder holds. Raises BrokenSetError and RulebookInvalidError."""
-    files = folder_files(name)
-    return files, compile_rulebook_or_raise(files), f"The draft in {name}"
-
-
-async def _published(instance: Instance, draft: str) -> _Draft:
-    """What a version holds."""
-    async with instance.database.pool.acquire() as connection:
-        version, files = await version_files(connection, draft)
-    return files, compile_rulebook_or_raise(files), f"Version {version}"
 
 
 commands: list[click.Command] = [simulate_draft]

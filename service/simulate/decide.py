@@ -8,21 +8,20 @@ next pass.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
 import msgspec
-from msgspec import Struct
 
 from service.actions.hidden import claim_keys, hide_values
 from service.actions.report import partner_of
 from service.rules.decide.evaluate import Award, Decision, Usage, appraise, budgets_wanted, settle
 from service.rules.decide.judge import Candidate, Judged, Refusal, judge
-from service.rules.decide.rulebook import CounterKey, Rulebook, Used
-from service.rules.decide.standing import Standing, stored_uses, uses_of
-from service.simulate.claims import CLAIMS, Refused, Want, free_record, want_record
+from service.rules.decide.rulebook import Rulebook
+from service.rules.decide.standing import Standing, award_of, uses_of
+from service.simulate.claims import CLAIMS, Refused, Want, claim_record
 from service.simulate.draws import DENIED, DREW, NEW, Cut, draw_key, draw_record
 from service.simulate.runs import RunLog
 
@@ -31,26 +30,6 @@ OVERLAP, ALREADY_CLAIMED, TOO_LATE = "overlap", "already-claimed", "too-late"
 _ENOUGH_G = 10**18
 _EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 _MICROSECOND = timedelta(microseconds=1)
-_NO_COUNTERS = msgspec.Raw(b"[]")
-
-
-class PastAward(Struct):
-    """An award as `actions.awards` keeps it."""
-
-    rule: str
-    saved_g: int
-    energy_g: int
-    limited_by: str | None = None
-    counters: msgspec.Raw = _NO_COUNTERS
-    failed: bool = False
-    campaign: str | None = None
-    extra_g: int = 0
-    budget_seq: int | None = None
-
-    @property
-    def drawn_g(self) -> int:
-        """What of it came out of a budget."""
-        return self.extra_g if self.budget_seq is not None else 0
 
 
 @dataclass(slots=True)
@@ -85,13 +64,18 @@ class Row:
         return (self.recorded_at - _EPOCH) // _MICROSECOND
 
 
+def decode_awards(text: str) -> list[Award]:
+    """The awards of a row."""
+    return [award_of(entry) for entry in msgspec.json.decode(text)]
+
+
 @dataclass(slots=True)
 class Given:
     """What an action gives under the draft; with a reason it is refused and gives nothing."""
 
     energy_g: int = 0
     saved_g: int = 0
-    awards: Sequence[Award | PastAward] = ()
+    awards: Sequence[Award] = ()
     reason: str | None = None
     claims: Sequence[bytes] = ()
     claim_seq: int = 0
@@ -103,18 +87,13 @@ class Start:
 
     standing: Standing = field(default_factory=Standing)
     # What was recorded before the period and is reversed in it.
-    given: dict[UUID, tuple[Sequence[PastAward], Given]] = field(default_factory=dict)
+    given: dict[UUID, tuple[Sequence[Award], Given]] = field(default_factory=dict)
     # What is recorded and reversed in it.
     reversed_within: set[UUID] = field(default_factory=set)
 
 
 class VersionMissingError(Exception):
-    """A published version is needed that is not loaded yet; nothing was counted."""
-
-    def __init__(self, version: int) -> None:
-        """Name it."""
-        super().__init__(version)
-        self.version = version
+    """The version that decided on the action is not loaded yet; nothing was counted."""
 
 
 @dataclass(slots=True)
@@ -140,7 +119,7 @@ class Draft:
         try:
             return self.versions[number]
         except KeyError:
-            raise VersionMissingError(number) from None
+            raise VersionMissingError from None
 
 
 class Person:
@@ -155,25 +134,29 @@ class Person:
         self._draft = draft
         self._log = log
 
-    def act(self, row: Row, past: Sequence[PastAward]) -> Given:
-        """Decide on the person's next action. Raises VersionMissingError."""
+    def live(self, row: Row) -> tuple[Sequence[Award], Given]:
+        """What the person's next action gave, and gives; of a reversal, what it takes back.
+
+        Raises VersionMissingError.
+        """
+        if row.reverses is not None:
+            return self._reverse(row, row.reverses)
+        past = decode_awards(row.awards)
         given = self._carried(row, past) if row.attributes is None else self._decided(row, past)
         if row.id in self._reversed_within:
             self.given[row.id] = past, given
-        return given
+        return past, given
 
-    def reverse(self, row: Row) -> tuple[Sequence[PastAward], Given]:
-        """Take back what the reversed action gave: as it was, and under the draft."""
-        assert row.reverses is not None
-        past, given = self.given.pop(row.reverses)
-        self.standing.give_back(_uses(given.awards))
-        self.standing.forget(row.occurred_at, row.reverses)
+    def _reverse(self, row: Row, reversed_id: UUID) -> tuple[Sequence[Award], Given]:
+        past, given = self.given.pop(reversed_id)
+        self.standing.give_back(uses_of(given.awards))
+        self.standing.forget(row.occurred_at, reversed_id)
         for claim in given.claims:
-            freed = free_record(claim, row.recorded_us, self.id, given.claim_seq)
+            freed = claim_record(claim, row.recorded_us, self.id, given.claim_seq)
             self._log.add(CLAIMS, 0, freed)
         return past, given
 
-    def _carried(self, row: Row, past: Sequence[PastAward]) -> Given:
+    def _carried(self, row: Row, past: Sequence[Award]) -> Given:
         """Keep what was erased as it was: all of a person is, so only budgets go on from it.
 
         It is given whatever the draft says, so it comes off a budget before all else.
@@ -184,7 +167,7 @@ class Person:
                 self._note(award.campaign, DREW, key, award.extra_g)
         return Given(row.energy_g, row.saved_g, past)
 
-    def _decided(self, row: Row, past: Sequence[PastAward]) -> Given:
+    def _decided(self, row: Row, past: Sequence[Award]) -> Given:
         draft = self._draft
         rulebook = draft.rules_for(row)
         verdict = self._judged(rulebook, row)
@@ -245,7 +228,7 @@ class Person:
             want |= Want.HELD_THEN if key == row.claim_key else Want(0)
             want |= Want.BESIDE if place else Want(0)
             want |= Want(0) if decision.gives else Want.NOTHING
-            self._log.add(CLAIMS, 0, want_record(key, row.recorded_us, self.id, row.seq, want))
+            self._log.add(CLAIMS, 0, claim_record(key, row.recorded_us, self.id, row.seq, want))
         return keys
 
     def _budgets(self, places: Mapping[str, tuple[int, bytes]]) -> dict[str, int]:
@@ -284,7 +267,7 @@ class Person:
         wanted_g[campaign] = wanted_g.get(campaign, 0) + grams
 
     def _place(
-        self, row: Row, past: Sequence[PastAward], verdict: Judged, name: str
+        self, row: Row, past: Sequence[Award], verdict: Judged, name: str
     ) -> tuple[int, bytes]:
         """Where this action stands among those that draw from a campaign."""
         drew = [
@@ -301,10 +284,11 @@ class Person:
         return stream, draw_key(row.recorded_us, row.recorded_us, self.id, row.seq)
 
 
-def _was_rounded_alone(past: Sequence[PastAward]) -> bool:
+def _was_rounded_alone(past: Sequence[Award]) -> bool:
     """Whether an action came before there were sums of days."""
-    uses = _uses(past)
-    return any(award.energy_g or award.saved_g for award in past) and all(u.n for _, u in uses)
+    return any(award.energy_g or award.saved_g for award in past) and all(
+        used.n for _, used in uses_of(past)
+    )
 
 
 def _covers(rulebook: Rulebook, type_: str, name: str) -> bool:
@@ -313,12 +297,3 @@ def _covers(rulebook: Rulebook, type_: str, name: str) -> bool:
     return known is not None and any(
         campaign.id == name for offers in known.campaigns.values() for campaign in offers
     )
-
-
-def _uses(awards: Sequence[Award | PastAward]) -> Iterator[tuple[CounterKey, Used]]:
-    """What these awards use of limits, and add to the sums of their day."""
-    for award in awards:
-        if isinstance(award, Award):
-            yield from uses_of([award])
-        elif award.counters != _NO_COUNTERS:
-            yield from stored_uses(msgspec.json.decode(award.counters))

@@ -12,11 +12,10 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 import asyncpg
-import msgspec
 
 from service.rules.decide.rulebook import PERIODS, CounterKey, Program, Rulebook, Used, period_names
 from service.rules.decide.standing import Trip
-from service.simulate.decide import Given, PastAward, Row, Start
+from service.simulate.decide import Given, Row, Start, decode_awards
 from service.simulate.period import Period
 
 PEOPLE_MAX = 1_000
@@ -26,8 +25,6 @@ _ROWS_A_FETCH = 2_000
 _ZONES_APART = timedelta(hours=26)
 _TRIP_MAX = timedelta(hours=24)
 _ALWAYS = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
-
-decode_awards = msgspec.json.Decoder(list[PastAward]).decode
 
 
 @dataclass(frozen=True, slots=True)

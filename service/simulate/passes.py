@@ -14,10 +14,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
@@ -26,29 +25,15 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
-from service.platform.errors import UnavailableError
 from service.rules.compile.draft import compile_rulebook
 from service.rules.decide.rulebook import Rulebook
 from service.simulate.claims import CLAIMS
+from service.simulate.crew import Member, Share, SimulationCutOffError, crew_of, over_shares
 from service.simulate.draws import Cut
 from service.simulate.period import Period
 from service.simulate.runs import Run
 from service.simulate.tally import Tally
-from service.simulate.worker import (
-    BeginPass,
-    Done,
-    EndPass,
-    Failed,
-    FindCut,
-    Order,
-    ResolveClaims,
-    Setup,
-    Share,
-    SumDrawn,
-    connect_to_read,
-    decode_answer,
-    framed,
-)
+from service.simulate.worker import Setup, Worker, connect_to_read
 
 PASSES_MAX = 12
 
@@ -58,16 +43,6 @@ _SHARES_MAX = 4_096
 _IDS = 2**128
 # Processes that were slow to switch decided by a version for this long after the next came.
 _SWITCHED_WITHIN_S = 60
-
-
-class SimulationError(Exception):
-    """A process of the simulation failed; the text is for the log."""
-
-
-class SimulationCutOffError(UnavailableError):
-    """PostgreSQL went away from a process of the simulation."""
-
-    text = "The database went away; simulate again."
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,16 +78,6 @@ class Simulation:
     rebudgeted: tuple[str, ...] = ()
 
 
-@dataclass(slots=True)
-class _Known:
-    """What the passes know of what is over all people."""
-
-    cuts: dict[str, Cut] = field(default_factory=dict)
-    refused: str = ""
-    refused_digest: bytes = b""
-    drawn_before: dict[str, int] = field(default_factory=dict)
-
-
 async def simulate(
     database_url: str,
     trial: Trial,
@@ -131,21 +96,20 @@ async def simulate(
         versions = await _deciding_versions(connection, trial.period)
         with tempfile.TemporaryDirectory(prefix="saxaul-simulate-") as folder:
             setup = Setup(
-                database_url,
-                secret,
-                folder,
-                "",
-                trial.period,
-                dict(trial.files),
-                trial.as_recorded,
-                list(versions),
-                _contested(trial, versions),
-                nice,
+                database_url=database_url,
+                secret=secret,
+                folder=folder,
+                period=trial.period,
+                files=dict(trial.files),
+                as_recorded=trial.as_recorded,
+                versions=[*versions],
+                contested=_contested(trial, versions),
+                nice=nice,
             )
-            async with _crew(setup, processes or os.cpu_count() or 1) as crew:
-                passes = _Passes(connection, trial, setup, crew, on_progress)
-                shares = await _shares(connection, crew)
-                simulation = await passes.run(_budgets(trial, versions), shares)
+            async with crew_of(setup, processes or os.cpu_count() or 1) as crew:
+                shares = await _shares(connection, len(crew))
+                passes = _Passes(connection, setup, crew, shares, on_progress)
+                simulation = await passes.run(trial, _budgets(trial, versions))
                 return replace(simulation, rebudgeted=_rebudgeted(trial, versions))
     except ExceptionGroup as group:
         if group.subgroup(SimulationCutOffError) is None:
@@ -155,175 +119,87 @@ async def simulate(
         await connection.close()
 
 
-class _Process:
-    """One worker and the pipe to it."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self.process = process
-
-    async def ask(self, order: Order) -> Done:
-        """Let it do something. Raises SimulationError."""
-        orders, answers = self.process.stdin, self.process.stdout
-        assert orders is not None
-        assert answers is not None
-        try:
-            orders.write(framed(order))
-            await orders.drain()
-            length = int.from_bytes(await answers.readexactly(4))
-            answer = decode_answer(await answers.readexactly(length))
-        except (OSError, asyncio.IncompleteReadError) as error:
-            raise SimulationError("a process of the simulation ended") from error
-        if isinstance(answer, Failed):
-            failed = SimulationError(answer.text)
-            if answer.is_of_database:
-                raise SimulationCutOffError from failed
-            raise failed
-        return answer
-
-
-@asynccontextmanager
-async def _crew(setup: Setup, processes: int) -> AsyncIterator[list[_Process]]:
-    """So many processes, set up; killed at the end, whatever it is."""
-    crew: list[_Process] = []
-    command = (sys.executable, "-m", "service.simulate.worker")
-    try:
-        for _ in range(processes):
-            process = await asyncio.create_subprocess_exec(
-                *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
-            )
-            crew.append(_Process(process))
-        async with asyncio.TaskGroup() as starting:
-            for number, member in enumerate(crew):
-                mine = msgspec.structs.replace(setup, name=str(number))
-                starting.create_task(member.ask(mine))
-        yield crew
-    finally:
-        for member in crew:
-            if member.process.returncode is None:
-                member.process.kill()
-        await asyncio.gather(*(member.process.wait() for member in crew))
-
-
+@dataclass(slots=True)
 class _Passes:
-    """Pass after pass, until one confirms what it was told."""
+    """Pass after pass, until one confirms what it was told, and what is known over all people."""
 
-    def __init__(
-        self,
-        connection: asyncpg.Connection,
-        trial: Trial,
-        setup: Setup,
-        crew: Sequence[_Process],
-        on_progress: Callable[[Progress], None],
-    ) -> None:
-        self._connection = connection
-        self._trial = trial
-        self._setup = setup
-        self._crew = crew
-        self._on_progress = on_progress
-        self._known = _Known()
-        self._actions = 0
+    connection: asyncpg.Connection
+    setup: Setup
+    crew: Sequence[Member]
+    shares: Sequence[Share]
+    on_progress: Callable[[Progress], None]
+    cuts: dict[str, Cut] = field(default_factory=dict)
+    refused: str = ""
+    refused_digest: bytes = b""
+    drawn_before: dict[str, int] = field(default_factory=dict)
+    actions: int = 0
 
-    async def run(
-        self, budgets: Mapping[str, int], shares: Sequence[tuple[UUID, UUID]]
-    ) -> Simulation:
+    async def run(self, trial: Trial, budgets: Mapping[str, int]) -> Simulation:
         settled, number = False, 0
-        tally = Tally()
+        tally, ended = Tally(), frozenset[str]()
         while not settled and number < PASSES_MAX:
             number += 1
-            tally, runs, wanted_g = await self._replay(number, shares)
+            tally, runs, wanted_g = await self._replay(number)
             cuts = {}
             for name, budget_g in budgets.items():
-                mine = [run for run in runs if run.name == name]
-                left_g = await self._left(name, budget_g, wanted_g.get(name, 0), tally, shares)
+                drew_g = tally.before.drawn_g[name]
+                left_g = await self._left(name, budget_g, wanted_g[name], drew_g)
                 if left_g is not None:
-                    found = await self._crew[0].ask(FindCut(mine, left_g))
-                    if found.cut is not None:
-                        cuts[name] = found.cut
+                    mine = [run for run in runs if run.name == name]
+                    cut = await self.crew[0].ask(Worker.find_cut, mine, left_g)
+                    if cut is not None:
+                        cuts[name] = cut
             same_claims = await self._same_claims(number, [r for r in runs if r.name == CLAIMS])
-            settled = cuts == self._known.cuts and same_claims
-            ended, self._known.cuts = frozenset(self._known.cuts), cuts
-        return Simulation(self._trial, tally, budgets, ended, number, settled)
+            settled = cuts == self.cuts and same_claims
+            ended, self.cuts = frozenset(self.cuts), cuts
+        return Simulation(trial, tally, budgets, ended, number, settled)
 
-    async def _replay(
-        self, number: int, shares: Sequence[tuple[UUID, UUID]]
-    ) -> tuple[Tally, list[Run], dict[str, int]]:
+    async def _replay(self, number: int) -> tuple[Tally, list[Run], Counter[str]]:
         """One pass over all people."""
-        begin = BeginPass(number, self._known.cuts, self._known.refused)
-        await self._all([begin] * len(self._crew))
+        crew = self.crew
+        await asyncio.gather(*(m.ask(Worker.begin, number, self.cuts, self.refused) for m in crew))
         tally, done = Tally(), 0
-        waiting = [Share(*share) for share in reversed(shares)]
 
-        async def work(process: _Process) -> None:
+        def take(part: Tally) -> None:
             nonlocal done
-            while waiting:
-                answer = await process.ask(waiting.pop())
-                assert answer.tally is not None
-                tally.add(answer.tally)
-                done += 1
-                self._actions += answer.tally.actions + answer.tally.reversals
-                self._on_progress(Progress(number, done / len(shares), self._actions))
+            tally.add(part)
+            done += 1
+            self.actions += part.actions + part.reversals
+            self.on_progress(Progress(number, done / len(self.shares), self.actions))
 
-        async with asyncio.TaskGroup() as working:
-            for process in self._crew:
-                working.create_task(work(process))
+        await over_shares(crew, self.shares, take, Worker.replay)
         runs: list[Run] = []
-        wanted_g: dict[str, int] = {}
-        for answer in await self._all([EndPass()] * len(self._crew)):
-            runs += answer.runs
-            for name, grams in answer.wanted_g.items():
-                wanted_g[name] = wanted_g.get(name, 0) + grams
+        wanted_g = Counter[str]()
+        for more, wanted in await asyncio.gather(*(m.ask(Worker.end) for m in crew)):
+            runs += more
+            wanted_g.update(wanted)
         return tally, runs, wanted_g
 
-    async def _all(self, orders: Sequence[Order]) -> list[Done]:
-        """Each process gets its order."""
-        return await asyncio.gather(
-            *(process.ask(order) for process, order in zip(self._crew, orders, strict=True))
-        )
-
-    async def _left(
-        self,
-        name: str,
-        budget_g: int,
-        wanted_g: int,
-        tally: Tally,
-        shares: Sequence[tuple[UUID, UUID]],
-    ) -> int | None:
+    async def _left(self, name: str, budget_g: int, wanted_g: int, drew_g: int) -> int | None:
         """What a budget had left when the period began; None when it surely suffices.
 
         What was ever drawn less what was drawn in the period is at least what was drawn before it;
         only when that is too much are the actions before the period read.
         """
-        ever_g = await self._connection.fetchval(_DRAWN_EVER, name) or 0
-        drew = tally.campaigns.get(name)
-        others_g = max(ever_g - (drew.drew_g if drew else 0), 0)
+        ever_g = await self.connection.fetchval(_DRAWN_EVER, name) or 0
+        others_g = max(ever_g - drew_g, 0)
         if wanted_g + others_g <= budget_g:
             return None
-        if name not in self._known.drawn_before:
-            self._known.drawn_before[name] = (
-                await self._drawn_before(name, shares) if others_g else 0
-            )
-        return max(budget_g - self._known.drawn_before[name], 0)
-
-    async def _drawn_before(self, name: str, shares: Sequence[tuple[UUID, UUID]]) -> int:
-        waiting = [SumDrawn(name, *share) for share in shares]
-
-        async def work(process: _Process) -> int:
-            drawn_g = 0
-            while waiting:
-                drawn_g += (await process.ask(waiting.pop())).number
-            return drawn_g
-
-        return sum(await asyncio.gather(*(work(process) for process in self._crew)))
+        if name not in self.drawn_before:
+            drawn: list[int] = []
+            if others_g:
+                await over_shares(self.crew, self.shares, drawn.append, Worker.sum_drawn, name)
+            self.drawn_before[name] = sum(drawn)
+        return max(budget_g - self.drawn_before[name], 0)
 
     async def _same_claims(self, number: int, runs: list[Run]) -> bool:
         """Resolve claims; whether it comes out as this pass was told."""
-        if not self._setup.contested:
+        if not self.setup.contested:
             return True
-        path = str(Path(self._setup.folder) / f"refused-{number}")
-        answer = await self._crew[0].ask(ResolveClaims(runs, path))
-        before = self._known.refused_digest
-        self._known.refused, self._known.refused_digest = path, answer.digest
-        return answer.digest == before or (not before and not answer.number)
+        path = Path(self.setup.folder) / f"refused-{number}"
+        count, digest = await self.crew[0].ask(Worker.resolve_claims, runs, path)
+        before, self.refused, self.refused_digest = self.refused_digest, str(path), digest
+        return digest == before or (not before and not count)
 
 
 async def _deciding_versions(connection: asyncpg.Connection, period: Period) -> dict[int, Rulebook]:
@@ -376,12 +252,10 @@ def _rebudgeted(trial: Trial, versions: Mapping[int, Rulebook]) -> tuple[str, ..
     return tuple(sorted(name for name, different in budgets.items() if len(different) > 1))
 
 
-async def _shares(
-    connection: asyncpg.Connection, crew: Sequence[_Process]
-) -> list[tuple[UUID, UUID]]:
+async def _shares(connection: asyncpg.Connection, processes: int) -> list[Share]:
     """Ranges (after, until] of participant ids, which are random, so of about as many people."""
     people = await connection.fetchval(_PEOPLE)
-    count = max(len(crew) * _SHARES_A_PROCESS, min(people // _PEOPLE_A_SHARE, _SHARES_MAX))
+    count = max(processes * _SHARES_A_PROCESS, min(people // _PEOPLE_A_SHARE, _SHARES_MAX))
     edges = [UUID(int=min(_IDS * part // count, _IDS - 1)) for part in range(count + 1)]
     return [*pairwise(edges)]
 

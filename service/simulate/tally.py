@@ -3,71 +3,85 @@
 from __future__ import annotations
 
 import heapq
+from collections import Counter, defaultdict
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import date, datetime
+from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
+
+from service.rules.decide.evaluate import Award
 
 CHANGES_MAX = 10
 
 
-class Amounts(Struct, array_like=True):
-    """Numbers that are added one by one: as it was, and under the draft."""
-
-    before_n: int = 0
-    after_n: int = 0
-    before_g: int = 0
-    after_g: int = 0
-    before_saved_g: int = 0
-    after_saved_g: int = 0
-
-    def add(self, other: Amounts) -> None:
-        """Take up what another part counted."""
-        self.before_n += other.before_n
-        self.after_n += other.after_n
-        self.before_g += other.before_g
-        self.after_g += other.after_g
-        self.before_saved_g += other.before_saved_g
-        self.after_saved_g += other.after_saved_g
-
-
-class ChangedAction(Struct, frozen=True, array_like=True):
-    """The action of a person that the draft changes most."""
+class ChangedActionAnswer(Struct, frozen=True):
+    """An action that comes out otherwise."""
 
     id: UUID
     type: str
-    occurred_at: datetime
-    before_g: int
-    after_g: int
+    occurred_at: Annotated[datetime, Meta(tz=True)]
+    energy_before_g: int
+    energy_after_g: int
 
 
-class Change(Struct, frozen=True, array_like=True):
-    """What the draft changes for one person."""
+class PersonSides(Struct, frozen=True):
+    """A person whom the draft changes much, with the action that it changes most."""
 
     participant_id: UUID
-    before_g: int
-    after_g: int
-    action: ChangedAction | None
+    energy_before_g: int
+    energy_after_g: int
+    most_changed_action: ChangedActionAnswer | None
 
     def weight(self) -> tuple[int, int]:
         """The largest change first, whichever way; then by person, for a fixed order."""
-        return abs(self.after_g - self.before_g), -self.participant_id.int
+        return abs(self.energy_after_g - self.energy_before_g), -self.participant_id.int
 
 
-class Drawn(Struct, array_like=True):
-    """A campaign's extra grams: as it was, of that out of its budget, and under the draft."""
+class Sums(Struct):
+    """How many, and what they gave; reversals taken off."""
 
-    before_g: int = 0
-    drew_g: int = 0
-    after_g: int = 0
+    n: int = 0
+    g: int = 0
+    saved_g: int = 0
 
-    def add(self, other: Drawn) -> None:
-        """Take up what another part counted."""
-        self.before_g += other.before_g
-        self.drew_g += other.drew_g
-        self.after_g += other.after_g
+    def add(self, n: int, g: int, saved_g: int) -> None:
+        """So many more."""
+        self.n += n
+        self.g += g
+        self.saved_g += saved_g
+
+
+class Side(Struct):
+    """One side: as it was, or under the draft. A campaign's extra grams, and those of its budget.
+
+    Limits, failures and campaigns are counted when they happen, whatever is reversed.
+    """
+
+    failed: int = 0
+    total: Sums = msgspec.field(default_factory=Sums)
+    days: defaultdict[date, Sums] = msgspec.field(default_factory=lambda: defaultdict(Sums))
+    rules: defaultdict[str, Sums] = msgspec.field(default_factory=lambda: defaultdict(Sums))
+    limits: Counter[tuple[str, str]] = msgspec.field(default_factory=Counter)
+    extra_g: Counter[str] = msgspec.field(default_factory=Counter)
+    drawn_g: Counter[str] = msgspec.field(default_factory=Counter)
+
+    def add(self, day: date, g: int, saved_g: int, awards: Iterable[Award], sign: int) -> None:
+        """An action, or with the sign -1 what its reversal takes back."""
+        for sums in (self.total, self.days[day]):
+            sums.add(sign, sign * g, sign * saved_g)
+        for award in awards:
+            self.rules[award.rule].add(sign, sign * award.energy_g, sign * award.saved_g)
+            if sign < 0:
+                continue
+            self.failed += award.failed
+            if award.limited_by is not None:
+                self.limits[award.rule, award.limited_by] += 1
+            if award.campaign is not None:
+                self.extra_g[award.campaign] += award.extra_g
+                self.drawn_g[award.campaign] += award.drawn_g
 
 
 class Tally(Struct):
@@ -81,43 +95,32 @@ class Tally(Struct):
     people: int = 0
     gaining: int = 0
     losing: int = 0
-    failed: Amounts = msgspec.field(default_factory=Amounts)
-    total: Amounts = msgspec.field(default_factory=Amounts)
-    days: dict[str, Amounts] = msgspec.field(default_factory=dict)
-    rules: dict[str, Amounts] = msgspec.field(default_factory=dict)
-    limits: dict[str, Amounts] = msgspec.field(default_factory=dict)
-    refused: dict[str, Amounts] = msgspec.field(default_factory=dict)
-    campaigns: dict[str, Drawn] = msgspec.field(default_factory=dict)
-    versions: dict[int, int] = msgspec.field(default_factory=dict)
-    changes: list[Change] = msgspec.field(default_factory=list)
+    before: Side = msgspec.field(default_factory=Side)
+    after: Side = msgspec.field(default_factory=Side)
+    # What had been given for what the draft refuses, by the reason.
+    refused: defaultdict[str, Sums] = msgspec.field(default_factory=lambda: defaultdict(Sums))
+    versions: Counter[int] = msgspec.field(default_factory=Counter)
+    changes: list[PersonSides] = msgspec.field(default_factory=list)
 
     def add(self, other: Tally) -> None:
         """Take up what another part counted."""
-        self.actions += other.actions
-        self.reversals += other.reversals
-        self.erased += other.erased
-        self.erased_g += other.erased_g
-        self.differing += other.differing
-        self.people += other.people
-        self.gaining += other.gaining
-        self.losing += other.losing
-        self.failed.add(other.failed)
-        self.total.add(other.total)
-        for mine, theirs in (
-            (self.days, other.days),
-            (self.rules, other.rules),
-            (self.limits, other.limits),
-            (self.refused, other.refused),
-        ):
-            for name, amounts in theirs.items():
-                mine.setdefault(name, Amounts()).add(amounts)
-        for campaign, drawn in other.campaigns.items():
-            self.campaigns.setdefault(campaign, Drawn()).add(drawn)
-        for version, actions in other.versions.items():
-            self.versions[version] = self.versions.get(version, 0) + actions
-        self.changes = largest([*self.changes, *other.changes])
+        _add(self, other)
+        self.changes = largest(self.changes)
 
 
-def largest(changes: Iterable[Change]) -> list[Change]:
+def _add(mine: Any, theirs: Any) -> Any:
+    """Numbers and lists are added up, and by name those in structs and tables."""
+    if isinstance(mine, Struct):
+        for name in mine.__struct_fields__:
+            setattr(mine, name, _add(getattr(mine, name), getattr(theirs, name)))
+    elif isinstance(mine, dict):
+        for name, value in theirs.items():
+            mine[name] = _add(mine[name], value)
+    else:
+        mine += theirs
+    return mine
+
+
+def largest(changes: Iterable[PersonSides]) -> list[PersonSides]:
     """The largest changes, the first one first."""
-    return heapq.nlargest(CHANGES_MAX, changes, key=Change.weight)
+    return heapq.nlargest(CHANGES_MAX, changes, key=PersonSides.weight)

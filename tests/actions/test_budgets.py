@@ -7,6 +7,7 @@ import pytest
 from service.actions.budgets import EndedCampaigns
 from service.actions.record import record_actions
 from service.audit.audit import audit
+from service.platform.acts import Act
 from service.rulebooks.publish import Rulebooks, activate, publish
 from tests.actions.conftest import RULES
 from tests.actions.reports import FAIL_ONCE, NOW, SECRET, count, key_of, ride, walk, writer_of
@@ -47,7 +48,7 @@ def switched(database):
 
     async def run(version):
         async with database.transaction() as connection:
-            assert await activate(connection, version, author="anna", now=NOW)
+            assert await activate(connection, version, Act("anna", "", NOW))
         return await Rulebooks(database).get(version)
 
     return run

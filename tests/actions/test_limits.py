@@ -7,6 +7,7 @@ import pytest
 from service.actions.record import record_actions
 from service.actions.report import participant_report
 from service.audit.audit import audit
+from service.platform.acts import Act
 from service.rulebooks.publish import Rulebooks, activate, publish
 from tests.actions.reports import NOW, SECRET
 from tests.ledger.histories import make_person, reverse
@@ -48,7 +49,7 @@ def version(database):
     async def run(wanted):
         async with database.transaction() as connection:
             if isinstance(wanted, int):
-                assert await activate(connection, wanted, author="anna", now=NOW)
+                assert await activate(connection, wanted, Act("anna", "", NOW))
                 number = wanted
             else:
                 files = {"rules.yaml": wanted}

@@ -5,6 +5,7 @@ import random
 from datetime import timedelta
 from fractions import Fraction
 
+import msgspec
 import pytest
 
 from service.actions.record import record_actions
@@ -14,7 +15,7 @@ from service.platform.database import open_database
 from service.rulebooks.publish import Rulebooks, publish
 from service.simulate.passes import Trial, simulate
 from service.simulate.period import Period
-from service.simulate.report import simulation_json
+from service.simulate.report import simulation_report
 from tests.actions.histories import SECRET, erase
 from tests.actions.reports import NOW
 from tests.ledger.histories import make_person, reverse
@@ -284,7 +285,8 @@ async def simulated(database, settings, text, **more):
     period = Period(NOW - 3 * DAY, NOW + DAY)
     trial = Trial(rulebook, {"rules.yaml": text}, period, **more)
     url = str(settings.database_url)
-    return simulation_json(await simulate(url, trial, secret=SECRET, processes=1))
+    report = simulation_report(await simulate(url, trial, secret=SECRET, processes=1))
+    return msgspec.to_builtins(report)
 
 
 # As the version before wrote: no sums, in awards or counters.

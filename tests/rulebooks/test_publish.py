@@ -8,21 +8,24 @@ import msgspec
 import pytest
 
 from service.http.problems import problem_body
+from service.platform.acts import Act
 from service.platform.errors import NotFoundError
-from service.rulebooks import publish as publishing
+from service.rulebooks import checked
+from service.rulebooks.checked import RulebookInvalidError, checked_draft
 from service.rulebooks.publish import (
     NoRulebookError,
     RulebookChangedError,
-    RulebookInvalidError,
     Rulebooks,
-    checked_draft,
+    activate,
     publish,
     publish_folder_if_changed,
+    store,
 )
 from service.rules.compile.draft import sha256_of
 from service.rules.decide.languages import Reader
 from tests.rules.sets import NOW, PROGRAM, WALK
 
+ANNA = Act("anna", "", NOW)
 RULE = "rules: [{id: r, action: mobility.walk, title: t, earns: 1}]\n"
 
 
@@ -226,14 +229,14 @@ async def test_the_known_version_goes_on_deciding_without_a_database(database):
 
 
 async def test_examples_that_would_take_for_ever_are_refused_at_once(database, monkeypatch):
-    monkeypatch.setattr(publishing, "_TRIED_MAX", 8)
+    monkeypatch.setattr(checked, "_TRIED_MAX", 8)
     example = "{given: {steps: 1}, expect: {earns: 1}}"
     rule = "{id: r%d, action: mobility.walk, title: t, earns: 1, examples: [%s]}"
     several = ", ".join(rule % (number, example) for number in range(3))
     text = f"{PROGRAM}{WALK}rules: [{several}]\n"
     with pytest.raises(RulebookInvalidError, match="would try 9 rules; 8 are allowed"):
         await published(database, text)
-    monkeypatch.setattr(publishing, "_TRIED_MAX", 9)
+    monkeypatch.setattr(checked, "_TRIED_MAX", 9)
     assert await published(database, text) == 1
 
 
@@ -243,7 +246,7 @@ async def test_requests_go_on_while_a_large_set_is_activated_or_compared(
 ):
     for earns in (1, 2, 3):
         await published(database, rules(earns))
-    work, free = getattr(publishing, call), threading.Event()
+    work, free = getattr(checked, call), threading.Event()
 
     def slow(*arguments):
         # Only the loop, when it is not held, lets this go on.
@@ -253,13 +256,12 @@ async def test_requests_go_on_while_a_large_set_is_activated_or_compared(
     async def order():
         async with database.transaction() as connection:
             if call == "compile_rulebook":
-                return await publishing.activate(connection, 1, author="anna", now=NOW)
-            draft = publishing.checked_draft({"a.yaml": rules(4)})
-            more = {"author": "anna", "note": "n", "now": NOW, "based_on": 1}
+                return await activate(connection, 1, ANNA)
+            draft = checked_draft({"a.yaml": rules(4)})
             with pytest.raises(RulebookChangedError):
-                await publishing.store(connection, {"a.yaml": rules(4)}, draft, **more)
+                await store(connection, {"a.yaml": rules(4)}, draft, ANNA, note="n", based_on=1)
             return True
 
-    monkeypatch.setattr(publishing, call, slow)
+    monkeypatch.setattr(checked, call, slow)
     asyncio.get_running_loop().call_later(0.1, free.set)
     assert await order()

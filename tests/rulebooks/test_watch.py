@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from service.platform.acts import Act
 from service.rulebooks.publish import activate
 from service.rulebooks.watch import FolderWatcher
 from tests.people import eventually
@@ -218,7 +219,7 @@ async def test_a_roll_back_outlives_starts_until_somebody_edits(
     (folder / "a.yaml").write_text(rules(2))
     await looks(watcher)
     async with database.transaction() as connection:
-        assert await activate(connection, 1, author="olive", now=NOW)
+        assert await activate(connection, 1, Act("olive", "", NOW))
     for _ in range(2):
         started = FolderWatcher(folder, database_url, told.append)
         assert await started.publish()
@@ -236,7 +237,7 @@ async def test_a_folder_that_holds_the_active_version_needs_no_other(watcher, fo
     (folder / "a.yaml").write_text(rules(2))
     await looks(watcher)
     async with database.transaction() as connection:
-        await activate(connection, 1, author="olive", now=NOW)
+        await activate(connection, 1, Act("olive", "", NOW))
     (folder / "a.yaml").write_text(rules(1))
     await looks(watcher)
     assert await active(database) == 1

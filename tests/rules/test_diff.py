@@ -2,13 +2,13 @@
 
 import shutil
 
+import msgspec
 import pytest
 import yaml
 from click.testing import CliRunner
 
 from service.__main__ import main
 from service.rules.language.load import read_folder
-from service.rules.tell.changes import difference_json
 from service.rules.tell.diff import diff
 from service.rules.tell.rule_set import BrokenSetError
 from service.run.commands_rules import rules as rules_group
@@ -314,7 +314,7 @@ def test_consequences_are_grams_of_examples():
 
 
 def test_the_report_for_programs():
-    told = difference_json(difference(("    earns: 52", "    earns: 60")))
+    told = msgspec.to_builtins(difference(("    earns: 52", "    earns: 60")))
     assert told["same"] is False
     assert told["changes"][0] == {
         "section": "rules",
@@ -416,4 +416,4 @@ campaigns:"""
         "2 changes, every example comes out as before, 3 new ones; 1 to look at twice (!)",
     ]
     assert [loud for _, loud in difference.lines()][3] is True
-    assert difference_json(difference)["consequences"][0]["before"] == {}
+    assert msgspec.to_builtins(difference)["consequences"][0]["before"] == {}

@@ -15,10 +15,11 @@ from service.actions.report import EventRef, participant_report, partner_report
 from service.platform.database import open_database
 from service.platform.errors import UnavailableError
 from service.platform.settings import Settings
-from service.rulebooks.publish import compile_rulebook_or_raise
+from service.rulebooks.checked import compile_rulebook_or_raise
 from service.simulate.passes import Trial, simulate
 from service.simulate.period import Period
-from service.simulate.report import print_simulation, simulation_json
+from service.simulate.report import simulation_report
+from service.simulate.shown import print_simulation
 from service.simulate.worker import connect_to_read
 from tests.actions.histories import DAYS, RULES, SECRET, START, erase, live, publish_text, town
 from tests.callers import saxaul
@@ -70,9 +71,13 @@ def tried(simulated):
     """Simulate; gives the report for programs."""
 
     async def run(text, **more):
-        return simulation_json(await simulated(text, **more))
+        return reported(await simulated(text, **more))
 
     return run
+
+
+def reported(simulation):
+    return msgspec.to_builtins(simulation_report(simulation))
 
 
 def assert_same(report):
@@ -273,7 +278,7 @@ async def test_a_lost_limit_is_seen(lived, simulated):
     draft = RULES.replace("limits: [{per: day, grams: 296}, {per: month, grams: 2000}]", "")
     found = await simulated(draft)
     text = printed(found)
-    report = simulation_json(found)
+    report = reported(found)
     (walk,) = [each for each in report["rules"] if each["rule"] == "walk"]
     assert walk["energy_after_g"] > walk["energy_before_g"] * 1.05
     assert walk["saved_after_g"] == walk["saved_before_g"]
@@ -299,7 +304,7 @@ async def test_a_factor_whose_unit_slipped_is_seen(lived, simulated):
     """Kilograms instead of grams: what people earn is the same, what is saved almost vanishes."""
     draft = RULES.replace("value: 100.95", "value: 0.10095")
     found = await simulated(draft)
-    totals = simulation_json(found)["totals"]
+    totals = reported(found)["totals"]
     assert totals["energy_before_g"] == totals["energy_after_g"]
     assert 0 < totals["saved_after_g"] < totals["saved_before_g"] / 20
     assert re.search(r"saved CO2e .* -9\d\.\d%", printed(found))
@@ -308,7 +313,7 @@ async def test_a_factor_whose_unit_slipped_is_seen(lived, simulated):
 async def test_a_rule_that_begins_to_fail_is_seen(lived, simulated):
     """Milligrams instead of grams: more than an action can save, so nothing is paid."""
     found = await simulated(RULES.replace("value: 100.95", "value: 10095000"))
-    failed = simulation_json(found)["failed"]
+    failed = reported(found)["failed"]
     assert failed["awards_before"] == 0
     assert failed["awards_after"] > 50
     told = f"fails and pays nothing: 0 before, {failed['awards_after']:,} after"
@@ -461,7 +466,7 @@ async def test_a_ticket_is_told_apart_by_who_sold_it(here, simulated):
             database, [report], rulebook=rulebook, now=now, secret=SECRET, lane=0
         )
         assert outcomes[report].action.energy_g == 52
-    for_ever = simulation_json(await simulated(TICKETS.replace("per: day", "per: ever"), url=url))
+    for_ever = reported(await simulated(TICKETS.replace("per: day", "per: ever"), url=url))
     # The second partner's ticket A is another one; only the first's is sold twice.
     assert for_ever["totals"]["energy_before_g"] == 4 * 52
     assert for_ever["totals"]["energy_after_g"] == 3 * 52
@@ -496,7 +501,7 @@ async def test_what_a_draft_lets_be_claimed_goes_to_whom_a_partner_verified(here
             database, [report], rulebook=rulebook, now=now, secret=SECRET, lane=0
         )
         assert outcomes[report].action.energy_g == energy_g
-    claimed = simulation_json(await simulated(draft, url=url))
+    claimed = reported(await simulated(draft, url=url))
     assert claimed["totals"]["energy_before_g"] == 4 * 52
     assert claimed["totals"]["energy_after_g"] == 3 * 52
     assert [(r["reason"], r["actions"]) for r in claimed["refused"]] == [("already-claimed", 2)]

@@ -6,18 +6,17 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import msgspec
+from msgspec import Struct
 
-from service.rules.tell.consequences import Consequence
+from service.rules.tell.consequences import ConsequenceAnswer
 from service.rules.tell.words import fields_of, shown
 
 Section = Literal["program", "factors", "action_types", "rules", "campaigns", "badges"]
 Kind = Literal["added", "removed", "changed"]
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One difference. `warning` says why it deserves a second look before it is published."""
+class ChangeAnswer(Struct, frozen=True):
+    """One difference in meaning; `warning` says why it deserves a second look."""
 
     section: Section
     id: str
@@ -26,22 +25,17 @@ class Change:
     before: str | None
     after: str | None
     text: str
-    warning: str | None = None
+    warning: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """All that differs; `examples` tells how many were compared, `left` how many were not."""
+class RulebookDifference(Struct, frozen=True):
+    """What changes from one version to another; `left` examples were too many to be compared."""
 
-    changes: tuple[Change, ...]
-    consequences: tuple[Consequence, ...]
+    same: bool
+    changes: tuple[ChangeAnswer, ...]
+    consequences: tuple[ConsequenceAnswer, ...]
     examples: int
     left: int
-
-    @property
-    def same(self) -> bool:
-        """Whether both sets mean the same."""
-        return not self.changes
 
     def lines(self) -> Iterator[tuple[str, bool]]:
         """The report for people: each line, and whether it deserves a second look."""
@@ -67,18 +61,13 @@ class Difference:
             yield f"{self.left} examples were not compared: there are too many", False
 
 
-def _line(one: Change | Consequence) -> tuple[str, bool]:
+def _line(one: ChangeAnswer | ConsequenceAnswer) -> tuple[str, bool]:
     why = f" ({one.warning})" if one.warning else ""
     return f"{'!' if why else ' '} {one.text}{why}", bool(why)
 
 
 def _counted(count: int, what: str) -> str:
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
-
-
-def difference_json(difference: Difference) -> dict[str, Any]:
-    """The report for programs."""
-    return {"same": difference.same, **msgspec.to_builtins(difference)}
 
 
 @dataclass(slots=True)
@@ -91,14 +80,16 @@ class Words:
     units: Mapping[str, str] = field(default_factory=dict)
     worry: Callable[[str, Any, Any], str | None] = lambda _name, _old, _new: None
 
-    def changes(self, before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Change]:
+    def changes(
+        self, before: Mapping[str, Any], after: Mapping[str, Any]
+    ) -> Iterator[ChangeAnswer]:
         """Tell each value that differs."""
         for name, old, new in fields_of(before, after):
             yield self.change(name, old, new, name)
 
     def change(
         self, name: str, old: Any, new: Any, told: str, warning: str | None = None
-    ) -> Change:
+    ) -> ChangeAnswer:
         """Tell one value that differs; None stands for one that is not there."""
         was = None if old is None else shown(old)
         now = None if new is None else shown(new)
@@ -111,10 +102,12 @@ class Words:
             "changed": f"{told}{was} -> {now}{unit}",
         }[kind]
         why = warning or self.worry(name, old, new)
-        return Change(self.section, self.id, name, kind, was, now, f"{self.label}: {text}", why)
+        return ChangeAnswer(
+            self.section, self.id, name, kind, was, now, f"{self.label}: {text}", why
+        )
 
-    def whole(self, kind: Kind, what: str, warning: str | None = None) -> Change:
+    def whole(self, kind: Kind, what: str, warning: str | None = None) -> ChangeAnswer:
         """Tell that all of it came or went."""
         was, now = (None, what) if kind == "added" else (what, None)
         text = f"{self.label}: {kind}" + (f": {what}" if what else "")
-        return Change(self.section, self.id, "", kind, was, now, text, warning)
+        return ChangeAnswer(self.section, self.id, "", kind, was, now, text, warning)

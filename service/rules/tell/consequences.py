@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -26,23 +26,22 @@ _ROUGH_G = 10
 _MANY = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Consequence:
-    """An example that comes out otherwise: saves and earns in grams, refused, skipped or failed."""
+class ConsequenceAnswer(msgspec.Struct, frozen=True):
+    """An example that comes out otherwise: grams saved and earned, refused, skipped or failed."""
 
     rule: str
     example: str
-    before: Mapping[str, Any]
-    after: Mapping[str, Any]
+    before: dict[str, Any]
+    after: dict[str, Any]
     text: str
-    warning: str | None = None
+    warning: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class Compared:
     """The examples that come out otherwise, of so many; so many were too many to be tried."""
 
-    consequences: tuple[Consequence, ...]
+    consequences: tuple[ConsequenceAnswer, ...]
     examples: int
     left: int
 
@@ -51,7 +50,7 @@ def compare_examples(before: Draft, after: Draft, limited: Collection[str]) -> C
     """Run the examples of both sets under both; of `limited` rules also many times in a day."""
     assert before.rulebook is not None  # sets with errors have no meaning
     assert after.rulebook is not None
-    found: list[Consequence] = []
+    found: list[ConsequenceAnswer] = []
     many_times: set[str] = set()
     examples = tried = left = 0
     for rules, example in _cases(before, after):
@@ -75,7 +74,7 @@ def compare_examples(before: Draft, after: Draft, limited: Collection[str]) -> C
     return Compared((*found, *_new_cases(before, after)), examples, left)
 
 
-def _new_cases(before: Draft, after: Draft) -> Iterator[Consequence]:
+def _new_cases(before: Draft, after: Draft) -> Iterator[ConsequenceAnswer]:
     """What the examples of new rules come to, and what in it pays much."""
     assert before.rulebook is not None
     assert after.rulebook is not None
@@ -86,7 +85,7 @@ def _new_cases(before: Draft, after: Draft) -> Iterator[Consequence]:
         warning = worth and f"{worth} by one report"
         saves = f"saves {came['saves']} g, " if came.get("saves") else ""
         text = f"{case.rule.id} {name!r}: new, {saves}{_words(came)}"
-        yield Consequence(case.rule.id, name, {}, came, text, warning)
+        yield ConsequenceAnswer(case.rule.id, name, {}, came, text, warning)
 
 
 def _cases(before: Draft, after: Draft) -> Iterator[tuple[tuple[Rule, Rule], Example]]:
@@ -111,13 +110,13 @@ class _Sides:
     after: tuple[Rulebook, Rule]
     example: Example
 
-    def once(self) -> Iterator[Consequence]:
+    def once(self) -> Iterator[ConsequenceAnswer]:
         """The example as it stands."""
         old, new = (_outcome(*side, self.example) for side in (self.before, self.after))
         if old != new:
             yield self._told(repr(self.example.name), old, new)
 
-    def many_times(self) -> Iterator[Consequence]:
+    def many_times(self) -> Iterator[ConsequenceAnswer]:
         """The example many times in one day, so that limits show."""
         old, new = (_day_g(*side, self.example) for side in (self.before, self.after))
         if old != new:
@@ -125,9 +124,9 @@ class _Sides:
             told = self._told(f"{self.example.name!r} {times}", {"earns": old}, {"earns": new})
             # Many times as much a day is hardly a slipped unit: a limit is gone.
             warning = told.warning and told.warning.partition(":")[0]
-            yield replace(told, warning=warning)
+            yield msgspec.structs.replace(told, warning=warning)
 
-    def _told(self, case: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Consequence:
+    def _told(self, case: str, old: dict[str, Any], new: dict[str, Any]) -> ConsequenceAnswer:
         rule_id = self.before[1].id
         kinds = old.keys() & new.keys()
         if kinds:
@@ -140,7 +139,7 @@ class _Sides:
         else:
             text = f"{_words(old)} -> {_words(new)}"
             warning = "a failing rule pays nothing" if "failed" in new else None
-        return Consequence(
+        return ConsequenceAnswer(
             rule_id, self.example.name, old, new, f"{rule_id} {case}: {text}", warning
         )
 

@@ -15,7 +15,7 @@ from service.rules.cel.expression import Scope
 from service.rules.cel.tree import Node
 from service.rules.language import schema
 from service.rules.language.problems import Problem
-from service.rules.tell.changes import Change, Difference, Kind, Words
+from service.rules.tell.changes import ChangeAnswer, Kind, RulebookDifference, Words
 from service.rules.tell.consequences import compare_examples
 from service.rules.tell.rule_set import BrokenSetError, RuleSet
 from service.rules.tell.words import (
@@ -44,7 +44,7 @@ _DEFAULTS = {"saves": "0", "earns": "what it saves"}
 _TITLES = ("title", "hint")
 
 
-def diff(before: Mapping[str, str], after: Mapping[str, str]) -> Difference:
+def diff(before: Mapping[str, str], after: Mapping[str, str]) -> RulebookDifference:
     """Compare two sets of rule files (name to text). Raises BrokenSetError, for both at once."""
     sides: list[RuleSet] = []
     problems: list[Problem] = []
@@ -58,10 +58,12 @@ def diff(before: Mapping[str, str], after: Mapping[str, str]) -> Difference:
     old, new = sides
     changes = tuple(_Comparison(old, new).run())
     if not changes:
-        return Difference((), (), 0, 0)
+        return RulebookDifference(True, (), (), 0, 0)
     limited = {change.id for change in changes if change.field == "limits"}
     compared = compare_examples(old.draft, new.draft, limited)
-    return Difference(changes, compared.consequences, compared.examples, compared.left)
+    return RulebookDifference(
+        False, changes, compared.consequences, compared.examples, compared.left
+    )
 
 
 class _Comparison:
@@ -70,7 +72,7 @@ class _Comparison:
     def __init__(self, old: RuleSet, new: RuleSet) -> None:
         self._old, self._new = old, new
 
-    def run(self) -> Iterator[Change]:
+    def run(self) -> Iterator[ChangeAnswer]:
         """All changes, section by section, in order of ids."""
         old, new = self._old, self._new
         words = Words("program", "", "program", worry=program_worry)
@@ -85,8 +87,8 @@ class _Comparison:
     def _each(
         old: Mapping[str, Any],
         new: Mapping[str, Any],
-        compare: Callable[[str, Any, Any], Iterator[Change]],
-    ) -> Iterator[Change]:
+        compare: Callable[[str, Any, Any], Iterator[ChangeAnswer]],
+    ) -> Iterator[ChangeAnswer]:
         for name, before, after in sorted(pairs(old, new)):
             yield from compare(name, before, after)
 
@@ -99,7 +101,7 @@ class _Comparison:
 
     def _plain(
         self, words: Words, before: Struct | None, after: Struct | None, *but: str
-    ) -> Iterator[Change]:
+    ) -> Iterator[ChangeAnswer]:
         """Compare what has no expressions; say it whole when one side has none."""
         old = {} if before is None else self._leaves(before, of=self._old, but=but)
         new = {} if after is None else self._leaves(after, of=self._new, but=but)
@@ -112,7 +114,7 @@ class _Comparison:
 
     def _factor(
         self, name: str, before: schema.Factor | None, after: schema.Factor | None
-    ) -> Iterator[Change]:
+    ) -> Iterator[ChangeAnswer]:
         users = (self._new if after else self._old).users_of(name)
         used = f", used by {', '.join(users)}" if users else ", used by no rule"
         unit = f" {after.unit}" if after else ""
@@ -124,7 +126,7 @@ class _Comparison:
 
     def _campaign(
         self, name: str, before: schema.Campaign | None, after: schema.Campaign | None
-    ) -> Iterator[Change]:
+    ) -> Iterator[ChangeAnswer]:
         gone = [one for id_, one in self._old.campaigns.items() if id_ not in self._new.campaigns]
         worry = partial(campaign_worry, gone=gone)
         words = Words("campaigns", name, f"campaign {name}", worry=worry)
@@ -133,12 +135,12 @@ class _Comparison:
 
     def _badge(
         self, name: str, before: schema.Badge | None, after: schema.Badge | None
-    ) -> Iterator[Change]:
+    ) -> Iterator[ChangeAnswer]:
         yield from self._plain(Words("badges", name, f"badge {name}"), before, after)
 
     def _type(
         self, name: str, before: schema.ActionType | None, after: schema.ActionType | None
-    ) -> Iterator[Change]:
+    ) -> Iterator[ChangeAnswer]:
         words = Words("action_types", name, name, worry=type_worry)
         yield from self._plain(words, before, after, "attributes", "plausible")
         if before is None or after is None:
@@ -154,7 +156,7 @@ class _Comparison:
         key: str,
         before: schema.Attribute | None,
         after: schema.Attribute | None,
-    ) -> Iterator[Change]:
+    ) -> Iterator[ChangeAnswer]:
         if before is None or after is None:
             attribute = before or after
             assert attribute is not None  # one of the two has it
@@ -177,7 +179,7 @@ class _Comparison:
 
     def _rule(
         self, name: str, before: schema.Rule | None, after: schema.Rule | None
-    ) -> Iterator[Change]:
+    ) -> Iterator[ChangeAnswer]:
         words = Words("rules", name, name, worry=rule_worry)
         if before is None or after is None:
             rule = before or after
@@ -195,7 +197,7 @@ class _Comparison:
 
     def _amount(
         self, words: Words, key: str, before: schema.Rule, after: schema.Rule
-    ) -> Iterator[Change]:
+    ) -> Iterator[ChangeAnswer]:
         texts = getattr(before, key), getattr(after, key)
         wanted = "condition" if key == "when" else "number"
         default = _DEFAULTS.get(key)
@@ -257,7 +259,7 @@ def _rule_text(rule: schema.Rule) -> str:
 
 def _limits(
     words: Words, before: tuple[schema.Limit, ...], after: tuple[schema.Limit, ...]
-) -> Iterator[Change]:
+) -> Iterator[ChangeAnswer]:
     old = {limit_identity(limit): limit for limit in before}
     new = {limit_identity(limit): limit for limit in after}
     for _, was, now in pairs(old, new):
@@ -278,7 +280,7 @@ def _limits(
 
 def _examples(
     words: Words, before: tuple[schema.Example, ...], after: tuple[schema.Example, ...]
-) -> Iterator[Change]:
+) -> Iterator[ChangeAnswer]:
     old = {example.name: example for example in before}
     new = {example.name: example for example in after}
     for name, was, now in pairs(old, new):
