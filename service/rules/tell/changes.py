@@ -106,8 +106,9 @@ class Words:
             self.section, self.id, name, kind, was, now, f"{self.label}: {text}", why
         )
 
-    def whole(self, kind: Kind, what: str, warning: str | None = None) -> ChangeAnswer:
+    def whole(self, what: str, warning: str | None = None, *, is_new: bool) -> ChangeAnswer:
         """Tell that all of it came or went."""
-        was, now = (None, what) if kind == "added" else (what, None)
+        kind: Kind = "added" if is_new else "removed"
+        was, now = (None, what) if is_new else (what, None)
         text = f"{self.label}: {kind}" + (f": {what}" if what else "")
         return ChangeAnswer(self.section, self.id, "", kind, was, now, text, warning)

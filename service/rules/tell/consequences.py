@@ -9,12 +9,12 @@ from typing import Any
 
 import msgspec
 
-from service.rules.compile.draft import Draft
 from service.rules.compile.limits import in_trees
 from service.rules.decide.judge import Refusal
 from service.rules.decide.rulebook import Rule, Rulebook
 from service.rules.decide.standing import Standing, uses_of
 from service.rules.language.schema import Example
+from service.rules.tell.rule_set import RuleSet
 from service.rules.tell.words import jump
 from service.rules.trial.examples import decide_example
 
@@ -37,48 +37,37 @@ class ConsequenceAnswer(msgspec.Struct, frozen=True):
     warning: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Compared:
-    """The examples that come out otherwise, of so many; so many were too many to be tried."""
+def compare_examples(
+    before: RuleSet, after: RuleSet, limited: Collection[str]
+) -> tuple[tuple[ConsequenceAnswer, ...], int, int]:
+    """Run the examples of both sets under both; of `limited` rules also many times in a day.
 
-    consequences: tuple[ConsequenceAnswer, ...]
-    examples: int
-    left: int
-
-
-def compare_examples(before: Draft, after: Draft, limited: Collection[str]) -> Compared:
-    """Run the examples of both sets under both; of `limited` rules also many times in a day."""
-    assert before.rulebook is not None  # sets with errors have no meaning
-    assert after.rulebook is not None
+    What comes out otherwise, of so many; so many were too many to be tried.
+    """
     found: list[ConsequenceAnswer] = []
     many_times: set[str] = set()
     examples = tried = left = 0
-    for rules, example in _cases(before, after):
-        costs = [
-            len(book.action_types[rule.action].rules)
-            for book, rule in zip((before.rulebook, after.rulebook), rules, strict=True)
-        ]
-        tried += sum(costs)
+    for sides in _cases(before, after):
+        both = sides.before, sides.after
+        cost = sum(len(book.action_types[rule.action].rules) for book, rule in both)
+        tried += cost
         if tried > _TRIED_MAX:
             left += 1
             continue
         examples += 1
-        sides = _Sides((before.rulebook, rules[0]), (after.rulebook, rules[1]), example)
         found += sides.once()
-        rule_id = rules[0].id
+        rule_id = sides.before[1].id
         if rule_id in limited and rule_id not in many_times:
-            tried += _TIMES_A_DAY * sum(costs)
-            more = list(sides.many_times())
-            found += more
-            many_times |= {rule_id} if more else set()
-    return Compared((*found, *_new_cases(before, after)), examples, left)
+            tried += _TIMES_A_DAY * cost
+            if more := list(sides.many_times()):
+                found += more
+                many_times.add(rule_id)
+    return (*found, *_new_cases(before, after)), examples, left
 
 
-def _new_cases(before: Draft, after: Draft) -> Iterator[ConsequenceAnswer]:
+def _new_cases(before: RuleSet, after: RuleSet) -> Iterator[ConsequenceAnswer]:
     """What the examples of new rules come to, and what in it pays much."""
-    assert before.rulebook is not None
-    assert after.rulebook is not None
-    new = (case for case in after.examples if case.rule.id not in before.rulebook.rules)
+    new = (case for case in after.draft.examples if case.rule.id not in before.rules)
     for case in islice(new, _NEW_MAX):
         name, came = case.shape.name, _outcome(after.rulebook, case.rule, case.shape)
         worth = in_trees(came.get("earns", 0))
@@ -88,18 +77,16 @@ def _new_cases(before: Draft, after: Draft) -> Iterator[ConsequenceAnswer]:
         yield ConsequenceAnswer(case.rule.id, name, {}, came, text, warning)
 
 
-def _cases(before: Draft, after: Draft) -> Iterator[tuple[tuple[Rule, Rule], Example]]:
+def _cases(before: RuleSet, after: RuleSet) -> Iterator[_Sides]:
     """Each case of a rule that is in both sets, once; the newer set's first."""
-    assert before.rulebook is not None
-    assert after.rulebook is not None
     seen: set[tuple[str, bytes]] = set()
-    for case in (*after.examples, *before.examples):
+    for case in (*after.draft.examples, *before.draft.examples):
         rule_id, shape = case.rule.id, case.shape
         key = rule_id, msgspec.json.encode((shape.given, shape.context), order="sorted")
         old, new = before.rulebook.rules.get(rule_id), after.rulebook.rules.get(rule_id)
         if old is not None and new is not None and key not in seen:
             seen.add(key)
-            yield (old, new), shape
+            yield _Sides((before.rulebook, old), (after.rulebook, new), shape)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from service.rules.cel.expression import Scope
 from service.rules.cel.tree import Node
 from service.rules.language import schema
 from service.rules.language.problems import Problem
-from service.rules.tell.changes import ChangeAnswer, Kind, RulebookDifference, Words
+from service.rules.tell.changes import ChangeAnswer, RulebookDifference, Words
 from service.rules.tell.consequences import compare_examples
 from service.rules.tell.rule_set import BrokenSetError, RuleSet
 from service.rules.tell.words import (
@@ -60,10 +60,7 @@ def diff(before: Mapping[str, str], after: Mapping[str, str]) -> RulebookDiffere
     if not changes:
         return RulebookDifference(True, (), (), 0, 0)
     limited = {change.id for change in changes if change.field == "limits"}
-    compared = compare_examples(old.draft, new.draft, limited)
-    return RulebookDifference(
-        False, changes, compared.consequences, compared.examples, compared.left
-    )
+    return RulebookDifference(False, changes, *compare_examples(old, new, limited))
 
 
 class _Comparison:
@@ -77,20 +74,13 @@ class _Comparison:
         old, new = self._old, self._new
         words = Words("program", "", "program", worry=program_worry)
         yield from words.changes(leaves(old.program), leaves(new.program))
-        yield from self._each(old.factors, new.factors, self._factor)
-        yield from self._each(old.types, new.types, self._type)
-        yield from self._each(old.rules, new.rules, self._rule)
-        yield from self._each(old.campaigns, new.campaigns, self._campaign)
-        yield from self._each(old.badges, new.badges, self._badge)
-
-    @staticmethod
-    def _each(
-        old: Mapping[str, Any],
-        new: Mapping[str, Any],
-        compare: Callable[[str, Any, Any], Iterator[ChangeAnswer]],
-    ) -> Iterator[ChangeAnswer]:
-        for name, before, after in sorted(pairs(old, new)):
-            yield from compare(name, before, after)
+        walks: Mapping[str, Callable[[str, Any, Any], Iterator[ChangeAnswer]]] = {
+            "factors": self._factor, "types": self._type, "rules": self._rule,
+            "campaigns": self._campaign, "badges": self._badge,
+        }  # fmt: skip
+        for section, compare in walks.items():
+            for one in sorted(pairs(getattr(old, section), getattr(new, section))):
+                yield from compare(*one)
 
     def _leaves(self, item: Struct, *, of: RuleSet, but: tuple[str, ...]) -> dict[str, Any]:
         values = leaves(item, but=frozenset(("id", *but)))
@@ -109,8 +99,8 @@ class _Comparison:
             yield from words.changes(old, new)
             return
         values = {name: value for name, value in (old or new).items() if name not in _TITLES}
-        kind: Kind = "added" if before is None else "removed"
-        yield words.whole(kind, described(values), words.worry("", before, after))
+        warning = words.worry("", before, after)
+        yield words.whole(described(values), warning, is_new=before is None)
 
     def _factor(
         self, name: str, before: schema.Factor | None, after: schema.Factor | None
@@ -158,17 +148,12 @@ class _Comparison:
         after: schema.Attribute | None,
     ) -> Iterator[ChangeAnswer]:
         if before is None or after is None:
-            attribute = before or after
-            assert attribute is not None  # one of the two has it
-            values = described(leaves(attribute))
             told = Words("action_types", words.id, f"{words.label}: attribute {key}")
-            kind: Kind = "added" if before is None else "removed"
-            warning = None
-            if kind == "removed":
+            warning = "reports without it are refused" if after and after.required else None
+            if after is None:
                 warning = "reports that still send it are refused"
-            elif after is not None and after.required:
-                warning = "reports without it are refused"
-            yield told.whole(kind, values, warning)
+            for one in filter(None, (before, after)):
+                yield told.whole(described(leaves(one)), warning, is_new=before is None)
             return
         unit = "" if after.unit is None else f" {after.unit}"
         for name, old, new in fields_of(leaves(before), leaves(after)):
@@ -182,12 +167,10 @@ class _Comparison:
     ) -> Iterator[ChangeAnswer]:
         words = Words("rules", name, name, worry=rule_worry)
         if before is None or after is None:
-            rule = before or after
-            assert rule is not None  # one of the two has it
-            kind: Kind = "added" if before is None else "removed"
             gone = [old for id_, old in self._old.rules.items() if id_ not in self._new.rules]
-            warning = new_rule_worry(rule, gone) if kind == "added" else None
-            yield words.whole(kind, _rule_text(rule), warning)
+            warning = new_rule_worry(after, gone) if after else None
+            for one in filter(None, (before, after)):
+                yield words.whole(_rule_text(one), warning, is_new=before is None)
             return
         yield from self._plain(words, before, after, "when", "saves", "earns", "limits", "examples")
         for key in ("when", "saves", "earns"):
