@@ -179,15 +179,21 @@ async def _record_items(
 async def _record_item(
     request: Request, participant_id: UUID, index: int, raw: msgspec.Raw, reader: Reader
 ) -> BatchResult:
+    at = f"#/actions/{index}"
+
+    def from_top(pointer: str) -> str:
+        # What could not be decoded counts from the top of the batch already.
+        return pointer if pointer.startswith(at) else at + pointer[1:]
+
     try:
-        item = parse(bytes(raw), BatchItem)
+        item = parse(bytes(raw), BatchItem, at)
         if not is_key(item.idempotency_key):
             raise KeyMalformedError
         recorded = await _submit(request, participant_id, item, item.idempotency_key)
     except UnavailableError:
         raise
     except SaxaulError as error:
-        problem = item_problem(error, reader, lambda at: f"#/actions/{index}" + at[1:])
+        problem = item_problem(error, reader, from_top)
         return BatchResult(index, _readable_key(raw), "rejected", problem=problem)
     action = recorded.action
     return BatchResult(

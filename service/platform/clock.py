@@ -77,7 +77,7 @@ class Clock:
         now = self.real_now() + stored
         wanted = to if isinstance(to, datetime) else now + to
         if wanted < now:
-            raise ClockMovesForwardOnlyError(now, wanted)
+            raise ClockMovesForwardOnlyError(now=now, wanted=wanted)
         moved = stored + (wanted - now)
         moved_us = moved // timedelta(microseconds=1)
         await connection.execute(
