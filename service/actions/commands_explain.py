@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -25,6 +24,7 @@ from service.rulebooks.commands_report import (
     version_files,
 )
 from service.rules.cel.text import did_you_mean
+from service.rules.compile.texts import instant_of
 from service.rules.decide.evaluate import Award
 from service.rules.decide.judge import Candidate, Refusal
 from service.rules.decide.standing import award_of
@@ -97,7 +97,7 @@ def _example(rule_id: str, given: str, context: str, source: str) -> tuple[list[
     )
     try:
         # The shape allows for days that no month has.
-        datetime.fromisoformat(example.context.occurred_at or "2000-01-01")
+        instant_of(example.context.occurred_at or "2000-01-01")
     except ValueError as error:
         raise click.UsageError(f"--context: there is no such time: {error}") from error
     rules = RuleSet(_files(source))

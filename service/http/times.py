@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+
+from service.rules.compile.texts import instant_of
 
 # A time of RFC 3339 in its parts, and what only some of them have: digits beyond microseconds.
 _TIME = rb"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:)(\d\d)(?:(\.\d{1,6})\d*)?([Zz]|[+-]\d\d:?\d\d)"
@@ -31,13 +32,10 @@ def kept_time(text: str) -> str:
 
 def _kept_time(found: re.Match[bytes]) -> bytes:
     before, day, minute, second, fraction, offset = found.groups(b"")
+    kept = day + b"T" + minute + second
     if second == b"60":
         try:
-            last = datetime.fromisoformat((day + b"T" + minute + b"59" + offset.upper()).decode())
-            after = last + timedelta(seconds=1)
-            if (at := after.astimezone(UTC)).hour or at.minute:
-                return found[0]
+            kept = instant_of((kept + offset.upper()).decode()).isoformat()[:19].encode()
         except (ValueError, OverflowError):
             return found[0]
-        return before + after.isoformat()[:19].encode() + fraction + offset
-    return before + day + b"T" + minute + second + fraction + offset
+    return before + kept + fraction + offset

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 
+from service.rules.compile.texts import instant_of
 from service.rules.decide.rulebook import Program
 from service.rules.told import Told
 
@@ -68,10 +69,10 @@ def _instant(program: Program, which: str, text: str) -> datetime:
         if _DAY.fullmatch(text):
             instant = datetime.combine(date.fromisoformat(text), time(), program.timezone)
         else:
-            instant = datetime.fromisoformat(text)
+            instant = instant_of(text)
         if instant.tzinfo is not None and instant.year in _YEARS:
             return instant.astimezone(UTC)
-    except ValueError:
+    except (ValueError, OverflowError):
         pass  # said below, as for a time that cannot be used
     raise PeriodError(
         which,

@@ -164,6 +164,13 @@ async def test_a_rule_is_explained_without_a_database(settings):
     saves = next(step for step in told["steps"] if step["name"] == "saves")
     assert saves["result"] == "37 g CO2e"
     assert saves["lines"][0].startswith("factors.box_reuse = 37 g/box (Cainiao and ZTO")
+    for text in ("2026-11-30T23:59:60Z", "2026-12-01T00:00:00Z", "2026-12-01T07:59:60+08:00"):
+        code, printed, errors = await saxaul(
+            away, "rules", "explain", "metro-trip", "--rules", rules_folder,
+            "--given", given, "--context", json.dumps({"occurred_at": text}),
+        )  # fmt: skip
+        assert (code, errors) == (0, ""), text
+        assert "2026-12-01" in printed
     wrong = (
         [],
         ["nope"],
@@ -171,6 +178,7 @@ async def test_a_rule_is_explained_without_a_database(settings):
         ["metro-trip", "--given", "[]"],
         ["metro-trip", "--context", '{"weather": 1}'],
         ["metro-trip", "--context", '{"occurred_at": "2026-02-30T08:00"}'],
+        ["metro-trip", "--context", '{"occurred_at": "2026-12-01T08:00:60Z"}'],
         ["metro-trip", "--action", "00000000-0000-4000-8000-000000000000"],
     )
     for words in wrong:

@@ -417,3 +417,53 @@ campaigns:"""
     ]
     assert [loud for _, loud in difference.lines()][3] is True
     assert msgspec.to_builtins(difference)["consequences"][0]["before"] == {}
+
+
+BY_HAND = """  - id: by-hand
+    action: trip
+    when: "!verified"
+    earns: 37
+    limits: [{per: day, count: 5}]
+    examples: [{name: one, given: {km: 8}, context: {verified: false}, expect: {earns: 37}}]
+campaigns:"""
+OFTEN = """  - id: often
+    title: Often
+    rules: [by-hand]
+    from: 2026-11-01
+    until: 2027-06-06
+    earns_times: 100
+    budget_g: 5000000
+badges:"""
+
+
+@pytest.mark.parametrize(
+    ("changes", "change"),
+    [
+        ([], "campaign often: added"),
+        ([("earns_times: 100", "earns_times: 30")], "campaign often: earns_times 30 -> 100"),
+        ([("    rules: [by-hand]", "    rules: [trip]")],
+         "campaign often: rules [trip] -> [by-hand]"),
+    ],
+)  # fmt: skip
+def test_a_campaign_that_pays_much_for_what_nobody_verifies_is_loud(changes, change):
+    sample = SAMPLE.replace("reported_by: [partner]", "reported_by: [partner, participant]")
+    sample = sample.replace("campaigns:", BY_HAND)
+    before = OFTEN
+    for old, new in changes:
+        before = before.replace(old, new)
+    old = sample.replace("badges:", before) if changes else sample
+    difference = diff({"a.yaml": old}, {"a.yaml": sample.replace("badges:", OFTEN)})
+    told = {one.text: one.warning for one in difference.changes}
+    ((_, warning),) = [each for each in told.items() if each[0].startswith(change)]
+    assert warning == (
+        "by reports that nobody verifies a person can earn 18,500 g, "
+        "120 trees of 150 g with the campaign often in a day; mind the limits"
+    )
+
+
+def test_a_campaign_without_a_budget_that_pays_much_says_both():
+    sample = SAMPLE.replace("reported_by: [partner]", "reported_by: [partner, participant]")
+    sample = sample.replace("campaigns:", BY_HAND)
+    more = OFTEN.replace("    budget_g: 5000000\n", "")
+    (change,) = diff({"a.yaml": sample}, {"a.yaml": sample.replace("badges:", more)}).changes
+    assert change.warning.startswith("no budget_g: nothing limits what it pays; by reports")

@@ -78,6 +78,9 @@ def _check_bounds(source: Source, kind: str, low: float, high: float) -> None:
         source.at(key).fault(f"{key} lies beyond {most:g}, and no value may")
     elif kind == "integer" and math.ceil(max(low, -most)) > math.floor(min(high, most)):
         source.at("minimum").fault(f"no whole number lies between {low:g} and {high:g}")
+    for key, bound in (("minimum", -low), ("maximum", high)):
+        if most < bound < math.inf:
+            source.at(key).warn(f"{key} lies beyond {most:.16g}, by which reports are judged")
 
 
 def _check_keys(source: Source, shape: schema.Attribute) -> None:

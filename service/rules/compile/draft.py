@@ -15,7 +15,7 @@ import msgspec
 
 from service.rules.compile.campaigns import Known, compile_badge, compile_campaign
 from service.rules.compile.joined import joined
-from service.rules.compile.limits import warn_of_groups
+from service.rules.compile.limits import warn_of_groups, warn_of_self_reports
 from service.rules.compile.program import compile_program
 from service.rules.compile.references import References, references_of
 from service.rules.compile.rules import RuleDraft, compile_rule
@@ -138,6 +138,10 @@ class _Compiler:
         self._compile_rules()
         warn_of_groups([limit for draft in self._drafts for limit in draft.limits])
         self._compile_campaigns_and_badges()
+        for draft in self._drafts:
+            if draft.believed:
+                best = self._largest_over(draft.shape)
+                warn_of_self_reports(draft.source, draft.limits, draft.believed, best)
         self._warn_of_unused(known)
         check_languages(self.sources, self.language)
 
@@ -227,6 +231,18 @@ class _Compiler:
                 badge = compile_badge(at, shape, known)
                 if badge is not None:
                     self.badges.setdefault(badge.id, badge)
+
+    def _largest_over(self, rule: schema.Rule) -> Campaign | None:
+        """The campaign that multiplies most what a rule pays, on some day of both."""
+        category = self.types[rule.action].shape.category
+        over = [
+            each
+            for each in self.campaigns.values()
+            if (rule.id in each.rules or category in each.categories)
+            and (rule.from_ or each.starts_on) < each.ends_before
+            and (rule.until or each.ends_before) > each.starts_on
+        ]
+        return max(over, key=lambda each: each.times, default=None)
 
     def _ids(self, section: str) -> set[str]:
         """Every id that stands in a section, also of what is faulty otherwise."""

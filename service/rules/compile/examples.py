@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import re
 
 from service.rules.cel.text import did_you_mean
+from service.rules.compile.texts import instant_of
 from service.rules.compile.types import TypeDraft
 from service.rules.language import schema
 from service.rules.language.shape import Source, whole
@@ -22,19 +22,15 @@ def check_examples(source: Source, rule: schema.Rule, kind: TypeDraft | None) ->
         names = kind.given_names()
         for name in example.given:
             if name not in names:
-                hint = did_you_mean(name, names) or _listed(names)
+                hint = did_you_mean(name, names) or f"; it has {', '.join(sorted(names)) or 'none'}"
                 message = f"{name} is not an attribute of {kind.name}{hint}"
                 at.at("given", name).fault(message, at_key=True)
-
-
-def _listed(names: frozenset[str]) -> str:
-    return f"; it has {', '.join(sorted(names))}" if names else "; it has none"
 
 
 def _check_context(source: Source, context: schema.ExampleContext) -> None:
     """An example pays nobody, so a region that no person can be of is told and refuses nothing."""
     try:
-        dt.datetime.fromisoformat(context.occurred_at or "1970-01-01")
+        instant_of(context.occurred_at or "1970-01-01")
     except ValueError as error:
         source.at("occurred_at").fault(f"there is no such time: {error}")
     if context.region and not re.fullmatch(schema.REGION, context.region):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from service.rules.cel.ranges import Range
 from service.rules.cel.text import did_you_mean
 from service.rules.compile.types import TypeDraft
-from service.rules.decide.rulebook import GRAMS_MAX, PERIODS, CounterSource, Limit
+from service.rules.decide.rulebook import GRAMS_MAX, PERIODS, Campaign, CounterSource, Limit
 from service.rules.language import schema
 from service.rules.language.shape import Source, whole
 
@@ -133,36 +133,34 @@ def warn_of_awards(limits: Iterable[LimitDraft], award: Range | None) -> None:
             draft.warn(f"this cuts every award: the rule earns at least {least} g")
 
 
-def warn_of_self_reports(source: Source, limits: Iterable[LimitDraft], award: Range | None) -> None:
+def warn_of_self_reports(
+    source: Source, limits: Iterable[LimitDraft], award: Range, campaign: Campaign | None
+) -> None:
     """Tell what a single person could earn in a day by reports that nobody verifies.
 
-    A limit that counts by a value is none here: who makes up a report makes up its value, too.
+    A limit that counts by a value is none here: who makes up a report makes up its value, too. Nor
+    is a campaign's budget, for one person may take all of it.
     """
-    if award is None or award.high <= 0:
-        return
     each_g = min(award.high, GRAMS_MAX)
-    bounds = [
-        draft.amount if draft.limit.count is None else draft.amount * each_g
-        for draft in limits
-        if draft.limit.source.by is None
-    ]
-    at = source.at("id")
-    if not bounds:
-        message = "nobody verifies these reports and no limit holds them"
-        at.warn(f"{message}: each can earn {_trees_text(each_g)}")
-    elif (day_g := min(bounds)) > TREES_A_DAY_MAX * CHEAPEST_TREE_G:
-        message = "by reports that nobody verifies a person can earn"
-        at.warn(f"{message} {_trees_text(day_g)} in a day; mind the limits")
+    held = [draft for draft in limits if draft.limit.source.by is None]
+    own_g, most_g = (
+        min([d.amount * (1 if d.limit.count is None else g) for d in held], default=g)
+        for g in (each_g, each_g * float(campaign.times if campaign else 1))
+    )
+    most = ", ".join(filter(None, (f"{grams_text(most_g)} g", in_trees(most_g))))
+    if campaign and most_g > own_g:
+        most += f" with the campaign {campaign.id}"
+    warn = source.at("id").warn
+    if not held:
+        warn(f"nobody verifies these reports and no limit holds them: each can earn {most}")
+    elif most_g > TREES_A_DAY_MAX * CHEAPEST_TREE_G:
+        warn(f"by reports that nobody verifies a person can earn {most} in a day; mind the limits")
 
 
 def in_trees(grams: float) -> str | None:
     """What an amount is beside a tree, if it is more than one."""
     trees = float(f"{grams / CHEAPEST_TREE_G:.2g}")
     return f"{trees:,.9g} trees of {CHEAPEST_TREE_G} g" if trees > 1 else None
-
-
-def _trees_text(grams: float) -> str:
-    return ", ".join(filter(None, (f"{grams_text(grams)} g", in_trees(grams))))
 
 
 def warn_of_groups(limits: Sequence[LimitDraft]) -> None:

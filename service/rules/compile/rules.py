@@ -15,7 +15,6 @@ from service.rules.compile.limits import (
     compile_limits,
     grams_text,
     warn_of_awards,
-    warn_of_self_reports,
 )
 from service.rules.compile.texts import check_dates, localized, note_findings
 from service.rules.compile.types import TypeDraft
@@ -38,6 +37,8 @@ class RuleDraft:
     limits: list[LimitDraft] = field(default_factory=list)
     # Between what the energy of one award lies, as far as it is known.
     award: Range | None = None
+    # The same of a report that nobody verifies, where it earns anything.
+    believed: Range | None = None
 
 
 def compile_rule(
@@ -68,10 +69,14 @@ def compile_rule(
         source.at("when").warn(f"this condition {verdict} holds")
     before = when or kind.plausible
     saves_is_whole, saves = _grams(draft, kind.scope, "saves", before, factors)
+    saved = draft.award
     earns_is_whole, earns = _grams(draft, kind.scope, "earns", before, factors)
     warn_of_awards(draft.limits, draft.award)
-    if shape.id and _takes_self_reports(kind, when):
-        warn_of_self_reports(source, draft.limits, draft.award)
+    if shape.id and draft.award and _takes_self_reports(kind, when):
+        draft.believed = draft.award if draft.award.high > 0 else None
+        if kind.claim and saved and draft.award.high <= 0 < saved.high:
+            each = f"each can save {grams_text(min(saved.high, GRAMS_MAX))} g, which no limit ends"
+            source.at("id").warn(f"nobody verifies the numbers claimed here: {each}; it earns 0 g")
     if not (saves_is_whole and earns_is_whole) or (when and condition is None):
         return None
     if not draft.used_factors <= factors.keys() or not shape.id:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 
 from service.rules.compile.set_size import members
+from service.rules.language import schema
 from service.rules.language.shape import Source
 
 # In the order in which they stand in a tag.
@@ -58,7 +60,8 @@ def _tags(source: Source) -> Iterator[Source]:
             for key in ("title", "hint"):
                 if key in member.node.entries:
                     for tag in member.node.entries[key][1].entries:
-                        yield source.at(*member.path, key, tag)
+                        if re.fullmatch(schema.LANGUAGE_TAG, tag):  # else that was told
+                            yield source.at(*member.path, key, tag)
 
 
 @cache

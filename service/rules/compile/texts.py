@@ -19,6 +19,16 @@ def duration(text: str) -> dt.timedelta:
     return dt.timedelta(seconds=int(digits) * UNITS_S[text[len(digits) :]])
 
 
+def instant_of(text: str, zone: dt.tzinfo | None = None) -> dt.datetime:
+    """Read a moment, in this zone if it has no offset, and 23:59:60 in UTC. Raises ValueError."""
+    if text[16:19] == ":60":
+        instant = dt.datetime.fromisoformat(f"{text[:17]}59{text[19:]}") + dt.timedelta(seconds=1)
+        if instant.tzinfo and f"{instant.astimezone(dt.UTC):%T}" == "00:00:00":
+            return instant
+    instant = dt.datetime.fromisoformat(text)
+    return instant if instant.tzinfo else instant.replace(tzinfo=zone)
+
+
 def localized(source: Source, text: str | dict[str, str], language: str) -> Text:
     """Take a title or hint in one or several languages; plain text is in the programme's."""
     refuse_unseen(source, text if isinstance(text, str) else "".join(text.values()))

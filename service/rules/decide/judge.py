@@ -147,8 +147,8 @@ def counter_keys(
 
 
 def by_key_of(value: object) -> str:
-    """In its normal form: see spelled_by_key."""
-    return spelled_by_key(normal_form(value) if isinstance(value, str) else value)
+    """In its normal form: see spelled_by_key. What shows nothing is a value, told from none."""
+    return spelled_by_key((normal_form(value) or " ") if isinstance(value, str) else value)
 
 
 def spelled_by_key(value: object) -> str:
@@ -269,7 +269,7 @@ def _compared(claim: Claim, value: object) -> object:
     if not isinstance(value, str):
         return value
     text = normal_form(value)
-    return text.lstrip("0") or "0" if claim.ignores_zeros else text
+    return text and (text.lstrip("0") or "0") if claim.ignores_zeros else text
 
 
 def _shown(text: str) -> str:

@@ -15,12 +15,12 @@ _BLANK = frozenset(
 def normal_form(text: str) -> str:
     """NFKC, case-folded, without white space and invisible characters at the ends.
 
-    What is nothing else stays as it is, so that it is still told from no text. What a character
-    only looks like stays another one (a hyphen U+2010, a Cyrillic A): patterns refuse these.
+    What is nothing else is the empty text. What a character only looks like stays another one (a
+    hyphen U+2010, a Cyrillic A): patterns refuse these.
     """
     if text.isascii() and text.isprintable() and text.strip() == text:
         return text.lower()
-    return tidied(tidied(text).casefold()) or text
+    return tidied(tidied(text).casefold())
 
 
 def tidied(text: str) -> str:

@@ -36,6 +36,7 @@ Region = Annotated[
 ]
 Address = Annotated[str, _FORMS["address"]]
 Line = Annotated[str, Meta(min_length=1, max_length=300)]
+LANGUAGE_TAG = str(_FORMS["language_tag"].pattern)
 LanguageTag = Annotated[str, _FORMS["language_tag"]]
 Languages = Annotated[dict[LanguageTag, Line], Meta(min_length=1)]
 Localized = Annotated[

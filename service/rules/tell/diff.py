@@ -118,7 +118,9 @@ class _Comparison:
         self, name: str, before: schema.Campaign | None, after: schema.Campaign | None
     ) -> Iterator[ChangeAnswer]:
         gone = [one for id_, one in self._old.campaigns.items() if id_ not in self._new.campaigns]
-        worry = partial(campaign_worry, gone=gone)
+        told = (problem.message for problem in self._new.draft.problems)
+        most = next((each for each in told if f" with the campaign {name} " in f"{each} "), None)
+        worry = partial(campaign_worry, gone=gone, most=most)
         words = Words("campaigns", name, f"campaign {name}", worry=worry)
         words.units = {"budget_g": " g"}
         yield from self._plain(words, before, after)

@@ -48,12 +48,15 @@ def _is_own(limit: schema.Limit) -> bool:
     return limit.group is None
 
 
-def campaign_worry(name: str, old: Any, new: Any, *, gone: Iterable[schema.Campaign]) -> str | None:
-    """A campaign that may pay without end, or many times more; `gone` are those left out."""
+def campaign_worry(
+    name: str, old: Any, new: Any, *, gone: Iterable[schema.Campaign], most: str | None
+) -> str | None:
+    """A campaign that may pay without end, or much: `most` is told of it, `gone` are left out."""
     if not name and isinstance(new, schema.Campaign):
-        if new.budget_g is None:
-            return "no budget_g: nothing limits what it pays"
-        return _new_campaign_worry(new, gone)
+        endless = None if new.budget_g is not None else "no budget_g: nothing limits what it pays"
+        return "; ".join(filter(None, (endless or _new_campaign_worry(new, gone), most))) or None
+    if most and new is not None and name in {"earns_times", "rules", "categories"}:
+        return most
     if name in {"earns_times", "budget_g"} and old is not None and new is not None:
         return jump(old, new)
     return _plain_worry("campaign", name, old, new)

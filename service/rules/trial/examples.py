@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from msgspec import Struct
 
 from service.rules.compile.draft import ExampleCase
+from service.rules.compile.texts import instant_of
 from service.rules.decide.evaluate import Award, Usage, appraise, settle, untouched_budgets
 from service.rules.decide.judge import Candidate, Refusal, judge
 from service.rules.decide.rulebook import Program, Rule, Rulebook
@@ -117,9 +118,3 @@ def _occurred_at(rule: Rule, context: ExampleContext, program: Program) -> dt.da
     elif rule.ends_before is not None and day >= rule.ends_before:
         day = rule.ends_before - dt.timedelta(days=1)
     return dt.datetime.combine(day, _NOON, program.timezone)
-
-
-def instant_of(text: str, zone: dt.tzinfo | None) -> dt.datetime:
-    """Read a moment; without an offset it is in the programme's zone. Raises ValueError."""
-    instant = dt.datetime.fromisoformat(text)
-    return instant if instant.tzinfo else instant.replace(tzinfo=zone)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from service.rules.cel.text import did_you_mean
+from service.rules.compile.texts import instant_of
 from service.rules.decide.evaluate import Award, Decision
 from service.rules.decide.judge import Refusal
 from service.rules.decide.rulebook import Rulebook
@@ -23,7 +24,7 @@ from service.rules.language.problems import Step as PathStep
 from service.rules.language.scenario_schema import RuleExpect, Step, StepExpect
 from service.rules.language.shape import shape_list, whole
 from service.rules.trial.coverage import Seen
-from service.rules.trial.examples import different, instant_of
+from service.rules.trial.examples import different
 from service.rules.trial.world import World
 
 FOLDER = "tests"

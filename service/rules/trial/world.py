@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from itertools import count, takewhile
 from uuid import UUID
 
+from service.rules.compile.texts import instant_of
 from service.rules.decide.evaluate import Decision, appraise, settle, untouched_budgets
 from service.rules.decide.judge import Candidate, Claimed, Judged, Refusal, judge
 from service.rules.decide.rulebook import CounterKey, Rulebook, Used
 from service.rules.decide.standing import Standing, uses_of
 from service.rules.language.scenario_schema import Step
 from service.rules.trial.coverage import Seen
-from service.rules.trial.examples import instant_of, unverified_reporter
+from service.rules.trial.examples import unverified_reporter
 
 
 @dataclass(slots=True)
