@@ -17,6 +17,7 @@ from tests.processes import PATIENCE_S, ROOT
         ("partner", "test-vectors"),
         ("rules", "check", "rules"),
         ("rules", "schema"),
+        ("demo",),
     ],
 )
 def test_a_command_whose_output_nobody_reads_ends_without_a_word(tmp_path, words):
