@@ -64,8 +64,8 @@ class _Commands(click.Group):
     def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
-        except (click.ClickException, click.exceptions.Exit, click.Abort):
-            raise
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise  # click ends quietly, with code 1, what nobody reads any more
         except Exception as error:
             # Nothing is lost: what no plain line is known for goes on as it is, with its traceback.
             line: str | None = import_module("service.run.command_faults").plain_line(error)

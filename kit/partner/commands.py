@@ -75,7 +75,7 @@ def _text(text: str) -> str:
     if not text.startswith("@"):
         return text
     try:
-        return Path(text[1:]).expanduser().read_text(encoding="utf-8").strip()
+        return Path(text[1:]).expanduser().read_text(encoding="utf-8-sig").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise click.BadParameter(f"cannot be read: {error}") from error
 

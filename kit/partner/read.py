@@ -5,9 +5,7 @@ Numbers of NDJSON go out as they stand in the file. CSV knows text only: the cat
 what is a number.
 """
 
-import json
 import re
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
@@ -16,9 +14,10 @@ from typing import Any
 
 import msgspec
 
-from kit.replay.plan import PARTNER_TYPE
+from kit.replay.plan import PARTNER_TYPE, ride_no_of
 from kit.replay.read import FORMS, Row, read_rows
 from kit.replay.table import FileFaultError, read_table
+from kit.replay.twice import twice_in
 
 EVENT_MAX_BYTES = 65_536
 REQUIRED = ("id", "type", "subject", "time")
@@ -29,7 +28,6 @@ Kinds = Mapping[str, Mapping[str, str]]
 TRIP_FORMS = tuple(form for form in FORMS if form != "steps")
 
 _INTEGER = re.compile(r"(-?[0-9]{1,18})(?:\.0+)?")
-_RIDE_NO_MAX = 64
 _encode = msgspec.json.Encoder().encode
 _raw_members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -79,9 +77,10 @@ def read_records(
 
 def form_of(path: Path) -> str:
     """`csv` or `ndjson`, by the name of the file. Raises FileFaultError."""
-    if path.suffix == ".csv":
+    suffix = path.suffix.lower()
+    if suffix == ".csv":
         return "csv"
-    if path.suffix in {".ndjson", ".jsonl"}:
+    if suffix in {".ndjson", ".jsonl"}:
         return "ndjson"
     raise FileFaultError(f"{path} is neither .csv nor .ndjson nor .jsonl: say --format.")
 
@@ -124,11 +123,12 @@ def _record(number: int, line: bytes, source: str) -> Record:
         return Record(number, _shown(text), f"is larger than {EVENT_MAX_BYTES:,} bytes")
     try:
         members = _raw_members.decode(text)
+        twice = twice_in(text)
     except msgspec.ValidationError:
         return Record(number, _shown(text), "is no JSON object")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         return Record(number, _shown(text), f"is no JSON: {error}")
-    if twice := _twice_in(text):
+    if twice:
         return Record(number, text, f"names {twice} twice")
     missing = [name for name in REQUIRED if name not in members]
     if missing and not _is_reversal(members, missing):
@@ -138,25 +138,6 @@ def _record(number: int, line: bytes, source: str) -> Record:
     members.setdefault("specversion", msgspec.Raw(b'"1.0"'))
     members.setdefault("source", msgspec.Raw(_encode(source)))
     return Record(number, _encode(members))
-
-
-class _TwiceError(Exception):
-    """An object names a member twice: one of them would be lost on the way."""
-
-
-def _twice_in(text: bytes) -> str:
-    """The name that an object of this JSON has twice, or nothing."""
-    try:
-        json.loads(text, object_pairs_hook=_once, parse_int=float)
-    except _TwiceError as error:
-        return str(error)
-    return ""
-
-
-def _once(pairs: list[tuple[str, Any]]) -> None:
-    names = [name for name, _ in pairs]
-    if len(set(names)) < len(names):
-        raise _TwiceError(next(name for name, number in Counter(names).items() if number > 1))
 
 
 def _is_reversal(members: Mapping[str, msgspec.Raw], missing: Sequence[str]) -> bool:
@@ -191,12 +172,14 @@ def _csv_record(number: int, cells: dict[str, str], source: str, kinds: Kinds) -
 def _trip_record(number: int, row: Row, source: str, trips: Trips) -> Record:
     """A trip as the event of a shared bike; without a rider it stands for itself."""
     if row.action is None:
-        return Record(number, _encode(row.cells), f"cannot be read: {row.fault}")
+        return Record(number, _encode(row.told), f"cannot be read: {row.fault}")
     key, at = row.action.key, row.action.at
     subject = row.cells.get(trips.subject) if trips.subject else key
     if not subject or not source:
         missing = trips.subject if source else "source, and no --source was given"
-        return Record(number, _encode(row.cells), f"has no {missing}")
+        return Record(number, _encode(row.told), f"has no {missing}")
+    if not isinstance(subject, str):
+        return Record(number, _encode(row.told), f"has no text as {trips.subject}")
     event = {
         "specversion": "1.0",
         "id": key,
@@ -204,21 +187,22 @@ def _trip_record(number: int, row: Row, source: str, trips: Trips) -> Record:
         "type": PARTNER_TYPE,
         "subject": subject,
         "time": (at if at.tzinfo else at.replace(tzinfo=trips.zone)).isoformat(),
-        "data": {**row.action.attributes, "ride_no": key[:_RIDE_NO_MAX]},
+        "data": {**row.action.attributes, "ride_no": ride_no_of(key)},
     }
     return Record(number, _encode(event))
 
 
 def _value(cell: str, kind: str) -> object:
     """A cell as its attribute's type; text that does not fit stays text, for the API to judge."""
-    if kind == "boolean" and cell.lower() in {"true", "false"}:
-        return cell.lower() == "true"
+    text = cell.strip()
+    if kind == "boolean" and text.lower() in {"true", "false"}:
+        return text.lower() == "true"
     try:
         if kind == "integer":
             # int() alone would also read 1_000 and the digits of other scripts; a column with gaps
             # is one of 3.0 to data frames.
-            return int(found[1]) if (found := _INTEGER.fullmatch(cell)) else cell
-        return msgspec.json.decode(cell, type=float) if kind == "number" else cell
+            return int(found[1]) if (found := _INTEGER.fullmatch(text)) else cell
+        return msgspec.json.decode(text, type=float) if kind == "number" else cell
     except (ValueError, msgspec.DecodeError):
         return cell
 

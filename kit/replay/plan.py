@@ -1,13 +1,13 @@
 """From found actions to requests: the same file and start give the same keys and bodies.
 
 Pure: no clock and no network. Days are the programme's; a time of the file stays the same time of
-its day.
+its day, one with an offset is that instant in the programme's zone.
 """
 
 import hashlib
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -19,6 +19,7 @@ BATCH_MAX = 100
 EVENTS_MAX = 500
 PARTNER_ID, PARTNER_SOURCE = "replay-bikes", "urn:replay:bikes"
 PARTNER_TYPE = "mobility.shared_bike"
+RIDE_NO_MAX = 64
 PEOPLE = {"citibike": 300, "mds": 300, "steps": None}
 
 _PLAIN = re.compile(r"[!-~]{1,90}")
@@ -62,7 +63,7 @@ class Day:
 def plan_days(actions: Sequence[FoundAction], order: Order) -> list[Day]:
     """Shift the actions, which are in the order of time, so that the first day is the start."""
     days = []
-    for day, found in _by_day(actions, order.start):
+    for day, found in _by_day(actions, order):
         people: dict[str, list[dict[str, object]]] = {}
         for action in found:
             people.setdefault(subject_of(action, order), []).append(_item(action, order, day))
@@ -74,7 +75,7 @@ def plan_days(actions: Sequence[FoundAction], order: Order) -> list[Day]:
 def plan_partner_days(actions: Sequence[FoundAction], order: Order) -> list[Day]:
     """The same trips as a partner tells them: one report a day, of everybody's shared bikes."""
     days = []
-    for day, found in _by_day(actions, order.start):
+    for day, found in _by_day(actions, order):
         events = [_event(action, order, day) for action in found]
         parts = [events[n : n + EVENTS_MAX] for n in range(0, len(events), EVENTS_MAX)]
         subjects = tuple(sorted({subject_of(action, order) for action in found}))
@@ -90,27 +91,46 @@ def subject_of(action: FoundAction, order: Order) -> str:
     return f"replay-{order.form}-{int(_digest(action.doer), 16) % order.people:03d}"
 
 
+def ride_no_of(key: str) -> str:
+    """The key where a ride's number may be as long, else its beginning and a digest of it."""
+    if len(key) <= RIDE_NO_MAX:
+        return key
+    # Of a short one the API takes large and small letters for the same, too.
+    return f"{key[:31]}-{_digest(key.casefold())}"
+
+
 def _by_day(
-    actions: Sequence[FoundAction], start: date
+    actions: Sequence[FoundAction], order: Order
 ) -> Iterator[tuple[date, list[FoundAction]]]:
     """Each day from the first action's to the last one's, as shifted, with what was done on it."""
+    actions = sorted((_local(action, order.zone) for action in actions), key=_place_in_time)
     first, last = actions[0].at.date(), actions[-1].at.date()
     days: list[list[FoundAction]] = [[] for _ in range((last - first).days + 1)]
     for action in actions:
         days[(action.at.date() - first).days].append(action)
     for offset, found in enumerate(days):
-        yield start + timedelta(days=offset), found
+        yield order.start + timedelta(days=offset), found
+
+
+def _local(action: FoundAction, zone: ZoneInfo) -> FoundAction:
+    at = action.at.astimezone(zone).replace(tzinfo=None) if action.at.tzinfo else action.at
+    return replace(action, at=at)
+
+
+def _place_in_time(action: FoundAction) -> tuple[datetime, str]:
+    return action.at, action.key
 
 
 def _event(action: FoundAction, order: Order, day: date) -> dict[str, object]:
+    key = f"{order.start}-{_plain(action.key)}"
     return {
         "specversion": "1.0",
-        "id": f"{order.start}-{_plain(action.key)}",
+        "id": key,
         "source": PARTNER_SOURCE,
         "type": PARTNER_TYPE,
         "subject": subject_of(action, order),
         "time": _instant(action, order, day),
-        "data": {**action.attributes, "ride_no": f"{order.start}-{_plain(action.key)}"[:64]},
+        "data": {**action.attributes, "ride_no": ride_no_of(key)},
     }
 
 

@@ -6,16 +6,18 @@ no distance at all. The API judges them as it judges every device.
 
 import math
 import re
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
 from kit.replay.table import FileFaultError, read_table
+from kit.replay.twice import twice_in
 
 ROWS_MAX = 1_000_000
 SPAN_MAX_DAYS = 400
@@ -28,6 +30,11 @@ _STEPS_AT = time(12)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _AMERICAN_TIMES = ("%m/%d/%Y %H:%M:%S", "%m/%d/%Y %H:%M")
 _FAR_SHOWN = 3
+# A time of the first or last year is none in some zone.
+_YEARS = range(2, 9999)
+_SHOWN_MAX = 60
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_items = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 Cells = Mapping[str, Any]
 
@@ -36,7 +43,7 @@ Cells = Mapping[str, Any]
 class FoundAction:
     """An action as a row tells it. `key` is its own in the file; `doer` is what says who did it.
 
-    `at` has an offset where the file has; `place` is where in the file it stands.
+    `at` is in UTC where the file tells an offset; `place` is where in the file it stands.
     """
 
     key: str
@@ -49,10 +56,11 @@ class FoundAction:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row of a file: what it tells, or why that cannot be read."""
+    """A row of a file: as it stands, its cells, and what they tell or why they cannot be read."""
 
     place: str
-    cells: Any
+    told: msgspec.Raw | Cells
+    cells: Cells
     action: FoundAction | None
     fault: str = ""
 
@@ -80,7 +88,7 @@ def read_actions(path: Path, form: str, *, any_span: bool = False) -> Found:
             raise FileFaultError(f"{path} has more than {ROWS_MAX} rows: split it.")
     if not actions:
         raise FileFaultError(f"{path} holds no row of form {form} that can be read.")
-    actions.sort(key=lambda action: (action.at, action.key))
+    actions.sort(key=lambda action: (action.at.replace(tzinfo=None), action.key))
     if not any_span:
         _refuse_span(path, actions)
     return Found(actions, unreadable, first_unreadable)
@@ -89,11 +97,13 @@ def read_actions(path: Path, form: str, *, any_span: bool = False) -> Found:
 def read_rows(path: Path, form: str) -> Iterator[Row]:
     """The rows of a file of this form, one of FORMS, as they stand. Raises FileFaultError."""
     read, columns = FORMS[form]
-    for place, cells in _trips_of(path) if not columns else _table_of(path, form, columns):
+    for place, told in _table_of(path, form, columns) if columns else _trips_of(path):
+        cells: Cells = {}
         try:
-            yield Row(place, cells, replace(read(cells), place=place))
+            cells = _object(told) if isinstance(told, msgspec.Raw) else told
+            yield Row(place, told, cells, replace(read(cells), place=place))
         except ValueError as error:
-            yield Row(place, cells, None, str(error))
+            yield Row(place, told, cells, None, str(error))
 
 
 def _table_of(path: Path, form: str, columns: Sequence[str]) -> Iterator[tuple[str, Cells]]:
@@ -103,16 +113,34 @@ def _table_of(path: Path, form: str, columns: Sequence[str]) -> Iterator[tuple[s
         yield f"{path}:{line}", cells
 
 
-def _trips_of(path: Path) -> Iterator[tuple[str, Cells]]:
-    """The trips of a page of MDS, of whichever version."""
+def _trips_of(path: Path) -> Iterator[tuple[str, msgspec.Raw]]:
+    """The trips of a page of MDS, of whichever version, each as it stands but in one line."""
     try:
-        page = msgspec.json.decode(path.read_bytes())
-        trips = page["trips"] if "trips" in page else page["data"]["trips"]
-        yield from ((f"{path}, trip {number}", trip) for number, trip in enumerate(trips, 1))
+        # Some such files begin with a byte order mark.
+        text = msgspec.json.format(path.read_bytes().removeprefix(BOM_UTF8), indent=-1)
+        page = _members(text)
+        held = page["trips"] if "trips" in page else _members(page["data"])["trips"]
+        trips = _items(held)
+        twice = twice_in(text.replace(bytes(held), b"0"))
+    except (KeyError, msgspec.ValidationError) as error:
+        raise FileFaultError(f"{path} has no list of trips: is it of form mds?") from error
     except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise FileFaultError(f"{path} cannot be read: {error}") from error
-    except (KeyError, TypeError) as error:
-        raise FileFaultError(f"{path} has no list of trips: is it of form mds?") from error
+    if twice:
+        raise FileFaultError(f"{path} names {twice} twice: which one counts?")
+    yield from ((f"{path}, trip {number}", trip) for number, trip in enumerate(trips, 1))
+
+
+def _object(trip: msgspec.Raw) -> Cells:
+    try:
+        if twice := twice_in(bytes(trip)):
+            raise ValueError(f"names {twice} twice")
+        cells = msgspec.json.decode(trip)
+    except RecursionError as error:
+        raise ValueError(str(error)) from error
+    if cells.__class__ is not dict:
+        raise ValueError("it is no object")
+    return cast("Cells", cells)
 
 
 def span_days(actions: Sequence[FoundAction]) -> int:
@@ -140,8 +168,10 @@ def bike_trip(row: Cells) -> FoundAction:
 
     Before 2021 a trip had no id of its own; a bike begins one at a time.
     """
-    started_at = _instant(row, "started_at")
-    minutes = round((_instant(row, "ended_at") - started_at).total_seconds() / 60, 2)
+    started_at, ended_at = _instant(row, "started_at"), _instant(row, "ended_at")
+    if started_at.tzinfo != ended_at.tzinfo:
+        raise ValueError("of started_at and ended_at one has an offset, the other none")
+    minutes = round((ended_at - started_at).total_seconds() / 60, 2)
     attributes: dict[str, float] = {}
     places = [_degrees(row, name) for name in ("start_lat", "start_lng", "end_lat", "end_lng")]
     known = [degrees for degrees in places if degrees is not None]
@@ -180,9 +210,9 @@ def steps_of_day(row: Cells) -> FoundAction:
 
 def mds_trip(trip: Cells) -> FoundAction:
     """A trip of MDS. The rider is not told: vehicle and hour stand for one."""
-    if trip.__class__ is not dict:
-        raise ValueError("it is no object")
     started_at, ended_at = _moment(trip, "start_time"), _moment(trip, "end_time")
+    if "distance" in trip and "trip_distance" in trip:
+        raise ValueError("tells distance and trip_distance: which one counts?")
     metres = _measured(trip, "distance" if "distance" in trip else "trip_distance")
     minutes = round((ended_at - started_at).total_seconds() / 60, 2)
     return FoundAction(
@@ -242,11 +272,14 @@ def _text(row: Cells, column: str) -> str:
 
 
 def _instant(row: Cells, column: str) -> datetime:
+    """In UTC where an offset is told, else the time of a clock that the file does not name."""
     text = _text(row, column)
     for read in (datetime.fromisoformat, *map(_reader, _AMERICAN_TIMES)):
         with suppress(ValueError):
-            return read(text).replace(tzinfo=None, microsecond=0)
-    raise ValueError(f"{column} {text!r} is no time")
+            at = read(text).replace(microsecond=0)
+            if at.year in _YEARS:
+                return at.astimezone(UTC) if at.tzinfo else at
+    raise ValueError(f"{column} {_shown(text)} is no time")
 
 
 def _reader(form: str) -> Callable[[str], datetime]:
@@ -255,17 +288,22 @@ def _reader(form: str) -> Callable[[str], datetime]:
 
 def _moment(trip: Cells, name: str) -> datetime:
     """An instant of MDS, in milliseconds since 1970."""
-    try:
-        return _EPOCH + timedelta(milliseconds=_measured(trip, name))
-    except OverflowError as error:
-        raise ValueError(f"{name} {trip[name]!r} is no time") from error
+    milliseconds = _measured(trip, name)
+    with suppress(OverflowError):
+        moment = _EPOCH + timedelta(milliseconds=milliseconds)
+        if moment.year in _YEARS:
+            return moment
+    raise ValueError(f"{name} {_shown(trip[name])} is no time")
 
 
 def _measured(trip: Cells, name: str) -> float:
     value = trip.get(name)
     if value.__class__ not in {int, float}:
-        raise ValueError(f"{name} {value!r} is no number")
-    return float(value)
+        raise ValueError(f"{name} {_shown(value)} is no number")
+    try:
+        return float(value)
+    except OverflowError as error:
+        raise ValueError(f"{name} {_shown(value)} is too large") from error
 
 
 def _number(row: Cells, column: str) -> float:
@@ -273,10 +311,18 @@ def _number(row: Cells, column: str) -> float:
     try:
         number = float(text)
     except ValueError as error:
-        raise ValueError(f"{column} {text!r} is no number") from error
+        raise ValueError(f"{column} {_shown(text)} is no number") from error
     if not math.isfinite(number):
-        raise ValueError(f"{column} {text!r} is no number")
+        raise ValueError(f"{column} {_shown(text)} is no number")
     return number
+
+
+def _shown(value: object) -> str:
+    """As it stands in Python; of what is long the beginning and the end."""
+    text = repr(value)
+    if len(text) <= _SHOWN_MAX:
+        return text
+    return f"{text[:20]}...{text[-10:]} ({len(text)} characters)"
 
 
 def _degrees(row: Cells, column: str) -> float | None:
@@ -287,9 +333,9 @@ def _american_date(text: str) -> date:
     """A date as `04/12/2016` or `4/13/2016`, with or without a time behind it."""
     match = re.fullmatch(r"(\d{1,2})/(\d{1,2})/(\d{4})(?: .*)?", text)
     if match is None:
-        raise ValueError(f"ActivityDate {text!r} is no date")
+        raise ValueError(f"ActivityDate {_shown(text)} is no date")
     month, day, year = (int(number) for number in match.groups())
     try:
         return date(year, month, day)
     except ValueError as error:
-        raise ValueError(f"ActivityDate {text!r} is no date") from error
+        raise ValueError(f"ActivityDate {_shown(text)} is no date") from error

@@ -1,7 +1,7 @@
 """CSV as spreadsheets and data frames write it: marked, with empty rows and cells at the end."""
 
 import csv
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -30,12 +30,10 @@ def read_table(
         # Some such files begin with a byte order mark.
         with path.open(encoding="utf-8-sig", errors=errors, newline="") as file:
             rows = csv.reader(file)
-            names = [name.strip() for name in next(rows, [])]
-            twice = [name for name, number in Counter(names).items() if name and number > 1]
-            if twice:
-                raise FileFaultError(f"{path} names the column {twice[0]} twice: which one counts?")
+            spelt = [name.strip() for name in next(rows, [])]
             known = renamed or {}
-            names = [known.get(name.lower().replace(" ", ""), name) for name in names]
+            names = [known.get(_plain(name), name) for name in spelt]
+            _refuse_twice(path, spelt, names)
             for column in needed:
                 if not {*column.split("|")} & {*names}:
                     raise FileFaultError(f"{path} has no column {column.partition('|')[0]}: {hint}")
@@ -46,3 +44,20 @@ def read_table(
                     yield rows.line_num, cells, more
     except (OSError, csv.Error, UnicodeDecodeError) as error:
         raise FileFaultError(f"{path} cannot be read: {error}") from error
+
+
+def _refuse_twice(path: Path, spelt: Sequence[str], names: Sequence[str]) -> None:
+    """A column stands once, under whichever of its names. Raises FileFaultError."""
+    found = defaultdict(list)
+    for way, name in zip(spelt, names, strict=True):
+        found[_plain(name)].append(way)
+    for name, ways in found.items():
+        if name and ways[1:]:
+            said = list(dict.fromkeys(ways))
+            told = f"one column twice, as {' and '.join(said)}"
+            told = told if said[1:] else f"the column {said[0]} twice"
+            raise FileFaultError(f"{path} names {told}: which one counts?")
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace(" ", "")

@@ -39,13 +39,13 @@ def demo() -> None:
         )
     console = Console(highlight=False)
     try:
-        asyncio.run(_demo(console, settings.rules_dir.absolute()))
+        sys.exit(asyncio.run(_demo(console, settings.rules_dir.absolute())))
     except ApiError as error:
         click.echo(str(error), err=True)
         sys.exit(1)
 
 
-async def _demo(console: Console, rules: Path) -> None:
+async def _demo(console: Console, rules: Path) -> int:
     """Run until the end of the story, or until somebody asks to stop; clean up either way."""
     telling = asyncio.create_task(_tell(console, rules))
     loop = asyncio.get_running_loop()
@@ -61,7 +61,8 @@ async def _demo(console: Console, rules: Path) -> None:
         await telling
     except asyncio.CancelledError:
         console.print("stopped")
-        sys.exit(1)
+        return 1
+    return 0
 
 
 async def _tell(console: Console, rules: Path) -> None:

@@ -14,8 +14,9 @@ from rich.console import Console
 
 from kit.partner.journal import Journal, State
 from kit.partner.keys import signing_key
-from kit.partner.read import read_records
+from kit.partner.read import Trips, form_of, read_records
 from kit.partner.vectors import PRIVATE_KEY
+from kit.replay.table import FileFaultError
 from service.platform.terminal import progress_bar
 from tests.kit.partner.city import PARTNER, SOURCE
 from tests.kit.replay.files import FORMER_CITIBIKE, mds_trip, write_mds
@@ -242,6 +243,12 @@ def test_a_cell_is_a_whole_number_only_as_json_writes_it(tmp_path, cell, value):
         ("3.0", "string", "3.0"),
         ("True", "boolean", True),
         ("FALSE", "boolean", False),
+        (" 3.0 ", "integer", 3),
+        (" 3 ", "integer", 3),
+        ("\u00a02.5 ", "number", 2.5),
+        (" true ", "boolean", True),
+        (" 3.5 ", "integer", " 3.5 "),
+        (" 3.0 ", "string", " 3.0 "),
         ("yes", "boolean", "yes"),
     ],
 )
@@ -332,6 +339,89 @@ def test_trips_of_bikes_are_sent_in_the_programmes_time(instance, city, tmp_path
         if item["event"]["id"].startswith("99-")
     ]
     assert datetime.fromisoformat(waiting["event"]["time"]) == began
+
+
+@pytest.mark.parametrize("bad", [b'"\xff"', b"[" * 990 + b"]" * 990])
+def test_a_line_that_is_no_text_or_too_deep_is_a_bad_record(tmp_path, bad):
+    path = tmp_path / "trips.ndjson"
+    line = json.dumps(trip("deep-1", data={})).encode()
+    path.write_bytes(line.replace(b"{}", bad) + b"\n" + line)
+    first, second = read_records(path, "ndjson", "", {})
+    assert first.fault.startswith("is no JSON: ")
+    assert not second.fault
+
+
+def trips_of(path, form, *, subject="", zone=UTC):
+    return list(read_records(path, form, SOURCE, {}, Trips(zone, subject)))
+
+
+def test_a_time_of_bikes_with_an_offset_is_sent_as_that_instant(tmp_path):
+    path = tmp_path / "rides.csv"
+    former = FORMER_CITIBIKE.replace("2019-02-01 00:00:00.1230", "2026-12-01T01:38:17+00:00")
+    path.write_text(former.replace("2019-02-01 00:05:00.2340", "2026-12-01T01:48:17Z"))
+    first, second = trips_of(path, "citibike", zone=ZoneInfo("Asia/Shanghai"))
+    event = msgspec.json.decode(first.body)
+    assert event["time"] == "2026-12-01T01:38:17+00:00"
+    assert event["data"]["duration_min"] == 10.0
+    assert msgspec.json.decode(second.body)["time"] == "2019-02-01T07:00:00+08:00"
+
+
+def test_a_trip_of_mds_that_cannot_be_sent_is_kept_as_it_stands(instance, city, tmp_path):
+    digits = "1" + "0" * 399
+    path = tmp_path / "trips.json"
+    began = int(time.time()) - 30 * 3_600
+    text = json.dumps({"trips": [mds_trip(n, began, rider="u1") for n in (1, 2, 3, 4)]}, indent=2)
+    text = text.replace('"distance": 2100', f'"distance": {digits}', 1)
+    parts = text.split('"rider": "u1"')
+    text = '"rider": "u1"'.join(parts[:2]) + f'"rider": {digits}' + '"rider": "u1"'.join(parts[2:])
+    path.write_text(text)
+    done = send(instance, city, path, "--format", "mds", "--source", SOURCE, "--subject", "rider")
+    assert done.returncode == 1
+    assert journal(path).statuses == {"parked": 2, "rejected": 2}, done.stdout
+    (first,) = [line for line in done.stdout.splitlines() if line.startswith("record-invalid, ")]
+    assert first.startswith(
+        "record-invalid, first in record 1: The record cannot be read: distance"
+    )
+    assert len(first) < 160
+    kept = (tmp_path / "trips.json.rejected.ndjson").read_text().splitlines()
+    assert [json.loads(line)["event"]["trip_id"][-1] for line in kept] == ["1", "2"]
+    assert f'"distance":{digits}' in kept[0]
+    assert json.loads(kept[1])["problem"]["detail"] == "The record has no text as rider."
+
+
+@pytest.mark.parametrize("trips", ["{}", '"abc"'])
+def test_trips_of_mds_that_are_no_list_end_in_a_line(instance, city, tmp_path, trips):
+    path = tmp_path / "trips.json"
+    path.write_text(f'{{"trips":{trips}}}')
+    done = send(instance, city, path, "--format", "mds", "--source", SOURCE)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.strip() == f"{path} has no list of trips: is it of form mds?"
+
+
+def test_two_trips_whose_long_ids_begin_alike_are_two_claims(tmp_path):
+    ids = ["short/1", "x" * 64, "x" * 64 + "a", "x" * 64 + "b", "X" * 64 + "B"]
+    path = write_mds(tmp_path / "trips.json", *(mds_trip(1, 1_796_025_600, trip_id=i) for i in ids))
+    events = [msgspec.json.decode(record.body) for record in trips_of(path, "mds")]
+    assert [event["id"] for event in events] == ids
+    numbers = [event["data"]["ride_no"] for event in events]
+    assert numbers[:2] == ids[:2]
+    assert max(map(len, numbers)) == 64
+    # The API takes large and small letters for the same.
+    assert len({number.casefold() for number in numbers}) == 4
+
+
+def test_the_form_is_known_by_the_name_in_any_case(tmp_path):
+    for name in ("d5.CSV", "d5.Ndjson", "d5.JSONL"):
+        assert form_of(tmp_path / name) == name[3:].lower().replace("jsonl", "ndjson")
+    with pytest.raises(FileFaultError, match="say --format"):
+        form_of(tmp_path / "d5.json")
+
+
+def test_a_key_file_may_begin_with_a_byte_order_mark(instance, city, tmp_path):
+    path, keyed = write(tmp_path / "trips.ndjson", [trip("marked-1", 700)]), tmp_path / "key"
+    keyed.write_text(city.secret + "\r\n", "utf-8-sig")
+    done = send(instance, city, path, key=f"@{keyed}")
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_finished_file_is_not_shown_as_sent_again(instance, city, tmp_path):

@@ -52,6 +52,16 @@ def test_the_first_day_is_the_start_and_a_time_stays_that_time_of_the_programmes
     assert items_of(days[2])[0]["occurred_at"] == "2026-12-03T15:45:00Z"
 
 
+def test_a_time_with_an_offset_is_played_at_that_instant_of_the_programmes_day():
+    days = plan(
+        trip("A" * 16, "2026-11-30T16:30:00+00:00"),
+        trip("B" * 16, "2026-12-01T00:20:00"),
+        trip("C" * 16, "2026-12-01T11:00:00-05:00"),
+    )
+    told = [[item["occurred_at"] for item in items_of(day)] for day in days]
+    assert told == [["2026-11-30T16:20:00Z", "2026-11-30T16:30:00Z"], ["2026-12-01T16:00:00Z"]]
+
+
 def test_start_and_hour_decide_who_it_was():
     days = plan(
         trip("A" * 16, "2021-02-03T08:00", "JC1/08"),
@@ -95,6 +105,16 @@ def test_a_partner_tells_a_day_in_batches_of_events_in_the_order_of_time():
         **rides[0].attributes,
         "ride_no": events[0]["id"],
     }
+
+
+def test_two_long_ids_are_two_rides_and_a_short_one_stays_as_it_is():
+    keys = ["short", "x" * 80 + "1", "x" * 80 + "2"]
+    rides = [trip(key, f"2021-02-03T08:0{n}") for n, key in enumerate(keys)]
+    (day,) = plan_partner_days(rides, Order("citibike", START, SHANGHAI, 7))
+    first, *long = [e["data"]["ride_no"] for e in json.loads(day.reports[0].posts[0].body)]
+    assert first == "2026-12-01-short"
+    assert len({*long}) == 2
+    assert {len(ride_no) for ride_no in long} == {64}
 
 
 def test_a_partner_keeps_silent_on_a_day_without_trips():

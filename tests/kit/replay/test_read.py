@@ -211,6 +211,128 @@ def test_a_column_that_stands_twice_is_refused_by_its_name(tmp_path):
         read_actions(path, "citibike")
 
 
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        ("starttime,Start Time", "one column twice, as starttime and Start Time"),
+        ("started_at,starttime", "one column twice, as started_at and starttime"),
+        ("Started_At,started_at", "one column twice, as Started_At and started_at"),
+        ("starttime,starttime", "the column starttime twice"),
+    ],
+)
+def test_a_column_that_stands_twice_in_two_spellings_is_refused(tmp_path, names, told):
+    path = write_csv(tmp_path / "rides.csv", CITIBIKE_COLUMNS.replace("started_at", names), [])
+    with pytest.raises(FileFaultError) as fault:
+        read_actions(path, "citibike")
+    assert str(fault.value) == f"{path} names {told}: which one counts?"
+
+
+BEGAN = datetime(2026, 12, 1, 1, 38, 17, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("offset", ["+00:00", "Z", "+0000"])
+def test_a_time_with_an_offset_is_the_instant_that_was_written(tmp_path, offset):
+    ended = "2026-12-01T09:48:17+08:00"
+    (trip,) = read_rides(tmp_path, ride("A" * 16, f"2026-12-01T01:38:17{offset}", ended)).actions
+    assert trip.at == BEGAN
+    assert trip.attributes["duration_min"] == 10.0
+
+
+@pytest.mark.parametrize("times", [("01:38:17Z", "09:48:17"), ("09:38:17", "01:48:17+00:00")])
+def test_a_trip_of_which_one_time_alone_has_an_offset_is_not_guessed(tmp_path, times):
+    other = ride("B" * 16, "2026-12-01T01:00:00", "2026-12-01T01:10:00")
+    found = read_rides(tmp_path, ride("A" * 16, *(f"2026-12-01T{at}" for at in times)), other)
+    assert (len(found.actions), found.unreadable) == (1, 1)
+    words = "of started_at and ended_at one has an offset, the other none"
+    assert found.first_unreadable.endswith(f"rides.csv:2: {words}")
+
+
+@pytest.mark.parametrize("at", ["0001-01-01T00:00:00Z", "9999-12-31T23:00:00-05:00"])
+def test_a_time_that_is_none_in_some_zone_is_a_bad_row(tmp_path, at):
+    other = ride("B" * 16, "2026-12-01T01:00:00", "2026-12-01T01:10:00")
+    found = read_rides(tmp_path, ride("A" * 16, at, at), other)
+    assert found.first_unreadable.endswith(f"started_at {at!r} is no time")
+    edge_ms = -62_135_596_800_000
+    trips = mds_trip(1, 1_796_025_600), mds_trip(2, 0, start_time=edge_ms)
+    found = read_actions(write_mds(tmp_path / "trips.json", *trips), "mds")
+    assert found.first_unreadable.endswith(f"start_time {edge_ms} is no time")
+
+
+DIGITS = "1" + "0" * 399
+
+
+@pytest.mark.parametrize(
+    ("member", "number", "told"),
+    [
+        ("distance", DIGITS, "distance 1000"),
+        ("start_time", DIGITS, "start_time 1000"),
+        ("end_time", f"-{DIGITS}", "end_time -1000"),
+        ("start_time", f'"{DIGITS}"', "start_time '1000"),
+        ("distance", "1" * 5_000, ""),
+        ("distance", "1e400", ""),
+    ],
+)
+def test_a_number_of_hundreds_of_digits_is_a_bad_row_and_no_more(tmp_path, member, number, told):
+    path = tmp_path / "trips.json"
+    good, bad = (json.dumps(mds_trip(n, 1_796_025_600)) for n in (1, 2))
+    held = json.loads(bad)[member]
+    bad = bad.replace(f'"{member}": {json.dumps(held)}', f'"{member}": {number}')
+    path.write_text(f'{{"trips": [{bad}, {good}]}}')
+    found = read_actions(path, "mds")
+    assert (len(found.actions), found.unreadable) == (1, 1)
+    assert found.first_unreadable.startswith(f"{path}, trip 1: {told}")
+    assert len(found.first_unreadable.removeprefix(str(path))) < 120
+
+
+def test_a_long_cell_is_told_in_short(tmp_path):
+    rows = steps(7, "4/12/2016", DIGITS), steps(7, "x" * 400, "1.00"), steps(7, "4/14/2016", "1.00")
+    told = read_steps(tmp_path, *rows).first_unreadable.removeprefix(str(tmp_path))
+    assert told.startswith("/steps.csv:2: TotalSteps '1000")
+    assert len(told) < 120
+
+
+def test_a_byte_order_mark_before_trips_of_mds_is_passed_over(tmp_path):
+    path = write_mds(tmp_path / "trips.json", mds_trip(1, 1_796_025_600))
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert len(read_actions(path, "mds").actions) == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"trips": {}}',
+        '{"trips": "abc"}',
+        '{"trips": null}',
+        '{"trips": 7}',
+        '{"data": {"trips": {}}}',
+        '{"data": []}',
+    ],
+)
+def test_trips_of_mds_that_are_no_list_are_told_as_that(tmp_path, text):
+    path = tmp_path / "trips.json"
+    path.write_text(text)
+    with pytest.raises(FileFaultError) as fault:
+        read_actions(path, "mds")
+    assert str(fault.value) == f"{path} has no list of trips: is it of form mds?"
+
+
+def test_a_member_of_mds_that_stands_twice_is_refused(tmp_path):
+    path = write_mds(tmp_path / "trips.json", *(mds_trip(n, 1_796_025_600) for n in (1, 2)))
+    text = path.read_text()
+    path.write_text(text.replace('"distance": 2100', '"distance": 2100, "distance": 9', 1))
+    found = read_actions(path, "mds")
+    assert (len(found.actions), found.first_unreadable) == (
+        1,
+        f"{path}, trip 1: names distance twice",
+    )
+    path.write_text(text.replace('"distance": 2100', '"distance": 2100, "trip_distance": 9', 1))
+    told = read_actions(path, "mds").first_unreadable
+    assert told == f"{path}, trip 1: tells distance and trip_distance: which one counts?"
+    path.write_text(text.replace('{"version"', '{"trips": [], "version"'))
+    with pytest.raises(FileFaultError, match="names trips twice: which one counts"):
+        read_actions(path, "mds")
+
+
 def test_rows_of_empty_cells_are_nobodys(tmp_path):
     row = ride("A" * 16, "2021-02-03 08:00:00", "2021-02-03 08:10:00")
     found = read_rides(tmp_path, row, "," * 12, "", " , " * 20)
