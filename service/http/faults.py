@@ -5,6 +5,7 @@ import math
 import re
 from collections.abc import Iterator
 from difflib import get_close_matches
+from itertools import chain
 from types import UnionType
 from typing import Annotated, Any, Literal, NoReturn, Union, get_args, get_origin
 from urllib.parse import quote
@@ -203,7 +204,10 @@ def invalid(message: str, kind: type[Struct], at: str, plain: Any) -> SaxaulErro
         names = _located(names, message, kind, plain)
     pointer = at + "".join(f"/{escaped(name)}" for name in names)
     if found := _UNKNOWN.match(sentence):
-        return fault(f"{pointer}/{escaped(found[1])}", _unknown_field(found[1], kind, steps))
+        item = _item_at(plain, names)
+        return fault(
+            f"{pointer}/{escaped(found[1])}", _unknown_field(found[1], _kinds_at(kind, steps), item)
+        )
     if found := _MISSING.match(sentence):
         return fault(f"{pointer}/{escaped(found[1])}", "is required")
     if "timezone" in sentence or "RFC3339" in sentence or "`datetime" in sentence:
@@ -219,13 +223,11 @@ def invalid(message: str, kind: type[Struct], at: str, plain: Any) -> SaxaulErro
     return fault(pointer, sentence[0].lower() + sentence[1:])
 
 
-def _unknown_field(name: str, kind: type[Struct], steps: Steps) -> str:
-    allowed = [
-        field.encode_name
-        for hint in _kinds_at(kind, steps)
-        if _is_struct(hint)
-        for field in msgspec.structs.fields(hint)
-    ]
+def _unknown_field(name: str, kinds: list[Any], item: Any) -> str:
+    structs = {hint: hint.__struct_config__ for hint in kinds if _is_struct(hint)}
+    said = [hint for hint, way in structs.items() if item.get(way.tag_field) == way.tag]
+    names = [(structs[hint].tag_field, *hint.__struct_encode_fields__) for hint in said or structs]
+    allowed = list(dict.fromkeys(filter(None, chain(*names))))
     close = get_close_matches(name, allowed, n=1)
     hint = f"; did you mean {close[0]}?" if close else ""
     if not allowed:
@@ -240,9 +242,7 @@ def _located(names: list[str], message: str, kind: type[Struct], plain: Any) -> 
     It is the entry that brings the same message when it stands alone.
     """
     known = names[: names.index("...")]
-    place = plain
-    for name in known:
-        place = place[int(name)] if isinstance(place, list) else place[name]
+    place = _item_at(plain, known)
     entries = dict(place)
     for key, item in list(entries.items())[:_LOCATED_MAX]:
         place.clear()
@@ -253,6 +253,12 @@ def _located(names: list[str], message: str, kind: type[Struct], plain: Any) -> 
             if str(error) == message:
                 return [*known, key, *names[len(known) + 1 :]]
     return known
+
+
+def _item_at(plain: Any, names: list[str]) -> Any:
+    for name in names:
+        plain = plain[int(name)] if isinstance(plain, list) else plain[name]
+    return plain
 
 
 def _kinds_at(kind: Any, steps: Steps) -> list[Any]:
