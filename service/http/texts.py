@@ -18,7 +18,6 @@ _NICKNAME = get_profile("NicknameCasePreserved")
 # What asks for the coloured picture of a sign: phones write it behind a heart. Without it the same
 # sign stands there.
 _PICTURE = "\ufe0f"
-_VISIBLE = frozenset("LNPS")
 
 
 class TextError(ValueError):
@@ -79,6 +78,6 @@ def _hiding(code: str) -> TextError:
 
 
 def _seen(text: str) -> str:
-    if not any(unicodedata.category(character)[0] in _VISIBLE for character in text):
+    if not any(unicodedata.category(character)[0] in "LNPS" for character in text):
         raise TextError(Told("must hold something that can be seen"))
     return text

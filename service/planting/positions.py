@@ -4,7 +4,6 @@ Lines are compared on a grid of 10^-12 degrees, a tenth of a micrometre: even wh
 what crosses is told exactly, and the middle of a line is a whole number, too.
 """
 
-import math
 from collections.abc import Iterator, Sequence
 from itertools import combinations, groupby, islice, pairwise
 from typing import Annotated, Any
@@ -80,7 +79,6 @@ def position_faults(position: Position, at: str) -> Iterator[FieldError]:
     at = f"{at}/coordinates"
     if isinstance(position, Point):
         yield from _coordinate_faults(position.coordinates, at)
-        return
     pieces = {at: position.coordinates} if isinstance(position, Polygon) else {}
     if isinstance(position, MultiPolygon):
         pieces = {f"{at}/{part}": piece for part, piece in enumerate(position.coordinates)}
@@ -102,16 +100,13 @@ def _ring_faults(ring: Sequence[list[float]], at: str) -> Iterator[FieldError]:
 def _coordinate_faults(coordinates: list[float], at: str) -> Iterator[FieldError]:
     limits = ((180, "longitude"), (90, "latitude"), (_HEIGHT_MAX_M, "height"))
     for index, (value, (limit, what)) in enumerate(zip(coordinates, limits, strict=False)):
-        if not math.isfinite(value) or abs(value) > limit:
+        if not -limit <= value <= limit:
             detail = Told("must be a {what} from -{limit} to {limit}", what=what, limit=limit)
             yield FieldError(f"{at}/{index}", detail)
 
 
 def _land_faults(rings: dict[str, Ring]) -> Iterator[FieldError]:
-    """Rings that enclose nothing, lines that meet where a border cannot, and what lies wrong.
-
-    What comes behind a fault rests on there being none.
-    """
+    """Rings that enclose nothing, and lines that meet where a border cannot; the first counts."""
     lines: list[tuple[int, int, str, int, _Line]] = []
     found: dict[str, list[_Line]] = {}
     for where, ring in rings.items():
@@ -137,36 +132,27 @@ def _land_faults(rings: dict[str, Ring]) -> Iterator[FieldError]:
                 later = max(where, other, key=list(rings).index)
                 text = "crosses another ring on the line {line}"
                 yield FieldError(later, Told(text, line=_told(second)))
-    pieces = [list(piece) for _, piece in groupby(found, lambda at: at.rpartition("/")[0])]
-    yield from _lying_faults(found, pieces)
+    yield from _lying_faults(found)
 
 
-def _lying_faults(rings: dict[str, list[_Line]], pieces: list[list[str]]) -> Iterator[FieldError]:
-    """Holes beyond their border, or that leave nothing of it; rings over others; none cross."""
+def _lying_faults(rings: dict[str, list[_Line]]) -> Iterator[FieldError]:
+    """Holes beyond their border, rings that lie over others, and holes that leave nothing."""
+    pieces = [list(piece) for _, piece in groupby(rings, lambda at: at.rpartition("/")[0])]
+    areas = {at: abs(sum(a * y - x * b for (a, b), (x, y) in r)) for at, r in rings.items()}
     for border, *holes in pieces:
         for hole in holes:
             if -1 in _places(rings[hole], rings[border]):
                 yield FieldError(hole, "must lie within its border")
-        for one, two in combinations(holes, 2):
-            if _overlap(rings[one], rings[two]):
+    for peers in (pieces, *([[hole] for hole in holes] for _, *holes in pieces)):
+        for (one, *lakes), (two, *ponds) in combinations(peers, 2):
+            places = _places(rings[one], rings[two]) | _places(rings[two], rings[one])
+            islands = [(one, pond) for pond in ponds] + [(two, lake) for lake in lakes]
+            is_over = 1 in places or -1 not in places
+            if is_over and all(-1 in _places(rings[a], rings[b]) for a, b in islands):
                 yield FieldError(two, "overlaps another ring")
-        if sum(_area(rings[hole]) for hole in holes) == _area(rings[border]):
+    for border, *holes in pieces:
+        if sum(areas[hole] for hole in holes) == areas[border]:
             yield FieldError(holes[-1], "leaves no area")
-    for (one, *lakes), (two, *ponds) in combinations(pieces, 2):
-        islands = [(one, pond) for pond in ponds] + [(two, lake) for lake in lakes]
-        if _overlap(rings[one], rings[two]) and all(
-            -1 in _places(rings[island], rings[hole]) for island, hole in islands
-        ):
-            yield FieldError(two, "overlaps another ring")
-
-
-def _area(ring: list[_Line]) -> int:
-    return abs(sum(ax * by - bx * ay for (ax, ay), (bx, by) in ring))
-
-
-def _overlap(one: list[_Line], two: list[_Line]) -> bool:
-    places = _places(one, two)
-    return 1 in places or places == {0} or 1 in _places(two, one)
 
 
 def _places(one: list[_Line], two: list[_Line]) -> set[int]:
