@@ -6,7 +6,9 @@ its person may change. Texts of operators stay as they were written.
 Revision: 0011, after 0010.
 """
 
+import re
 import secrets
+import unicodedata
 
 import sqlalchemy as sa
 from alembic import op
@@ -19,6 +21,8 @@ depends_on = None
 
 _PEOPLE = 5_000
 _NICKNAME = get_profile("NicknameCasePreserved")
+# What is blank, or stands for an object, although its category says that it is seen.
+_BLANK = re.compile("[\u2800\ufffc\U00013441\U00013442\U0001d159]")
 _CHECK = "ck_participants_display_name_is_normal"
 
 # Names of letters, digits and single spaces are normal already: most are not even read.
@@ -59,4 +63,7 @@ def _normal(name: str) -> str:
         kept: str = _NICKNAME.enforce(name.replace("\ufe0f", ""))
     except UnicodeEncodeError:
         kept = ""
-    return kept if 1 <= len(kept) <= 64 else f"Green Friend {secrets.randbelow(9_000) + 1_000}"
+    is_seen = any(unicodedata.category(character)[0] in "LNPS" for character in kept)
+    if is_seen and len(kept) <= 64 and not _BLANK.search(kept):
+        return kept
+    return f"Green Friend {secrets.randbelow(9_000) + 1_000}"

@@ -5,6 +5,8 @@ import math
 import re
 from collections.abc import Iterator
 from difflib import get_close_matches
+from functools import reduce
+from itertools import chain
 from types import UnionType
 from typing import Annotated, Any, Literal, NoReturn, Union, get_args, get_origin
 from urllib.parse import quote
@@ -202,30 +204,26 @@ def invalid(message: str, kind: type[Struct], at: str, plain: Any) -> SaxaulErro
     if "..." in names:
         names = _located(names, message, kind, plain)
     pointer = at + "".join(f"/{escaped(name)}" for name in names)
+    kinds = _kinds_at(kind, steps)
     if found := _UNKNOWN.match(sentence):
-        return fault(f"{pointer}/{escaped(found[1])}", _unknown_field(found[1], kind, steps))
+        item = reduce(lambda at, by: at[int(by)] if isinstance(at, list) else at[by], names, plain)
+        return fault(f"{pointer}/{escaped(found[1])}", _unknown_field(found[1], kinds, item))
     if found := _MISSING.match(sentence):
         return fault(f"{pointer}/{escaped(found[1])}", "is required")
     if "timezone" in sentence or "RFC3339" in sentence or "`datetime" in sentence:
         return fault(pointer, TIME_RULE)
     if sentence.startswith("Invalid enum value"):
-        allowed = [
-            str(value)
-            for hint in _kinds_at(kind, steps)
-            if get_origin(hint) is Literal
-            for value in get_args(hint)
-        ]
-        return fault(pointer, "must be one of {allowed}", allowed=", ".join(allowed))
+        choices = [get_args(hint) for hint in kinds if get_origin(hint) is Literal]
+        allowed = ", ".join(map(str, chain(*choices)))
+        return fault(pointer, "must be one of {allowed}", allowed=allowed)
     return fault(pointer, sentence[0].lower() + sentence[1:])
 
 
-def _unknown_field(name: str, kind: type[Struct], steps: Steps) -> str:
-    allowed = [
-        field.encode_name
-        for hint in _kinds_at(kind, steps)
-        if _is_struct(hint)
-        for field in msgspec.structs.fields(hint)
-    ]
+def _unknown_field(name: str, kinds: list[Any], item: Any) -> str:
+    structs = {hint: hint.__struct_config__ for hint in kinds if isinstance(hint, type(Struct))}
+    said = [hint for hint, way in structs.items() if item.get(way.tag_field) == way.tag]
+    names = [(structs[hint].tag_field, *hint.__struct_encode_fields__) for hint in said or structs]
+    allowed = list(dict.fromkeys(filter(None, chain(*names))))
     close = get_close_matches(name, allowed, n=1)
     hint = f"; did you mean {close[0]}?" if close else ""
     if not allowed:
@@ -260,7 +258,7 @@ def _kinds_at(kind: Any, steps: Steps) -> list[Any]:
     for name, _ in steps:
         found: list[Any] = []
         for hint in _alternatives(kind):
-            if name and _is_struct(hint):
+            if name and isinstance(hint, type(Struct)):
                 found += [f.type for f in msgspec.structs.fields(hint) if f.encode_name == name]
             elif not name and get_args(hint):
                 found.append(get_args(hint)[-1])
@@ -279,7 +277,3 @@ def _alternatives(hint: Any) -> Iterator[Any]:
             yield from _alternatives(argument)
     else:
         yield hint
-
-
-def _is_struct(hint: Any) -> bool:
-    return isinstance(hint, type) and issubclass(hint, Struct)

@@ -9,6 +9,7 @@ import unicodedata
 
 from precis_i18n import get_profile
 
+from service.rules.decide.normal_form import tidied
 from service.rules.told import Told
 from service.rules.unseen import unseen_in
 
@@ -17,7 +18,6 @@ _NICKNAME = get_profile("NicknameCasePreserved")
 # What asks for the coloured picture of a sign: phones write it behind a heart. Without it the same
 # sign stands there.
 _PICTURE = "\ufe0f"
-_VISIBLE = frozenset("LNPS")
 
 
 class TextError(ValueError):
@@ -31,12 +31,16 @@ class TextError(ValueError):
 
 def nickname(text: str) -> str:
     """What a person, or a team of them, is called: the Nickname of RFC 8266, its case kept."""
+    if found := unseen_in(text := text.replace(_PICTURE, "")):
+        raise _hiding(found)
     try:
-        name: str = _NICKNAME.enforce(text.replace(_PICTURE, ""))
+        name: str = _NICKNAME.enforce(text)
     except UnicodeEncodeError as error:
         if error.reason.endswith("/empty"):
             return _seen("")
-        raise _hiding(f"U+{ord(error.object[error.start]):04X}") from error
+        bad = error.object[error.start]
+        typed = (each for each in text if bad in unicodedata.normalize("NFKC", each))
+        raise _hiding(f"U+{ord(next(typed, bad)):04X}") from error
     if len(name) > NICKNAME_MAX:
         raise TextError(Told("must have at most {most} characters", most=NICKNAME_MAX))
     return _seen(name)
@@ -57,11 +61,23 @@ def prose(text: str) -> str:
     return _seen(text)
 
 
+def reference(text: str) -> str:
+    """What a partner calls a person: compared to the byte, so never what only looks like it."""
+    if found := re.search(r"[\x00-\x1f\x7f-\x9f]", text):
+        raise _hiding(f"U+{ord(found[0]):04X}")
+    normal = unicodedata.normalize("NFKC", text)
+    if tidied(normal) != normal:
+        raise TextError(Told("must not begin or end with white space or with what nobody sees"))
+    if normal != text:
+        raise TextError(Told("must be in Unicode's form NFKC"))
+    return text
+
+
 def _hiding(code: str) -> TextError:
     return TextError(Told("must not hold the character {code}", code=code))
 
 
 def _seen(text: str) -> str:
-    if not any(unicodedata.category(character)[0] in _VISIBLE for character in text):
+    if not any(unicodedata.category(character)[0] in "LNPS" for character in text):
         raise TextError(Told("must hold something that can be seen"))
     return text

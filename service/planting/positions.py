@@ -1,12 +1,11 @@
 """Where a plot or a photo is, as GeoJSON (RFC 7946): what programs write, and what encloses land.
 
-Lines are compared on a grid of 10^-12 degrees, a tenth of a micrometre: whole numbers, so that
-what crosses is told exactly.
+Lines are compared on a grid of 10^-12 degrees, a tenth of a micrometre: even whole numbers, so that
+what crosses is told exactly, and the middle of a line is a whole number, too.
 """
 
-import math
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from itertools import combinations, groupby, islice, pairwise
 from typing import Annotated, Any
 
 from msgspec import UNSET, Meta, Struct, UnsetType, structs
@@ -80,21 +79,15 @@ def position_faults(position: Position, at: str) -> Iterator[FieldError]:
     at = f"{at}/coordinates"
     if isinstance(position, Point):
         yield from _coordinate_faults(position.coordinates, at)
-        return
-    several = isinstance(position, MultiPolygon)
-    polygons = (
-        position.coordinates if isinstance(position, MultiPolygon) else [position.coordinates]
-    )
-    rings = {
-        f"{at}/{part}/{number}" if several else f"{at}/{number}": ring
-        for part, polygon in enumerate(polygons)
-        for number, ring in enumerate(polygon)
-    }
+    pieces = {at: position.coordinates} if isinstance(position, Polygon) else {}
+    if isinstance(position, MultiPolygon):
+        pieces = {f"{at}/{part}": piece for part, piece in enumerate(position.coordinates)}
+    rings = {f"{part}/{n}": ring for part, piece in pieces.items() for n, ring in enumerate(piece)}
     if sum(map(len, rings.values())) > POSITIONS_MAX:
         yield FieldError(at, Told("must hold at most {most} positions", most=POSITIONS_MAX))
         return
     faults = [fault for where, ring in rings.items() for fault in _ring_faults(ring, where)]
-    yield from faults or _land_faults(rings)
+    yield from faults or islice(_land_faults(rings), 1)
 
 
 def _ring_faults(ring: Sequence[list[float]], at: str) -> Iterator[FieldError]:
@@ -107,22 +100,21 @@ def _ring_faults(ring: Sequence[list[float]], at: str) -> Iterator[FieldError]:
 def _coordinate_faults(coordinates: list[float], at: str) -> Iterator[FieldError]:
     limits = ((180, "longitude"), (90, "latitude"), (_HEIGHT_MAX_M, "height"))
     for index, (value, (limit, what)) in enumerate(zip(coordinates, limits, strict=False)):
-        if not math.isfinite(value) or abs(value) > limit:
+        if not -limit <= value <= limit:
             detail = Told("must be a {what} from -{limit} to {limit}", what=what, limit=limit)
             yield FieldError(f"{at}/{index}", detail)
 
 
 def _land_faults(rings: dict[str, Ring]) -> Iterator[FieldError]:
-    """Rings that enclose nothing, and lines that meet where a border cannot."""
+    """Rings that enclose nothing, and lines that meet where a border cannot; the first counts."""
     lines: list[tuple[int, int, str, int, _Line]] = []
-    counts: dict[str, int] = {}
+    found: dict[str, list[_Line]] = {}
     for where, ring in rings.items():
-        spots = [(round(spot[0] * _GRID), round(spot[1] * _GRID)) for spot in ring]
+        spots = [(2 * round(spot[0] * _GRID), 2 * round(spot[1] * _GRID)) for spot in ring]
         borders = [line for line in pairwise(spots) if line[0] != line[1]]
         if all(_side(borders[0], spot) == 0 for spot in spots if borders):
             yield FieldError(where, "encloses no area")
-            return
-        counts[where] = len(borders)
+        found[where] = borders
         for index, line in enumerate(borders):
             west, east = sorted((line[0][0], line[1][0]))
             lines.append((west, east, where, index, line))
@@ -132,18 +124,59 @@ def _land_faults(rings: dict[str, Ring]) -> Iterator[FieldError]:
             if west > east:
                 break
             steps = abs(index - number)
-            is_next = where == other and steps in {1, counts[where] - 1}
+            is_next = where == other and steps in {1, len(found[where]) - 1}
             if where == other and _meet(line, second, is_next=is_next):
-                yield FieldError(
-                    where, Told("crosses or touches itself on the line {line}", line=_told(second))
-                )
-                return
+                text = "crosses or touches itself on the line {line}"
+                yield FieldError(where, Told(text, line=_told(second)))
             if where != other and _cross(line, second):
                 later = max(where, other, key=list(rings).index)
-                yield FieldError(
-                    later, Told("crosses another ring on the line {line}", line=_told(second))
-                )
-                return
+                text = "crosses another ring on the line {line}"
+                yield FieldError(later, Told(text, line=_told(second)))
+    yield from _lying_faults(found)
+
+
+def _lying_faults(rings: dict[str, list[_Line]]) -> Iterator[FieldError]:
+    """Holes beyond their border, rings that lie over others, and holes that leave nothing."""
+    pieces = [list(piece) for _, piece in groupby(rings, lambda at: at.rpartition("/")[0])]
+    areas = {at: abs(sum(a * y - x * b for (a, b), (x, y) in r)) for at, r in rings.items()}
+    for border, *holes in pieces:
+        for hole in holes:
+            if -1 in _places(rings[hole], rings[border]):
+                yield FieldError(hole, "must lie within its border")
+    for peers in (pieces, *([[hole] for hole in holes] for _, *holes in pieces)):
+        for (one, *lakes), (two, *ponds) in combinations(peers, 2):
+            places = _places(rings[one], rings[two]) | _places(rings[two], rings[one])
+            islands = [(one, pond) for pond in ponds] + [(two, lake) for lake in lakes]
+            is_over = 1 in places or -1 not in places
+            if is_over and all(-1 in _places(rings[a], rings[b]) for a, b in islands):
+                yield FieldError(two, "overlaps another ring")
+    for border, *holes in pieces:
+        if sum(areas[hole] for hole in holes) == areas[border]:
+            yield FieldError(holes[-1], "leaves no area")
+
+
+def _places(one: list[_Line], two: list[_Line]) -> set[int]:
+    """Where the lines of a ring run: in another one (1), along it (0), outside (-1).
+
+    They cross nowhere, so that each is in one place between the spots where they touch.
+    """
+    found = set()
+    for line in one:
+        spots = {spot for spot, _ in two if _side(line, spot) == 0 and _is_within(line, spot)}
+        for (ax, ay), (bx, by) in pairwise(sorted(spots.union(line))):
+            found.add(_place(two, ((ax + bx) // 2, (ay + by) // 2)))
+    return found
+
+
+def _place(ring: list[_Line], spot: _Spot) -> int:
+    place = -1
+    for line in ring:
+        side, (south, north) = _side(line, spot), (line[0][1], line[1][1])
+        if side == 0 and _is_within(line, spot):
+            return 0
+        if (south > spot[1]) != (north > spot[1]) and (side > 0) == (north > south):
+            place = -place
+    return place
 
 
 def _side(line: _Line, spot: _Spot) -> int:
@@ -173,4 +206,4 @@ def _is_within(line: _Line, spot: _Spot) -> bool:
 
 
 def _told(line: _Line) -> str:
-    return " to ".join(f"[{x / _GRID:.9g}, {y / _GRID:.9g}]" for x, y in line)
+    return " to ".join(f"[{x / _GRID / 2:.9g}, {y / _GRID / 2:.9g}]" for x, y in line)

@@ -6,10 +6,12 @@ of direction, which turn nothing round.
 
 import re
 
-# Controls but tab and line end; what has no width; turns of direction; fillers; tags.
+# Controls but tab and line end; what has no width; turns of direction; fillers; what stands for an
+# object; blank signs of Braille, hieroglyphs and music, and how these are set; tags.
 _UNSEEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u034f\u115f\u1160\u17b4\u17b5\u180e\u200b\u2028-\u202e"
-    "\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e0fff]"
+    "\u2060-\u206f\u2800\u3164\ufeff\uffa0\ufff0-\ufffc\U00013441\U00013442"
+    "\U0001bca0-\U0001bca3\U0001d159\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
 
 

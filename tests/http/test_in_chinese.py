@@ -231,6 +231,10 @@ async def test_a_partners_events_are_refused_in_its_language(metro):
         "subject 为必填项。",
     ]
     assert all(HAN.search(text) for problem in problems for text in spoken(problem))
+    refused = await metro.call(
+        "POST", "/links", {"link_code": "x", "subject": "u\n1"}, PLAIN, headers=CHINESE
+    )
+    assert refused.json()["detail"] == "/subject 不能包含字符 U+000A。"
     unsigned = await metro.client.post(
         "/v1/partners/metro/events", json={}, headers=CHINESE | {"Content-Type": PLAIN}
     )

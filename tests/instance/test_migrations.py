@@ -138,6 +138,9 @@ async def test_names_and_seasons_of_before_are_carried(empty_database_url):
         "ﷺ" * 64,
         "山田 太郎",
         "❤\ufe0f",
+        "\u2800\u2800 \u2800",
+        "\ufffc",
+        "\u0301",
     ]
     connection = await asyncpg.connect(empty_database_url)
     try:

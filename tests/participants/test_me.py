@@ -173,6 +173,7 @@ async def test_what_cannot_be_shown_is_refused_and_changes_nothing(client, chang
 
 REFUSED = ["\u200b", "\u200b\u200b", "\ufeff", "\u00a0", "\u3164", "\u00ad", "\u202eevil"]
 REFUSED += ["\u2066x\u2069", "x\u2028y", "\U000e0041", "x\ny", " ", "\ufe0f", "\u0301", "ﷺ" * 64]
+REFUSED += ["\u2800", "\u2800\u2800 \u2800", "\ufffc", "x\u2800", "\U0001d159", "\U00013441"]
 SHOWN = {name: name for name in ("Ada", "小明", "Zoë", "مريم", "😀 Ada", "O'Neill", "山田 太郎")}
 SHOWN |= {
     " Ada  Lovelace ": "Ada Lovelace",
@@ -191,6 +192,16 @@ async def test_a_name_that_nobody_can_read_is_refused_with_words(client, name):
     assert error["pointer"] == "#/display_name"
     assert error["detail"].startswith("must ")
     assert error["detail"].isprintable()
+
+
+@pytest.mark.parametrize("code", [0x3164, 0xFFA0, 0x2800, 0xFFFC, 0x3131, 0x200B, 0x0A, 0x1D159])
+async def test_a_refused_name_is_told_the_character_that_was_typed(client, code):
+    """Its normal form may hold another one, which nobody would find in what they wrote."""
+    headers = await headers_of(client, "jim")
+    name = f"Jim {chr(code)} Jim"
+    answer = await client.patch("/v1/me", json={"display_name": name}, headers=headers)
+    (error,) = answer.json()["errors"]
+    assert error["detail"] == f"must not hold the character U+{code:04X}"
 
 
 @pytest.mark.parametrize("name", SHOWN, ids=ascii)

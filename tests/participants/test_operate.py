@@ -188,7 +188,7 @@ async def test_what_operators_write_can_be_read(operator, alice):
         "/v1/operator/rulebooks": ("note", {"files": {"a.yaml": ""}}),
     }
     for path, (name, others) in texts.items():
-        for hidden in ("\u200b", "\u202eevil", "x\u2028y", "\u00a0", "a\x07"):
+        for hidden in ("\u200b", "\u202eevil", "x\u2028y", "\u00a0", "a\x07", "\u2800", "x\ufffc"):
             answer = await operator.post(path, {**others, name: hidden})
             assert (answer.status_code, answer.json()["code"]) == (422, "invalid-request"), path
             assert [error["pointer"] for error in answer.json()["errors"]] == [f"#/{name}"]

@@ -251,10 +251,27 @@ async def test_one_box_wanted_by_everybody_in_one_batch(station, client):
     assert sum([(await totals(person))["earned_g"] for person in people]) == 37
 
 
-@pytest.mark.parametrize("subject", [" u-1", "u-1\u200b", "\uff55-1"])
-async def test_a_reference_that_looks_like_another_is_not_linked(station, squatter, subject):
+ENDS = "must not begin or end with white space or with what nobody sees"
+
+
+@pytest.mark.parametrize(
+    ("subject", "broken"),
+    [
+        (" u-1", ENDS),
+        ("u-1\u200b", ENDS),
+        ("\u2800u-1", ENDS),
+        ("\uff55-1", "must be in Unicode's form NFKC"),
+        ("u\n1", "must not hold the character U+000A"),
+        ("u-1\x7f", "must not hold the character U+007F"),
+    ],
+)
+async def test_a_reference_that_looks_like_another_is_not_linked(
+    station, squatter, subject, broken
+):
+    """And its partner is told what to mend."""
     code = await code_of(squatter, station.id)
     refused = await link(station, code, subject)
     assert refused.status_code == 422
-    assert [error["pointer"] for error in refused.json()["errors"]] == ["#/subject"]
+    assert refused.json()["errors"] == [{"pointer": "#/subject", "detail": broken}]
+    assert refused.json()["detail"] == f"/subject {broken}."
     assert (await link(station, code, "u-1")).status_code == 201

@@ -112,6 +112,9 @@ BAD_PROJECTS = [
     ({"place": "a\0b"}, "#/place"),
     ({"name": "\u200b"}, "#/name"),
     ({"name": "north\nsouth"}, "#/name"),
+    ({"name": "\u2800\u2800 \u2800"}, "#/name"),
+    ({"place": "\ufffc"}, "#/place"),
+    ({"species": "\U0001d159"}, "#/species"),
     ({"species": "Haloxylon \u202emurdnedommа"}, "#/species"),
     ({"partner": "Green\u2028Desert"}, "#/partner"),
     ({"country": "\u00a0\u00a0"}, "#/country"),
@@ -154,6 +157,29 @@ POSITIONS = [
     {"type": "Polygon", "coordinates": [RING, [RING[0], *HOLE[1:3], RING[0]]]},
 ]
 BOX = [105.0, 38.0, 105.1, 38.1]
+
+
+def square(west, south, size, *, turned=False):
+    spots = [(0, 0), (size, 0), (size, size), (0, size), (0, 0)]
+    return [[west + x, south + y] for x, y in (spots[::-1] if turned else spots)]
+
+
+# A lake of 2 by 2 with what lies in it, and land like a U, open to the north.
+LAKE = [square(0, 0, 10), square(4, 4, 2)]
+BAY = [[0, 0], [9, 0], [9, 9], [6, 9], [6, 3], [3, 3], [3, 9], [0, 9], [0, 0]]
+POSITIONS += [
+    {"type": "MultiPolygon", "coordinates": pieces}
+    for pieces in (
+        [LAKE, [square(4, 4, 2)]],
+        [[square(4.5, 4.5, 1)], LAKE],
+        [LAKE, [square(4, 4, 2), square(4.5, 4.5, 1)], [square(4.5, 4.5, 1)]],
+        [[square(0, 0, 1)], [square(1, 0, 1)], [square(1, 1, 1, turned=True)]],
+        [[square(0, 0, 4), square(0, 0, 1), square(1, 0, 1, turned=True), square(1, 1, 3)]],
+        [[BAY], [square(3, 3, 3)]],
+        [[BAY], [[[4, 4], [5, 4], [5, 12], [4, 4]]]],
+        [[[*BAY[:2], [9.0, 4.5], *BAY[2:]], [[9, 2], [9, 5], [8, 4], [9, 2]]]],
+    )
+]
 
 
 async def test_names_are_kept_in_one_form(operator):
@@ -215,6 +241,56 @@ NO_LAND = [
 ]
 
 
+def pieces(*polygons):
+    return {"type": "MultiPolygon", "coordinates": list(polygons)}
+
+
+BEYOND, OVER = "must lie within its border", "overlaps another ring"
+NO_LAND += [
+    # Holes that leave nothing: the border itself, turned round, or all of it in two.
+    (pieces([RING, RING]), "/coordinates/0/1", "leaves no area"),
+    (pieces([square(0, 0, 4), square(0, 0, 4, turned=True)]), "/coordinates/0/1", "leaves no area"),
+    (
+        pieces(
+            [
+                RING,
+                [RING[0], RING[1], [105.05, 38.05], RING[0]],
+                [RING[1], RING[2], [105.05, 38.05], RING[1]],
+            ]
+        ),
+        "/coordinates/0/2",
+        "leaves no area",
+    ),
+    # Holes beyond their border: apart, round it, through its corners, over a bay, out of a corner.
+    (pieces([square(0, 0, 4), square(5, 5, 1)]), "/coordinates/0/1", BEYOND),
+    (pieces([square(0, 0, 4), square(4, 0, 4)]), "/coordinates/0/1", BEYOND),
+    (pieces([square(1, 1, 1), square(0, 0, 4)]), "/coordinates/0/1", BEYOND),
+    (pieces([BAY, [[3, 9], [6, 9], [4.5, 3], [3, 9]]]), "/coordinates/0/1", BEYOND),
+    (
+        pieces([BAY, [[1, 5], [3, 9], [6, 9], [8, 5], [4.5, 1], [1, 5]]]),
+        "/coordinates/0/1",
+        BEYOND,
+    ),
+    (pieces([BAY, square(3, 3, 3)]), "/coordinates/0/1", BEYOND),
+    (pieces([square(0, 0, 4), [[4, 0], [4, 4], [8, 2], [4, 0]]]), "/coordinates/0/1", BEYOND),
+    (pieces([square(0, 0, 2), [[1, 0], [2, 1], [3, 0], [1, 0]]]), "/coordinates/0/1", BEYOND),
+    # Holes, and pieces, that lie over each other.
+    (pieces([square(0, 0, 9), square(1, 1, 1), square(1, 1, 1)]), "/coordinates/0/2", OVER),
+    (pieces([square(0, 0, 9), square(2, 2, 1), square(1, 1, 4)]), "/coordinates/0/2", OVER),
+    (pieces([RING], [RING]), "/coordinates/1/0", OVER),
+    (pieces([square(0, 0, 4)], [square(0, 0, 4, turned=True)]), "/coordinates/1/0", OVER),
+    (pieces([square(1, 1, 1)], [square(0, 0, 4)]), "/coordinates/1/0", OVER),
+    (pieces([RING, HOLE], [RING, HOLE]), "/coordinates/1/0", OVER),
+    (pieces(LAKE, [square(4, 4, 2)], [square(4, 4, 2)]), "/coordinates/2/0", OVER),
+    (pieces(LAKE, [square(1, 1, 8)]), "/coordinates/1/0", OVER),
+    (
+        pieces([square(0, 0, 4)], [[[0, 0], [2, 2], [4, 4], [0, 4], [0, 0]]]),
+        "/coordinates/1/0",
+        OVER,
+    ),
+]
+
+
 async def test_what_encloses_no_land_is_refused_with_words(operator, project):
     for position, place, words in NO_LAND:
         feature = {"type": "Feature", "geometry": position, "properties": {}}
@@ -260,6 +336,32 @@ async def test_a_bad_position_is_refused_by_its_place(operator, project):
         answer = await operator.post(f"/v1/operator/projects/{project}/plots", body)
         assert (answer.status_code, answer.json()["code"]) == (422, "invalid-request"), position
         assert answer.json()["errors"][0]["pointer"] == f"#/position{pointer}", position
+
+
+@pytest.mark.parametrize(
+    ("position", "at", "allowed"),
+    [
+        ({"type": "Point", "coordinates": [1, 2], "crs": {}}, "crs", "type, bbox, coordinates"),
+        (
+            {"crs": {}, "type": "Feature", "geometry": {"type": "Point", "coordinates": [1, 2]}},
+            "crs",
+            "type, bbox, geometry, properties, id",
+        ),
+        (
+            {"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [RING], "id": 1}},
+            "geometry/id",
+            "type, bbox, coordinates",
+        ),
+    ],
+)
+async def test_of_an_unknown_field_those_of_its_type_are_told(
+    operator, project, position, at, allowed
+):
+    body = {**PLOT, "position": position}
+    answer = await operator.post(f"/v1/operator/projects/{project}/plots", body)
+    (fault,) = answer.json()["errors"]
+    assert fault["pointer"] == f"#/position/{at}"
+    assert fault["detail"] == f"is not a field: allowed are {allowed}"
 
 
 BAD_PLOTS = [

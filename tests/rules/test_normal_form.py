@@ -56,6 +56,7 @@ def test_the_catalogue_takes_one_spelling_of_a_thing_for_another_or_refuses_it(t
     [
         ("BX-1", "bx-1"),
         ("\ufeff\u00a0BX-1\u2060\u200d\u3164\ufe0f", "bx-1"),
+        ("\ufffcBX-1\u2800\U0001d159\u180f", "bx-1"),
         ("\uff22\uff38-1", "bx-1"),
         ("Stra\u00dfe", "strasse"),
         ("0071", "0071"),

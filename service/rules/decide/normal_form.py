@@ -5,11 +5,10 @@ A scanner adds a tab, a keyboard writes full width or small letters: it is the s
 
 import unicodedata
 
-# Letters, marks and symbols that show nothing; all others say so by their category.
-_BLANK = frozenset(
-    "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0"
-    + "".join(map(chr, (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))))
-)
+from service.rules.unseen import unseen_in
+
+# Marks that choose the look of the sign before them, which texts for people need.
+_SELECTORS = frozenset("\u180b\u180c\u180d\u180f" + "".join(map(chr, range(0xFE00, 0xFE10))))
 
 
 def normal_form(text: str) -> str:
@@ -35,4 +34,5 @@ def tidied(text: str) -> str:
 
 
 def _is_blank(character: str) -> bool:
-    return unicodedata.category(character)[0] in "ZC" or character in _BLANK
+    is_space = unicodedata.category(character)[0] in "ZC"
+    return is_space or character in _SELECTORS or unseen_in(character) is not None
