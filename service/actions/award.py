@@ -96,8 +96,8 @@ def _use(batch: Batch, owner: UUID, uses: Uses, *, is_back: bool = False) -> Non
     standing = batch.deciding.standings[owner]
     (standing.give_back if is_back else standing.use)(uses)
     for key, _ in uses:
-        before = batch.deciding.before.get((owner, key), Used())
-        batch.used[owner, key] = Used(*map(sub, standing.usage[key], before))
+        now, before = standing.usage[key], batch.deciding.before.get((owner, key))
+        batch.used[owner, key] = now if before is None else Used(*map(sub, now, before))
 
 
 def _undo(batch: Batch, action: Action, reason: str) -> None:
@@ -117,6 +117,7 @@ def _row(batch: Batch, accepted: Accepted, decision: Decision, book: Book) -> Ac
     at = book.tick(batch.now)
     book.action_seq += 1
     ripens_at, expires_at = _times(batch, at) if decision.energy_g else (None, None)
+    claim = batch.claims.main_key(report)
     return Action(
         *report.row,
         book.action_seq,
@@ -138,7 +139,7 @@ def _row(batch: Batch, accepted: Accepted, decision: Decision, book: Book) -> Ac
         exclusive=accepted.verdict.exclusive,
         ripens_at=ripens_at,
         expires_at=expires_at,
-        claim_key=(decision.gives and batch.claims.main_key(report)) or None,
+        claim_key=claim if claim and decision.gives else None,
         awards=[award_entry(award) for award in decision.awards],
     )
 

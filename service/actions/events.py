@@ -124,9 +124,9 @@ class BoundEvents:
         }
         for key, report in self.taken.items():
             state = "reversed" if key in self.reasons else "bound"
-            row = EventRow(state, report.fingerprint, *report.row)
+            row = EventRow(state, report.fingerprint, *report.row, is_added=True)
             # It may have been made for other content of the batch under its id, which was refused.
-            if self.rows[key] != row._replace(is_added=True):
+            if self.rows[key] != row:
                 changed[key] = row
         await set_rows(connection, changed, self.now)
 

@@ -210,7 +210,8 @@ def _settle(batch: Batch, waiting: Sequence[Report]) -> dict[Report, Outcome]:
             continue
         if accepted.report is report:
             action = award_action(batch, accepted)
-            reversal = batch.actions.get(reversal_key(report.row))
+            taken_back = batch.events.reversal_reason(report) is not None
+            reversal = batch.actions[reversal_key(report.row)] if taken_back else None
             settled[report] = Recorded(action, replayed=False, reversal=reversal)
         else:
             settled[report] = _twin(report, batch.actions[report.row], None)
