@@ -2,7 +2,7 @@
 
 import service.actions.models
 import service.energy.models
-import service.http.keys
+import service.http.idempotency
 import service.instance.migrate
 import service.ledger.models
 import service.participants.models

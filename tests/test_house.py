@@ -39,7 +39,7 @@ def planted(tmp_path):
 def test_every_folder_has_a_rank(house):
     placed = {folder for _, folders in RANKS for folder in folders}
     found = {module.folder for module in house.modules if not module.folder.startswith("kit")}
-    assert {folder.partition("/")[0] for folder in found} - {""} <= placed
+    assert {folder.partition("/")[0] for folder in found} - {""} == placed
     assert {folder for folder in found if folder.startswith("rules/")} == {
         f"rules/{floor}" for floor in FLOORS
     }

@@ -21,7 +21,7 @@ from service.actions.report import Report
 from service.actions.reverse import Undoing
 from service.actions.store import Action, Deciding, read_actions, read_deciding, reversal_key
 from service.actions.streak import mark_active, streak_days
-from service.http.keys import KeyReusedError
+from service.http.idempotency import KeyReusedError
 from service.ledger.books import BookMissingError, lock_books, lock_free_books
 from service.platform.database import Connection, Database, write_all
 from service.platform.errors import SaxaulError

@@ -13,7 +13,7 @@ from service.actions.reverse_by_operator import find_owner, reverse_by_operator
 from service.http.access import Request, act_of, opens
 from service.http.answer import JsonAnswer, answer_once
 from service.http.decode import Time, path_uuid, read_body
-from service.http.keys import operator_key
+from service.http.idempotency import operator_key
 from service.http.shared import shared
 from service.http.texts import prose
 from service.platform.database import Connection, Database

@@ -17,7 +17,7 @@ from service.energy.models import Bubble
 from service.http.access import Request, caller, opens
 from service.http.answer import JsonAnswer, Listing, answer_once
 from service.http.decode import NoFields, Time, path_uuid, read_body
-from service.http.keys import idempotency_key
+from service.http.idempotency import idempotency_key
 from service.http.pages import Page, paged
 from service.http.shared import shared
 from service.ledger.balances import Balances, balances_of

@@ -9,7 +9,7 @@ from litestar.datastructures import State
 from litestar.types import Receive, Scope, Send
 from msgspec import Struct
 
-from service.http.keys import Answer, Hold, Key, once
+from service.http.idempotency import Answer, Hold, Key, once
 from service.http.shared import shared
 from service.platform.clock import Clock
 from service.platform.database import Connection, Database

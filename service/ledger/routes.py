@@ -13,7 +13,7 @@ from service.http.access import Request, act_of, caller, opens
 from service.http.answer import JsonAnswer, Listing, answer_once
 from service.http.decode import Time, path_uuid, read_body
 from service.http.faults import fault
-from service.http.keys import Key, key_text
+from service.http.idempotency import Key, key_text
 from service.http.pages import Page, paged
 from service.http.problems import reader_of
 from service.http.shared import shared

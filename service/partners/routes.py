@@ -10,7 +10,7 @@ from msgspec import Meta, Struct
 from service.http.access import Request, caller, opens
 from service.http.answer import JsonAnswer, Listing, answer_once
 from service.http.decode import Time, parse, read_body
-from service.http.keys import idempotency_key
+from service.http.idempotency import idempotency_key
 from service.http.pages import Page, paged
 from service.http.shared import shared
 from service.http.texts import reference

@@ -12,7 +12,7 @@ from msgspec import Meta, Struct
 from service.http.access import Request, caller, opens
 from service.http.answer import JsonAnswer, Listing, answer_once
 from service.http.decode import NoFields, path_uuid, read_body
-from service.http.keys import idempotency_key
+from service.http.idempotency import idempotency_key
 from service.http.pages import Page, paged
 from service.http.public_answer import public_answer
 from service.http.shared import shared

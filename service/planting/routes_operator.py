@@ -15,7 +15,7 @@ from service.http.access import Request, act_of, opens
 from service.http.answer import JsonAnswer, answer_once
 from service.http.decode import Time, path_uuid, read_body
 from service.http.faults import fault
-from service.http.keys import operator_key
+from service.http.idempotency import operator_key
 from service.http.shared import shared
 from service.http.texts import label
 from service.planting.advance import StepOrder, advance_trees

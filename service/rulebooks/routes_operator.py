@@ -16,7 +16,7 @@ from service.http.access import Request, act_of, opens
 from service.http.answer import JsonAnswer, Listing, answer_once
 from service.http.decode import NoFields, read_body
 from service.http.faults import fault
-from service.http.keys import operator_key
+from service.http.idempotency import operator_key
 from service.http.pages import Page, paged
 from service.http.shared import shared
 from service.http.texts import prose

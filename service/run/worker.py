@@ -19,7 +19,7 @@ from service.actions.purge import purge_counters
 from service.actions.writer import Writer
 from service.energy.expire import expire_due
 from service.energy.purge import purge_bubbles
-from service.http.keys import purge_keys
+from service.http.idempotency import purge_keys
 from service.instance.open import open_instance
 from service.leaderboards.keys import Layout
 from service.leaderboards.lane import Shared

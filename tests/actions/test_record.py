@@ -12,7 +12,7 @@ from service.actions.record import Recorded
 from service.actions.refusals import OverlapError
 from service.actions.reverse import Undo, Undoing, reverse_action
 from service.actions.writer import ActionFaultError, NotRecordedError, QueueFullError
-from service.http.keys import KeyReusedError
+from service.http.idempotency import KeyReusedError
 from service.ledger.books import BookBusyError, SuspendedError, lock_book
 from service.platform.database import open_database
 from service.platform.errors import BookClosedError, SaxaulError
