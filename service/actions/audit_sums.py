@@ -47,7 +47,7 @@ class Budgets:
         """Take up the draws of these people."""
         lasts = [last for _, last in self.heads.values()]
         for campaign, *more in await connection.fetch(_DRAWS, ids, [*self.heads], lasts):
-            self.draws[campaign] = _Draws(*map(int, map(add, self.draws[campaign], more)))
+            self.draws[campaign] = _Draws(*map(add, self.draws[campaign], map(int, more)))
 
     async def finish(self, _connection: Connection) -> list[Off]:
         """The campaigns whose draws are not those of their budget."""

@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from service.actions.models import PartnerEvent
 from service.actions.report import EventRef
 from service.actions.store import RowKey
+from service.http.texts import cleaned
 from service.platform.arrays import Columns
 from service.platform.database import Connection, row_count
 
@@ -95,7 +96,7 @@ async def free_rows(connection: Connection, keys: Collection[bytes]) -> None:
 async def reversal_reasons(connection: Connection, keys: Sequence[bytes]) -> dict[bytes, str]:
     """Why parked reversals take back these events, which came after them."""
     rows = await connection.fetch(_REASONS, keys) if keys else []
-    return {row[0]: row[1] for row in rows}
+    return {row[0]: cleaned(row[1]) for row in rows}
 
 
 async def owners_of(connection: Connection, keys: Sequence[bytes | None]) -> list[UUID]:

@@ -19,10 +19,6 @@ from service.platform.terminal import share_bar
 
 _SHOWN_MAX = 20
 _LOG_ASKS = ("log", "the log of the operators' acts is whole")
-_FACTS = (
-    *("mode", "books", "transfers", "actions", "log_entries"),
-    *("found", "differences", "notes"),
-)
 _NOTES = (
     ("facts", "digests of actions cover the time with the offset that its partner sent"),
     ("log", "entries of the operators' log were hashed with a zero as -0.0"),

@@ -68,8 +68,8 @@ async def make_development_token(request: Request) -> Token:
     if order.role == "operator":
         return Token(token)
     database, secret = shared(request, Database), shared(request, Settings).secret_key
-    realm = issuer_of("participant")
-    participant_id = await resolve_participant(database, secret, realm, order.subject, clock.now())
+    iss = issuer_of("participant")
+    participant_id = await resolve_participant(database, secret, iss, order.subject, clock.now())
     return Token(token, participant_id)
 
 

@@ -79,7 +79,7 @@ async def list_my_bubbles(request: Request) -> Listing[BubbleAnswer]:
     if page.after is not None:
         query = query.where(tuple_(Bubble.ripens_at, Bubble.id) > tuple_(*page.after))
     async with shared(request, Database).sessions() as session:
-        rows = await session.scalars(query)
+        rows = (await session.scalars(query)).all()
     items = [
         BubbleAnswer(
             row.id,

@@ -61,6 +61,12 @@ def prose(text: str) -> str:
     return _seen(text)
 
 
+def cleaned(text: str) -> str:
+    """Prose of what was kept before it had to be: what nobody sees is left out; of none a dash."""
+    kept = "".join(each for each in text if unseen_in(each) is None)
+    return prose(kept) if any(unicodedata.category(each)[0] in "LNPS" for each in kept) else "-"
+
+
 def reference(text: str) -> str:
     """What a partner calls a person: compared to the byte, so never what only looks like it."""
     if found := re.search(r"[\x00-\x1f\x7f-\x9f]", text):

@@ -3,7 +3,7 @@
 Nothing here is awaited; `write.py` sends what this makes.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from itertools import product
@@ -87,11 +87,11 @@ def _boards_of(group: Group | frozenset[str], today: date) -> Iterator[tuple[Boa
 
     The programme's day is within a day of UTC's.
     """
-    names: Sequence[str] = BOARDS
-    regions = sorted(group)
-    days = [today + timedelta(days=off) for off in (-1, 0, 1)]
     if isinstance(group, Group):
-        names, regions, days = (group.name,), [group.region], [date.fromisoformat(group.day)]
+        names, regions, days = [group.name], [group.region], [date.fromisoformat(group.day)]
+    else:
+        names, regions = [*BOARDS], sorted(group)
+        days = [today + timedelta(days=off) for off in (-1, 0, 1)]
     periods = dict.fromkeys(period for day in days for period in periods_of(day))
     for name, period, scope in product(names, periods, ("", *filter(None, regions))):
         if (kept_s := keep_s(period, today)) >= 0:

@@ -1,12 +1,12 @@
 """Reads of people: what they show of themselves, what they hold."""
 
 from collections.abc import Collection, Sequence
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
 import msgspec
 from msgspec import UNSET, UnsetType
-from sqlalchemy import ColumnElement, case, func, select, true
+from sqlalchemy import Result, bindparam, case, func, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.http.decode import Time
@@ -49,8 +49,8 @@ class ParticipantAnswer(msgspec.Struct, frozen=True):
 
 async def find_participant(session: AsyncSession, participant_id: UUID) -> ParticipantAnswer | None:
     """One participant, also one who was erased."""
-    found = await list_participants(session, Book.participant_id == participant_id, limit=1)
-    return found[0] if found else None
+    row = await session.execute(_PARTICIPANT, {"participant_id": participant_id})
+    return next(iter(await _answers(session, row)), None)
 
 
 async def list_by_subject(
@@ -59,8 +59,8 @@ async def list_by_subject(
     """Whom this subject is, by each of these issuers."""
     keys = [subject_key(secret_key, issuer, subject) for issuer in issuers]
     query = select(Identity.participant_id).where(Identity.subject_key.in_(keys))
-    found = (await session.scalars(query)).all()
-    return await list_participants(session, Book.participant_id.in_(found), limit=len(keys))
+    rows = await session.execute(_PARTICIPANTS.where(Book.participant_id.in_(query)))
+    return await _answers(session, rows)
 
 
 async def list_by_alias(
@@ -70,14 +70,12 @@ async def list_by_alias(
     wanted = true() if alias is None else Participant.display_name == alias
     if after is not None:
         wanted &= Book.participant_id > after
-    return await list_participants(session, wanted, limit=limit)
+    return await _answers(session, await session.execute(_PARTICIPANTS.where(wanted).limit(limit)))
 
 
-async def list_participants(
-    session: AsyncSession, wanted: ColumnElement[bool], *, limit: int
-) -> list[ParticipantAnswer]:
-    """Those of this kind in the order of their ids. What they earned leaves out adjustments."""
-    rows = (await session.execute(_PARTICIPANTS.where(wanted).limit(limit))).all()
+async def _answers(session: AsyncSession, found: Result[Any]) -> list[ParticipantAnswer]:
+    """Those who were found. What they earned leaves out adjustments."""
+    rows: Sequence[Any] = found.all()
     suspensions = await _suspensions(session, [book for book, *_ in rows])
     return [
         ParticipantAnswer(
@@ -129,3 +127,5 @@ _PARTICIPANTS = (
     .outerjoin(Participant, Participant.participant_id == Book.participant_id)
     .order_by(Book.participant_id)
 )
+
+_PARTICIPANT = _PARTICIPANTS.where(Book.participant_id == bindparam("participant_id"))

@@ -65,7 +65,7 @@ async def edit_me(request: Request) -> Me:
 
 async def _me(session: AsyncSession, participant_id: UUID) -> Me:
     found = await find_participant(session, participant_id)
-    if found is None or found.state == "erased":
+    if found is None or found.display_name is None:
         raise BookClosedError(participant_id)
     return Me(**{name: getattr(found, name) for name in Me.__struct_fields__})
 

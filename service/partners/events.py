@@ -6,7 +6,7 @@ fingerprint over type, subject, time and data, from which nobody can guess a sub
 
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -16,7 +16,7 @@ from msgspec import Struct, structs
 from service.actions.refusals import InvalidAttributesError
 from service.actions.report import EventRef
 from service.http.faults import fault
-from service.http.texts import TextError, prose
+from service.http.texts import TextError, cleaned, prose
 from service.partners.keys import Partner
 from service.platform.canonical import canonical
 from service.platform.errors import SaxaulError
@@ -91,8 +91,8 @@ class Identifier:
         """Where a link code is found."""
         return hmac.digest(self._secret, b"link code\0" + link_code.encode(), "sha256")
 
-    def event(self, partner: Partner, content: Content) -> Event:
-        """The event of this content.
+    def event(self, partner: Partner, content: Content, *, is_parked: bool = False) -> Event:
+        """The event of this content; what a reversal that is parked says why is cleaned.
 
         Raises SourceNotAllowedError, TypeNotGrantedError, EventInvalidError, and
         InvalidAttributesError for the data of a reversal.
@@ -103,7 +103,7 @@ class Identifier:
         key = event_key(partner.id, content.source, content.id)
         said, target_key = content, None
         if content.type == REVERSAL:
-            content = _checked(content)
+            content = _checked(content, cleaned if is_parked else prose)
             target_key = event_key(partner.id, content.source, content.data["event_id"])
             if target_key == key:
                 raise _reversal_invalid("event_id", "must be the id of another event")
@@ -141,7 +141,7 @@ def event_key(partner_id: str, source: str, event_id: str) -> bytes:
 _REVERSAL_DATA = {"event_id": 256, "reason": 500}
 
 
-def _checked(content: Content) -> Content:
+def _checked(content: Content, shown: Callable[[str], str]) -> Content:
     """A reversal whose data are what they must be, with its reason as people are shown it."""
     data = content.data
     for name in data:
@@ -153,7 +153,7 @@ def _checked(content: Content) -> Content:
             detail = Told("must be a text of 1 to {most} characters", most=longest)
             raise _reversal_invalid(name, detail)
     try:
-        reason = prose(data["reason"])
+        reason = shown(data["reason"])
     except TextError as error:
         raise _reversal_invalid("reason", error.told) from error
     return structs.replace(content, data={**data, "reason": reason})

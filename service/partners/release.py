@@ -155,7 +155,8 @@ async def _tell(intake: Intake, rows: Sequence[Any], now_waiting: Mapping[bytes,
 def _event(intake: Intake, row: Any) -> Event | Reason | None:
     """The event of a parked row, or why the partner may no longer send it: it stays parked."""
     try:
-        event = intake.identifier.event(Partner.of(row), msgspec.convert(row["body"], Content))
+        content = msgspec.convert(row["body"], Content)
+        event = intake.identifier.event(Partner.of(row), content, is_parked=True)
     except TypeNotGrantedError:
         return "event-type-not-granted"
     except SourceNotAllowedError:

@@ -47,8 +47,8 @@ def share_bar(
 ) -> Iterator[Callable[..., None]]:
     """A bar on stderr of how much is done, gone at the end, and only where a person sees it.
 
-    Show a share of 1, what to tell, in which {rate} is `counted` a second, and other words for
-    `what`.
+    It is moved by what this yields: the share done, of 1; a text beside it, whose {rate} becomes
+    `counted` by the seconds since the beginning; and other words to stand before it than `what`.
     """
     console = Console(stderr=True)
     text, percent = TextColumn("{task.description}"), TextColumn("{task.percentage:>3.0f} %")

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from service.rules.decide.evaluate import Award
 from service.rules.decide.rulebook import Program
+from service.rules.decide.standing import KeptAward
 from service.simulate.decide import Given, Person, Row
 from service.simulate.tally import ChangedActionAnswer, PersonSides, Tally, largest
 
@@ -28,7 +28,7 @@ class Count:
         self.end()
         self._person = person
 
-    def add(self, row: Row, past: Sequence[Award], given: Given) -> None:
+    def add(self, row: Row, past: Sequence[KeptAward], given: Given) -> None:
         """An action: as it was, and under the draft; or what its reversal takes back of both."""
         if row.kind == "reversal":
             sign = -1

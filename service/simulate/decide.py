@@ -20,7 +20,7 @@ from service.actions.report import partner_of
 from service.rules.decide.evaluate import Award, Decision, Usage, appraise, budgets_wanted, settle
 from service.rules.decide.judge import Candidate, Judged, Refusal, judge
 from service.rules.decide.rulebook import Rulebook
-from service.rules.decide.standing import Standing, award_of, uses_of
+from service.rules.decide.standing import KeptAward, Standing, uses_of
 from service.simulate.claims import CLAIMS, Refused, Want, claim_record
 from service.simulate.draws import DENIED, DREW, NEW, Cut, draw_key, draw_record
 from service.simulate.runs import RunLog
@@ -30,6 +30,9 @@ OVERLAP, ALREADY_CLAIMED, TOO_LATE = "overlap", "already-claimed", "too-late"
 _ENOUGH_G = 10**18
 _EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 _MICROSECOND = timedelta(microseconds=1)
+
+Awards = Sequence[Award | KeptAward]
+decode_awards = msgspec.json.Decoder(list[KeptAward]).decode
 
 
 @dataclass(slots=True)
@@ -64,18 +67,13 @@ class Row:
         return (self.recorded_at - _EPOCH) // _MICROSECOND
 
 
-def decode_awards(text: str) -> list[Award]:
-    """The awards of a row."""
-    return [award_of(entry) for entry in msgspec.json.decode(text)]
-
-
 @dataclass(slots=True)
 class Given:
     """What an action gives under the draft; with a reason it is refused and gives nothing."""
 
     energy_g: int = 0
     saved_g: int = 0
-    awards: Sequence[Award] = ()
+    awards: Awards = ()
     reason: str | None = None
     claims: Sequence[bytes] = ()
     claim_seq: int = 0
@@ -87,7 +85,7 @@ class Start:
 
     standing: Standing = field(default_factory=Standing)
     # What was recorded before the period and is reversed in it.
-    given: dict[UUID, tuple[Sequence[Award], Given]] = field(default_factory=dict)
+    given: dict[UUID, tuple[Sequence[KeptAward], Given]] = field(default_factory=dict)
     # What is recorded and reversed in it.
     reversed_within: set[UUID] = field(default_factory=set)
 
@@ -134,7 +132,7 @@ class Person:
         self._draft = draft
         self._log = log
 
-    def live(self, row: Row) -> tuple[Sequence[Award], Given]:
+    def live(self, row: Row) -> tuple[Sequence[KeptAward], Given]:
         """What the person's next action gave, and gives; of a reversal, what it takes back.
 
         Raises VersionMissingError.
@@ -147,7 +145,7 @@ class Person:
             self.given[row.id] = past, given
         return past, given
 
-    def _reverse(self, row: Row, reversed_id: UUID) -> tuple[Sequence[Award], Given]:
+    def _reverse(self, row: Row, reversed_id: UUID) -> tuple[Sequence[KeptAward], Given]:
         past, given = self.given.pop(reversed_id)
         self.standing.give_back(uses_of(given.awards))
         self.standing.forget(row.occurred_at, reversed_id)
@@ -156,7 +154,7 @@ class Person:
             self._log.add(CLAIMS, 0, freed)
         return past, given
 
-    def _carried(self, row: Row, past: Sequence[Award]) -> Given:
+    def _carried(self, row: Row, past: Sequence[KeptAward]) -> Given:
         """Keep what was erased as it was: all of a person is, so only budgets go on from it.
 
         It is given whatever the draft says, so it comes off a budget before all else.
@@ -167,7 +165,7 @@ class Person:
                 self._note(award.campaign, DREW, key, award.extra_g)
         return Given(row.energy_g, row.saved_g, past)
 
-    def _decided(self, row: Row, past: Sequence[Award]) -> Given:
+    def _decided(self, row: Row, past: Sequence[KeptAward]) -> Given:
         draft = self._draft
         rulebook = draft.rules_for(row)
         verdict = self._judged(rulebook, row)
@@ -267,7 +265,7 @@ class Person:
         wanted_g[campaign] = wanted_g.get(campaign, 0) + grams
 
     def _place(
-        self, row: Row, past: Sequence[Award], verdict: Judged, name: str
+        self, row: Row, past: Sequence[KeptAward], verdict: Judged, name: str
     ) -> tuple[int, bytes]:
         """Where this action stands among those that draw from a campaign."""
         drew = [
@@ -284,7 +282,7 @@ class Person:
         return stream, draw_key(row.recorded_us, row.recorded_us, self.id, row.seq)
 
 
-def _was_rounded_alone(past: Sequence[Award]) -> bool:
+def _was_rounded_alone(past: Sequence[KeptAward]) -> bool:
     """Whether an action came before there were sums of days."""
     return any(award.energy_g or award.saved_g for award in past) and all(
         used.n for _, used in uses_of(past)

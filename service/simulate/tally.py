@@ -12,7 +12,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta, Struct
 
-from service.rules.decide.evaluate import Award
+from service.simulate.decide import Awards
 
 CHANGES_MAX = 10
 
@@ -68,7 +68,7 @@ class Side(Struct):
     extra_g: Counter[str] = msgspec.field(default_factory=Counter)
     drawn_g: Counter[str] = msgspec.field(default_factory=Counter)
 
-    def add(self, day: date, g: int, saved_g: int, awards: Iterable[Award], sign: int) -> None:
+    def add(self, day: date, g: int, saved_g: int, awards: Awards, sign: int) -> None:
         """An action, or with the sign -1 what its reversal takes back."""
         for sums in (self.total, self.days[day]):
             sums.add(sign, sign * g, sign * saved_g)

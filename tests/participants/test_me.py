@@ -34,6 +34,17 @@ async def test_the_first_call_makes_the_participant(client):
     assert re.fullmatch(r"[A-Z][a-z]+ [A-Z][a-z]+ [0-9]{4}", me["display_name"])
 
 
+async def test_who_has_a_book_and_shows_nothing_is_nobody(client, database):
+    headers = await headers_of(client, "gil")
+    me = (await client.get("/v1/me", headers=headers)).json()["participant_id"]
+    await database.pool.execute("DELETE FROM participants WHERE participant_id = $1", UUID(me))
+    for answer in (
+        await client.get("/v1/me", headers=headers),
+        await client.patch("/v1/me", headers=headers, json={"region": "DE-BE"}),
+    ):
+        assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+
+
 async def test_the_same_subject_is_the_same_participant(client):
     first = (await client.get("/v1/me", headers=await headers_of(client, "ben"))).json()
     again = (await client.get("/v1/me", headers=await headers_of(client, "ben"))).json()

@@ -81,6 +81,34 @@ async def test_a_reason_holds_nothing_that_nobody_sees(metro, alice):
     assert await metro.parked() == []
 
 
+@pytest.mark.parametrize("comes_first", ["event", "link"])
+@pytest.mark.parametrize(
+    ("reason", "kept"), [(" sold \u202etwice\u00a0", "sold twice"), ("\u200b\u00a0", "-")]
+)
+async def test_a_reason_that_waited_since_it_could_hold_anything_is_cleaned(
+    metro, intake, comes_first, reason, kept
+):
+    event = metro.event("card-1")
+    undo = metro.reversal(event)
+    await metro.send(undo, *([event] if comes_first == "event" else []))
+    spoilt = await intake.database.pool.fetch(
+        "UPDATE partner_events SET body = jsonb_set(body, '{data,reason}', to_jsonb($2::text))"
+        " WHERE partner_id = $1 AND target_key IS NOT NULL AND state = 'parked' RETURNING 1",
+        metro.id,
+        reason,
+    )
+    assert len(spoilt) == 1
+    person = await linked_person(metro, "card-1")
+    if comes_first == "link":
+        assert (await metro.send_one(event))["status"] == "accepted"
+    await release_due(intake)
+    assert await metro.parked() == []
+    actions = (await person.get("/v1/me/export")).json()["actions"]
+    reasons = [row["attributes"]["reason"] for row in actions if row["kind"] == "reversal"]
+    assert reasons == [kept]
+    assert set((await person.balances()).values()) == {0}
+
+
 @pytest.mark.parametrize("is_known", [True, False])
 @pytest.mark.parametrize("reversal_first", [True, False])
 async def test_a_correction_beside_the_reversal_gets_what_that_frees(

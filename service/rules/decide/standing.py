@@ -14,13 +14,13 @@ from operator import add, sub
 from typing import Any, NamedTuple
 from uuid import UUID
 
+import msgspec
+
 from service.rules.decide.evaluate import Award
 from service.rules.decide.judge import Judged
 from service.rules.decide.rulebook import CounterKey, Used
 
 _DAY_S = 86_400
-# What is kept of a limit: its key, a count and grams; of a day's sum it is more.
-_OF_LIMITS = 5
 
 Uses = Iterable[tuple[CounterKey, Used]]
 """What awards add to counters."""
@@ -39,9 +39,31 @@ class Trip(NamedTuple):
         return int(self.starts_at.timestamp()) // _DAY_S
 
 
-def uses_of(awards: Iterable[Award]) -> Iterator[tuple[CounterKey, Used]]:
+class KeptAward(msgspec.Struct):
+    """What replays read of an award that is kept; its counters only where they are asked for."""
+
+    rule: str
+    saved_g: int
+    energy_g: int
+    limited_by: str | None
+    counters: msgspec.Raw
+    failed: bool = False
+    campaign: str | None = None
+    extra_g: int = 0
+    budget_seq: int | None = None
+
+    @property
+    def drawn_g(self) -> int:
+        """What its campaign's budget paid."""
+        return self.extra_g if self.budget_seq is not None else 0
+
+
+def uses_of(awards: Iterable[Award | KeptAward]) -> Iterator[tuple[CounterKey, Used]]:
     """What these awards use of limits, and add to the sums of their day."""
     for award in awards:
+        if isinstance(award, KeptAward):
+            yield from stored_uses(msgspec.json.decode(award.counters))
+            continue
         for key, n, grams in award.counters:
             yield key, Used(n, grams)
         yield from award.sums
@@ -77,23 +99,14 @@ def award_entry(award: Award) -> dict[str, Any]:
 
 def award_of(entry: Mapping[str, Any]) -> Award:
     """The award that was kept; what its campaign's budget paid is known, not in which order."""
+    award = Award(**{"failed": False} | {n: v for n, v in entry.items() if n != "counted"})
+    award.is_counted = entry.get("counted", True)
+    award.drawn_g = award.extra_g if award.budget_seq is not None else 0
+    # Of a limit a key, a count and grams are kept; of a day's sum it is more.
     counters = entry["counters"]
-    extra_g = entry.get("extra_g", 0)
-    return Award(
-        rule=entry["rule"],
-        saved_g=entry["saved_g"],
-        energy_g=entry["energy_g"],
-        limited_by=entry["limited_by"],
-        counters=tuple((CounterKey(*c[:3]), *c[3:]) for c in counters if len(c) == _OF_LIMITS),
-        failed=entry.get("failed", False),
-        sums=tuple(stored_uses(c for c in counters if len(c) != _OF_LIMITS)),
-        carried_ng=entry.get("carried_ng", (0, 0, 0)),
-        is_counted=entry.get("counted", True),
-        campaign=entry.get("campaign"),
-        extra_g=extra_g,
-        drawn_g=extra_g if entry.get("budget_seq") is not None else 0,
-        budget_seq=entry.get("budget_seq"),
-    )
+    award.counters = tuple((CounterKey(*c[:3]), *c[3:]) for c in counters if not c[5:])
+    award.sums = tuple(stored_uses(c for c in counters if c[5:]))
+    return award
 
 
 @dataclass(slots=True)
