@@ -22,7 +22,14 @@ from service.actions.writer import Writer
 from service.http.access import Request, caller, opens
 from service.http.answer import JsonAnswer, Listing, answered, read_by
 from service.http.decode import Time, parse, path_uuid, read_body
-from service.http.idempotency import Answer, KeyMalformedError, idempotency_key, is_key, key_text, once
+from service.http.idempotency import (
+    Answer,
+    KeyMalformedError,
+    idempotency_key,
+    is_key,
+    key_text,
+    once,
+)
 from service.http.pages import Page, paged
 from service.http.problems import ItemProblem, item_problem, reader_of
 from service.http.shared import shared
