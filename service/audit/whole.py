@@ -69,6 +69,7 @@ async def read_log(connection: Connection, add: Add, notes: Counter[str]) -> int
 
 SLOWLY = """
 SELECT set_config('statement_timeout', '10min', true),
+    set_config('idle_in_transaction_session_timeout', '10min', true),
     set_config('plan_cache_mode', 'force_custom_plan', true)"""
 
 _END = """

@@ -9,6 +9,7 @@ import pytest
 from service.audit import audit as auditing
 from service.audit.audit import audit
 from service.ledger.books import lock_book
+from service.platform.checks import Compare
 from service.platform.database import open_database
 from tests.ledger.histories import START, award, book_of, collect, make_person
 from tests.people import settings_for
@@ -143,3 +144,21 @@ async def test_an_audit_beside_bookings_sees_no_half_of_any(database, people, mo
         assert report.differences == []
     ending = True
     await booking
+
+
+async def test_a_recount_that_takes_its_time_is_not_broken_off(
+    servers, fresh_database_url, tmp_path, people
+):
+    impatient = settings_for(servers, fresh_database_url, tmp_path, statement_timeout_ms=100)
+    opened = await open_database(impatient, impatient.database_url)
+
+    async def recount(_connection, _ids, _notes):
+        # Not waited for: a machine that is busy, or many digests of one person.
+        await asyncio.sleep(0.3)
+        return []
+
+    slow = Compare("slow", "nothing is off", recount)
+    report = await audit(opened, mode="full", now=NOW, more=[slow])
+    await opened.close()
+    assert report.is_clean
+    assert report.books == 7

@@ -9,6 +9,7 @@ import pytest
 from tests.processes import PATIENCE_S, ROOT
 
 
+@pytest.mark.real_processes
 @pytest.mark.parametrize(
     "words",
     [
