@@ -96,8 +96,8 @@ def _use(batch: Batch, owner: UUID, uses: Uses, *, is_back: bool = False) -> Non
     standing = batch.deciding.standings[owner]
     (standing.give_back if is_back else standing.use)(uses)
     for key, _ in uses:
-        now, before = standing.usage[key], batch.deciding.before.get((owner, key))
-        batch.used[owner, key] = now if before is None else Used(*map(sub, now, before))
+        total, before = standing.usage[key], batch.deciding.before.get((owner, key))
+        batch.used[owner, key] = total if before is None else Used(*map(sub, total, before))
 
 
 def _undo(batch: Batch, action: Action, reason: str) -> None:

@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from functools import reduce
 from itertools import chain
@@ -206,7 +206,7 @@ def invalid(message: str, kind: type[Struct], at: str, plain: Any) -> SaxaulErro
     pointer = at + "".join(f"/{escaped(name)}" for name in names)
     kinds = _kinds_at(kind, steps)
     if found := _UNKNOWN.match(sentence):
-        item = reduce(lambda at, by: at[int(by)] if isinstance(at, list) else at[by], names, plain)
+        item = _object_at(plain, names)
         return fault(f"{pointer}/{escaped(found[1])}", _unknown_field(found[1], kinds, item))
     if found := _MISSING.match(sentence):
         return fault(f"{pointer}/{escaped(found[1])}", "is required")
@@ -219,7 +219,16 @@ def invalid(message: str, kind: type[Struct], at: str, plain: Any) -> SaxaulErro
     return fault(pointer, sentence[0].lower() + sentence[1:])
 
 
-def _unknown_field(name: str, kinds: list[Any], item: Any) -> str:
+def _object_at(plain: Any, names: list[str]) -> dict[Any, Any]:
+    """The object at this path; an empty one where a name that stands twice hides it."""
+    try:
+        found = reduce(lambda at, by: at[int(by)] if isinstance(at, list) else at[by], names, plain)
+    except (LookupError, TypeError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _unknown_field(name: str, kinds: list[Any], item: Mapping[str | None, Any]) -> str:
     structs = {hint: hint.__struct_config__ for hint in kinds if isinstance(hint, type(Struct))}
     said = [hint for hint, way in structs.items() if item.get(way.tag_field) == way.tag]
     names = [(structs[hint].tag_field, *hint.__struct_encode_fields__) for hint in said or structs]
@@ -238,9 +247,7 @@ def _located(names: list[str], message: str, kind: type[Struct], plain: Any) -> 
     It is the entry that brings the same message when it stands alone.
     """
     known = names[: names.index("...")]
-    place = plain
-    for name in known:
-        place = place[int(name)] if isinstance(place, list) else place[name]
+    place = _object_at(plain, known)
     entries = dict(place)
     for key, item in list(entries.items())[:_LOCATED_MAX]:
         place.clear()

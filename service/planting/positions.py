@@ -143,8 +143,11 @@ def _lying_faults(rings: dict[str, list[_Line]]) -> Iterator[FieldError]:
         for hole in holes:
             if -1 in _places(rings[hole], rings[border]):
                 yield FieldError(hole, "must lie within its border")
+    boxes = {at: _box(ring) for at, ring in rings.items()}
     for peers in (pieces, *([[hole] for hole in holes] for _, *holes in pieces)):
         for (one, *lakes), (two, *ponds) in combinations(peers, 2):
+            if _are_apart(boxes[one], boxes[two]):
+                continue
             places = _places(rings[one], rings[two]) | _places(rings[two], rings[one])
             islands = [(one, pond) for pond in ponds] + [(two, lake) for lake in lakes]
             is_over = 1 in places or -1 not in places
@@ -153,6 +156,16 @@ def _lying_faults(rings: dict[str, list[_Line]]) -> Iterator[FieldError]:
     for border, *holes in pieces:
         if sum(areas[hole] for hole in holes) == areas[border]:
             yield FieldError(holes[-1], "leaves no area")
+
+
+def _box(ring: list[_Line]) -> _Line:
+    """Its corners in the south-west and north-east."""
+    xs, ys = zip(*(spot for spot, _ in ring), strict=True)
+    return (min(xs), min(ys)), (max(xs), max(ys))
+
+
+def _are_apart(one: _Line, two: _Line) -> bool:
+    return any(one[1][n] < two[0][n] or two[1][n] < one[0][n] for n in (0, 1))
 
 
 def _places(one: list[_Line], two: list[_Line]) -> set[int]:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import uuid
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -161,6 +162,19 @@ async def test_an_operator_says_nothing_twice(client, operator):
     body = b'{"id": "twice", "name": "n", "action_types": [], "source_prefix": "urn:a", "id": "b"}'
     answer = await client.post("/v1/operator/partners", content=body, headers=operator | JSON)
     assert_problem(answer, 422, "invalid-request")
+
+
+@pytest.mark.parametrize(
+    "second", ["5", "null", '"text"', "[]", '{"type": "Feature"}', '{"type": "Point", "x": 1}']
+)
+async def test_an_unknown_field_below_a_name_that_stands_twice_is_told(client, operator, second):
+    """What is unknown is looked for in what stands first, and is not in what stands last."""
+    first = '{"type": "Feature", "geometry": {"type": "Point", "coordinates": [1, 2], "zz": 1}}'
+    body = f'{{"name": "n", "area_m2": 1, "position": {first}, "position": {second}}}'.encode()
+    path = f"/v1/operator/projects/{uuid.uuid4()}/plots"
+    answer = await client.post(path, content=body, headers=operator | JSON)
+    problem = assert_problem(answer, 422, "invalid-request")
+    assert problem["errors"][0]["pointer"] == "#/position/geometry/zz"
 
 
 async def test_a_persons_leap_second_is_the_second_that_follows(client, alice):
