@@ -6,7 +6,7 @@ import gc
 import hashlib
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import PurePath
 from typing import Any
@@ -45,6 +45,8 @@ class Draft:
     rulebook: Rulebook | None
     problems: tuple[Problem, ...]
     examples: tuple[ExampleCase, ...]
+    # By campaign, what a person could earn with it by reports that nobody verifies, if it is much.
+    worries: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def errors(self) -> list[Problem]:
@@ -108,7 +110,7 @@ def _compiled(files: Mapping[str, str], version: int, unreadable: Sequence[Probl
             badges=dict(sorted(compiler.badges.items())),
         )
     examples = () if rulebook is None else tuple(compiler.examples())
-    return Draft(rulebook, tuple(problems), examples)
+    return Draft(rulebook, tuple(problems), examples, compiler.worries)
 
 
 class _Compiler:
@@ -127,6 +129,7 @@ class _Compiler:
         self.rules: dict[str, Rule] = {}
         self.campaigns: dict[str, Campaign] = {}
         self.badges: dict[str, Badge] = {}
+        self.worries: dict[str, str] = {}
         self._drafts: list[RuleDraft] = []
         self._homes: dict[str, str] = {}
 
@@ -141,7 +144,9 @@ class _Compiler:
         for draft in self._drafts:
             if draft.believed:
                 best = self._largest_over(draft.shape)
-                warn_of_self_reports(draft.source, draft.limits, draft.believed, best)
+                told = warn_of_self_reports(draft.source, draft.limits, draft.believed, best)
+                if best and told:
+                    self.worries.setdefault(best.id, told)
         self._warn_of_unused(known)
         check_languages(self.sources, self.language)
 

@@ -135,8 +135,10 @@ def warn_of_awards(limits: Iterable[LimitDraft], award: Range | None) -> None:
 
 def warn_of_self_reports(
     source: Source, limits: Iterable[LimitDraft], award: Range, campaign: Campaign | None
-) -> None:
+) -> str | None:
     """Tell what a single person could earn in a day by reports that nobody verifies.
+
+    The same is given back where it is for this campaign that it is so much.
 
     A limit that counts by a value is none here: who makes up a report makes up its value, too. Nor
     is a campaign's budget, for one person may take all of it.
@@ -148,13 +150,16 @@ def warn_of_self_reports(
         for g in (each_g, each_g * float(campaign.times if campaign else 1))
     )
     most = ", ".join(filter(None, (f"{grams_text(most_g)} g", in_trees(most_g))))
-    if campaign and most_g > own_g:
+    is_by_campaign = campaign is not None and most_g > own_g
+    if campaign and is_by_campaign:
         most += f" with the campaign {campaign.id}"
-    warn = source.at("id").warn
-    if not held:
-        warn(f"nobody verifies these reports and no limit holds them: each can earn {most}")
-    elif most_g > TREES_A_DAY_MAX * CHEAPEST_TREE_G:
-        warn(f"by reports that nobody verifies a person can earn {most} in a day; mind the limits")
+    if held and most_g <= TREES_A_DAY_MAX * CHEAPEST_TREE_G:
+        return None
+    told = f"nobody verifies these reports and no limit holds them: each can earn {most}"
+    if held:
+        told = f"by reports that nobody verifies a person can earn {most} in a day; mind the limits"
+    source.at("id").warn(told)
+    return told if is_by_campaign else None
 
 
 def in_trees(grams: float) -> str | None:

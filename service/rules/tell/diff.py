@@ -118,9 +118,7 @@ class _Comparison:
         self, name: str, before: schema.Campaign | None, after: schema.Campaign | None
     ) -> Iterator[ChangeAnswer]:
         gone = [one for id_, one in self._old.campaigns.items() if id_ not in self._new.campaigns]
-        told = (problem.message for problem in self._new.draft.problems)
-        most = next((each for each in told if f" with the campaign {name} " in f"{each} "), None)
-        worry = partial(campaign_worry, gone=gone, most=most)
+        worry = partial(campaign_worry, gone=gone, most=self._new.draft.worries.get(name))
         words = Words("campaigns", name, f"campaign {name}", worry=worry)
         words.units = {"budget_g": " g"}
         yield from self._plain(words, before, after)
