@@ -136,6 +136,9 @@ async def repeat_events(senders):
             if first["status"] == "accepted":
                 assert result["status"] == "duplicate", result
                 assert result.get("action_id") == first.get("action_id")
+            elif result["status"] == "rejected":
+                # What waited, and is sent again a week after it happened, is judged as it is now.
+                assert result["problem"]["reason"] == "too-late", result
             else:
                 assert result["status"] in {"parked", "duplicate"}, result
 
