@@ -144,7 +144,7 @@ _known_zones: dict[bytes, ZoneInfo | None] = {}
 FACTS = Compare("facts", "each action still says what its digest covers", audit_facts)
 STREAKS = Compare("streaks", "active days in a row are those of the actions", audit_streaks)
 
-_COLUMNS = ", ".join(f"a.{name}" for name in Action.__dataclass_fields__)
+_COLUMNS = ", ".join(f"a.{name}" for name in Action.__struct_fields__)
 
 _FACTS = f"""
 SELECT {_COLUMNS}, b.salt, r.sha256

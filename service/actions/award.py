@@ -7,6 +7,7 @@ from operator import sub
 from uuid import UUID
 
 import structlog
+from msgspec import Struct
 
 from service.actions.budgets import Budgets
 from service.actions.claims import Claims
@@ -35,8 +36,7 @@ from service.rules.decide.standing import Uses, award_entry, stored_uses, uses_o
 _log = structlog.get_logger()
 
 
-@dataclass(slots=True)
-class Accepted:
+class Accepted(Struct):
     """A report that will be recorded: what its rules give before campaigns, limits and budgets."""
 
     report: Report

@@ -61,14 +61,14 @@ class Claims:
 
     def refusal(self, report: Report) -> SaxaulError | None:
         """Why this report is not paid: what it claims was, and that cannot be taken over."""
-        holder = self.held.get(self.main_key(report))
+        holder = self.held.get(self.main_key(report)) if self.held else None
         if holder is None or (report.candidate.verified and self.main_key(report) in self.rivals):
             return None
         return AlreadyClaimedError(holder.bound_at)
 
     def rivals_of(self, report: Report) -> list[Action]:
         """What is taken back when this report is accepted."""
-        if not report.candidate.verified:
+        if not self.rivals or not report.candidate.verified:
             return []
         return [self.rivals[key] for key in self.keys.get(report, ()) if key in self.rivals]
 
@@ -77,6 +77,8 @@ class Claims:
 
         Or the book of a rival is not locked; the report then remembers whose it is.
         """
+        if report not in self.keys:
+            return False
         owners = {rival.participant_id for rival in self.rivals_of(report)}
         report.rivals = tuple(owners.difference(books))
         return bool(report.rivals) or any(key in self.taken for key in self.keys.get(report, ()))

@@ -51,6 +51,10 @@ class EventRow(NamedTuple):
         assert self.action_id is not None
         return self.participant_id, self.action_id
 
+    def as_added(self) -> "EventRow":
+        """The same, made by this transaction."""
+        return self if self.is_added else self._replace(is_added=True)
+
     def is_parked(self, fingerprint: bytes) -> bool:
         """Whether this very content was parked before this transaction."""
         return self.state == "parked" and not self.is_added and self.fingerprint == fingerprint
@@ -71,7 +75,7 @@ async def hold_rows(
         new = [(key, *by_key[key][:-1], *named[key]) for key in missing]
         added = await connection.fetch(_ADD, *_NEW.values(new), now)
         # Nobody else sees what was just added, so it needs no lock.
-        rows |= {key: by_key[key]._replace(is_added=True) for (key,) in added}
+        rows |= {key: by_key[key].as_added() for (key,) in added}
         there = [key for key in missing if key not in rows]
         held = await connection.fetch(_LOCK, there) if there else []
         rows |= {key: EventRow(*columns) for key, *columns in held}

@@ -123,12 +123,15 @@ class BoundEvents:
             for key, why in self.discarded.items()
         }
         for key, report in self.taken.items():
-            state = "reversed" if key in self.reasons else "bound"
-            row = EventRow(state, report.fingerprint, *report.row, is_added=True)
+            row = _accepted(report, "reversed" if key in self.reasons else "bound")
             # It may have been made for other content of the batch under its id, which was refused.
             if self.rows[key] != row:
                 changed[key] = row
         await set_rows(connection, changed, self.now)
+
+
+def _accepted(report: Report, state: str) -> EventRow:
+    return EventRow(state, report.fingerprint, *report.row, None, None, None, None, True)
 
 
 async def bind_events(
@@ -143,7 +146,7 @@ async def bind_events(
     bound.links = await read_links(connection, [event.subject for event in events.values()])
     bound.rows = await hold_rows(
         connection,
-        [(e, EventRow("bound", report.fingerprint, *report.row)) for report, e in events.items()],
+        [(e, _accepted(report, "bound")) for report, e in events.items()],
         now,
     )
     before = [key for key, row in bound.rows.items() if row.state == "reversed_before"]

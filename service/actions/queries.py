@@ -13,7 +13,7 @@ from service.actions.store import Action
 from service.rules.decide.evaluate import Usage
 from service.rules.decide.rulebook import CounterKey
 
-_ACTIONS = select(*[getattr(models.Action, name) for name in Action.__dataclass_fields__])
+_ACTIONS = select(*[getattr(models.Action, name) for name in Action.__struct_fields__])
 
 
 async def list_actions(

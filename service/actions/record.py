@@ -6,10 +6,11 @@ Judging and evaluating are pure and happen between them.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from uuid import UUID
+
+from msgspec import Struct
 
 from service.actions.award import Accepted, Batch, award_action, batch_writes
 from service.actions.budgets import EndedCampaigns, lock_budgets
@@ -31,8 +32,7 @@ from service.rules.decide.judge import Judged, Refusal, judge
 from service.rules.decide.rulebook import CounterKey, Rulebook
 
 
-@dataclass(slots=True)
-class Recorded:
+class Recorded(Struct):
     """What stands in the ledger for a report."""
 
     action: Action
@@ -108,7 +108,8 @@ async def _read(connection: Connection, ready: Sequence[Report], judged: Verdict
     for report in ready:
         verdict, owner = judged[report], report.participant_id
         if isinstance(verdict, Judged):
-            counters |= dict.fromkeys((owner, key) for key in verdict.counters)
+            for key in verdict.counters:
+                counters[owner, key] = None
             if verdict.exclusive and verdict.ends_at:
                 trips.append((owner, report.candidate.occurred_at, verdict.ends_at))
     return await read_deciding(
@@ -172,7 +173,7 @@ async def _accept(
             accepted = _appraised(batch, report, verdict)
             if batch.events.reversal_reason(report) is None:
                 standings[report.participant_id].travel(verdict)
-                if any(award.promises for award in accepted.awards):
+                if report in claims.keys and any(a.promises for a in accepted.awards):
                     claims.take(report, standings)
             batch.accepted[report.row] = accepted
     await batch.events.settle(connection)

@@ -1,13 +1,15 @@
 """Rows of actions and counters: read under the books' locks, written in one statement."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from operator import add
 from typing import Any
 from uuid import UUID
+
+from msgspec import Struct
 
 from service.platform.arrays import Columns, times, uuids
 from service.platform.database import Connection, Write
@@ -20,8 +22,7 @@ RowKey = tuple[UUID, UUID]
 """A row of `actions`: the participant's id and the action's."""
 
 
-@dataclass(slots=True)
-class Action:
+class Action(Struct):
     """A row of `actions`; an answer is rendered from it alone."""
 
     participant_id: UUID
@@ -102,7 +103,7 @@ async def read_deciding(
     deciding = Deciding(set(), {owner: Standing() for owner in people}, {})
     for kind, owner, action_id, first, second, third, starts_at, ends_at, *used in rows:
         if kind in {_COUNTER, _BEFORE}:
-            key, held = CounterKey(first, second, third), Used(*used)
+            key, held = CounterKey(first, second, third), Used._make(used)
             deciding.standings[owner].use([(key, held)])
             if kind == _BEFORE:
                 earlier = deciding.before.get((owner, key), Used())
@@ -137,7 +138,9 @@ def savings_writes(
 ) -> list[Write]:
     """What boards learn of these actions and reversals: rows of the outbox, by lane and day."""
     day_of = cache(lambda when: local_date(when).isoformat())
-    places: dict[tuple[int, str], Counter[tuple[UUID, str, str]]] = defaultdict(Counter)
+    places: dict[tuple[int, str], dict[tuple[UUID, str, str], int]] = defaultdict(
+        partial(defaultdict, int)
+    )
     for action in [action for action in actions if action.saved_g]:
         owner = action.participant_id
         sums = places[lane_of(owner), day_of(action.recorded_at)]
@@ -211,7 +214,7 @@ WHERE a.exclusive AND a.kind = 'action' AND a.ends_at > t.starts_at
         SELECT FROM actions r WHERE r.participant_id = a.participant_id
             AND r.occurred_at = a.occurred_at AND r.reverses = a.id)"""
 
-_COLUMNS = ", ".join(Action.__dataclass_fields__)
+_COLUMNS = ", ".join(Action.__struct_fields__)
 
 _READ_ROWS = f"""
 SELECT {_COLUMNS} FROM actions

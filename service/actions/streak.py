@@ -29,6 +29,8 @@ def streak_days(book: Book, day: date) -> int:
 
 def mark_active(book: Book, day: date) -> None:
     """Remember that this day was active; the window moves on when the day is the newest."""
+    if day == book.active_anchor and book.active_days & 1:
+        return
     anchor, bits = book.active_anchor or day, book.active_days & _ALL
     newest = max(anchor, day)
     # One step more than the window is long forgets the run before it, too.

@@ -4,6 +4,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from difflib import get_close_matches
 from functools import reduce
 from itertools import chain
@@ -13,6 +14,8 @@ from urllib.parse import quote
 
 import msgspec
 from msgspec import Struct
+from msgspec.json import decode as json_decode
+from msgspec.json import encode as json_encode
 
 from service.platform.errors import (
     FieldError,
@@ -132,13 +135,22 @@ class _Pairs(list[tuple[str, Any]]):
     """An object as it stands, with what a dict would lose."""
 
 
+_NAME_ENDS, _HIDING = b'":', (b" :", b"\t:", b"\r:", b"\n:", b"\\u0022")
 # Whole numbers may be longer than int() reads.
 _read_once = json.JSONDecoder(object_pairs_hook=_once, parse_int=float).decode
 _read_pairs = json.JSONDecoder(object_pairs_hook=_Pairs, parse_int=float).decode
 
 
 def has_names_twice(data: bytes) -> bool:
-    """Whether an object of this well-formed JSON names a member twice: readers then differ."""
+    """Whether an object of this well-formed JSON names a member twice: readers then differ.
+
+    Written again by what keeps one of each name, it has as many names as before: with nothing that
+    hides one from counting, that is the whole answer, and takes a third of the time.
+    """
+    if not any(hiding in data for hiding in _HIDING):
+        with suppress(msgspec.DecodeError, RecursionError):
+            if data.count(_NAME_ENDS) == json_encode(json_decode(data)).count(_NAME_ENDS):
+                return False
     try:
         _read_once(data.decode())
     except _TwiceError:

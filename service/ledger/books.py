@@ -5,11 +5,12 @@ the writes that make it durable. Book locks are taken here and nowhere else.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import date, datetime
 from operator import attrgetter
 from typing import Any
 from uuid import UUID
+
+from msgspec import Struct
 
 from service.ledger.accounts import Account
 from service.ledger.chain import Transfer, first_head, transfer_hash
@@ -56,8 +57,7 @@ class BookMissingError(SaxaulError):
     participant_id: UUID
 
 
-@dataclass(slots=True)
-class Book:
+class Book(Struct):
     """The working copy of a locked book; balances by account, in grams."""
 
     participant_id: UUID
@@ -74,7 +74,7 @@ class Book:
     closed: bool
     suspended: bool
     salt: bytes | None
-    posted: list[Transfer] = field(default_factory=list)
+    posted: list[Transfer] = []
 
     def __getitem__(self, account: Account) -> int:
         """The balance of an account, grams."""
@@ -131,9 +131,8 @@ def post(
         book.head, book.participant_id, transfer, facts_digest
     )
     book.posted.append(transfer)
-    owed_g = -book[Account.ARREARS]
-    if credit is Account.AVAILABLE and owed_g:
-        repaid_g = min(amount_g, owed_g)
+    if credit is Account.AVAILABLE and book[Account.ARREARS]:
+        repaid_g = min(amount_g, -book[Account.ARREARS])
         post(book, credit, Account.ARREARS, repaid_g, cause="arrears", cause_id=cause_id, at=at)
 
 

@@ -2,9 +2,10 @@
 
 import hashlib
 import struct
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
+
+import msgspec
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -12,8 +13,7 @@ _ROW = struct.Struct(">16sqhhq16s16sq")
 _NOBODY = bytes(16)
 
 
-@dataclass(slots=True)
-class Transfer:
+class Transfer(msgspec.Struct):
     """Grams that moved inside one book, as its table stores them."""
 
     seq: int

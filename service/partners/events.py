@@ -7,7 +7,6 @@ fingerprint over type, subject, time and data, from which nobody can guess a sub
 import hashlib
 import hmac
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -58,8 +57,7 @@ class Content(Struct, frozen=True):
     data: Mapping[str, Any]
 
 
-@dataclass(slots=True, eq=False)
-class Event:
+class Event(Struct, eq=False):
     """An event that this partner may send. `received_at` is set for one that was parked."""
 
     ref: EventRef
@@ -119,17 +117,15 @@ class Identifier:
         return Event(ref, content, self._fingerprint(said), target_key)
 
     def _fingerprint(self, content: Content) -> bytes:
-        said = canonical((content.type, content.subject, content.time, _canonical(content.data)))
+        data = {name: _number(value) for name, value in content.data.items()}
+        said = canonical((content.type, content.subject, content.time, data))
         return hashlib.blake2b(said, digest_size=16, key=self._fingerprint_key).digest()
 
 
-def _canonical(value: Any) -> Any:
+def _number(value: Any) -> Any:
     """The same for a number however it was written: a sender's library may make 5 of 5.0."""
-    if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT:
-        return int(value)
-    if isinstance(value, dict):
-        return {name: _canonical(held) for name, held in value.items()}
-    return [_canonical(held) for held in value] if isinstance(value, list) else value
+    is_whole = isinstance(value, float) and value.is_integer() and abs(value) < _EXACT
+    return int(value) if is_whole else value
 
 
 def event_key(partner_id: str, source: str, event_id: str) -> bytes:

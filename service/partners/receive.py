@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import cast
 from uuid import UUID
 
 from service.actions.events import LinkChangedError, StillParkedError
@@ -189,6 +188,21 @@ async def _freed(
     return {e: outcome for e, outcome in outcomes.items() if not outcome.waits_for}
 
 
+async def _ended(futures: Sequence[asyncio.Future[Recorded]]) -> list[Recorded | SaxaulError]:
+    """What became of all. They end in one go, so one after another is as fast, and costs less."""
+    ended: list[Recorded | SaxaulError] = []
+    try:
+        for future in futures:
+            try:
+                ended.append(await future)
+            except SaxaulError as error:
+                ended.append(error)
+    finally:
+        for future in futures[len(ended) :]:
+            future.cancel()
+    return ended
+
+
 async def _submit(writer: Writer, reports: Sequence[Report]) -> list[Recorded | SaxaulError]:
     """Let the writer record all of these. Raises what is no refusal, when all have ended."""
     futures: list[asyncio.Future[Recorded]] = []
@@ -199,18 +213,18 @@ async def _submit(writer: Writer, reports: Sequence[Report]) -> list[Recorded | 
         except UnavailableError as error:
             full = error
             break
-    ended = await asyncio.gather(*futures, return_exceptions=True)
+    ended = await _ended(futures)
     if full is not None:
         raise full
     for outcome in ended:
         if isinstance(outcome, Recorded | LinkChangedError | ActionFaultError):
             continue
-        if not isinstance(outcome, SaxaulError) or isinstance(outcome, UnavailableError):
+        if isinstance(outcome, UnavailableError):
             raise outcome
         if isinstance(outcome, BookMissingError) or outcome.status >= 500:
             # A fault of ours: the sender repeats all of them.
             raise _not_all()
-    return cast("list[Recorded | SaxaulError]", ended)
+    return ended
 
 
 def _not_all() -> UnavailableError:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args
 
 import msgspec
@@ -101,8 +100,7 @@ class EventsAnswer(Struct, frozen=True):
     results: list[EventResult]
 
 
-@dataclass(slots=True)
-class _Item:
+class _Item(Struct):
     """One event of the request: what it says, or why it cannot be read."""
 
     at: str

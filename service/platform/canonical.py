@@ -15,14 +15,16 @@ import msgspec
 FORM = b"\x02"
 """Begins what is digested since all digests are of this form; earlier ones began otherwise."""
 
-_encode = msgspec.json.Encoder(order="sorted").encode
+encoded = msgspec.json.Encoder(order="sorted").encode
+"""The same bytes of what is `as_stored`."""
+
 # From here on numbers are written with an exponent, and come back as the whole number it names.
 _LARGE = 1e16
 
 
 def canonical(value: Any) -> bytes:
     """The bytes to digest of plain values, lists and dicts of them."""
-    return _encode(as_stored(value))
+    return encoded(as_stored(value))
 
 
 def as_stored(value: Any) -> Any:

@@ -1,8 +1,7 @@
 """Scenarios decide as the main job does: the shipped ones come to the same in a real database."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from service.actions.record import Recorded, record_actions
 from service.actions.report import participant_report

@@ -5,12 +5,12 @@ was sent, a zero with the sign that was sent. What was changed since is found al
 import hashlib
 import hmac
 import json
-from dataclasses import replace
 from datetime import timedelta, timezone
 from itertools import product
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from service.audit.audit import audit
 from service.audit.checks import COMPARES

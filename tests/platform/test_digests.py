@@ -115,9 +115,9 @@ def rows_of(table):
 
 
 def action_of(row):
-    """A row as the main job or a reversal makes it."""
-    action = Action(**row)
-    action.attributes = row["attributes"] or {}
+    """A row as the main job or a reversal makes it: of values that are as they will be stored."""
+    action = Action(**as_stored(row))
+    action.attributes = action.attributes or {}
     if action.kind == "action":
         action.reverses = None
     else:

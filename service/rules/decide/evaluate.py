@@ -10,9 +10,10 @@ campaigns have left, come as arguments, so that a simulation decides by these ve
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import chain
 from operator import attrgetter
+
+from msgspec import Struct
 
 from service.rules.cel.expression import Expression
 from service.rules.decide.grams import GRAM_NG, exact_ng, grown, rounded
@@ -38,8 +39,7 @@ _ENOUGH_G = 10**18
 _NO_BUDGETS: Budgets = {}
 
 
-@dataclass(slots=True)
-class Award:
+class Award(Struct):
     """What one rule gives. `counters`: the limits that it uses up, as (key, count, grams).
 
     `saved_ng` and `earned_ng` are what the rule gives exactly, `sums` how the sums of its day grow
@@ -74,8 +74,7 @@ class Award:
         return bool(self.earned_ng or self.saved_ng)
 
 
-@dataclass(slots=True)
-class Decision:
+class Decision(Struct):
     """All awards of one action. Its savings count once, by the rule that saves most."""
 
     awards: tuple[Award, ...]
@@ -216,16 +215,21 @@ def _amount_ng(amount: float | Expression, activation: object) -> int | None:
 
 def _sum(award: Award, key: CounterKey, usage: Usage) -> None:
     """Award what the day's sums of a rule grow by, in whole grams."""
-    before = Used(*usage.get(key, _UNUSED))
-    award.energy_g, earned_ng = grown(before.earned_g, before.earned_rest_ng, award.earned_ng)
+    held = usage.get(key, _UNUSED)
+    before = held if isinstance(held, Used) else Used(*held)
+    _, _, before_g, before_ng, saved_before_g, saved_before_ng = before
+    own_ng = award.earned_ng
+    award.energy_g, earned_ng = grown(before_g, before_ng, own_ng)
     saved_g = saved_ng = 0
     if award.is_counted:
-        saved_g, saved_ng = grown(before.saved_g, before.saved_rest_ng, award.saved_ng)
+        saved_g, saved_ng = award.energy_g, earned_ng
+        if (saved_before_g, saved_before_ng, award.saved_ng) != (before_g, before_ng, own_ng):
+            saved_g, saved_ng = grown(saved_before_g, saved_before_ng, award.saved_ng)
         award.saved_g = saved_g
     used = Used(0, 0, award.energy_g, earned_ng, saved_g, saved_ng)
     if any(used):
         award.sums = ((key, used),)
-        award.carried_ng = (before.earned_rest_ng, before.saved_rest_ng, 0)
+        award.carried_ng = (before_ng, saved_before_ng, 0)
 
 
 def _multiply(award: Award, campaign: Campaign, key: CounterKey, usage: Usage) -> None:

@@ -14,6 +14,7 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 import msgspec
+from msgspec import Struct
 
 from service.rules.cel.text import did_you_mean
 from service.rules.decide.normal_form import normal_form
@@ -33,8 +34,7 @@ _ERRORS_MAX = 50
 _BY_KEY_MAX = 64
 
 
-@dataclass(slots=True)
-class Candidate:
+class Candidate(Struct):
     """An action as it was reported, before anything is believed."""
 
     type: str
@@ -63,8 +63,7 @@ class Claimed(NamedTuple):
     is_own: bool = False
 
 
-@dataclass(slots=True)
-class Judged:
+class Judged(Struct):
     """An acceptable action, with all that overlap, claims and limits need to know of it.
 
     Of several `claims` the first decides; what a partner told is its person's own claim, too.

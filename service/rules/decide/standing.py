@@ -120,7 +120,7 @@ class Standing:
         """Add what awards use."""
         usage = self.usage
         for key, more in uses:
-            usage[key] = Used(*map(add, usage[key], more)) if key in usage else more
+            usage[key] = Used._make(map(add, usage[key], more)) if key in usage else more
 
     def give_back(self, uses: Uses) -> None:
         """Take off what awards used, where it is remembered at all."""
