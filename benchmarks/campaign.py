@@ -29,14 +29,15 @@ import structlog
 from rich.console import Console
 from rich.table import Table
 
-from service.actions.report import Report, participant_report
-from service.actions.writer import Writer
+from service.actions.order import participant_report
+from service.actions.report import Report
 from service.audit.audit import audit
 from service.audit.checks import COMPARES, WHOLE
 from service.instance.home import Home
 from service.instance.migrate import migrate
 from service.instance.servers import started_servers
 from service.ledger.books import make_book
+from service.ledger.lanes import Lanes
 from service.platform.clock import Clock
 from service.platform.database import Database, open_database
 from service.platform.errors import UnavailableError
@@ -166,7 +167,7 @@ async def _record(
     rulebooks = Rulebooks(database)
     async with database.pool.acquire() as connection:
         await rulebooks.refresh(connection)
-    writer = Writer(database, Clock(), rulebooks, settings)
+    writer = Lanes(database, Clock(), rulebooks, settings)
     writer.start()
     left = iter(range(actions))
 
@@ -189,7 +190,7 @@ async def _record(
     await database.close()
 
 
-async def _send(writer: Writer, report: Report) -> None:
+async def _send(writer: Lanes, report: Report) -> None:
     """Send as an app does: what was answered 503 is sent again, unchanged."""
     for _ in range(SENT_AGAIN_MAX):
         try:

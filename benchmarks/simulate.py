@@ -25,8 +25,7 @@ from uuid import UUID
 from rich.console import Console
 from rich.table import Table
 
-from service.actions.record import record_actions
-from service.actions.report import participant_report
+from service.actions.order import participant_report
 from service.actions.reverse import Undo, Undoing, reverse_action
 from service.instance.account import data_folder
 from service.instance.home import Home
@@ -42,6 +41,7 @@ from service.rules.language.load import read_folder
 from service.simulate.passes import Progress, Trial, simulate
 from service.simulate.period import Period
 from service.simulate.worker import Setup, Worker, connect_to_read
+from tests.orders import settle
 
 ROOT = Path(__file__).parent.parent
 SECRET = b"a key of the benchmark"
@@ -121,7 +121,7 @@ async def record_history(
                     now=now,
                 )
             )
-        outcomes = await record_actions(
+        outcomes = await settle(
             database, reports, rulebook=rulebook, now=now, secret=SECRET, lane=0
         )
         done = [outcome.action for outcome in outcomes.values() if hasattr(outcome, "action")]

@@ -12,7 +12,6 @@ from litestar.handlers import HTTPRouteHandler
 
 from service.actions.routes import routes as action_routes
 from service.actions.routes_operator import routes as action_operator_routes
-from service.actions.writer import Writer
 from service.audit.routes import routes as audit_routes
 from service.development.issuer import DevelopmentIssuer
 from service.development.routes import routes as development_routes
@@ -26,6 +25,7 @@ from service.instance.servers import servers
 from service.leaderboards.boards import Boards
 from service.leaderboards.keys import Layout
 from service.leaderboards.routes import routes as leaderboard_routes
+from service.ledger.lanes import Lanes
 from service.ledger.routes import routes as ledger_routes
 from service.operations.routes import routes as operation_routes
 from service.operations.routes_operator import routes as act_routes
@@ -130,9 +130,9 @@ async def _live(app: Litestar, settings: Settings) -> AsyncIterator[None]:
         async with database.pool.acquire() as connection:
             await rulebooks.refresh(connection)
         await stack.enter_async_context(beside(rulebooks.run()))
-        writer = Writer(database, clock, rulebooks, settings)
-        writer.start()
-        stack.push_async_callback(writer.stop)
+        lanes = Lanes(database, clock, rulebooks, settings)
+        lanes.start()
+        stack.push_async_callback(lanes.stop)
         await stack.enter_async_context(beside(partner_keys.run()))
         identifier = Identifier(settings.secret_key)
         app.state.shared = {
@@ -144,10 +144,10 @@ async def _live(app: Litestar, settings: Settings) -> AsyncIterator[None]:
                 clock,
                 authenticator,
                 rulebooks,
-                writer,
+                lanes,
                 Simulator(found.database_url, settings.secret_key.encode()),
                 partner_keys,
-                Intake(database, clock, rulebooks, writer, settings, identifier),
+                Intake(database, clock, rulebooks, lanes, settings, identifier),
                 Boards(redis, Layout(settings.redis_prefix, settings.leaderboard_shards)),
                 RateLimiter(redis, settings),
             )

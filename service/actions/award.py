@@ -21,11 +21,10 @@ from service.actions.store import (
     RowKey,
     actions_write,
     counters_write,
-    savings_writes,
 )
 from service.energy.bubbles import new_bubbles_write
 from service.ledger.accounts import Account
-from service.ledger.books import Book, book_writes
+from service.ledger.books import Book
 from service.platform.database import Write
 from service.platform.metrics import RULES_FAILED
 from service.rules.decide.evaluate import Award, Decision, settle
@@ -46,8 +45,8 @@ class Accepted(Struct):
 
 
 @dataclass(slots=True)
-class Batch:
-    """What one transaction gathers before its single write; `known` came in earlier ones."""
+class Gathered:
+    """What a batch gathers of its reports before its single write; `known` came in earlier ones."""
 
     rulebook: Rulebook
     now: datetime
@@ -64,60 +63,60 @@ class Batch:
     times: dict[datetime, tuple[datetime, datetime]] = field(default_factory=dict)
 
 
-def award_action(batch: Batch, accepted: Accepted) -> Action:
+def award_action(gathered: Gathered, accepted: Accepted) -> Action:
     """Settle what one accepted action earns, and post it."""
     report, verdict, owner = accepted.report, accepted.verdict, accepted.report.participant_id
-    book, usage = batch.books[owner], batch.deciding.standings[owner].usage
+    book, usage = gathered.books[owner], gathered.deciding.standings[owner].usage
     decision = settle(
-        batch.rulebook, verdict, accepted.awards, usage=usage, budgets=batch.budgets.left
+        gathered.rulebook, verdict, accepted.awards, usage=usage, budgets=gathered.budgets.left
     )
     for drawn in decision.awards:
-        batch.budgets.draw(drawn)
-    action = _row(batch, accepted, decision, book)
+        gathered.budgets.draw(drawn)
+    action = _row(gathered, accepted, decision, book)
     action.facts_digest = facts_digest(
-        book.salt or b"", report.canonical, batch.rulebook.sha256, action
+        book.salt or b"", report.canonical, gathered.rulebook.sha256, action
     )
     _tell_failures(decision, action)
-    _use(batch, owner, list(uses_of(decision.awards)))
+    _use(gathered, owner, list(uses_of(decision.awards)))
     if decision.energy_g:
         post_action(book, action, Account.ISSUANCE, Account.RIPENING, decision.energy_g)
     book.saved_g += decision.saved_g
-    batch.actions[report.row] = action
-    if (reason := batch.events.reversal_reason(report)) is not None:
-        _undo(batch, action, reason)
+    gathered.actions[report.row] = action
+    if (reason := gathered.events.reversal_reason(report)) is not None:
+        _undo(gathered, action, reason)
     elif decision.energy_g:
-        batch.ripening.append(action)
+        gathered.ripening.append(action)
     report.written = action.recorded_at
     return action
 
 
-def _use(batch: Batch, owner: UUID, uses: Uses, *, is_back: bool = False) -> None:
+def _use(gathered: Gathered, owner: UUID, uses: Uses, *, is_back: bool = False) -> None:
     """Remember what is used, or given back, and that it is to be written."""
-    standing = batch.deciding.standings[owner]
+    standing = gathered.deciding.standings[owner]
     (standing.give_back if is_back else standing.use)(uses)
     for key, _ in uses:
-        total, before = standing.usage[key], batch.deciding.before.get((owner, key))
-        batch.used[owner, key] = total if before is None else Used(*map(sub, total, before))
+        total, before = standing.usage[key], gathered.deciding.before.get((owner, key))
+        gathered.used[owner, key] = total if before is None else Used(*map(sub, total, before))
 
 
-def _undo(batch: Batch, action: Action, reason: str) -> None:
+def _undo(gathered: Gathered, action: Action, reason: str) -> None:
     """Take back at once what a partner reversed before it came: no bubble is left of it."""
-    book = batch.books[action.participant_id]
+    book = gathered.books[action.participant_id]
     row = reversal_row(
-        book, action, reason, source=action.source, reporter=action.reporter, now=batch.now
+        book, action, reason, source=action.source, reporter=action.reporter, now=gathered.now
     )
     take_back(book, row, remaining_g=action.energy_g, expired_g=0)
     for entry in action.awards:
-        _use(batch, action.participant_id, list(stored_uses(entry["counters"])), is_back=True)
-    batch.actions[row.key] = row
+        _use(gathered, action.participant_id, list(stored_uses(entry["counters"])), is_back=True)
+    gathered.actions[row.key] = row
 
 
-def _row(batch: Batch, accepted: Accepted, decision: Decision, book: Book) -> Action:
+def _row(gathered: Gathered, accepted: Accepted, decision: Decision, book: Book) -> Action:
     report, candidate = accepted.report, accepted.report.candidate
-    at = book.tick(batch.now)
+    at = book.tick(gathered.now)
     book.action_seq += 1
-    ripens_at, expires_at = _times(batch, at) if decision.energy_g else (None, None)
-    claim = batch.claims.main_key(report)
+    ripens_at, expires_at = _times(gathered, at) if decision.energy_g else (None, None)
+    claim = gathered.claims.main_key(report)
     return Action(
         *report.row,
         book.action_seq,
@@ -127,12 +126,12 @@ def _row(batch: Batch, accepted: Accepted, decision: Decision, book: Book) -> Ac
         at,
         decision.saved_g,
         decision.energy_g,
-        batch.rulebook.version,
+        gathered.rulebook.version,
         accepted.streak_days,
         candidate.verified,
         report.source,
         candidate.reporter,
-        batch.deciding.regions.get(report.participant_id, ""),
+        gathered.deciding.regions.get(report.participant_id, ""),
         report.fingerprint,
         candidate.attributes,
         ends_at=accepted.verdict.ends_at,
@@ -157,27 +156,23 @@ def _tell_failures(decision: Decision, action: Action) -> None:
         )
 
 
-def _times(batch: Batch, at: datetime) -> tuple[datetime, datetime]:
-    """When energy booked at this time ripens and expires; mostly one a batch."""
-    if at not in batch.times:
-        ripens_at = batch.rulebook.program.ripens_at(at)
-        batch.times[at] = ripens_at, batch.rulebook.program.expires_at(ripens_at)
-    return batch.times[at]
+def _times(gathered: Gathered, at: datetime) -> tuple[datetime, datetime]:
+    """When energy booked at this time ripens and expires; mostly one a gathered."""
+    if at not in gathered.times:
+        ripens_at = gathered.rulebook.program.ripens_at(at)
+        gathered.times[at] = ripens_at, gathered.rulebook.program.expires_at(ripens_at)
+    return gathered.times[at]
 
 
-def batch_writes(batch: Batch, lane: int) -> list[Write]:
-    """All that this batch changes, as the parts of one statement."""
-    if not batch.actions:
+def awards_writes(gathered: Gathered) -> list[Write]:
+    """All that was awarded but the books, as parts of one statement."""
+    if not gathered.actions:
         return []
-    actions, local_date = [*batch.actions.values()], batch.rulebook.program.local_date
-    changed = {owner: batch.books[owner] for owner, _ in batch.actions}
-    writes = [actions_write(actions), *book_writes([*changed.values()])]
-    if batch.ripening:
-        writes.append(new_bubbles_write(batch.ripening))
-    if batch.used:
-        writes.append(counters_write(batch.used))
-    if batch.budgets.changed:
-        writes.append(batch.budgets.write())
-    return writes + savings_writes(
-        actions, at=batch.now, local_date=local_date, lane_of=lambda _: lane
-    )
+    writes = [actions_write([*gathered.actions.values()])]
+    if gathered.ripening:
+        writes.append(new_bubbles_write(gathered.ripening))
+    if gathered.used:
+        writes.append(counters_write(gathered.used))
+    if gathered.budgets.changed:
+        writes.append(gathered.budgets.write())
+    return writes

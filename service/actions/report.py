@@ -1,17 +1,12 @@
-"""From what an app sends to a report: its id and its fingerprint, both drawn before any lock."""
+"""One action on its way in, and the partner's event that it came as."""
 
-import hashlib
-from collections.abc import Mapping
-from datetime import UTC, datetime
-from typing import Any
+from datetime import datetime
 from uuid import UUID
 
 from msgspec import Struct
 
-from service.actions.facts import canonical_facts
+from service.ledger.orders import Order
 from service.participants.links import Subject
-from service.platform.canonical import as_stored
-from service.platform.ids import derived_uuid, uuid7
 from service.rules.decide.judge import Candidate
 
 _PARTNER = "partner:"
@@ -33,7 +28,7 @@ class EventRef(Struct, frozen=True):
         return self.partner_id, self.subject_key
 
 
-class Report(Struct, eq=False):
+class Report(Order):
     """One action on its way in.
 
     Its id is drawn before any transaction, so that a lost answer to a COMMIT can be looked up.
@@ -43,7 +38,6 @@ class Report(Struct, eq=False):
     `rivals` are people whose report it takes the claim from: their books are locked with its own.
     """
 
-    participant_id: UUID
     id: UUID
     candidate: Candidate
     source: str
@@ -55,6 +49,11 @@ class Report(Struct, eq=False):
     event: EventRef | None = None
     received_at: datetime | None = None
     rivals: tuple[UUID, ...] = ()
+
+    @property
+    def people(self) -> tuple[UUID, ...]:
+        """Its person, and those whom it takes a claim from."""
+        return (self.participant_id, *self.rivals)
 
     @property
     def row(self) -> tuple[UUID, UUID]:
@@ -70,58 +69,3 @@ def partner_source(partner_id: str) -> str:
 def partner_of(source: str) -> str | None:
     """The partner who told; None for others."""
     return source.removeprefix(_PARTNER) if source.startswith(_PARTNER) else None
-
-
-def participant_report(
-    participant_id: UUID,
-    *,
-    type_: str,
-    occurred_at: datetime,
-    attributes: Mapping[str, Any],
-    reporter: str,
-    key: str | None,
-    now: datetime,
-) -> Report:
-    """What a person or their device reports.
-
-    With a key the id follows from it: the key is the action's identity for ever. Without one each
-    report is an action of its own.
-    """
-    occurred_at, kept = occurred_at.astimezone(UTC), as_stored(attributes)
-    canonical = canonical_facts(type_, occurred_at, reporter, kept)
-    return Report(
-        participant_id,
-        derived_uuid(participant_id.bytes, b"participant", key.encode()) if key else uuid7(now),
-        Candidate(type_, kept, occurred_at, reporter, False, None),
-        "participant",
-        hashlib.blake2b(canonical, digest_size=16).digest(),
-        canonical,
-        key is not None,
-        key or "",
-    )
-
-
-def partner_report(
-    participant_id: UUID,
-    event: EventRef,
-    *,
-    type_: str,
-    occurred_at: datetime,
-    attributes: Mapping[str, Any],
-    fingerprint: bytes,
-    received_at: datetime | None = None,
-) -> Report:
-    """What a partner's event tells of a person who is linked to it; it counts as verified."""
-    occurred_at, kept = occurred_at.astimezone(UTC), as_stored(attributes)
-    return Report(
-        participant_id,
-        derived_uuid(participant_id.bytes, b"partner", event.key),
-        Candidate(type_, kept, occurred_at, "partner", True, event.partner_id),
-        partner_source(event.partner_id),
-        fingerprint,
-        canonical_facts(type_, occurred_at, "partner", kept),
-        False,
-        event.event_id,
-        event=event,
-        received_at=received_at,
-    )

@@ -14,11 +14,10 @@ from litestar.params import FromPath
 from msgspec import Meta, Struct
 
 from service.actions.answer import ActionAnswer, action_answer
+from service.actions.order import participant_report
 from service.actions.queries import find_actions, list_actions, read_usage
 from service.actions.record import Recorded
-from service.actions.report import participant_report
 from service.actions.store import reversal_id
-from service.actions.writer import Writer
 from service.http.access import Request, caller, opens
 from service.http.answer import JsonAnswer, Listing, answered, read_by
 from service.http.decode import Time, parse, path_uuid, read_body
@@ -34,6 +33,7 @@ from service.http.pages import Page, paged
 from service.http.problems import ItemProblem, item_problem, reader_of
 from service.http.shared import shared
 from service.ledger.books import hold_open
+from service.ledger.lanes import Lanes
 from service.participants.queries import find_region
 from service.platform.clock import Clock
 from service.platform.database import Connection, Database
@@ -137,7 +137,8 @@ async def _submit(
         key=key,
         now=shared(request, Clock).now(),
     )
-    return await shared(request, Writer).submit(report)
+    recorded: Recorded = await shared(request, Lanes).submit(report)
+    return recorded
 
 
 @post(

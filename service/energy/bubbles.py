@@ -51,6 +51,10 @@ class Bubble:
     ripens_at: datetime
     expires_at: datetime
 
+    def is_collectable(self, now: datetime) -> bool:
+        """Whether it is ripe, not past its time and not empty."""
+        return self.remaining_g > 0 and self.ripens_at <= now < self.expires_at
+
     def require_collectable(self, now: datetime) -> None:
         """Raise BubbleEmptyError, BubbleNotRipeError or BubbleExpiredError."""
         if self.expired_g or (self.remaining_g and now >= self.expires_at):
@@ -82,12 +86,19 @@ async def read_bubbles(
     return {(row[0], row[1]): Bubble(*row) for row in rows}
 
 
-async def read_ripe_bubbles(
-    connection: Connection, participant_id: UUID, now: datetime, limit: int
-) -> list[Bubble]:
-    """What a locked book's owner can collect now, oldest first."""
-    rows = await connection.fetch(_READ_RIPE, participant_id, now, limit)
-    return [Bubble(*row) for row in rows]
+async def read_collectable(
+    connection: Connection,
+    named: Sequence[tuple[UUID, UUID]],
+    until: Sequence[tuple[UUID, datetime]],
+) -> list[tuple[Bubble, str | None]]:
+    """These bubbles, and all that are ripe in these books at these times, oldest first.
+
+    Each comes with the region of its action, which a gift has none of.
+    """
+    named_columns = [owner for owner, _ in named], [bubble_id for _, bubble_id in named]
+    whole_columns = [owner for owner, _ in until], [at for _, at in until]
+    rows = await connection.fetch(_READ_COLLECTABLE, *named_columns, *whole_columns)
+    return [(Bubble(*row[:-1]), row[-1]) for row in rows]
 
 
 async def read_expired_bubbles(
@@ -105,10 +116,21 @@ SELECT {_BUBBLE} FROM bubbles
 JOIN unnest($1::uuid[], $2::uuid[]) AS k (participant_id, id) USING (participant_id, id)
 WHERE participant_id = ANY($1::uuid[])"""  # noqa: S608 - constant columns
 
-_READ_RIPE = f"""
-SELECT {_BUBBLE} FROM bubbles
-WHERE participant_id = $1 AND remaining_g > 0 AND ripens_at <= $2 AND expires_at > $2
-ORDER BY ripens_at, id LIMIT $3"""  # noqa: S608 - constant columns
+_READ_COLLECTABLE = f"""
+WITH found AS (
+    SELECT {_BUBBLE} FROM bubbles
+    JOIN unnest($1::uuid[], $2::uuid[]) AS k (participant_id, id) USING (participant_id, id)
+    WHERE participant_id = ANY($1::uuid[])
+    UNION
+    SELECT {_BUBBLE} FROM bubbles
+    JOIN unnest($3::uuid[], $4::timestamptz[]) AS k (participant_id, at) USING (participant_id)
+    WHERE participant_id = ANY($3::uuid[])
+        AND remaining_g > 0 AND ripens_at <= k.at AND expires_at > k.at
+)
+SELECT {", ".join(f"f.{name}" for name in Bubble.__dataclass_fields__)}, a.region
+FROM found f
+LEFT JOIN actions a ON a.participant_id = f.participant_id AND a.id = f.id
+ORDER BY f.ripens_at, f.id"""  # noqa: S608 - constant columns
 
 _READ_EXPIRED = f"""
 SELECT {_BUBBLE} FROM bubbles

@@ -1,23 +1,20 @@
 """Collecting: ripe energy becomes available."""
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import date, datetime
+from collections.abc import Sequence
 from uuid import UUID
 
-from service.energy.bubbles import Bubble, changed_bubbles_write, read_bubbles, read_ripe_bubbles
+from msgspec import Struct
+
+from service.energy.bubbles import Bubble, changed_bubbles_write, read_collectable
 from service.ledger.accounts import Account
-from service.ledger.books import Book, book_writes, lock_book, post
-from service.platform.database import Connection, write_all
+from service.ledger.books import Book, post
+from service.ledger.orders import Batch, RequestOrder, Work
+from service.platform.database import Connection, Write
 from service.platform.errors import NotFoundError
-from service.platform.outbox import outbox_write
-
-BUBBLES_MAX = 2_000
 
 
-@dataclass(slots=True)
-class Collected:
+class Collected(Struct):
     """How much was collected from how many bubbles, and the book afterwards."""
 
     book: Book
@@ -25,76 +22,68 @@ class Collected:
     bubbles: int = 0
 
 
-async def collect_bubble(
-    connection: Connection,
-    participant_id: UUID,
-    bubble_id: UUID,
-    *,
-    now: datetime,
-    local_date: Callable[[datetime], date],
-    lane: int,
-) -> Collected:
-    """Collect one ripe bubble.
+class Collecting(Work):
+    """Reads what the collectors of one batch may collect; a bubble is collected by the first."""
 
-    Raises NotFoundError, BubbleNotRipeError, BubbleExpiredError, BubbleEmptyError,
-    BookClosedError or SuspendedError.
-    """
-    collected = await _open(connection, participant_id)
-    bubbles = await read_bubbles(connection, [(participant_id, bubble_id)])
-    if not bubbles:
-        raise NotFoundError("You have no such bubble.")
-    at = collected.book.tick(now)
-    for bubble in bubbles.values():
-        bubble.require_collectable(at)
-    await _collect(connection, collected, [*bubbles.values()], day=local_date(at), lane=lane)
-    return collected
+    rank = 1
 
+    def __init__(self, batch: Batch, _orders: Sequence["CollectOrder"]) -> None:
+        """Nothing is known before the books are locked."""
+        self.batch = batch
+        self._region: dict[UUID, str | None] = {}
+        self._bubbles: dict[UUID, dict[UUID, Bubble]] = defaultdict(dict)
+        self._changed: dict[UUID, Bubble] = {}
 
-async def collect_ripe_bubbles(
-    connection: Connection,
-    participant_id: UUID,
-    *,
-    now: datetime,
-    local_date: Callable[[datetime], date],
-    lane: int,
-) -> Collected:
-    """Collect all that is ripe, perhaps nothing. Raises BookClosedError or SuspendedError."""
-    collected = await _open(connection, participant_id)
-    at = collected.book.tick(now)
-    # So many a statement, or somebody with very many bubbles could never collect any.
-    while bubbles := await read_ripe_bubbles(connection, participant_id, at, BUBBLES_MAX):
-        await _collect(connection, collected, bubbles, day=local_date(at), lane=lane)
-    return collected
+    async def read(self, connection: Connection, orders: Sequence["CollectOrder"]) -> None:
+        """The bubbles that are named, and all that are ripe for who wants all of them."""
+        named = [(o.participant_id, o.bubble_id) for o in orders if o.bubble_id is not None]
+        whole = {o.participant_id for o in orders if o.bubble_id is None}
+        until = [(owner, self.batch.books[owner].tick(self.batch.now)) for owner in whole]
+        for bubble, region in await read_collectable(connection, named, until):
+            self._bubbles[bubble.participant_id][bubble.id] = bubble
+            self._region[bubble.id] = region
 
+    def decide(self, order: "CollectOrder") -> Collected:
+        """Collect one bubble, or all that are ripe, perhaps none.
 
-async def _open(connection: Connection, participant_id: UUID) -> Collected:
-    """Nothing yet, of a locked book that is open."""
-    book = await lock_book(connection, participant_id)
-    book.require_open()
-    return Collected(book)
+        Raises NotFoundError, BubbleNotRipeError, BubbleExpiredError, BubbleEmptyError,
+        BookClosedError or SuspendedError.
+        """
+        book = self.batch.books[order.participant_id]
+        book.require_open()
+        at, bubbles = book.tick(self.batch.now), self._bubbles[order.participant_id]
+        if order.bubble_id is None:
+            wanted = [bubble for bubble in bubbles.values() if bubble.is_collectable(at)]
+        elif order.bubble_id not in bubbles:
+            raise NotFoundError("You have no such bubble.")
+        else:
+            wanted = [bubbles[order.bubble_id]]
+            wanted[0].require_collectable(at)
+        collected = Collected(book)
+        for bubble in wanted:
+            self._collect(collected, bubble)
+        return collected
 
-
-async def _collect(
-    connection: Connection, collected: Collected, bubbles: Sequence[Bubble], *, day: date, lane: int
-) -> None:
-    """Collect these; where an action was recorded its energy counts, a gift's counts nowhere."""
-    book, on_boards = collected.book, defaultdict[str, int](int)
-    rows = await connection.fetch(_REGIONS, book.participant_id, [bubble.id for bubble in bubbles])
-    region_of = {row["id"]: row["region"] for row in rows}
-    for bubble in bubbles:
-        grams, accounts = bubble.remaining_g, (Account.RIPENING, Account.AVAILABLE)
-        post(book, *accounts, grams, cause="collect", cause_id=bubble.id, at=book.last_at)
+    def _collect(self, collected: Collected, bubble: Bubble) -> None:
+        """Collect it; where an action was recorded its energy counts, a gift's counts nowhere."""
+        book, grams, at = collected.book, bubble.remaining_g, collected.book.last_at
+        accounts = Account.RIPENING, Account.AVAILABLE
+        post(book, *accounts, grams, cause="collect", cause_id=bubble.id, at=at)
         bubble.remaining_g, bubble.collected_g = 0, bubble.collected_g + grams
         collected.collected_g += grams
-        if bubble.id in region_of:
-            on_boards[region_of[bubble.id]] += grams
-    collected.bubbles += len(bubbles)
-    writes = [*book_writes([book]), changed_bubbles_write(bubbles)]
-    if on_boards:
-        deltas = [(book.participant_id, "energy", g, region) for region, g in on_boards.items()]
-        writes.append(outbox_write(lane, book.last_at, day.isoformat(), deltas))
-    await write_all(connection, writes)
-    book.posted.clear()
+        collected.bubbles += 1
+        self._changed[bubble.id] = bubble
+        self.batch.change(book.participant_id)
+        if (region := self._region[bubble.id]) is not None:
+            self.batch.tell(at, book.participant_id, "energy", grams, region)
+
+    async def finish(self, _connection: Connection) -> list[Write]:
+        """Write back what was collected."""
+        return [changed_bubbles_write([*self._changed.values()])] if self._changed else []
 
 
-_REGIONS = "SELECT id, region FROM actions WHERE participant_id = $1 AND id = ANY($2::uuid[])"
+class CollectOrder(RequestOrder, kw_only=True):
+    """Collects one ripe bubble; all of them when none is named."""
+
+    work = Collecting
+    bubble_id: UUID | None = None

@@ -1,8 +1,7 @@
 """Bubbles over HTTP: list them, collect one, collect all that is ripe."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import datetime
-from functools import partial
 from typing import Literal
 from uuid import UUID
 
@@ -12,21 +11,18 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from sqlalchemy import select, tuple_
 
-from service.energy.collect import Collected, collect_bubble, collect_ripe_bubbles
+from service.energy.collect import Collected, CollectOrder
 from service.energy.models import Bubble
 from service.http.access import Request, caller, opens
-from service.http.answer import JsonAnswer, Listing, answer_once
+from service.http.answer import JsonAnswer, Listing
 from service.http.decode import NoFields, Time, path_uuid, read_body
 from service.http.idempotency import idempotency_key
 from service.http.pages import Page, paged
 from service.http.shared import shared
 from service.ledger.balances import Balances, balances_of
-from service.ledger.books import hold_open
+from service.ledger.lanes import answer_order
 from service.platform.clock import Clock
-from service.platform.database import Connection, Database
-from service.platform.outbox import lane_of
-from service.platform.settings import Settings
-from service.rulebooks.publish import Rulebooks
+from service.platform.database import Database
 
 
 class Origin(msgspec.Struct, frozen=True):
@@ -108,10 +104,7 @@ async def list_my_bubbles(request: Request) -> Listing[BubbleAnswer]:
 )
 async def collect_one(request: Request, bubble_id: FromPath[str]) -> JsonAnswer:
     """Collect one ripe bubble."""
-    collect = partial(collect_bubble, bubble_id=path_uuid(bubble_id))
-    return await _collected(
-        request, collect, lambda done: CollectAnswer(done.collected_g, balances_of(done.book))
-    )
+    return await _collect(request, _tell_one, path_uuid(bubble_id))
 
 
 @post(
@@ -122,33 +115,24 @@ async def collect_one(request: Request, bubble_id: FromPath[str]) -> JsonAnswer:
 )
 async def collect_all(request: Request) -> JsonAnswer:
     """Collect every ripe bubble."""
-
-    def tell(done: Collected) -> CollectAllAnswer:
-        return CollectAllAnswer(done.collected_g, done.bubbles, balances_of(done.book))
-
-    return await _collected(request, collect_ripe_bubbles, tell)
+    return await _collect(request, _tell_all)
 
 
-async def _collected(
-    request: Request,
-    collect: Callable[..., Awaitable[Collected]],
-    tell: Callable[[Collected], msgspec.Struct],
+async def _collect(
+    request: Request, tell: Callable[[Collected], msgspec.Struct], bubble_id: UUID | None = None
 ) -> JsonAnswer:
-    participant_id = caller(request).participant_id
-
-    async def effect(connection: Connection) -> msgspec.Struct:
-        collected = await collect(
-            connection,
-            participant_id,
-            now=shared(request, Clock).now(),
-            local_date=shared(request, Rulebooks).active.program.local_date,
-            lane=lane_of(participant_id, shared(request, Settings).lanes),
-        )
-        return tell(collected)
-
     await read_body(request, NoFields)
     key = idempotency_key(request, await request.body())
-    return await answer_once(request, key, effect, hold=hold_open)
+    owner = caller(request).participant_id
+    return await answer_order(request, CollectOrder(owner, key=key, tell=tell, bubble_id=bubble_id))
+
+
+def _tell_one(done: Collected) -> CollectAnswer:
+    return CollectAnswer(done.collected_g, balances_of(done.book))
+
+
+def _tell_all(done: Collected) -> CollectAllAnswer:
+    return CollectAllAnswer(done.collected_g, done.bubbles, balances_of(done.book))
 
 
 routes: list[HTTPRouteHandler] = [list_my_bubbles, collect_one, collect_all]

@@ -7,7 +7,7 @@ leaves nothing behind. Actions do not come here: their key is their id.
 
 import hashlib
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -21,8 +21,9 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from service.http.access import caller
 from service.http.problems import problem_body, reader_of
+from service.platform.arrays import Columns
 from service.platform.clock import Clock
-from service.platform.database import Base, Connection, Database, row_count
+from service.platform.database import Base, Connection, Database, Write, row_count
 from service.platform.errors import ConflictError, SaxaulError
 from service.platform.ids import derived_uuid
 from service.platform.persons import DELETE, of_persons
@@ -50,6 +51,10 @@ class IdempotencyKey(Base):
     )
 
 
+KeyRow = tuple[UUID, str, str]
+"""Whose key it is, on which route, and its text."""
+
+
 @dataclass(frozen=True, slots=True)
 class Key:
     """Who repeats what: `fingerprint` is the SHA-256 of everything that must be the same.
@@ -62,6 +67,11 @@ class Key:
     key: str
     fingerprint: bytes
     reader: Reader
+
+    @property
+    def row(self) -> KeyRow:
+        """The primary key of its row."""
+        return self.participant_id, self.route, self.key
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +156,27 @@ def _row_of(key: Key) -> tuple[UUID, str, str]:
     return key.participant_id, key.route, key.key
 
 
+async def read_answers(
+    connection: Connection, keys: Sequence[Key]
+) -> dict[KeyRow, tuple[bytes, Answer]]:
+    """The first answers to these keys, with the fingerprints of their requests.
+
+    Their people's books are locked: whoever sends a key twice at once waits at the book.
+    """
+    if not keys:
+        return {}
+    rows = await connection.fetch(_READ_KEPT, *zip(*[key.row for key in keys], strict=True))
+    return {
+        (row[0], row[1], row[2]): (row[3], Answer(row[4], row[5], replayed=True)) for row in rows
+    }
+
+
+def keep_answers(answers: Sequence[tuple[Key, Answer]], real_now: datetime) -> Write:
+    """Keep these first answers."""
+    rows = [(*key.row, key.fingerprint, a.status, a.body) for key, a in answers]
+    return Write(_KEEP, (*_KEPT.values(rows), real_now))
+
+
 async def purge_keys(database: Database, clock: Clock, settings: Settings) -> int:
     """Forget answers that were kept for their hours of real time, at most 10,000 a call."""
     before = clock.real_now() - timedelta(hours=settings.idempotency_keep_hours)
@@ -165,6 +196,19 @@ WHERE participant_id = $1 AND route = $2 AND key = $3"""
 _STORE = """
 UPDATE idempotency_keys SET status = $4, body = $5
 WHERE participant_id = $1 AND route = $2 AND key = $3"""
+
+_KEPT = Columns(
+    "participant_id uuid, route text, key text, fingerprint bytea, status smallint, body bytea"
+)
+
+_KEEP = f"""
+INSERT INTO idempotency_keys ({_KEPT.names}, created_at)
+SELECT d.*, $7 FROM {_KEPT.rows}"""  # noqa: S608 - constant columns
+
+_READ_KEPT = """
+SELECT participant_id, route, key, fingerprint, status, body FROM idempotency_keys
+JOIN unnest($1::uuid[], $2::text[], $3::text[]) AS k (participant_id, route, key)
+    USING (participant_id, route, key)"""
 
 _PURGE = """
 DELETE FROM idempotency_keys WHERE (participant_id, route, key) IN (

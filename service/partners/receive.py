@@ -13,6 +13,7 @@ from functools import partial
 from uuid import UUID
 
 from service.actions.events import LinkChangedError, StillParkedError
+from service.actions.order import partner_report
 from service.actions.record import Recorded
 from service.actions.refusals import (
     AlreadyClaimedError,
@@ -20,10 +21,10 @@ from service.actions.refusals import (
     UnknownActionTypeError,
     refusal_error,
 )
-from service.actions.report import Report, partner_report, partner_source
+from service.actions.report import Report, partner_source
 from service.actions.reverse import Undoing
-from service.actions.writer import ActionFaultError, Writer
 from service.ledger.books import BookMissingError, SuspendedError
+from service.ledger.lanes import ActionFaultError, Lanes
 from service.participants.links import read_links
 from service.partners.events import Event, EventInvalidError, Identifier
 from service.partners.parked import (
@@ -59,7 +60,7 @@ class Intake:
     database: Database
     clock: Clock
     rulebooks: Rulebooks
-    writer: Writer
+    lanes: Lanes
     settings: Settings
     identifier: Identifier
 
@@ -121,7 +122,7 @@ async def award_events(intake: Intake, events: Sequence[Event]) -> dict[Event, O
                 outcomes[event] = waits("unknown-type")
             else:
                 reports[event] = _report(event, owner)
-        recorded = await _submit(intake.writer, [*reports.values()])
+        recorded = await _submit(intake.lanes, [*reports.values()])
         open_ = []
         for event, outcome in zip(reports, recorded, strict=True):
             if isinstance(outcome, LinkChangedError):
@@ -203,13 +204,13 @@ async def _ended(futures: Sequence[asyncio.Future[Recorded]]) -> list[Recorded |
     return ended
 
 
-async def _submit(writer: Writer, reports: Sequence[Report]) -> list[Recorded | SaxaulError]:
+async def _submit(lanes: Lanes, reports: Sequence[Report]) -> list[Recorded | SaxaulError]:
     """Let the writer record all of these. Raises what is no refusal, when all have ended."""
     futures: list[asyncio.Future[Recorded]] = []
     full: UnavailableError | None = None
     for report in reports:
         try:
-            futures.append(writer.submit(report))
+            futures.append(lanes.submit(report))
         except UnavailableError as error:
             full = error
             break

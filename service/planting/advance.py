@@ -11,7 +11,7 @@ from uuid import UUID
 
 from service.http.faults import fault
 from service.ledger.accounts import Account
-from service.ledger.books import Book, post
+from service.ledger.books import Book, book_writes, post
 from service.planting.chunks import (
     TREES_MAX,
     Plot,
@@ -121,7 +121,8 @@ class _Call:
             tree.move(order.status)
         if order.status is Status.PLANTED:
             _spend(books, trees)
-        writes = moved_trees_writes(trees, books, self._evidence_id)
+        writes = book_writes([*books.values()])
+        writes += moved_trees_writes(trees, books, self._evidence_id)
         if self._evidence_id is not None:
             evidence = (self._evidence_id, plot.id, act.now, order.evidence)
             writes.append(Write(_ADD_EVIDENCE, evidence))

@@ -2,6 +2,7 @@
 
 from uuid import UUID
 
+from service.ledger.books import book_writes
 from service.planting.chunks import (
     TREES_MAX,
     PlotStepAnswer,
@@ -59,7 +60,8 @@ class _Call:
         await connection.execute(_MARK, plot.id, rest)
         self._started, self._wanted, self.remaining = True, self._wanted - len(numbers), rest
         if numbers:
-            await write_all(connection, moved_trees_writes(trees, books))
+            writes = book_writes([*books.values()]) + moved_trees_writes(trees, books)
+            await write_all(connection, writes)
             detail = {"trees": len(numbers), "remaining": rest}
             await self._act.log(connection, "plot.allocate", plot.id, detail)
         return numbers

@@ -1,6 +1,8 @@
 """Planting over HTTP: projects, pledges, and the public proof of a tree."""
 
-from typing import Annotated, Any
+from collections.abc import Callable
+from functools import partial
+from typing import Annotated
 from uuid import UUID
 
 import msgspec
@@ -10,14 +12,14 @@ from litestar.params import FromPath
 from msgspec import Meta, Struct
 
 from service.http.access import Request, caller, opens
-from service.http.answer import JsonAnswer, Listing, answer_once
+from service.http.answer import JsonAnswer, Listing
 from service.http.decode import NoFields, path_uuid, read_body
 from service.http.idempotency import idempotency_key
 from service.http.pages import Page, paged
 from service.http.public_answer import public_answer
 from service.http.shared import shared
 from service.http.texts import prose
-from service.ledger.books import hold_open
+from service.ledger.lanes import answer_order
 from service.planting.answers import (
     FundedProjectAnswer,
     PledgeAnswer,
@@ -26,14 +28,10 @@ from service.planting.answers import (
     answer_at_once,
     project_answer,
 )
-from service.planting.cancel import cancel_pledge
-from service.planting.pledge import PledgeOrder, pledge_trees
+from service.planting.pledge import CancelOrder, Pledge, PledgeOrder
 from service.planting.queries import get_pledge, get_project, get_tree, list_pledges, list_projects
-from service.platform.clock import Clock
-from service.platform.database import Connection, Database
-from service.platform.outbox import lane_of
+from service.platform.database import Database
 from service.platform.settings import Settings
-from service.rulebooks.publish import Rulebooks
 
 
 class PledgeBody(Struct, frozen=True, forbid_unknown_fields=True):
@@ -87,17 +85,16 @@ async def make_pledge(request: Request) -> JsonAnswer:
     """Promise available energy to a project, for one or more trees."""
     body = await read_body(request, PledgeBody)
     key = idempotency_key(request, await request.body(), required=True)
-    participant_id = caller(request).participant_id
-
-    async def effect(connection: Connection) -> PledgeAnswer:
-        pledge = await pledge_trees(
-            connection,
-            PledgeOrder(participant_id, body.project_id, body.trees, body.dedication),
-            **_booked(request),
-        )
-        return answer_at_once(pledge, _trees_url(request))
-
-    return await answer_once(request, key, effect, status=201, hold=hold_open)
+    order = PledgeOrder(
+        caller(request).participant_id,
+        key=key,
+        tell=_telling(request),
+        status=201,
+        project_id=body.project_id,
+        trees=body.trees,
+        dedication=body.dedication,
+    )
+    return await answer_order(request, order)
 
 
 @get("/v1/me/pledges", operation_id="listPledges", **opens("participant", query=Page))
@@ -133,13 +130,8 @@ async def cancel_my_pledge(request: Request, pledge_id: FromPath[str]) -> JsonAn
     wanted = path_uuid(pledge_id)
     await read_body(request, NoFields)
     key = idempotency_key(request, await request.body())
-    participant_id = caller(request).participant_id
-
-    async def effect(connection: Connection) -> PledgeAnswer:
-        pledge = await cancel_pledge(connection, participant_id, wanted, **_booked(request))
-        return answer_at_once(pledge, _trees_url(request))
-
-    return await answer_once(request, key, effect, hold=hold_open)
+    owner, tell = caller(request).participant_id, _telling(request)
+    return await answer_order(request, CancelOrder(owner, key=key, tell=tell, pledge_id=wanted))
 
 
 @get(
@@ -154,13 +146,8 @@ async def get_one_tree(request: Request, number: FromPath[str]) -> JsonAnswer:
     return public_answer(request, msgspec.json.encode(found))
 
 
-def _booked(request: Request) -> dict[str, Any]:
-    """When, on which day, and in whose lane the caller's trees are booked."""
-    return {
-        "now": shared(request, Clock).now(),
-        "local_date": shared(request, Rulebooks).active.program.local_date,
-        "lane": lane_of(caller(request).participant_id, shared(request, Settings).lanes),
-    }
+def _telling(request: Request) -> Callable[[Pledge], PledgeAnswer]:
+    return partial(answer_at_once, trees_url=_trees_url(request))
 
 
 def _trees_url(request: Request) -> str:

@@ -4,9 +4,10 @@ It is the hottest row of a popular project, so it is held for the shortest time:
 book after it.
 """
 
+from collections.abc import Iterable, Mapping
 from uuid import UUID
 
-from service.platform.database import Connection
+from service.platform.database import Connection, Write
 from service.platform.errors import ConflictError
 
 
@@ -20,16 +21,15 @@ class SoldOutError(ConflictError):
     trees_left: int
 
 
-async def reserve_stock(connection: Connection, project_id: UUID, trees: int) -> None:
-    """Promise so many trees more. Raises SoldOutError, then nothing is promised."""
-    if await connection.fetchval(_RESERVE, project_id, trees) is None:
-        left = await connection.fetchval(_LEFT, project_id)
-        raise SoldOutError(trees, left or 0)
+async def lock_stock(connection: Connection, project_ids: Iterable[UUID]) -> dict[UUID, int]:
+    """Lock the stock of these projects, in order of their ids: how many trees each has left."""
+    rows = await connection.fetch(_LOCK, sorted(project_ids))
+    return {row[0]: row[1] for row in rows}
 
 
-async def release_stock(connection: Connection, project_id: UUID, trees: int) -> None:
-    """Give so many promised trees back to the project."""
-    await connection.execute(_RELEASE, project_id, trees)
+def stock_write(promised: Mapping[UUID, int]) -> Write:
+    """Promise so many trees more of each of these projects, or fewer; their stock is locked."""
+    return Write(_PROMISE, ([*promised], [*promised.values()]))
 
 
 async def count_stock(
@@ -40,14 +40,14 @@ async def count_stock(
         await connection.execute(_COUNT, project_id, planted, verified)
 
 
-_RESERVE = """
-UPDATE stock SET pledged = pledged + $2
-WHERE project_id = $1 AND pledged + $2 <= for_sale
-RETURNING pledged"""
+_LOCK = """
+SELECT project_id, for_sale - pledged FROM stock
+WHERE project_id = ANY($1::uuid[]) ORDER BY project_id FOR NO KEY UPDATE"""
 
-_LEFT = "SELECT for_sale - pledged FROM stock WHERE project_id = $1"
-
-_RELEASE = "UPDATE stock SET pledged = pledged - $2 WHERE project_id = $1"
+_PROMISE = """
+UPDATE stock SET pledged = stock.pledged + d.trees
+FROM unnest($1::uuid[], $2::bigint[]) AS d (project_id, trees)
+WHERE stock.project_id = d.project_id"""
 
 _COUNT = """
 UPDATE stock SET planted = planted + $2, verified = verified + $3 WHERE project_id = $1"""

@@ -8,6 +8,7 @@ A lost tree waits for a plot like a pledged one. `replaced` says that it got one
 on like `allocated`. Its grams were spent when it was first planted and are not spent again.
 """
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,7 +18,7 @@ from uuid import UUID
 
 import asyncpg
 
-from service.ledger.books import Book, book_writes
+from service.ledger.books import Book
 from service.platform.database import Connection, Write
 from service.platform.errors import ConflictError
 
@@ -80,10 +81,14 @@ def least_advanced(statuses: Iterable[str]) -> Status:
 
 
 async def read_pledge_trees(
-    connection: Connection, participant_id: UUID, pledge_id: UUID
-) -> list[Tree]:
-    """The trees of a pledge, by number."""
-    return _trees(await connection.fetch(_READ_PLEDGE, participant_id, pledge_id))
+    connection: Connection, keys: Collection[tuple[UUID, UUID]]
+) -> dict[UUID, list[Tree]]:
+    """The trees of these pledges, by owner and pledge, in order of their numbers."""
+    owners, pledges = [key[0] for key in keys], [key[1] for key in keys]
+    found: dict[UUID, list[Tree]] = defaultdict(list)
+    for tree in _trees(await connection.fetch(_READ_PLEDGES, owners, pledges)):
+        found[tree.pledge_id].append(tree)
+    return found
 
 
 async def read_trees(
@@ -95,23 +100,20 @@ async def read_trees(
 
 
 def new_trees_writes(trees: Sequence[Tree]) -> list[Write]:
-    """Insert trees of one pledge, their numbers for the lookup, and their first step."""
-    first = trees[0]
-    owner, numbers = first.participant_id, [tree.number for tree in trees]
-    values = (first.pledge_id, first.project_id, first.price_g, first.pledged_at, first.pledged_seq)
+    """Insert trees that were just pledged, their numbers for the lookup, and their first step."""
+    facts = ("pledge_id", "project_id", "price_g", "pledged_at", "pledged_seq")
     return [
-        Write(_ADD, (owner, numbers, *values)),
-        Write(_ADD_NUMBERS, (owner, numbers)),
-        _steps_write(trees, [first.pledged_at] * len(trees), None),
+        Write(_ADD, _columns(trees, *facts)),
+        Write(_ADD_NUMBERS, _columns(trees)),
+        _steps_write(trees, [tree.pledged_at for tree in trees], None),
     ]
 
 
 def moved_trees_writes(
     trees: Sequence[Tree], books: Mapping[UUID, Book], evidence_id: UUID | None = None
 ) -> list[Write]:
-    """Write back trees that moved, the steps they took, and the books of their owners."""
+    """Write back trees that moved, and the steps that they took at the time of their books."""
     return [
-        *book_writes([*books.values()]),
         Write(_MOVE, _columns(trees, "status", "plot_id", "step", "planted_seq")),
         _steps_write(trees, [books[tree.participant_id].last_at for tree in trees], evidence_id),
     ]
@@ -133,9 +135,11 @@ def _trees(rows: Iterable[asyncpg.Record]) -> list[Tree]:
 
 _COLUMNS = ", ".join(Tree.__dataclass_fields__)
 
-_READ_PLEDGE = f"""
-SELECT {_COLUMNS} FROM trees WHERE participant_id = $1 AND pledge_id = $2
-ORDER BY number"""  # noqa: S608 - constant columns
+_READ_PLEDGES = f"""
+SELECT {_COLUMNS} FROM trees
+JOIN unnest($1::uuid[], $2::uuid[]) AS k (participant_id, pledge_id)
+    USING (participant_id, pledge_id)
+WHERE participant_id = ANY($1) ORDER BY number"""  # noqa: S608 - constant columns
 
 _READ = f"""
 SELECT {_COLUMNS} FROM trees
@@ -144,13 +148,14 @@ WHERE (participant_id, number) IN (SELECT * FROM unnest($1::uuid[], $2::text[]))
 ORDER BY participant_id, number"""  # noqa: S608 - constant columns
 
 _ADD = """
-INSERT INTO trees (participant_id, number, pledge_id, project_id, status, price_g, pledged_at,
-    step, pledged_seq)
-SELECT $1, d.number, $3, $4, 'pledged', $5, $6, 1, $7 FROM unnest($2::text[]) AS d (number)"""
+INSERT INTO trees (participant_id, number, pledge_id, project_id, price_g, pledged_at, pledged_seq,
+    status, step)
+SELECT d.*, 'pledged', 1 FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::uuid[], $5::bigint[],
+    $6::timestamptz[], $7::bigint[]) AS d"""
 
 _ADD_NUMBERS = """
-INSERT INTO tree_numbers (number, participant_id)
-SELECT d.number, $1 FROM unnest($2::text[]) AS d (number)"""
+INSERT INTO tree_numbers (participant_id, number)
+SELECT * FROM unnest($1::uuid[], $2::text[])"""
 
 _ADD_STEPS = """
 INSERT INTO tree_steps (participant_id, number, step, status, plot_id, at, evidence_id)

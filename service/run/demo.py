@@ -11,10 +11,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
-from service.actions.record import record_actions
-from service.actions.report import participant_report
+from service.actions.order import participant_report
 from service.development.issuer import issuer_of
-from service.energy.collect import collect_ripe_bubbles
+from service.energy.collect import CollectOrder
+from service.http.decode import NoFields
+from service.ledger.orders import Batch
 from service.participants.edit_profile import edit_profile
 from service.participants.identities import resolve_participant
 from service.participants.links import link_subject, make_link_code
@@ -99,19 +100,10 @@ async def _walk(
     )
     # Refused is a walk that an operator's own rules do not know, or one that a start recorded which
     # was broken off; either way there is nothing to mend.
-    await record_actions(
-        database,
-        [report],
-        rulebook=rulebook,
-        now=then,
-        secret=settings.secret_key.encode(),
-        lane=lane,
-        wait=True,
-    )
-    async with database.transaction() as connection:
-        await collect_ripe_bubbles(
-            connection, participant_id, now=now, local_date=rulebook.program.local_date, lane=lane
-        )
+    secret = settings.secret_key.encode()
+    await Batch(rulebook, then, secret=secret, lane=lane).settle(database, [report], wait=True)
+    collect = CollectOrder(participant_id, key=None, tell=lambda _: NoFields())
+    await Batch(rulebook, now, lane=lane).settle(database, [collect], wait=True)
 
 
 async def _make_partner(database: Database, settings: Settings, clock: Clock) -> None:

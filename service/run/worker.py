@@ -16,7 +16,6 @@ import click
 import structlog
 
 from service.actions.purge import purge_counters
-from service.actions.writer import Writer
 from service.energy.expire import expire_due
 from service.energy.purge import purge_bubbles
 from service.http.idempotency import purge_keys
@@ -25,6 +24,7 @@ from service.leaderboards.keys import Layout
 from service.leaderboards.lane import Shared
 from service.leaderboards.rebuild import prepare_lanes
 from service.leaderboards.relay import Relay
+from service.ledger.lanes import Lanes
 from service.partners.events import Identifier
 from service.partners.receive import Intake
 from service.partners.release import keep_releasing
@@ -98,11 +98,11 @@ async def work(
             await rulebooks.refresh(connection)
             await prepare_lanes(connection, settings.lanes, clock.real_now())
         await stack.enter_async_context(beside(rulebooks.run()))
-        writer = Writer(database, clock, rulebooks, settings)
-        writer.start()
-        stack.push_async_callback(writer.stop)
+        lanes = Lanes(database, clock, rulebooks, settings)
+        lanes.start()
+        stack.push_async_callback(lanes.stop)
         identifier = Identifier(settings.secret_key)
-        intake = Intake(database, clock, rulebooks, writer, settings, identifier)
+        intake = Intake(database, clock, rulebooks, lanes, settings, identifier)
         shared = Shared(
             database,
             redis,

@@ -4,12 +4,12 @@ from contextlib import asynccontextmanager, contextmanager
 
 import pytest
 
-from service.actions.record import record_actions
 from service.ledger.books import make_book
 from service.platform.ids import uuid4
 from service.rules.compile.draft import compile_rulebook
 from tests.actions.proxy import LossyProxy
 from tests.actions.reports import NOW, SECRET, writer_of
+from tests.orders import settle
 
 RULES = """
 program:
@@ -113,7 +113,7 @@ def record(database, rulebook):
     """Record a batch in one transaction, as one process does."""
 
     def run(reports, *, now=NOW, lane=0, wait=False, database=database):
-        return record_actions(
+        return settle(
             database,
             reports,
             rulebook=rulebook,

@@ -3,12 +3,12 @@
 import random
 from datetime import UTC, datetime, timedelta
 
-from service.actions.record import record_actions
-from service.actions.report import participant_report
+from service.actions.order import participant_report
 from service.actions.reverse import Undo, Undoing, reverse_action
 from service.privacy.erase import erase_participant
 from service.rulebooks.publish import Rulebooks, publish
 from tests.ledger.histories import make_person
+from tests.orders import settle
 
 # Of the settings of tests: simulations must find the claims and hidden values.
 SECRET = b"a key of the tests, 32 characters"
@@ -141,7 +141,7 @@ async def live(database, rulebook, people, *, days=range(DAYS), seed=7, batches=
             hours, seconds = batch * 12 / batches, chance.randrange(99)
             now = START + timedelta(days=day, hours=hours, seconds=seconds)
             reports = [report_of(chance, chance.choice(people), now) for _ in range(size)]
-            outcomes = await record_actions(
+            outcomes = await settle(
                 database, reports, rulebook=rulebook, now=now, secret=SECRET, lane=0
             )
             done = [outcomes[report] for report in reports]

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import asyncpg
 
-from service.actions.report import participant_report
-from service.actions.writer import Writer
+from service.actions.order import participant_report
+from service.ledger.lanes import Lanes
 from service.platform.clock import Clock
 
 NOW = datetime(2026, 11, 21, 4, 0, tzinfo=UTC)
@@ -83,7 +83,7 @@ def writer_of(database, rulebook, settings):
     """A group-commit writer, not yet started, with a clock that stands where the tests stand."""
     clock = Clock()
     clock.offset = NOW - clock.real_now()
-    return Writer(database, clock, SimpleNamespace(active=rulebook), settings)
+    return Lanes(database, clock, SimpleNamespace(active=rulebook), settings)
 
 
 async def book_of(database, participant_id):

@@ -5,13 +5,13 @@ import re
 import pytest
 
 from service.actions.budgets import EndedCampaigns
-from service.actions.record import record_actions
 from service.audit.audit import audit
 from service.platform.acts import Act
 from service.rulebooks.publish import Rulebooks, activate, publish
 from tests.actions.conftest import RULES
 from tests.actions.reports import FAIL_ONCE, NOW, SECRET, count, key_of, ride, walk, writer_of
 from tests.ledger.histories import make_person, reverse
+from tests.orders import settle
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def recorded(database):
     """Record reports in one batch under a rulebook; gives their actions, in order."""
 
     async def run(rulebook, *reports, ended=None):
-        outcomes = await record_actions(
+        outcomes = await settle(
             database,
             reports,
             rulebook=rulebook,

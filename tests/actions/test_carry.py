@@ -13,9 +13,10 @@ import asyncpg
 import pytest
 
 from service.actions.carry import WrongSecretError, steps_of
-from service.actions.record import Recorded, record_actions
+from service.actions.order import participant_report, partner_report
+from service.actions.record import Recorded
 from service.actions.refusals import AlreadyClaimedError
-from service.actions.report import EventRef, participant_report, partner_report
+from service.actions.report import EventRef
 from service.actions.reverse import Undo, Undoing, reverse_action
 from service.audit.audit import audit
 from service.audit.checks import COMPARES
@@ -24,6 +25,7 @@ from service.platform.database import DatabaseUnusableError, open_database
 from service.platform.ids import derived_uuid
 from service.rulebooks.publish import Rulebooks
 from tests.actions.histories import SECRET
+from tests.orders import settle
 
 LEFT = json.loads((Path(__file__).parent / "before_normal_form.json").read_text("utf-8"))
 NOW = datetime(2026, 11, 2, 3, 0, tzinfo=UTC)
@@ -71,7 +73,7 @@ async def tell(carried):
             key = derived_uuid(partner.encode(), json.dumps(attributes).encode()).bytes
             ref = EventRef(key, "meals", "urn:meals", partner, people["ann"].bytes * 2)
             report = partner_report(people[who], ref, fingerprint=key, **content)
-        outcomes = await record_actions(
+        outcomes = await settle(
             carried, [report], rulebook=rulebook, now=NOW, secret=SECRET, lane=0
         )
         return outcomes[report]

@@ -6,13 +6,14 @@ import pytest
 
 from benchmarks.campaign import Load, storm
 from service.actions.budgets import EndedCampaigns
-from service.actions.record import Recorded, record_actions
+from service.actions.record import Recorded
 from service.audit.audit import audit
 from service.platform.database import open_database
 from service.rulebooks.publish import Rulebooks, publish
 from tests.actions.conftest import RULES
 from tests.actions.reports import NOW, SECRET, blocked_backends, walk
 from tests.ledger.histories import make_person
+from tests.orders import settle
 
 CAMPAIGN = """campaigns:
   - {id: double, title: The day, from: 2026-11-21, until: 2026-11-22, rules: [walk],
@@ -43,7 +44,7 @@ async def test_a_batch_that_waited_for_a_budget_sees_what_the_other_left(
     ended = EndedCampaigns()
 
     def record(report):
-        return record_actions(
+        return settle(
             database, [report], rulebook=rulebook, now=NOW, secret=SECRET, lane=0, ended=ended
         )
 

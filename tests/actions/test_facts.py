@@ -7,12 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.actions.facts import canonical_facts
-from service.actions.record import record_actions
 from service.audit.audit import audit
 from service.platform.canonical import as_stored
 from service.rules.compile.draft import compile_rulebook
 from tests.actions.conftest import RULES
 from tests.actions.reports import NOW, walk
+from tests.orders import settle
 
 AT = datetime(2026, 11, 21, 4, 0, 0, 123456, tzinfo=UTC)
 VALUES = st.one_of(
@@ -38,7 +38,7 @@ async def test_what_a_limit_counts_by_stands_in_no_award(database, person):
     assert not draft.errors
     somebody = await person()
     reports = [walk(somebody, steps) for steps in (4321, 4321, 4322)]
-    outcomes = await record_actions(
+    outcomes = await settle(
         database, reports, rulebook=draft.rulebook, now=NOW, secret=b"secret", lane=0
     )
     assert [outcomes[report].action.energy_g for report in reports] == [86, 0, 86]

@@ -4,13 +4,13 @@ from datetime import timedelta
 
 import pytest
 
-from service.actions.record import record_actions
-from service.actions.report import participant_report
+from service.actions.order import participant_report
 from service.audit.audit import audit
 from service.platform.acts import Act
 from service.rulebooks.publish import Rulebooks, activate, publish
 from tests.actions.reports import NOW, SECRET
 from tests.ledger.histories import make_person, reverse
+from tests.orders import settle
 
 DAY = timedelta(days=1)
 RULES = """
@@ -78,7 +78,7 @@ def walks(database, somebody):
             key=None,
             now=now,
         )
-        outcomes = await record_actions(
+        outcomes = await settle(
             database, [report], rulebook=rulebook, now=now, secret=SECRET, lane=0
         )
         action = outcomes[report].action

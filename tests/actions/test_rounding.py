@@ -8,8 +8,7 @@ from fractions import Fraction
 import msgspec
 import pytest
 
-from service.actions.record import record_actions
-from service.actions.report import participant_report
+from service.actions.order import participant_report
 from service.audit.audit import audit
 from service.platform.database import open_database
 from service.rulebooks.publish import Rulebooks, publish
@@ -19,6 +18,7 @@ from service.simulate.report import simulation_report
 from tests.actions.histories import SECRET, erase
 from tests.actions.reports import NOW
 from tests.ledger.histories import make_person, reverse
+from tests.orders import settle
 
 DAY = timedelta(days=1)
 RULES = """
@@ -82,7 +82,7 @@ def walk(person, steps, *, km=None, ago=timedelta()):
 
 
 async def record(database, rulebook, reports, now=NOW):
-    outcomes = await record_actions(
+    outcomes = await settle(
         database, reports, rulebook=rulebook, now=now, secret=SECRET, lane=0, wait=True
     )
     return [outcomes[report].action for report in reports]

@@ -3,13 +3,14 @@
 import pytest
 from msgspec.structs import replace
 
-from service.actions.record import Recorded, record_actions
-from service.actions.report import participant_report
+from service.actions.order import participant_report
+from service.actions.record import Recorded
 from service.rules.decide.judge import Refusal
 from service.rules.trial.coverage import Seen
 from service.rules.trial.scenarios import FOLDER, compile_scenarios, read_scenarios
 from service.rules.trial.world import World, candidate
 from tests.actions.reports import SECRET
+from tests.orders import settle
 from tests.rules.sets import ROOT, shipped_rulebook
 
 RULEBOOK = shipped_rulebook()
@@ -42,7 +43,7 @@ async def test_a_scenario_and_the_main_job_agree(name, database, person):
             )
             outcomes = {}
             while report not in outcomes:  # the first time it may learn whose book it needs, too
-                outcomes = await record_actions(
+                outcomes = await settle(
                     database, [report], rulebook=RULEBOOK, now=at, secret=SECRET, lane=0
                 )
             outcome = outcomes[report]

@@ -5,16 +5,18 @@ from datetime import timedelta
 
 import pytest
 
-from service.actions.record import Recorded, record_actions
+from service.actions.order import participant_report, partner_report
+from service.actions.record import Recorded
 from service.actions.refusals import AlreadyClaimedError, OverlapError
-from service.actions.report import EventRef, participant_report, partner_report
-from service.actions.writer import Writer
+from service.actions.report import EventRef
 from service.audit.audit import audit
 from service.audit.checks import COMPARES
+from service.ledger.lanes import Lanes
 from service.platform.ids import derived_uuid
 from service.rules.compile.draft import compile_rulebook
 from tests.actions.reports import MINUTE, NOW, SECRET, blocked_backends, book_of, writer_of
 from tests.ledger.histories import make_person
+from tests.orders import settle
 
 RULES = """
 program:
@@ -185,7 +187,7 @@ async def test_the_writer_waits_for_both_and_a_second_partner_comes_too_late(
     database, rulebook, settings, people
 ):
     ann, bo = people
-    writer: Writer = writer_of(database, rulebook, settings)
+    writer: Lanes = writer_of(database, rulebook, settings)
     writer.start()
     await writer.submit(typed(ann, "box", code="W"))
     events = [writer.submit(told(person, "box", code="W")) for person in (bo, ann)]
@@ -205,7 +207,7 @@ async def test_two_events_that_beat_each_others_people_do_not_deadlock(database,
     ann, bo = people
 
     def run(report):
-        return record_actions(
+        return settle(
             database, [report], rulebook=rulebook, now=NOW, secret=SECRET, lane=0, wait=True
         )
 

@@ -5,7 +5,7 @@ import uuid
 
 import pytest
 
-from service.energy import collect, expire
+from service.energy import expire
 from service.energy.expire import expire_due
 from service.platform.clock import Clock
 from service.platform.database import open_database
@@ -82,22 +82,31 @@ async def test_collecting_again_with_the_same_key_answers_the_same(client, alice
 
 
 async def test_while_the_first_request_runs_its_copy_is_told_to_come_back(client, alice, sweep):
-    """The copy waits for two seconds at the key; the first one has not ended."""
+    """Both wait for the book, which somebody else holds for longer than they may wait."""
     action = await alice.walks()
     await advance(client, hours=32)
     key, path = str(uuid.uuid4()), f"/v1/me/bubbles/{action['id']}/collect"
-    async with sweep.database.transaction() as first:
-        await first.execute(
-            "INSERT INTO idempotency_keys VALUES ($1, $2, $3, '', 0, '', now())",
-            alice.participant_id,
-            "POST /v1/me/bubbles/{bubble_id}/collect",
-            key,
+    async with sweep.database.transaction() as holder:
+        await holder.execute(
+            "SELECT FROM books WHERE participant_id = $1 FOR NO KEY UPDATE", alice.participant_id
         )
-        copy = await alice.post(path, key=key)
-        await first.execute("DELETE FROM idempotency_keys")
+        first, copy = await asyncio.gather(*[alice.post(path, key=key) for _ in range(2)])
+    assert (first.status_code, first.json()["code"]) == (503, "unavailable")
     assert (copy.status_code, copy.json()["code"]) == (409, "idempotency-in-progress")
     assert copy.headers["retry-after"] == "1"
     assert (await alice.post(path, key=key)).json()["collected_g"] == 160
+
+
+async def test_a_key_sent_many_times_at_once_collects_once(client, alice):
+    action = await alice.walks()
+    await advance(client, hours=32)
+    key, path = str(uuid.uuid4()), f"/v1/me/bubbles/{action['id']}/collect"
+    answers = await asyncio.gather(*[alice.post(path, key=key) for _ in range(100)])
+    assert {answer.status_code for answer in answers} == {200}
+    assert len({answer.content for answer in answers}) == 1
+    replays = [answer for answer in answers if "idempotency-replayed" in answer.headers]
+    assert len(replays) == 99
+    assert (await alice.balances())["available_g"] == 160
 
 
 async def test_a_refusal_is_the_keys_answer_too(client, alice):
@@ -191,8 +200,7 @@ async def test_more_bubbles_than_one_transaction_takes_expire_in_several(
         assert (balances["ripening_g"], balances["expired_g"]) == (0, 210)
 
 
-async def test_more_bubbles_than_one_statement_takes_are_all_collected(client, alice, monkeypatch):
-    monkeypatch.setattr(collect, "BUBBLES_MAX", 2)
+async def test_all_of_many_bubbles_are_collected(client, alice):
     for steps in (2_900, 3_000, 3_500, 4_000, 600):
         report = {"steps": steps}
         now = (await client.get("/v1/dev/clock")).json()["now"]

@@ -10,7 +10,6 @@ from zoneinfo import ZoneInfo
 import pytest
 from redis.exceptions import RedisError
 
-from service.energy.collect import collect_ripe_bubbles
 from service.leaderboards import relay as relay_module
 from service.leaderboards.boards import Boards, BoardsAwayError
 from service.leaderboards.fold import Changes, Group, Row, fold
@@ -18,6 +17,7 @@ from service.leaderboards.keys import Board, period_of
 from service.leaderboards.relay import Relay, StartOverError
 from service.leaderboards.write import Slice, Turn, apply_slices, load_scores
 from service.platform.redis_client import open_redis
+from tests import orders
 from tests.actions.reports import NOW
 from tests.leaderboards.town import held, lane_state, relanes, relays_of, repaired, settle
 
@@ -249,7 +249,7 @@ async def test_a_lower_id_that_commits_later_is_not_lost(town, shared, relays):
     town.later(timedelta(days=1))
     await settle(*relays)
     async with shared.database.transaction() as connection:
-        collected = await collect_ripe_bubbles(connection, slow, **town._at(slow))
+        collected = await orders.collect(connection, slow, **town._at(slow))
         await town.walk(quick)
         await settle(*relays)
         ids = await shared.database.pool.fetch("SELECT id, position FROM outbox ORDER BY position")

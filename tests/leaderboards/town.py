@@ -10,19 +10,17 @@ from dataclasses import replace
 from datetime import timedelta
 from uuid import uuid4
 
-from service.actions.record import record_actions
-from service.actions.report import participant_report
+from service.actions.order import participant_report
 from service.actions.reverse import Undo, Undoing, reverse_action
-from service.energy.collect import collect_ripe_bubbles
 from service.leaderboards.forget import forget_write
 from service.leaderboards.keys import Board, periods_of
 from service.leaderboards.rebuild import prepare_lanes
 from service.leaderboards.relay import Relay
 from service.ledger.books import lock_book, make_book
-from service.planting.cancel import cancel_pledge
-from service.planting.pledge import PledgeOrder, pledge_trees
 from service.platform.database import write_all
 from service.platform.outbox import lane_of
+from tests import orders
+from tests.orders import settle as settle_orders
 from tests.planting.forestry import open_project
 from tests.processes import PATIENCE_S
 
@@ -87,7 +85,7 @@ class Town:
             now=now,
         )
         report.candidate.verified = verified
-        outcomes = await record_actions(
+        outcomes = await settle_orders(
             self.database,
             [report],
             rulebook=self.rulebook,
@@ -104,7 +102,7 @@ class Town:
 
     async def collect(self, person):
         async with self.database.transaction() as connection:
-            collected = await collect_ripe_bubbles(connection, person, **self._at(person))
+            collected = await orders.collect(connection, person, **self._at(person))
         at, left_g, still = collected.book.last_at, collected.collected_g, []
         for action in self.ripening[person]:
             if not action.energy_g or action.expires_at <= at:
@@ -137,16 +135,16 @@ class Town:
         """Pledge trees; gives what `cancel` needs."""
         if not self.projects:
             self.projects.append(await open_project(self.database, price_g=1, capacity=10_000))
-        order = PledgeOrder(person, self.projects[0], trees, None)
         async with self.database.transaction() as connection:
-            pledge = await pledge_trees(connection, order, **self._at(person))
+            at = self._at(person)
+            pledge = await orders.pledge(connection, person, self.projects[0], trees, **at)
         self._log(person, "trees", trees, self.regions[person])
         return pledge.id, trees, self.regions[person]
 
     async def cancel(self, person, pledge):
         pledge_id, trees, region = pledge
         async with self.database.transaction() as connection:
-            await cancel_pledge(connection, person, pledge_id, **self._at(person))
+            await orders.cancel(connection, person, pledge_id, **self._at(person))
         self._log(person, "trees", -trees, region)
 
     async def erase(self, person):
@@ -178,8 +176,8 @@ class Town:
 
     def _at(self, person):
         return {
+            "rulebook": self.rulebook,
             "now": self.clock.now(),
-            "local_date": self.rulebook.program.local_date,
             "lane": self.lane(person),
         }
 

@@ -11,7 +11,6 @@ from service.actions.facts import canonical_facts, facts_digest
 from service.actions.reverse import Undo, Undoing, reverse_action
 from service.actions.store import Action, actions_write, counters_write
 from service.energy.bubbles import new_bubbles_write
-from service.energy.collect import collect_bubble, collect_ripe_bubbles
 from service.energy.expire import expire_due
 from service.ledger.accounts import Account
 from service.ledger.adjust import adjust
@@ -21,7 +20,10 @@ from service.platform.database import write_all
 from service.platform.ids import uuid7
 from service.rules.compile.draft import sha256_of
 from service.rules.decide.rulebook import CounterKey, Used
+from tests import orders
+from tests.rules.sets import shipped_rulebook
 
+RULEBOOK = shipped_rulebook()
 START = datetime(2026, 11, 21, 2, 0, tzinfo=UTC)
 RULES = {"test.yaml": "what these awards rest on"}
 RIPENS_AFTER = timedelta(hours=24)
@@ -195,16 +197,14 @@ def _row(book, energy_g, saved_g, *, now, at, attributes):
 
 async def collect(database, participant_id, bubble_id, now):
     async with database.transaction() as connection:
-        return await collect_bubble(
-            connection, participant_id, bubble_id, now=now, local_date=local_date, lane=0
+        return await orders.collect(
+            connection, participant_id, bubble_id, rulebook=RULEBOOK, now=now
         )
 
 
 async def collect_all(database, participant_id, now):
     async with database.transaction() as connection:
-        return await collect_ripe_bubbles(
-            connection, participant_id, now=now, local_date=local_date, lane=0
-        )
+        return await orders.collect(connection, participant_id, rulebook=RULEBOOK, now=now)
 
 
 async def expire(database, now):

@@ -8,10 +8,10 @@ from service.ledger.adjust import adjust
 from service.participants.identities import resolve_participant
 from service.planting.advance import StepOrder, advance_trees
 from service.planting.allocate import allocate_trees
-from service.planting.cancel import cancel_pledge
-from service.planting.pledge import PledgeOrder, pledge_trees
 from service.planting.projects import PlotFacts, ProjectFacts, make_plot, make_project
 from service.platform.acts import Act
+from tests import orders
+from tests.ledger.histories import RULEBOOK
 
 START = datetime(2026, 11, 21, 2, 0, tzinfo=UTC)
 PROJECT = ProjectFacts(
@@ -88,14 +88,15 @@ async def open_plot(database, project_id, name="North 4", now=START):
 
 async def pledge(database, participant_id, project_id, trees=1, *, now=START, dedication=None):
     async with database.transaction() as connection:
-        order = PledgeOrder(participant_id, project_id, trees, dedication)
-        return await pledge_trees(connection, order, now=now, local_date=local_date, lane=0)
+        return await orders.pledge(
+            connection, participant_id, project_id, trees, dedication, rulebook=RULEBOOK, now=now
+        )
 
 
 async def cancel(database, participant_id, pledge_id, now=START):
     async with database.transaction() as connection:
-        return await cancel_pledge(
-            connection, participant_id, pledge_id, now=now, local_date=local_date, lane=0
+        return await orders.cancel(
+            connection, participant_id, pledge_id, rulebook=RULEBOOK, now=now
         )
 
 

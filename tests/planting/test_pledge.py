@@ -7,12 +7,13 @@ import pytest
 
 from service.ledger.books import SuspendedError
 from service.participants.operate import set_suspended
-from service.planting.cancel import PledgeNotCancellableError, cancel_pledge
-from service.planting.pledge import PledgeOrder, SeasonClosedError, pledge_trees
+from service.planting.pledge import PledgeNotCancellableError, SeasonClosedError
 from service.planting.stock import SoldOutError
 from service.planting.trees import TreeStatusError
 from service.platform.errors import ConflictError, InsufficientEnergyError, NotFoundError
 from service.platform.ids import uuid7
+from tests import orders
+from tests.ledger.histories import RULEBOOK
 from tests.planting.forestry import (
     START,
     allocate,
@@ -207,9 +208,7 @@ async def test_an_allocation_that_waited_for_a_cancellation_sees_it(database):
     plot = await open_plot(database, project)
     made = await pledge(database, person, project)
     async with database.transaction() as connection:
-        await cancel_pledge(
-            connection, person, made.id, now=START, local_date=lambda at: at.date(), lane=0
-        )
+        await orders.cancel(connection, person, made.id, rulebook=RULEBOOK, now=START)
         allocating = asyncio.create_task(outcome(allocate(database, plot, 1)))
         await until_somebody_waits(database, allocating)
     assert isinstance(await allocating, TreeStatusError)
@@ -234,10 +233,4 @@ async def test_a_thousand_trees_take_as_many_statements_as_one(database):
 
 async def pledge_on(connection, person, project, trees):
     async with connection.transaction():
-        await pledge_trees(
-            connection,
-            PledgeOrder(person, project, trees, None),
-            now=START,
-            local_date=lambda at: at.date(),
-            lane=0,
-        )
+        await orders.pledge(connection, person, project, trees, rulebook=RULEBOOK, now=START)

@@ -6,7 +6,7 @@ from datetime import timedelta
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from service.planting.cancel import PledgeNotCancellableError
+from service.planting.pledge import PledgeNotCancellableError
 from service.planting.projects import change_project
 from service.planting.stock import SoldOutError
 from service.planting.trees import Status, TreeStatusError

@@ -5,8 +5,7 @@ from collections import defaultdict
 from datetime import timedelta
 
 from service.actions.hidden import hide_values
-from service.actions.record import record_actions
-from service.actions.report import participant_report
+from service.actions.order import participant_report
 from service.audit.audit import audit
 from service.rulebooks.publish import Rulebooks, publish
 from service.rules.decide.evaluate import evaluate, untouched_budgets
@@ -14,6 +13,7 @@ from service.rules.decide.judge import Candidate, judge
 from service.rules.decide.standing import Standing, award_entry, uses_of
 from tests.actions.reports import NOW, SECRET
 from tests.ledger.histories import make_person
+from tests.orders import settle
 
 RULES = """
 program:
@@ -53,7 +53,7 @@ async def test_rows_decide_again_as_they_were_decided(database):
     for hours in range(12):
         now = NOW + timedelta(hours=hours)
         reports = [_walk(dice, dice.choice(people), now) for _ in range(5)]
-        await record_actions(database, reports, rulebook=rulebook, now=now, secret=SECRET, lane=0)
+        await settle(database, reports, rulebook=rulebook, now=now, secret=SECRET, lane=0)
         order += [report.id for report in reports]
         moved = dice.choice(("CN-ZJ", "CN-SH", None))
         await database.pool.execute(

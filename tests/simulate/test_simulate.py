@@ -10,8 +10,8 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from service.actions.record import record_actions
-from service.actions.report import EventRef, participant_report, partner_report
+from service.actions.order import participant_report, partner_report
+from service.actions.report import EventRef
 from service.platform.database import open_database
 from service.platform.errors import UnavailableError
 from service.platform.settings import Settings
@@ -24,6 +24,7 @@ from service.simulate.worker import connect_to_read
 from tests.actions.histories import DAYS, RULES, SECRET, START, erase, live, publish_text, town
 from tests.callers import saxaul
 from tests.databases import lent
+from tests.orders import settle
 
 END = START + timedelta(days=DAYS + 1)
 
@@ -162,9 +163,7 @@ async def test_a_trip_of_before_is_in_the_way_of_what_lasts_longer_under_the_dra
             key=None,
             now=now,
         )
-        outcomes = await record_actions(
-            database, [ride], rulebook=rulebook, now=now, secret=SECRET, lane=0
-        )
+        outcomes = await settle(database, [ride], rulebook=rulebook, now=now, secret=SECRET, lane=0)
         assert outcomes[ride].action.energy_g
     draft = RULES.replace("maximum: 1440, unit: min", "maximum: 24, unit: h")
     report = await tried(draft, url=url, start=START + timedelta(hours=1))
@@ -189,7 +188,7 @@ async def test_clocks_that_differ_do_not_change_who_came_in_time(here, tried):
             key=None,
             now=now,
         )
-        await record_actions(database, [bottles], rulebook=rulebook, now=at, secret=SECRET, lane=0)
+        await settle(database, [bottles], rulebook=rulebook, now=at, secret=SECRET, lane=0)
 
     *people, last = await town(database, 4)
     for person, late in zip(people, (0, 20, 10), strict=True):
@@ -462,7 +461,7 @@ async def test_a_ticket_is_told_apart_by_who_sold_it(here, simulated):
     ):
         now = START + timedelta(days=day, hours=n)
         report = await ticket_report(database, person, partner, ticket, now)
-        outcomes = await record_actions(
+        outcomes = await settle(
             database, [report], rulebook=rulebook, now=now, secret=SECRET, lane=0
         )
         assert outcomes[report].action.energy_g == 52
@@ -497,7 +496,7 @@ async def test_what_a_draft_lets_be_claimed_goes_to_whom_a_partner_verified(here
                 key=None,
                 now=now,
             )
-        outcomes = await record_actions(
+        outcomes = await settle(
             database, [report], rulebook=rulebook, now=now, secret=SECRET, lane=0
         )
         assert outcomes[report].action.energy_g == energy_g

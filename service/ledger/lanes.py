@@ -1,7 +1,7 @@
-"""The group-commit writer: joins the requests of a moment into one transaction a lane.
+"""The lanes: whatever moves grams joins the orders of a moment into one transaction a lane.
 
 While a lane's transaction runs, newcomers gather and form the next batch, so batches grow with the
-load and nobody waits for a timer. The writer is the only place that writes actions.
+load and nobody waits for a timer. Nothing else locks books for people's requests.
 """
 
 import asyncio
@@ -12,10 +12,12 @@ from dataclasses import dataclass
 import asyncpg
 import structlog
 
-from service.actions.budgets import EndedCampaigns
-from service.actions.record import Outcome, Recorded, record_actions
-from service.actions.report import Report
+from service.http.access import Request
+from service.http.answer import JsonAnswer, answered
+from service.http.idempotency import KeyInProgressError, KeyRow
+from service.http.shared import shared
 from service.ledger.books import BookBusyError
+from service.ledger.orders import Batch, Order, Outcome, RequestOrder
 from service.platform.clock import Clock
 from service.platform.database import PATIENT_AT_ONCE, Database, has_stored, is_passing
 from service.platform.errors import SaxaulError, UnavailableError
@@ -33,7 +35,7 @@ RETRY_PAUSE_S = 0.05
 
 
 class QueueFullError(UnavailableError):
-    """More is waiting than the writer may hold; nothing was stored."""
+    """More is waiting than the lanes may hold; nothing was stored."""
 
     text = "The service has more to record than it can hold; try again shortly."
 
@@ -45,7 +47,7 @@ class NotRecordedError(UnavailableError):
 
 
 class ActionFaultError(SaxaulError):
-    """One action that neither we nor PostgreSQL could digest, found by halving its batch.
+    """One order that neither we nor PostgreSQL could digest, found by halving its batch.
 
     `is_of_data`: PostgreSQL refused its values, and will whenever they come again.
     """
@@ -57,58 +59,92 @@ class ActionFaultError(SaxaulError):
 
 @dataclass(slots=True, eq=False)
 class _Waiting:
-    report: Report
-    future: asyncio.Future[Recorded]
+    order: Order
+    future: asyncio.Future[Outcome]
     since: float
     rounds: int = 0
 
 
-class Writer:
-    """One queue and one loop a lane; `record` gives what the ledger holds afterwards."""
+class Lanes:
+    """One queue and one loop a lane; orders of a person are settled as they came."""
 
     def __init__(
         self, database: Database, clock: Clock, rules: Rulebooks, settings: Settings
     ) -> None:
-        """`start` before the first report, `stop` after the last."""
+        """`start` before the first order, `stop` after the last."""
         self.database = database
         self.clock = clock
         self.rules = rules
         self.settings = settings
         self.secret = settings.secret_key.encode()
         self.lanes = [_Lane(self, lane) for lane in range(settings.lanes)]
-        self.ended = EndedCampaigns()
+        self.ended: set[tuple[int, str]] = set()
         self.waiting = 0
+        self.running: dict[KeyRow, _Waiting] = {}
         self.patient = asyncio.Semaphore(PATIENT_AT_ONCE)
 
     def start(self) -> None:
         """Begin to serve all lanes."""
         for lane in self.lanes:
-            lane.task = asyncio.create_task(lane.serve(), name=f"writer-{lane.number}")
+            lane.task = asyncio.create_task(lane.serve(), name=f"lane-{lane.number}")
 
     async def stop(self) -> None:
-        """Record what waits, then end."""
+        """Settle what waits, then end."""
         for lane in self.lanes:
             lane.stopping = True
             lane.wake.set()
         await asyncio.gather(*(lane.task for lane in self.lanes if lane.task))
 
-    def submit(self, report: Report) -> asyncio.Future[Recorded]:
-        """Queue a report. The future ends with Recorded or a SaxaulError. Raises QueueFullError."""
+    def submit(self, order: Order) -> asyncio.Future[Outcome]:
+        """Queue an order. The future ends with what was decided, or with a SaxaulError.
+
+        Raises QueueFullError.
+        """
         if self.waiting >= self.settings.queue_max:
             raise QueueFullError
         loop = asyncio.get_running_loop()
-        entry = _Waiting(report, loop.create_future(), loop.time())
+        entry = _Waiting(order, loop.create_future(), loop.time())
         has_stored.set(True)
         self.waiting += 1
-        self.lanes[lane_of(report.participant_id, len(self.lanes))].add(entry)
+        if isinstance(order, RequestOrder) and order.key is not None:
+            self.running.setdefault(order.key.row, entry)
+        self.lanes[lane_of(order.participant_id, len(self.lanes))].add(entry)
         return entry.future
+
+    def batch(self, lane: int) -> Batch:
+        """A new transaction of a lane, by the rules of this moment."""
+        return Batch(
+            self.rules.active,
+            self.clock.now(),
+            secret=self.secret,
+            lane=lane,
+            lanes=len(self.lanes),
+            real_now=self.clock.real_now(),
+            ended=self.ended,
+        )
+
+    def close(self, entry: _Waiting, outcome: Outcome) -> None:
+        """Answer the caller, unless it went away; what it ordered stays booked."""
+        self.waiting -= 1
+        order = entry.order
+        if isinstance(order, RequestOrder) and order.key is not None:
+            if self.running.get(order.key.row) is entry:
+                del self.running[order.key.row]
+            elif isinstance(outcome, BookBusyError):
+                outcome = KeyInProgressError(order.key.key)
+        if entry.future.done():
+            return
+        if isinstance(outcome, SaxaulError):
+            entry.future.set_exception(outcome)
+        else:
+            entry.future.set_result(outcome)
 
 
 class _Lane:
     """The queue of the people whose ids hash to this lane."""
 
-    def __init__(self, writer: Writer, number: int) -> None:
-        self.writer = writer
+    def __init__(self, lanes: Lanes, number: int) -> None:
+        self.lanes = lanes
         self.number = number
         self.queue: deque[_Waiting] = deque()
         self.wake = asyncio.Event()
@@ -127,100 +163,90 @@ class _Lane:
                 self.wake.clear()
                 await self.wake.wait()
                 continue
-            size = min(len(self.queue), self.writer.settings.batch_max)
+            size = min(len(self.queue), self.lanes.settings.batch_max)
             await self._settle([self.queue.popleft() for _ in range(size)])
         while self.aside:
             await asyncio.gather(*self.aside)
 
-    async def _settle(self, batch: Sequence[_Waiting], *, wait: bool = False) -> None:
-        """Record a batch. What fails with it is halved until the culprit stands alone."""
+    async def _settle(self, entries: Sequence[_Waiting], *, wait: bool = False) -> None:
+        """Settle a batch. What fails with it is halved until the culprit stands alone."""
         try:
-            outcomes = await self._record_again(batch, wait=wait)
+            outcomes = await self._settle_again(entries, wait=wait)
         except SaxaulError as error:
-            for entry in batch:
-                self._close(entry, error)
-        except Exception as error:  # noqa: BLE001 - halving finds the culprit, the rest is recorded
-            if len(batch) == 1:
-                report = batch[0].report
-                _log.error("action could not be recorded", id=str(report.id), exc_info=error)
-                self._close(batch[0], ActionFaultError(is_of_data=_is_of_data(error)))
+            for entry in entries:
+                self.lanes.close(entry, error)
+        except Exception as error:  # noqa: BLE001 - halving finds the culprit, the rest is booked
+            if len(entries) == 1:
+                (entry,) = entries
+                _log.error("order_failed", order=type(entry.order).__name__, exc_info=error)
+                self.lanes.close(entry, ActionFaultError(is_of_data=_is_of_data(error)))
                 return
-            middle = len(batch) // 2
-            await self._settle(batch[:middle], wait=wait)
-            await self._settle(batch[middle:], wait=wait)
+            middle = len(entries) // 2
+            await self._settle(entries[:middle], wait=wait)
+            await self._settle(entries[middle:], wait=wait)
         else:
-            self._answer(batch, outcomes)
+            self._answer(entries, outcomes)
 
-    async def _record_again(
-        self, batch: Sequence[_Waiting], *, wait: bool
-    ) -> dict[Report, Outcome]:
+    async def _settle_again(
+        self, entries: Sequence[_Waiting], *, wait: bool
+    ) -> dict[Order, Outcome]:
         """Run the batch; a fault of the connection or a conflict reruns it whole, re-reading all.
 
-        The ids are the same each time, so a COMMIT whose answer was lost shows as already stored.
+        Ids and keys are the same each time, so a COMMIT whose answer was lost shows as stored
+        already; whatever has neither is not run again when it may be booked.
         """
-        writer = self.writer
-        reports = [entry.report for entry in batch]
+        orders = [entry.order for entry in entries]
+        unknown: dict[Order, Outcome] = {}
         for attempt in range(1, TRIES_MAX + 1):
+            batch = self.lanes.batch(self.number)
             try:
-                return await record_actions(
-                    writer.database,
-                    reports,
-                    rulebook=writer.rules.active,
-                    now=writer.clock.now(),
-                    secret=writer.secret,
-                    lane=self.number,
-                    lanes=len(writer.lanes),
-                    wait=wait,
-                    ended=writer.ended,
-                )
+                return unknown | await batch.settle(self.lanes.database, orders, wait=wait)
             except asyncpg.LockNotAvailableError as error:
-                raise BookBusyError(reports[0].participant_id) from error
+                raise BookBusyError(orders[0].participant_id) from error
             except Exception as error:
                 # What passes by itself undid the whole transaction: the same batch is run again.
                 if not is_passing(error):
                     raise
                 _log.warning("batch is run again", attempt=attempt, error=repr(error))
+                if batch.is_written:
+                    unknown |= {o: NotRecordedError() for o in orders if not o.is_repeatable}
+                    orders = [order for order in orders if order.is_repeatable]
                 await asyncio.sleep(RETRY_PAUSE_S * attempt)
         raise NotRecordedError
 
-    def _answer(self, batch: Sequence[_Waiting], outcomes: dict[Report, Outcome]) -> None:
-        """Settle what was decided; what was left out goes first next time, or waits on its own.
+    def _answer(self, entries: Sequence[_Waiting], outcomes: dict[Order, Outcome]) -> None:
+        """Close what was decided; what was left out goes first next time, or waits on its own.
 
         What needs the book of somebody else as well is no matter of this lane alone.
         """
         now = asyncio.get_running_loop().time()
-        BATCH_ACTIONS.observe(len(batch))
+        BATCH_ACTIONS.observe(len(entries))
         held = []
-        for entry in batch:
-            outcome = outcomes.get(entry.report)
+        for entry in entries:
+            outcome = outcomes.get(entry.order)
             if outcome is not None:
-                self._close(entry, outcome)
+                self.lanes.close(entry, outcome)
                 continue
             entry.rounds += 1
             is_late = entry.rounds >= ROUNDS_MAX or now - entry.since > HELD_MAX_S
-            if is_late or entry.report.rivals:
+            if is_late or len(entry.order.people) > 1:
                 task = asyncio.create_task(self._wait_for_book(entry))
                 self.aside.add(task)
                 task.add_done_callback(self.aside.discard)
             else:
                 held.append(entry)
         self.queue.extendleft(reversed(held))
-        ACTIONS_WAITING.set(self.writer.waiting)
-
-    def _close(self, entry: _Waiting, outcome: Outcome) -> None:
-        """Answer the caller, unless it went away; its action stays recorded."""
-        self.writer.waiting -= 1
-        if entry.future.done():
-            return
-        if isinstance(outcome, Recorded):
-            entry.future.set_result(outcome)
-        else:
-            entry.future.set_exception(outcome)
+        ACTIONS_WAITING.set(self.lanes.waiting)
 
     async def _wait_for_book(self, entry: _Waiting) -> None:
         """A transaction of its own, which waits for the book: the lane goes on meanwhile."""
-        async with self.writer.patient:
+        async with self.lanes.patient:
             await self._settle([entry], wait=True)
+
+
+async def answer_order(request: Request, order: RequestOrder) -> JsonAnswer:
+    """What is answered to the request that this order came as. Raises the error that refused it."""
+    return answered(await shared(request, Lanes).submit(order))
 
 
 def _is_of_data(error: BaseException) -> bool:

@@ -1,0 +1,238 @@
+"""One door for grams: an order says whose books it moves, and is decided under their locks.
+
+A batch of mixed orders is one transaction of a constant number of statements: lock the books; read
+what decides; lock campaigns' budgets and projects' stock, if any are wanted; write everything.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from functools import partial
+from typing import Any, ClassVar, Protocol
+from uuid import UUID
+
+import msgspec
+from msgspec import Struct
+
+from service.http.idempotency import Answer, Key, KeyReusedError, keep_answers, read_answers
+from service.http.problems import problem_body
+from service.ledger.books import Book, BookMissingError, book_writes, lock_books, lock_free_books
+from service.platform.database import Connection, Database, Write, write_all
+from service.platform.errors import ConflictError, SaxaulError
+from service.platform.outbox import lane_of, outbox_write
+from service.rules.decide.rulebook import Rulebook
+
+
+class Order(Struct, eq=False):
+    """What shall move in somebody's book. `work` decides all of its kind in a batch."""
+
+    work: ClassVar[type["Work"]]
+    participant_id: UUID
+
+    @property
+    def people(self) -> tuple[UUID, ...]:
+        """Whose books are locked for it; its own comes first."""
+        return (self.participant_id,)
+
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether it does nothing more when it is settled again after it was booked."""
+        return True
+
+
+class RequestOrder(Order, kw_only=True):
+    """An order that is answered with JSON: `tell` says it of what was decided.
+
+    With a key, the answer is kept and given again to the same request.
+    """
+
+    key: Key | None
+    tell: Callable[[Any], Struct]
+    status: int = 200
+
+    @property
+    def is_repeatable(self) -> bool:
+        """Its key is what tells that it was booked."""
+        return self.key is not None
+
+
+Outcome = Any
+"""What was decided, for a RequestOrder an Answer, or the SaxaulError that refused it."""
+
+
+class Batch:
+    """One transaction of a lane: the locked books, and what will be written of them."""
+
+    def __init__(
+        self,
+        rulebook: Rulebook,
+        now: datetime,
+        *,
+        secret: bytes = b"",
+        lane: int = 0,
+        lanes: int = 1,
+        real_now: datetime | None = None,
+        ended: set[tuple[int, str]] | None = None,
+    ) -> None:
+        """`ended` are the campaigns that this process knows as used up, by version of the rules."""
+        self.rulebook = rulebook
+        self.now = now
+        self.real_now = real_now or now
+        self.secret = secret
+        self.lane = lane
+        self.lane_of = partial(lane_of, lanes=lanes)
+        self.ended: set[tuple[int, str]] = set() if ended is None else ended
+        self.books: dict[UUID, Book] = {}
+        self.is_written = False
+        """Whether all was sent but COMMIT, so that it may be stored when that fails."""
+        self._changed: dict[UUID, Book] = {}
+        self._told: dict[str, dict[tuple[UUID, str, str], int]] = defaultdict(
+            partial(defaultdict, int)
+        )
+
+    def change(self, participant_id: UUID) -> None:
+        """This book is written back."""
+        self._changed[participant_id] = self.books[participant_id]
+
+    def tell(self, at: datetime, owner: UUID, board: str, change: int, region: str) -> None:
+        """Let a board learn what was booked at this time; the region is that of what counts."""
+        day = self.rulebook.program.local_date(at).isoformat()
+        self._told[day][owner, board, region] += change
+
+    async def settle(
+        self, database: Database, orders: Sequence[Order], *, wait: bool = False
+    ) -> dict[Order, Outcome]:
+        """Run them in a transaction of their own.
+
+        Raises whatever the database raises: then nothing is stored, or all is when `is_written`,
+        because COMMIT got no answer.
+        """
+        async with database.lane_transaction() as connection:
+            outcomes = await self.run(connection, orders, wait=wait)
+            self.is_written = True
+        return outcomes
+
+    async def run(
+        self, connection: Connection, orders: Sequence[Order], *, wait: bool = False
+    ) -> dict[Order, Outcome]:
+        """Decide these orders of one lane; each gets its own outcome, a bad one harms no other.
+
+        Orders whose books somebody else holds are left out of the answer, unless `wait` is set, and
+        so is what rests on how another transaction ends.
+        """
+        kinds: dict[type[Work], list[Order]] = defaultdict(list)
+        for order in orders:
+            kinds[order.work].append(order)
+        works = {kind: kind(self, kinds[kind]) for kind in sorted(kinds, key=lambda k: k.rank)}
+        people = {owner for order in orders for owner in order.people}
+        self.books = await (lock_books if wait else lock_free_books)(connection, people)
+        ready = [order for order in orders if order.participant_id in self.books]
+        outcomes: dict[Order, Outcome] = {}
+        if wait:
+            missing = [order for order in orders if order.participant_id not in self.books]
+            outcomes = {order: BookMissingError(order.participant_id) for order in missing}
+        return outcomes | await self._settle(connection, ready, works) if ready else outcomes
+
+    async def _settle(
+        self, connection: Connection, orders: Sequence[Order], works: dict[type["Work"], "Work"]
+    ) -> dict[Order, Outcome]:
+        answers = Answers(await read_answers(connection, keys_of(orders)))
+        asked: list[Work] = []
+        for kind, work in works.items():
+            mine = [o for o in orders if o.work is kind and answers.given(o) is None]
+            if mine:
+                await work.read(connection, mine)
+                asked.append(work)
+        outcomes: dict[Order, Outcome] = {}
+        for order in orders:
+            outcome = answers.given(order) or _decided(works[order.work], order)
+            if outcome is not None:
+                outcomes[order] = answers.keep(order, outcome, self.books[order.participant_id])
+        writes = [write for work in asked for write in await work.finish(connection)]
+        if self._changed:
+            writes += book_writes([*self._changed.values()])
+        if answers.new:
+            writes.append(keep_answers(answers.new, self.real_now))
+        await write_all(connection, [*writes, *self._outbox_writes()])
+        return outcomes
+
+    def _outbox_writes(self) -> list[Write]:
+        return [
+            outbox_write(
+                self.lane, self.now, day, [(o, board, g, region) for (o, board, region), g in sums]
+            )
+            for day, told in self._told.items()
+            if (sums := [(key, change) for key, change in told.items() if change])
+        ]
+
+
+class Work(Protocol):
+    """What the orders of one kind do in one batch. Those of a low rank lock first."""
+
+    rank: ClassVar[int]
+
+    def __init__(self, batch: Batch, orders: Sequence[Any], /) -> None:
+        """Before the books are locked: whatever needs no lock."""
+
+    async def read(self, connection: Connection, orders: Sequence[Any], /) -> None:
+        """Read, and lock last, what decides on those of the orders whose books are locked."""
+
+    def decide(self, order: Any, /) -> Any:
+        """What becomes of an order, in order of arrival; None when it must wait. Posts in memory.
+
+        Raises a SaxaulError before anything was posted.
+        """
+
+    async def finish(self, connection: Connection, /) -> list[Write]:
+        """What is written beside the books."""
+
+
+class Answers:
+    """First answers to requests with keys: those that are kept, and those that this batch gives."""
+
+    def __init__(self, kept: dict[tuple[UUID, str, str], tuple[bytes, Answer]]) -> None:
+        """`kept` by person, route and key, with the fingerprint of the request."""
+        self._first = kept
+        self.new: list[tuple[Key, Answer]] = []
+
+    def given(self, order: Order) -> Answer | SaxaulError | None:
+        """The first answer to its key, if there was one."""
+        if not isinstance(order, RequestOrder) or order.key is None:
+            return None
+        fingerprint, answer = self._first.get(order.key.row, (b"", None))
+        if answer is not None and fingerprint != order.key.fingerprint:
+            return KeyReusedError(order.key.key)
+        return answer
+
+    def keep(self, order: Order, outcome: Outcome, book: Book) -> Outcome:
+        """The answer to a request. A conflict is one too: nothing was moved, and never will be.
+
+        What an erasure would have to find is not kept of who is erased.
+        """
+        if not isinstance(order, RequestOrder) or isinstance(outcome, Answer):
+            return outcome
+        key = order.key
+        if not isinstance(outcome, SaxaulError):
+            answer = Answer(order.status, msgspec.json.encode(order.tell(outcome)))
+        elif key is not None and isinstance(outcome, ConflictError) and not book.closed:
+            body = problem_body(outcome, key.reader)
+            answer = Answer(outcome.status, body, reader=key.reader)
+        else:
+            return outcome
+        if key is not None:
+            self._first[key.row] = key.fingerprint, replace(answer, replayed=True)
+            self.new.append((key, answer))
+        return answer
+
+
+def keys_of(orders: Iterable[Order]) -> list[Key]:
+    """The keys of requests among these."""
+    return [o.key for o in orders if isinstance(o, RequestOrder) and o.key is not None]
+
+
+def _decided(work: Work, order: Order) -> Outcome:
+    try:
+        return work.decide(order)
+    except SaxaulError as error:
+        return error

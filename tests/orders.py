@@ -1,0 +1,44 @@
+"""Orders settled in one transaction of their own, as a lane does it."""
+
+from service.energy.collect import CollectOrder
+from service.http.decode import NoFields
+from service.ledger.orders import Batch
+from service.planting.pledge import CancelOrder, PledgeOrder
+from service.platform.errors import SaxaulError
+
+
+async def settle(database, orders, *, rulebook, now, wait=False, **told):
+    """What became of each; one that had to wait is left out."""
+    return await Batch(rulebook, now, **told).settle(database, orders, wait=wait)
+
+
+async def settled(connection, kind, participant_id, *, rulebook, now, lane=0, lanes=1, **asked):
+    """What was decided on one order, in the transaction of this connection. Raises its refusal."""
+    found = []
+
+    def tell(done):
+        found.append(done)
+        return NoFields()
+
+    order = kind(participant_id, key=None, tell=tell, **asked)
+    batch = Batch(rulebook, now, lane=lane, lanes=lanes)
+    outcome = (await batch.run(connection, [order], wait=True))[order]
+    if isinstance(outcome, SaxaulError):
+        raise outcome
+    return found[0]
+
+
+async def collect(connection, participant_id, bubble_id=None, **told):
+    """Collect one bubble, or all that are ripe."""
+    return await settled(connection, CollectOrder, participant_id, bubble_id=bubble_id, **told)
+
+
+async def pledge(connection, participant_id, project_id, trees=1, dedication=None, **told):
+    """Promise trees."""
+    asked = {"project_id": project_id, "trees": trees, "dedication": dedication}
+    return await settled(connection, PledgeOrder, participant_id, **asked, **told)
+
+
+async def cancel(connection, participant_id, pledge_id, **told):
+    """Take a pledge back."""
+    return await settled(connection, CancelOrder, participant_id, pledge_id=pledge_id, **told)
