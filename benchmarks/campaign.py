@@ -167,7 +167,7 @@ async def _record(
     rulebooks = Rulebooks(database)
     async with database.pool.acquire() as connection:
         await rulebooks.refresh(connection)
-    writer = Lanes(database, Clock(), rulebooks, settings)
+    writer = Lanes(database, Clock(), lambda: rulebooks.active, settings)
     writer.start()
     left = iter(range(actions))
 

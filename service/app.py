@@ -130,7 +130,7 @@ async def _live(app: Litestar, settings: Settings) -> AsyncIterator[None]:
         async with database.pool.acquire() as connection:
             await rulebooks.refresh(connection)
         await stack.enter_async_context(beside(rulebooks.run()))
-        lanes = Lanes(database, clock, rulebooks, settings)
+        lanes = Lanes(database, clock, lambda: rulebooks.active, settings)
         lanes.start()
         stack.push_async_callback(lanes.stop)
         await stack.enter_async_context(beside(partner_keys.run()))

@@ -6,7 +6,7 @@ load and nobody waits for a timer. Nothing else locks books for people's request
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import asyncpg
@@ -24,7 +24,7 @@ from service.platform.errors import SaxaulError, UnavailableError
 from service.platform.metrics import ACTIONS_WAITING, BATCH_ACTIONS
 from service.platform.outbox import lane_of
 from service.platform.settings import Settings
-from service.rulebooks.publish import Rulebooks
+from service.rules.decide.rulebook import Rulebook
 
 _log = structlog.get_logger()
 
@@ -69,12 +69,12 @@ class Lanes:
     """One queue and one loop a lane; orders of a person are settled as they came."""
 
     def __init__(
-        self, database: Database, clock: Clock, rules: Rulebooks, settings: Settings
+        self, database: Database, clock: Clock, active: Callable[[], Rulebook], settings: Settings
     ) -> None:
-        """`start` before the first order, `stop` after the last."""
+        """`active` gives the rules of the moment. `start` before the first order, `stop` behind."""
         self.database = database
         self.clock = clock
-        self.rules = rules
+        self.active = active
         self.settings = settings
         self.secret = settings.secret_key.encode()
         self.lanes = [_Lane(self, lane) for lane in range(settings.lanes)]
@@ -114,7 +114,7 @@ class Lanes:
     def batch(self, lane: int) -> Batch:
         """A new transaction of a lane, by the rules of this moment."""
         return Batch(
-            self.rules.active,
+            self.active(),
             self.clock.now(),
             secret=self.secret,
             lane=lane,

@@ -98,7 +98,7 @@ async def work(
             await rulebooks.refresh(connection)
             await prepare_lanes(connection, settings.lanes, clock.real_now())
         await stack.enter_async_context(beside(rulebooks.run()))
-        lanes = Lanes(database, clock, rulebooks, settings)
+        lanes = Lanes(database, clock, lambda: rulebooks.active, settings)
         lanes.start()
         stack.push_async_callback(lanes.stop)
         identifier = Identifier(settings.secret_key)

@@ -2,7 +2,6 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
 
 import asyncpg
 
@@ -83,7 +82,7 @@ def writer_of(database, rulebook, settings):
     """A group-commit writer, not yet started, with a clock that stands where the tests stand."""
     clock = Clock()
     clock.offset = NOW - clock.real_now()
-    return Lanes(database, clock, SimpleNamespace(active=rulebook), settings)
+    return Lanes(database, clock, lambda: rulebook, settings)
 
 
 async def book_of(database, participant_id):

@@ -1,0 +1,183 @@
+"""One door for grams: keys, twins and the last tree, through two processes at once."""
+
+import asyncio
+import uuid
+from datetime import timedelta
+
+import pytest
+
+from service.audit.audit import audit
+from service.energy.collect import CollectOrder
+from service.energy.expire import expire_due
+from service.http.decode import NoFields
+from service.ledger.lanes import Lanes, NotRecordedError
+from service.platform.clock import Clock
+from service.platform.database import open_database
+from tests.actions.proxy import LossyProxy
+from tests.callers import Caller, advance, sign_in
+from tests.ledger.histories import RULEBOOK, award, book_of, collect_all, make_person
+from tests.people import served, settings_for
+from tests.planting.forestry import give, open_project
+
+
+@pytest.fixture
+def own_settings(servers, fresh_database_url, tmp_path):
+    return settings_for(servers, fresh_database_url, tmp_path)
+
+
+@pytest.fixture
+async def database(own_settings):
+    opened = await open_database(own_settings, own_settings.database_url)
+    yield opened
+    assert (await audit(opened, mode="full", now=Clock().real_now())).differences == []
+    await opened.close()
+
+
+@pytest.fixture
+async def processes(own_settings, database):
+    """Two API processes on one database."""
+    async with served(own_settings) as one, served(own_settings) as two:
+        yield one, two
+
+
+@pytest.fixture
+async def alice(processes):
+    """One person, who can ask either process."""
+    first = await sign_in(processes[0], "alice")
+    return [Caller(client, first.headers, first.participant_id) for client in processes]
+
+
+async def sent_at_once(alice, path, body=None, *, times=100):
+    """One request with one key many times at once, to both processes in turn."""
+    key = str(uuid.uuid4())
+    return await asyncio.gather(*[alice[n % 2].post(path, body, key=key) for n in range(times)])
+
+
+def assert_one_answer(answers, status):
+    assert {answer.status_code for answer in answers} == {status}
+    assert len({answer.content for answer in answers}) == 1
+    assert sum("idempotency-replayed" not in answer.headers for answer in answers) == 1
+
+
+async def test_a_key_sent_many_times_at_once_is_one_order_of_each_kind(processes, database, alice):
+    await alice[0].walks()
+    await advance(processes[0], hours=32)
+    assert_one_answer(await sent_at_once(alice, "/v1/me/bubbles/collect"), 200)
+    project = str(await open_project(database, price_g=50))
+    body = {"project_id": project, "trees": 1}
+    pledges = await sent_at_once(alice, "/v1/me/pledges", body)
+    assert_one_answer(pledges, 201)
+    path = f"/v1/me/pledges/{pledges[0].json()['id']}/cancel"
+    assert_one_answer(await sent_at_once(alice, path), 200)
+    assert_one_answer(await sent_at_once(alice, path), 409)
+    held = await alice[1].balances()
+    assert (held["ripening_g"], held["available_g"], held["pledged_g"]) == (0, 160, 0)
+
+
+async def test_a_key_with_another_body_is_refused_in_the_same_batch(database, alice):
+    await give(database, alice[0].participant_id, 100)
+    project, key = str(await open_project(database, price_g=10)), str(uuid.uuid4())
+    answers = await asyncio.gather(
+        *[
+            alice[0].post("/v1/me/pledges", {"project_id": project, "trees": n}, key=key)
+            for n in (1, 2, 1, 2)
+        ]
+    )
+    codes = sorted((a.status_code, a.json().get("code", "")) for a in answers)
+    assert codes == [(201, "")] * 2 + [(422, "idempotency-key-reused")] * 2
+    assert (await alice[0].balances())["pledged_g"] in {10, 20}
+
+
+async def test_a_conflict_is_the_answer_for_ever_and_what_moves_nothing_is_not_kept(
+    database, alice
+):
+    project, key = str(await open_project(database, price_g=10)), str(uuid.uuid4())
+    body = {"project_id": project, "trees": 1}
+    poor = await alice[0].post("/v1/me/pledges", body, key=key)
+    await give(database, alice[0].participant_id, 100)
+    again = await alice[1].post("/v1/me/pledges", body, key=key)
+    assert (poor.status_code, poor.json()["code"]) == (409, "insufficient-energy")
+    assert again.content == poor.content
+    assert again.headers["idempotency-replayed"] == "true"
+    nowhere = {"project_id": str(uuid.uuid4()), "trees": 1}
+    key = str(uuid.uuid4())
+    for _ in range(2):
+        answer = await alice[0].post("/v1/me/pledges", nowhere, key=key)
+        assert (answer.status_code, "idempotency-replayed" in answer.headers) == (404, False)
+
+
+async def test_the_last_trees_go_to_as_many_as_there_are(processes, database):
+    project = await open_project(database, price_g=10, capacity=7)
+    people = [await sign_in(processes[n % 2], f"person-{n}") for n in range(20)]
+    for person in people:
+        await give(database, person.participant_id, 10)
+    body = {"project_id": str(project), "trees": 1}
+    answers = await asyncio.gather(
+        *[person.post("/v1/me/pledges", body, key=str(uuid.uuid4())) for person in people]
+    )
+    statuses = sorted(answer.status_code for answer in answers)
+    assert statuses == [201] * 7 + [409] * 13
+    refused = {a.json()["trees_left"] for a in answers if a.status_code == 409}
+    assert refused == {0}
+    cancels = [
+        person.post(f"/v1/me/pledges/{answer.json()['id']}/cancel")
+        for person, answer in zip(people, answers, strict=True)
+        if answer.status_code == 201
+    ]
+    late = [
+        person.post("/v1/me/pledges", body, key=str(uuid.uuid4()))
+        for person, answer in zip(people, answers, strict=True)
+        if answer.status_code == 409
+    ]
+    ended = await asyncio.gather(*cancels, *late)
+    assert [answer.status_code for answer in ended[:7]] == [200] * 7
+    sold = sum(answer.status_code == 201 for answer in ended[7:])
+    assert sold <= 7
+    row = await database.pool.fetchrow("SELECT pledged FROM stock WHERE project_id = $1", project)
+    assert row["pledged"] == sold
+
+
+async def test_what_is_collected_does_not_expire_and_what_expires_is_not_collected(
+    processes, database, alice
+):
+    for steps in (3_000, 4_000, 5_000):
+        await alice[0].walks(steps)
+    earned_g = (await alice[0].balances())["ripening_g"]
+    await advance(processes[0], hours=32)
+    clock = Clock()
+    async with database.pool.acquire() as connection:
+        await clock.refresh(connection)
+    ended = await asyncio.gather(
+        *[alice[n % 2].post("/v1/me/bubbles/collect") for n in range(6)],
+        *[expire_due(database, clock.now() + timedelta(days=5)) for _ in range(3)],
+    )
+    assert {answer.status_code for answer in ended[:6]} == {200}
+    held = await alice[0].balances()
+    assert held["ripening_g"] == 0
+    assert held["available_g"] + held["expired_g"] == earned_g
+    assert sum(answer.json()["collected_g"] for answer in ended[:6]) == held["available_g"]
+
+
+async def test_an_order_without_a_key_is_not_run_again_when_it_may_be_booked(
+    own_settings, database
+):
+    """A second run would find nothing ripe, and say so of grams that it had collected."""
+    person = await make_person(database)
+    await award(database, person, 100)
+    at = await database.pool.fetchval("SELECT max(ripens_at) FROM bubbles")
+    clock = Clock()
+    clock.offset = at - clock.real_now()
+    proxy = LossyProxy(own_settings.database_url)
+    await proxy.start()
+    doors = await open_database(own_settings, proxy.url)
+    lanes = Lanes(doors, clock, lambda: RULEBOOK, own_settings)
+    lanes.start()
+    proxy.cut_answer_of(b"COMMIT")
+    with pytest.raises(NotRecordedError):
+        await lanes.submit(CollectOrder(person, key=None, tell=lambda _: NoFields()))
+    await lanes.stop()
+    await doors.close()
+    await proxy.stop()
+    assert proxy.cuts == 1
+    assert (await book_of(database, person)).available == 100
+    assert (await collect_all(database, person, at)).collected_g == 0
