@@ -1,7 +1,7 @@
 """Redis: one client a process, with short patience, because everything in it can be missed."""
 
 import redis.exceptions
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
@@ -19,9 +19,14 @@ _CONNECTIONS_MAX = 64
 
 
 def open_redis(url: str) -> Redis:
-    """A client of this server; it connects at its first command."""
-    return Redis.from_url(
+    """A client of this server; it connects at its first command.
+
+    Who comes when all connections are in use waits for one, as long as for an answer: what Redis
+    answers in time gives them back much sooner.
+    """
+    pool = BlockingConnectionPool.from_url(
         url,
+        timeout=_PATIENCE_S,
         socket_timeout=_PATIENCE_S,
         socket_connect_timeout=_PATIENCE_S,
         max_connections=_CONNECTIONS_MAX,
@@ -29,3 +34,4 @@ def open_redis(url: str) -> Redis:
         # One new attempt mends a connection that the server closed; more would only wait longer.
         retry=Retry(NoBackoff(), 1),
     )
+    return Redis.from_pool(pool)

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from uuid import UUID, uuid4
 
 import pytest
@@ -364,6 +365,21 @@ async def test_without_redis_only_boards_are_away(servers, settings, tmp_path):
         for path in ("saved", "saved/me"):
             answer = await bob.get(f"/v1/leaderboards/{path}")
             assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+
+
+async def test_more_people_at_once_than_connections_to_redis_are_all_answered(town, relays, alice):
+    await crowd(town, [3, 2, 1])
+    await town.walk(me_of(alice), km=2)
+    await settle(*relays)
+    first = await board(alice, limit=1)
+    for ask in (
+        partial(alice.get, "/v1/leaderboards/saved"),
+        partial(alice.get, "/v1/leaderboards/saved", limit=1, cursor=first["next_cursor"]),
+        partial(alice.get, "/v1/leaderboards/saved/me"),
+    ):
+        answers = await asyncio.gather(*(ask() for _ in range(256)))
+        assert {answer.status_code for answer in answers} == {200}
+        assert len({answer.content for answer in answers}) == 1
 
 
 async def test_a_page_costs_as_many_commands_whatever_its_size(shared, town, relays, alice):
