@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
-from uuid import UUID
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -43,11 +42,6 @@ class Entry(NamedTuple):
     rank: int
     member: bytes
     score: int
-
-    @property
-    def person(self) -> UUID:
-        """Whose entry it is."""
-        return UUID(bytes=self.member)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ class Seen(NamedTuple):
     """A part of a board, and the names of who is there."""
 
     ranking: Ranking
-    names: Mapping[UUID, Name]
+    names: Mapping[bytes, Name]
 
 
 class Head(NamedTuple):
@@ -33,7 +33,7 @@ class Head(NamedTuple):
 
     def is_for(self, viewer: UUID) -> bool:
         """Whether this is the viewer's answer: who is not public sees himself besides."""
-        name = self.seen.names.get(viewer)
+        name = self.seen.names.get(viewer.bytes)
         return name is None or name.is_public
 
 

@@ -129,7 +129,7 @@ async def get_my_rank(request: Request, board: FromPath[str]) -> JsonAnswer:
     standing = await shared(request, Boards).standing(wanted, viewer.bytes, around=2 * query.around)
     mine = MyRank(None, standing.score, None, [])
     if standing.rank is not None:
-        names = await shared(request, Names).of([entry.person for entry in standing.entries])
+        names = await shared(request, Names).of([entry.member for entry in standing.entries])
         items = _items(standing.entries, names, viewer)
         index = next(
             (n for n, item in enumerate(items) if item.participant_id == viewer), len(items)
@@ -156,7 +156,7 @@ async def _see(request: Request, board: Board, after: Place | None, limit: int) 
     """A part of a board, with the names of who is there."""
     # Twice as many, so that people who are not shown do not make most pages short.
     ranking = await shared(request, Boards).page(board, after=after, limit=2 * limit)
-    people = [entry.person for entry in ranking.entries]
+    people = [entry.member for entry in ranking.entries]
     return Seen(ranking, await shared(request, Names).of(people))
 
 
@@ -182,13 +182,14 @@ def _page(query: BoardQuery, board: Board, page: Paged, seen: Seen, viewer: UUID
 
 
 def _items(
-    entries: Sequence[Entry], names: Mapping[UUID, Name], viewer: UUID | None
+    entries: Sequence[Entry], names: Mapping[bytes, Name], viewer: UUID | None
 ) -> list[BoardItem]:
     """Those of these entries whom the viewer may see, by name: public ones, and himself."""
+    named = [(entry, names[entry.member]) for entry in entries if entry.member in names]
     return [
-        BoardItem(entry.rank, person, name.display_name, entry.score)
-        for entry in entries
-        if (name := names.get(person := entry.person)) and (name.is_public or person == viewer)
+        BoardItem(entry.rank, person, display_name, entry.score)
+        for entry, (person, display_name, is_public) in named
+        if is_public or person == viewer
     ]
 
 

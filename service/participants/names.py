@@ -4,33 +4,34 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
-from service.platform import arrays
 from service.platform.database import Database
 from service.platform.together import Together
 
 
 class Name(NamedTuple):
-    """What somebody is called, and whether strangers may read it."""
+    """Who somebody is, and whether strangers may read what they are called."""
 
+    participant_id: UUID
     display_name: str
     is_public: bool
 
 
 class Names:
-    """Reads names as they are now. Who was erased has none."""
+    """Reads names as they are now, by the bytes of people's ids. Who was erased has none."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._together = Together(self._read)
 
-    async def of(self, people: Collection[UUID]) -> Mapping[UUID, Name]:
+    async def of(self, people: Collection[bytes]) -> Mapping[bytes, Name]:
         """The names of these people, and perhaps of others who were asked for meanwhile."""
         return await self._together.ask(people) if people else {}
 
-    async def _read(self, asked: Sequence[Collection[UUID]]) -> list[Mapping[UUID, Name]]:
-        people = arrays.uuids(set().union(*asked))
-        rows = await self._database.pool.fetch(_NAMES, people)
-        found = {person: Name(name, is_public) for person, name, is_public in rows}
+    async def _read(self, asked: Sequence[Collection[bytes]]) -> list[Mapping[bytes, Name]]:
+        people = {person for each in asked for person in each}
+        wanted = "{" + ",".join([person.hex() for person in people]) + "}"
+        names = map(Name._make, await self._database.pool.fetch(_NAMES, wanted))
+        found = {name.participant_id.bytes: name for name in names}
         return [found] * len(asked)
 
 
