@@ -23,6 +23,7 @@ from service.http.jwks import KeySet
 from service.http.rate_limit import RateLimiter
 from service.instance.servers import servers
 from service.leaderboards.boards import Boards
+from service.leaderboards.heads import Heads
 from service.leaderboards.keys import Layout
 from service.leaderboards.routes import routes as leaderboard_routes
 from service.ledger.lanes import Lanes
@@ -30,6 +31,7 @@ from service.ledger.routes import routes as ledger_routes
 from service.operations.routes import routes as operation_routes
 from service.operations.routes_operator import routes as act_routes
 from service.participants.identities import resolve_participant
+from service.participants.names import Names
 from service.participants.routes import routes as participant_routes
 from service.participants.routes_operator import routes as participant_operator_routes
 from service.partners.envelope import master_keys
@@ -149,6 +151,8 @@ async def _live(app: Litestar, settings: Settings) -> AsyncIterator[None]:
                 partner_keys,
                 Intake(database, clock, rulebooks, lanes, settings, identifier),
                 Boards(redis, Layout(settings.redis_prefix, settings.leaderboard_shards)),
+                Heads(),
+                Names(database),
                 RateLimiter(redis, settings),
             )
         }

@@ -4,7 +4,9 @@ Who has a score of 0 or less is on no board. Equal scores share a rank and run b
 cursor (score and member) means the same whatever moves above it.
 """
 
-from collections.abc import Sequence
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,8 +17,10 @@ from redis.exceptions import RedisError
 
 from service.leaderboards.keys import Board, Layout
 from service.platform.errors import UnavailableError
+from service.platform.together import Together
 
 _PAGE = (Path(__file__).parent / "page.lua").read_text(encoding="utf-8")
+_TRIES = 3
 
 
 class BoardsAwayError(UnavailableError):
@@ -63,34 +67,59 @@ class Standing:
     entries: list[Entry]
 
 
-class _Part(NamedTuple):
-    """What one shard answers to `page.lua`."""
+class _Question(NamedTuple):
+    """What `page.lua` is asked of one shard's part of a board."""
 
+    shard: int
+    board: Board
+    score: int | str
+    member: bytes
+    after: int
+    before: int
+
+
+class _Part(NamedTuple):
+    """What it answers; its own comment tells the numbers."""
+
+    as_of_ms: int
+    score: int
     size: int
     above: int
     before: int
     through: int
-    as_of_ms: int
-    after_place: list[Place]
+    above_told: int
     before_place: list[Place]
+    after_place: list[Place]
+
+    def count_above(self, score: int) -> int:
+        """How many have more than this score, which somebody told before the place has.
+
+        Who is told are the nearest of all shards: if nobody of this one has more, the best has just
+        as much, or nobody else stands before.
+        """
+        more = sum(place.score > score for place in self.before_place)
+        return self.before - len(self.before_place) + more if more else self.above_told
 
 
 class Boards:
-    """The boards as readers see them, a constant number of commands a question."""
+    """The boards as readers see them, in one script a shard whatever the size of a page.
+
+    Each shard's generation is remembered; the script answers only if it is still the active one.
+    """
 
     def __init__(self, redis: Redis, layout: Layout) -> None:
         """Read with this client, which may be shared."""
         self._redis = redis
         self._layout = layout
+        self._generations = [b""] * layout.shards
+        self._together = Together(self._ask_all)
 
     async def page(self, board: Board, *, after: Place | None, limit: int) -> Ranking:
         """The next so many behind a place, or the best ones. Raises BoardsAwayError."""
-        try:
-            parts = await self._parts(
-                await active_generations(self._redis, self._layout), board, after, limit=limit
-            )
-        except RedisError as error:
-            raise BoardsAwayError from error
+        score, member = after or ("", b"")
+        parts = await self._ask(
+            _Question(shard, board, score, member, limit, 0) for shard in range(self._layout.shards)
+        )
         merged = sorted((place for part in parts for place in part.after_place), reverse=True)
         first = sum(part.through for part in parts)
         size = sum(part.size for part in parts)
@@ -110,62 +139,62 @@ class Boards:
 
         Raises BoardsAwayError.
         """
-        try:
-            generations = await active_generations(self._redis, self._layout)
-            shard = self._layout.shard_of(member)
-            key = self._layout.board(shard, generations[shard], board)
-            score = int(await self._redis.zscore(key, member) or 0)
-            me = Place(score, member)
-            parts = await self._parts(generations, board, me, limit=around, before=around)
-            before = sorted(place for part in parts for place in part.before_place)[:around]
-            above = await self._count_above(generations, board, (before or [me])[-1].score)
-        except RedisError as error:
-            raise BoardsAwayError from error
-        size = sum(part.size for part in parts)
-        if score <= 0:
-            return Standing(None, score, size, [])
+        home = self._layout.shard_of(member)
+        (mine,) = parts = await self._ask([_Question(home, board, "own", member, around, around)])
+        me = Place(mine.score, member)
+        if me.score <= 0:
+            return Standing(None, me.score, mine.size, [])
+        parts += await self._ask(
+            _Question(shard, board, *me, around, around)
+            for shard in range(self._layout.shards)
+            if shard != home
+        )
+        before = sorted(place for part in parts for place in part.before_place)[:around]
         after = sorted((place for part in parts for place in part.after_place), reverse=True)
         shown = [*reversed(before), me, *after[:around]]
         first = sum(part.before for part in parts) - len(before)
         rank = sum(part.above for part in parts) + 1
-        return Standing(rank, score, size, _ranked(shown, first, above + 1))
+        above = sum(part.count_above(shown[0].score) for part in parts)
+        size = sum(part.size for part in parts)
+        return Standing(rank, me.score, size, _ranked(shown, first, above + 1))
 
-    async def _parts(
-        self,
-        generations: Sequence[int],
-        board: Board,
-        place: Place | None,
-        *,
-        limit: int,
-        before: int = 0,
-    ) -> list[_Part]:
-        pipeline = self._redis.pipeline(transaction=False)
-        score, member = place or ("", b"")
-        for shard, generation in enumerate(generations):
-            keys = (
-                self._layout.positions(shard, generation),
-                self._layout.board(shard, generation, board),
-            )
-            pipeline.eval(_PAGE, len(keys), *keys, score, member, limit, before)
-        return [_part(answer) for answer in await pipeline.execute()]
+    async def _ask(self, questions: Iterable[_Question]) -> list[_Part]:
+        try:
+            return await asyncio.gather(*map(self._together.ask, questions))
+        except RedisError as error:
+            raise BoardsAwayError from error
 
-    async def _count_above(self, generations: Sequence[int], board: Board, score: int) -> int:
-        pipeline = self._redis.pipeline(transaction=False)
-        for shard, generation in enumerate(generations):
-            key = self._layout.board(shard, generation, board)
-            pipeline.zcount(key, f"({score}", "+inf")
-        return sum(await pipeline.execute())
-
-
-async def active_generations(redis: Redis, layout: Layout) -> list[int]:
-    """What readers use in each shard. Raises BoardsAwayError while one is empty or new."""
-    pipeline = redis.pipeline(transaction=False)
-    for shard in range(layout.shards):
-        pipeline.get(layout.active(shard))
-    answers = await pipeline.execute()
-    if not all(answers):
+    async def _ask_all(self, questions: Sequence[_Question]) -> list[_Part]:
+        """One script for each shard; again for those that have another generation by now."""
+        left: dict[int, list[_Question]] = defaultdict(list)
+        for question in questions:
+            left[question.shard].append(question)
+        parts: dict[_Question, _Part] = {}
+        for _ in range(_TRIES):
+            pipeline = self._redis.pipeline(transaction=False)
+            for shard, asked in left.items():
+                self._add_script(pipeline, shard, asked)
+            answers = await pipeline.execute()
+            for (shard, asked), (active, *told) in zip([*left.items()], answers, strict=True):
+                self._generations[shard] = active
+                if told:
+                    parts.update(zip(asked, _parts(*told), strict=True))
+                    del left[shard]
+                elif not active:
+                    raise BoardsAwayError
+            if not left:
+                return [parts[question] for question in questions]
         raise BoardsAwayError
-    return [int(answer) for answer in answers]
+
+    def _add_script(self, pipeline: Any, shard: int, asked: Sequence[_Question]) -> None:
+        generation, layout = self._generations[shard], self._layout
+        number = int(generation or 0)
+        keys = [layout.active(shard), layout.positions(shard, number)]
+        values: list[int | str | bytes] = [generation]
+        for _, board, *told in asked:
+            keys.append(layout.board(shard, number, board))
+            values += told
+        pipeline.eval(_PAGE, len(keys), *keys, *values)
 
 
 def percentile(rank: int, size: int) -> float:
@@ -188,13 +217,14 @@ def _ranked(places: Sequence[Place], first: int, rank: int) -> list[Entry]:
     return entries
 
 
-def _part(answer: Any) -> _Part:
-    size, above, before, through, as_of_ms, after_place, before_place = answer
+def _parts(as_of_ms: bytes, *texts: bytes) -> Iterator[_Part]:
     if not as_of_ms:
         raise BoardsAwayError
-    places = _places(after_place), _places(before_place)
-    return _Part(size, above, before, through, int(as_of_ms), *places)
-
-
-def _places(flat: Sequence[bytes]) -> list[Place]:
-    return [Place(int(score), member) for member, score in zip(flat[::2], flat[1::2], strict=True)]
+    for numbers, members in zip(texts[::2], texts[1::2], strict=True):
+        score, size, above, before, through, above_told, told, *scores = map(int, numbers.split())
+        names = [members[at : at + 16] for at in range(0, len(members), 16)]
+        places = list(map(Place, scores, names))
+        yield _Part(
+            int(as_of_ms), score, size, above, before, through, above_told,
+            places[:told], places[told:],
+        )  # fmt: skip

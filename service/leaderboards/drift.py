@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
-from service.leaderboards.boards import active_generations
+from service.leaderboards.boards import BoardsAwayError
 from service.leaderboards.keys import Board
 from service.leaderboards.lane import Shared
 from service.leaderboards.sums import (
@@ -81,7 +81,7 @@ async def _compare_all(
     shared: Shared, connection: Connection, spans: Sequence[Span]
 ) -> tuple[int, list[Drift]]:
     """Every score that the ledger knows, then what only Redis knows."""
-    generations = await active_generations(shared.redis, shared.layout)
+    generations = await _active_generations(shared)
     async with snapshot_for_sums(connection):
         await gather_sums(connection, spans)
     compared, found = 0, []
@@ -97,11 +97,22 @@ async def _compare_all(
     return compared, found
 
 
+async def _active_generations(shared: Shared) -> list[int]:
+    """What readers use in each shard. Raises BoardsAwayError while one is empty or new."""
+    pipeline = shared.redis.pipeline(transaction=False)
+    for shard in range(shared.layout.shards):
+        pipeline.get(shared.layout.active(shard))
+    answers = await pipeline.execute()
+    if not all(answers):
+        raise BoardsAwayError
+    return [int(answer) for answer in answers]
+
+
 async def _compare_again(
     shared: Shared, connection: Connection, spans: Sequence[Span], suspects: Sequence[Drift]
 ) -> list[Drift]:
     """Those of these scores that still differ."""
-    generations = await active_generations(shared.redis, shared.layout)
+    generations = await _active_generations(shared)
     in_ledger: Scores = {(drift.board, drift.member): 0 for drift in suspects}
     async with snapshot_for_sums(connection):
         people = {UUID(bytes=drift.member) for drift in suspects}

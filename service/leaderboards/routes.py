@@ -1,25 +1,28 @@
 """Leaderboards over HTTP: pages of a board, and where I stand."""
 
 import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
+import msgspec
 from litestar import get
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from msgspec import Meta, Struct
-from sqlalchemy import or_, select
 
 from service.http.access import Request, caller, opens
+from service.http.answer import JsonAnswer
 from service.http.decode import Time, read_query
 from service.http.faults import fault
-from service.http.pages import Page, paged
+from service.http.pages import Page, Paged, paged
 from service.http.shared import shared
 from service.leaderboards.boards import Boards, Entry, Place, percentile
+from service.leaderboards.heads import Head, Heads, Seen
 from service.leaderboards.keys import BOARDS, Board, PeriodName, period_of
-from service.participants.models import Participant
+from service.participants.names import Name, Names
 from service.platform.clock import Clock
-from service.platform.database import Database
 from service.platform.errors import NotFoundError
 from service.rulebooks.publish import Rulebooks
 
@@ -84,63 +87,60 @@ class MyRank(Struct, frozen=True):
 @get(
     "/v1/leaderboards/{board:str}",
     operation_id="getLeaderboard",
-    **opens("participant", query=BoardQuery),
+    **opens("participant", query=BoardQuery, answer=BoardPage),
 )
-async def get_board(request: Request, board: FromPath[str]) -> BoardPage:
+async def get_board(request: Request, board: FromPath[str]) -> JsonAnswer:
     """A page of a leaderboard: energy collected, CO2e saved, saved and verified, trees pledged.
 
     `saved` is all that is avoided, on anybody's word; `verified` is what of it partners told.
     """
-    query = read_query(request, BoardQuery)
+    query, now = read_query(request, BoardQuery), shared(request, Clock).now()
     viewer = caller(request).participant_id
-    wanted = _board(request, board, query.period, query.scope)
+    wanted = _board(request, board, query.period, query.scope, now=now)
     kind = f"leaderboard:{board}:{query.period}:{query.scope}"
-    page, after = paged(request, kind, query, period=str, score=int, member=bytes), None
+    page = paged(request, kind, query, period=str, score=int, member=bytes)
     if page.after:
         # A page that somebody turns at midnight is still one of the period that they began in.
         period, score, member = page.after
-        wanted, after = wanted._replace(period=period), Place(score, member)
-    # Twice as many, so that people who are not shown do not make most pages short.
-    ranking = await shared(request, Boards).page(wanted, after=after, limit=2 * query.limit)
-    items = await _items(request, ranking.entries, viewer)
-    shown, last = items[: query.limit], None
-    if len(items) > query.limit:
-        last = shown[-1].score, shown[-1].participant_id.bytes
-    elif not ranking.is_last:
-        last = ranking.entries[-1].score, ranking.entries[-1].member
-    return BoardPage(
-        board=board,
-        period=query.period,
-        scope=query.scope,
-        as_of=ranking.as_of,
-        size=ranking.size,
-        items=shown,
-        next_cursor=page.cursor((wanted.period, *last)) if last else None,
-    )
+        wanted = wanted._replace(period=period)
+        seen = await _see(request, wanted, Place(score, member), query.limit)
+        return JsonAnswer(200, _page(query, wanted, page, seen, viewer))
+
+    async def read() -> Head:
+        seen = await _see(request, wanted, None, query.limit)
+        return Head(seen, _page(query, wanted, page, seen, None))
+
+    head = await shared(request, Heads).get((wanted, query), now, read)
+    if head.is_for(viewer):
+        return JsonAnswer(200, head.body)
+    return JsonAnswer(200, _page(query, wanted, page, head.seen, viewer))
 
 
 @get(
     "/v1/leaderboards/{board:str}/me",
     operation_id="getMyRank",
-    **opens("participant", query=AroundQuery),
+    **opens("participant", query=AroundQuery, answer=MyRank),
 )
-async def get_my_rank(request: Request, board: FromPath[str]) -> MyRank:
+async def get_my_rank(request: Request, board: FromPath[str]) -> JsonAnswer:
     """My rank and score on a leaderboard, with my neighbours."""
-    query = read_query(request, AroundQuery)
+    query, now = read_query(request, AroundQuery), shared(request, Clock).now()
     viewer = caller(request).participant_id
-    wanted = _board(request, board, query.period, query.scope)
+    wanted = _board(request, board, query.period, query.scope, now=now)
     standing = await shared(request, Boards).standing(wanted, viewer.bytes, around=2 * query.around)
-    if standing.rank is None:
-        return MyRank(None, standing.score, None, [])
-    items = await _items(request, standing.entries, viewer)
-    mine = next(
-        (index for index, item in enumerate(items) if item.participant_id == viewer), len(items)
-    )
-    shown = items[max(mine - query.around, 0) : mine + query.around + 1]
-    return MyRank(standing.rank, standing.score, percentile(standing.rank, standing.size), shown)
+    mine = MyRank(None, standing.score, None, [])
+    if standing.rank is not None:
+        names = await shared(request, Names).of([entry.member for entry in standing.entries])
+        items = _items(standing.entries, names, viewer)
+        index = next(
+            (n for n, item in enumerate(items) if item.participant_id == viewer), len(items)
+        )
+        shown = items[max(index - query.around, 0) : index + query.around + 1]
+        share = percentile(standing.rank, standing.size)
+        mine = MyRank(standing.rank, standing.score, share, shown)
+    return JsonAnswer(200, msgspec.json.encode(mine))
 
 
-def _board(request: Request, name: str, period: PeriodName, scope: str) -> Board:
+def _board(request: Request, name: str, period: PeriodName, scope: str, *, now: datetime) -> Board:
     """The board of now. Raises NotFoundError, InvalidRequestError."""
     if name not in BOARDS:
         text = "There is no leaderboard {name}; there are {all}."
@@ -148,24 +148,48 @@ def _board(request: Request, name: str, period: PeriodName, scope: str) -> Board
     region = _REGION.fullmatch(scope)
     if region is None and scope != "global":
         raise fault("#/query/scope", "must be {allowed}", allowed=_SCOPES)
-    day = shared(request, Rulebooks).active.program.local_date(shared(request, Clock).now())
+    day = shared(request, Rulebooks).active.program.local_date(now)
     return Board(name, period_of(period, day).name, region[1] if region else "")
 
 
-async def _items(request: Request, entries: list[Entry], viewer: UUID) -> list[BoardItem]:
-    """Those of these entries whom the viewer may see, by name: public ones, and himself."""
-    ids = {UUID(bytes=entry.member): entry for entry in entries}
-    person_id, visibility = Participant.participant_id, Participant.visibility
-    # `friends` is not public: it opens the scope of friends, not a board of strangers.
-    named = select(person_id, Participant.display_name).where(
-        person_id.in_(ids), or_(visibility == "public", person_id == viewer)
+async def _see(request: Request, board: Board, after: Place | None, limit: int) -> Seen:
+    """A part of a board, with the names of who is there."""
+    # Twice as many, so that people who are not shown do not make most pages short.
+    ranking = await shared(request, Boards).page(board, after=after, limit=2 * limit)
+    people = [entry.member for entry in ranking.entries]
+    return Seen(ranking, await shared(request, Names).of(people))
+
+
+def _page(query: BoardQuery, board: Board, page: Paged, seen: Seen, viewer: UUID | None) -> bytes:
+    """What is told to this viewer, or to anybody who sees what everybody sees."""
+    ranking = seen.ranking
+    items, last = _items(ranking.entries, seen.names, viewer), None
+    shown = items[: query.limit]
+    if len(items) > query.limit:
+        last = shown[-1].score, shown[-1].participant_id.bytes
+    elif not ranking.is_last:
+        last = ranking.entries[-1].score, ranking.entries[-1].member
+    told = BoardPage(
+        board=board.name,
+        period=query.period,
+        scope=query.scope,
+        as_of=ranking.as_of,
+        size=ranking.size,
+        items=shown,
+        next_cursor=page.cursor((board.period, *last)) if last else None,
     )
-    async with shared(request, Database).sessions() as session:
-        names = {row.participant_id: row.display_name for row in await session.execute(named)}
+    return msgspec.json.encode(told)
+
+
+def _items(
+    entries: Sequence[Entry], names: Mapping[bytes, Name], viewer: UUID | None
+) -> list[BoardItem]:
+    """Those of these entries whom the viewer may see, by name: public ones, and himself."""
+    named = [(entry, names[entry.member]) for entry in entries if entry.member in names]
     return [
-        BoardItem(entry.rank, person, names[person], entry.score)
-        for person, entry in ids.items()
-        if person in names
+        BoardItem(entry.rank, person, display_name, entry.score)
+        for entry, (person, display_name, is_public) in named
+        if is_public or person == viewer
     ]
 
 

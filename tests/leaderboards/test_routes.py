@@ -3,6 +3,7 @@
 import asyncio
 import base64
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from uuid import UUID, uuid4
 
 import pytest
@@ -148,6 +149,17 @@ async def test_a_cursor_outlives_the_person_that_it_names(town, relays, alice):
     assert shown == {str(person) for person in people} - {str(gone)}
 
 
+async def test_a_cursor_stays_in_place_when_the_person_that_it_names_moves(town, relays, alice):
+    people = await crowd(town, [9, 6, 5, 4])
+    await settle(*relays)
+    first = await board(alice, limit=2)
+    assert walked(first["items"]) == [(1, "9 km"), (2, "6 km")]
+    await town.walk(people[1], km=5)
+    await settle(*relays)
+    second = await board(alice, limit=2, cursor=first["next_cursor"])
+    assert walked(second["items"]) == [(3, "5 km"), (4, "4 km")]
+
+
 async def test_a_page_begun_before_midnight_goes_on_after_it(client, town, relays, alice):
     await crowd(town, [3, 2, 1])
     await settle(*relays)
@@ -204,13 +216,65 @@ async def test_i_see_myself_though_i_am_hidden(town, relays, alice):
     assert (mine["rank"], walked(mine["items"])[1]) == (2, (2, "Alice"))
 
 
-async def test_who_was_erased_is_nowhere_shown_even_before_the_boards_know(town, relays, alice):
+async def test_what_i_see_of_myself_nobody_else_is_shown(client, town, relays, alice):
+    bob = await sign_in(client, "bob")
+    for caller, name, km in ((alice, "Alice", 2), (bob, "Bob", 1)):
+        await caller.patch("/v1/me", {"visibility": "hidden", "display_name": name})
+        await town.walk(me_of(caller), km=km)
+    await crowd(town, [3])
+    await settle(*relays)
+    for _ in range(2):
+        assert walked((await board(alice))["items"]) == [(1, "3 km"), (2, "Alice")]
+        assert walked((await board(bob))["items"]) == [(1, "3 km"), (3, "Bob")]
+
+
+async def test_who_hides_is_gone_within_a_second(client, town, relays, alice):
+    bob = await sign_in(client, "bob")
+    await bob.patch("/v1/me", {"display_name": "Bob"})
+    await town.walk(me_of(bob), km=2)
+    await crowd(town, [3])
+    await settle(*relays)
+    assert walked((await board(alice))["items"]) == [(1, "3 km"), (2, "Bob")]
+    await bob.patch("/v1/me", {"visibility": "hidden"})
+    await a_second_later(client)
+    assert walked((await board(alice))["items"]) == [(1, "3 km")]
+    await bob.patch("/v1/me", {"visibility": "public", "display_name": "Robert"})
+    await a_second_later(client)
+    assert walked((await board(alice))["items"]) == [(1, "3 km"), (2, "Robert")]
+
+
+async def test_who_was_erased_is_gone_within_a_second_even_before_the_boards_know(
+    client, town, relays, alice
+):
     people = await crowd(town, [3, 2, 1])
     await settle(*relays)
+    assert walked((await board(alice))["items"]) == [(1, "3 km"), (2, "2 km"), (3, "1 km")]
     await town.erase(people[0])
+    await a_second_later(client)
     assert walked((await board(alice))["items"]) == [(2, "2 km"), (3, "1 km")]
     await settle(*relays)
+    await a_second_later(client)
     assert walked((await board(alice))["items"]) == [(1, "2 km"), (2, "1 km")]
+
+
+async def a_second_later(client):
+    """The programme's clock goes on: first pages are read anew then."""
+    await client.post("/v1/dev/clock", json={"advance_s": 1})
+
+
+async def test_among_equals_my_neighbours_are_those_of_the_board(town, relays, alice):
+    me = me_of(alice)
+    await crowd(town, [3] * 9 + [2] * 12 + [1] * 5)
+    await town.walk(me, km=2)
+    for other in range(2):
+        await settle(*relays)
+        whole = await board(alice, limit=150 + other)
+        index = next(i for i, it in enumerate(whole["items"]) if it["participant_id"] == str(me))
+        for around in (0, 1, 2, 3, 5, 8, 13, 50):
+            mine = await my_rank(alice, around=around)
+            assert mine["items"] == whole["items"][max(index - around, 0) : index + around + 1]
+            assert mine["rank"] == whole["items"][index]["rank"]
+        await crowd(town, [2] * 9)
 
 
 async def test_my_rank_stands_among_my_neighbours(town, relays, alice):
@@ -366,17 +430,44 @@ async def test_without_redis_only_boards_are_away(servers, settings, tmp_path):
             assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
 
 
-async def test_a_page_costs_as_many_commands_whatever_its_size(shared, town, relays, alice):
-    await crowd(town, [km % 7 + 1 for km in range(30)])
+async def test_more_people_at_once_than_connections_to_redis_are_all_answered(town, relays, alice):
+    await crowd(town, [3, 2, 1])
+    await town.walk(me_of(alice), km=2)
     await settle(*relays)
-    assert await commands_of(shared, board(alice, limit=2)) == 2 * shared.layout.shards
-    assert await commands_of(shared, board(alice, limit=200)) == 2 * shared.layout.shards
+    first = await board(alice, limit=1)
+    for ask in (
+        partial(alice.get, "/v1/leaderboards/saved"),
+        partial(alice.get, "/v1/leaderboards/saved", limit=1, cursor=first["next_cursor"]),
+        partial(alice.get, "/v1/leaderboards/saved/me"),
+    ):
+        answers = await asyncio.gather(*(ask() for _ in range(256)))
+        assert {answer.status_code for answer in answers} == {200}
+        assert len({answer.content for answer in answers}) == 1
+
+
+async def test_a_page_costs_one_command_a_shard_whatever_its_size(shared, town, relays, alice):
+    await crowd(town, [km % 7 + 1 for km in range(30)])
     await town.walk(me_of(alice), km=4)
     await settle(*relays)
-    few = await commands_of(shared, my_rank(alice, around=1))
-    assert (
-        few == await commands_of(shared, my_rank(alice, around=50)) == 3 * shared.layout.shards + 1
-    )
+    # From the first answer on it is known which boards are in use.
+    first = await board(alice, limit=1)
+    ask, ask_me = partial(board, alice), partial(my_rank, alice)
+    for asking in (
+        partial(ask, limit=2),
+        partial(ask, limit=200),
+        partial(ask, limit=1, cursor=first["next_cursor"]),
+        partial(ask_me, around=1),
+        partial(ask_me, around=50),
+    ):
+        assert await commands_of(shared, asking()) == shared.layout.shards
+
+
+async def test_who_asks_for_a_first_page_at_once_shares_it(shared, town, relays, alice):
+    await crowd(town, [3, 2, 1])
+    await settle(*relays)
+    await board(alice, limit=1)
+    many = asyncio.gather(*(board(alice, limit=2) for _ in range(100)))
+    assert await commands_of(shared, many) == shared.layout.shards
 
 
 async def commands_of(shared, asking):

@@ -1,5 +1,6 @@
 """What those see who run the service: health, figures, headers, and answers when parts are away."""
 
+import asyncio
 import json
 from functools import cache
 
@@ -10,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.logs import logging_as_served
 from tests.people import client_of, eventually, headers_of, running_app, served, settings_for, walk
+from tests.processes import PATIENCE_S
 
 
 @pytest.fixture
@@ -59,6 +61,21 @@ async def test_redis_may_be_away(settings, unused_tcp_port):
         answer = await client.get("/v1/leaderboards/energy", headers=headers)
         assert answer.status_code == 503
         assert answer.headers["content-type"] == "application/problem+json"
+
+
+async def test_a_redis_that_never_answers_holds_nobody(settings):
+    async def keep_still(reader, writer):
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(keep_still, "127.0.0.1", 0) as server:
+        host, port = server.sockets[0].getsockname()
+        async with served(settings_for_redis(settings, f"redis://{host}:{port}")) as client:
+            headers = await headers_of(client, "alice")
+            path = "/v1/leaderboards/energy/me"
+            asking = [client.get(path, headers=headers) for _ in range(256)]
+            answers = await asyncio.wait_for(asyncio.gather(*asking), PATIENCE_S)
+    assert {answer.status_code for answer in answers} == {503}
 
 
 def settings_for_redis(settings, url):
