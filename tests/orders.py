@@ -2,6 +2,7 @@
 
 from service.energy.collect import CollectOrder
 from service.http.decode import NoFields
+from service.ledger.adjust import AdjustOrder
 from service.ledger.orders import Batch
 from service.planting.pledge import CancelOrder, PledgeOrder
 from service.platform.errors import SaxaulError
@@ -42,3 +43,12 @@ async def pledge(connection, participant_id, project_id, trees=1, dedication=Non
 async def cancel(connection, participant_id, pledge_id, **told):
     """Take a pledge back."""
     return await settled(connection, CancelOrder, participant_id, pledge_id=pledge_id, **told)
+
+
+async def adjust(connection, participant_id, amount_g, *, reason, act, rulebook):
+    """Correct what somebody can spend."""
+    asked = {"amount_g": amount_g, "reason": reason, "act": act}
+    now = act.now
+    return await settled(
+        connection, AdjustOrder, participant_id, rulebook=rulebook, now=now, **asked
+    )

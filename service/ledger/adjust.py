@@ -1,5 +1,7 @@
 """Adjustments: an operator corrects what a person can spend, and the log of acts says why."""
 
+from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
 from msgspec import Struct
@@ -7,9 +9,10 @@ from msgspec import Struct
 from service.http.decode import Time
 from service.ledger.accounts import Account
 from service.ledger.balances import Balances, balances_of
-from service.ledger.books import Book, book_writes, lock_book, post
+from service.ledger.books import Book, post
+from service.ledger.orders import Batch, RequestOrder, Work
 from service.platform.acts import Act
-from service.platform.database import Connection, write_all
+from service.platform.database import Connection, Write
 from service.platform.ids import uuid7
 
 
@@ -24,29 +27,54 @@ class AdjustmentAnswer(Struct, frozen=True):
     balances: Balances
 
 
-async def adjust(
-    connection: Connection, participant_id: UUID, amount_g: int, *, reason: str, act: Act
-) -> AdjustmentAnswer:
-    """Issue grams to `available`, or take them back from there; also for suspended people.
+class Adjusting(Work):
+    """Books the adjustments of one batch; the head of the log of acts is locked last of all."""
 
-    What is issued repays what is owed, first.
+    rank = 3
 
-    Raises BookMissingError, ParticipantErasedError, InsufficientEnergyError.
-    """
-    book = await lock_book(connection, participant_id)
-    book.require_not_erased()
-    before = _spendable(book)
-    id_, at = uuid7(act.now), book.tick(act.now)
-    sides = (Account.ISSUANCE, Account.AVAILABLE)
-    if amount_g < 0:
-        book.require(Account.AVAILABLE, -amount_g)
-        sides = (Account.AVAILABLE, Account.ISSUANCE)
-    post(book, *sides, abs(amount_g), cause="adjust", cause_id=id_, at=at)
-    await write_all(connection, book_writes([book]))
-    told = {"adjustment": str(id_), "amount_g": amount_g, "reason": reason}
-    detail = told | {"before": before, "after": _spendable(book)}
-    await act.log(connection, "participant.adjust", participant_id, detail)
-    return AdjustmentAnswer(id_, participant_id, amount_g, reason, at, balances_of(book))
+    def __init__(self, batch: Batch, _orders: Sequence["AdjustOrder"]) -> None:
+        """Nothing is known before the books are locked."""
+        self.batch = batch
+        self._acts: list[tuple[AdjustOrder, dict[str, Any]]] = []
+
+    async def read(self, connection: Connection, orders: Sequence["AdjustOrder"]) -> None:
+        """The book says it all."""
+
+    def decide(self, order: "AdjustOrder") -> AdjustmentAnswer:
+        """Issue grams to `available`, or take them back from there; also for suspended people.
+
+        What is issued repays what is owed, first. Raises ParticipantErasedError,
+        InsufficientEnergyError.
+        """
+        book, amount_g = self.batch.books[order.participant_id], order.amount_g
+        book.require_not_erased()
+        before = _spendable(book)
+        sides = (Account.ISSUANCE, Account.AVAILABLE)
+        if amount_g < 0:
+            book.require(Account.AVAILABLE, -amount_g)
+            sides = (Account.AVAILABLE, Account.ISSUANCE)
+        id_, at = uuid7(order.act.now), book.tick(order.act.now)
+        post(book, *sides, abs(amount_g), cause="adjust", cause_id=id_, at=at)
+        self.batch.change(order.participant_id)
+        told = {"adjustment": str(id_), "amount_g": amount_g, "reason": order.reason}
+        self._acts.append((order, told | {"before": before, "after": _spendable(book)}))
+        owner, held = order.participant_id, balances_of(book)
+        return AdjustmentAnswer(id_, owner, amount_g, order.reason, at, held)
+
+    async def finish(self, connection: Connection) -> list[Write]:
+        """Log who did it and why."""
+        for order, detail in self._acts:
+            await order.act.log(connection, "participant.adjust", order.participant_id, detail)
+        return []
+
+
+class AdjustOrder(RequestOrder, kw_only=True):
+    """An operator adds to what somebody can spend, or below 0 takes from it."""
+
+    work = Adjusting
+    amount_g: int
+    reason: str
+    act: Act
 
 
 def _spendable(book: Book) -> dict[str, int]:

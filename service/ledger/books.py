@@ -182,11 +182,6 @@ async def hold_open(connection: Connection, participant_id: UUID) -> None:
         raise BookClosedError(participant_id)
 
 
-async def hold_not_erased(connection: Connection, participant_id: UUID) -> None:
-    """The same for what an operator does. Raises BookMissingError, ParticipantErasedError."""
-    (await lock_book(connection, participant_id)).require_not_erased()
-
-
 async def mark_audited(database: Database, seqs: Mapping[UUID, int]) -> None:
     """Remember how far these books were found clean. Who is held by somebody waits for the next."""
     for first in range(0, len(seqs), _MARK_MAX):

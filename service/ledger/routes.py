@@ -10,7 +10,7 @@ from litestar.params import FromPath
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from service.http.access import Request, act_of, caller, opens
-from service.http.answer import JsonAnswer, Listing, answer_once
+from service.http.answer import JsonAnswer, Listing
 from service.http.decode import Time, path_uuid, read_body
 from service.http.faults import fault
 from service.http.idempotency import Key, key_text
@@ -19,11 +19,12 @@ from service.http.problems import reader_of
 from service.http.shared import shared
 from service.http.texts import prose
 from service.ledger.accounts import Account
-from service.ledger.adjust import AdjustmentAnswer, adjust
-from service.ledger.books import BookMissingError, hold_not_erased
+from service.ledger.adjust import AdjustmentAnswer, AdjustOrder
+from service.ledger.books import BookMissingError
+from service.ledger.lanes import answer_order
 from service.ledger.models import Transfer
 from service.ledger.queries import has_book, list_transfers
-from service.platform.database import Connection, Database
+from service.platform.database import Database
 
 _AMOUNT_MAX_G = 1_000_000_000_000
 
@@ -111,16 +112,19 @@ def _transfer(row: Transfer, reason: str | None) -> TransferAnswer:
 async def adjust_participant(request: Request, participant_id: FromPath[str]) -> JsonAnswer:
     """Correct what somebody can spend. With an Idempotency-Key it can be sent again safely."""
     wanted = path_uuid(participant_id)
-    order = await read_body(request, AdjustmentOrder)
-    if not order.amount_g:
+    body = await read_body(request, AdjustmentOrder)
+    if not body.amount_g:
         raise fault("#/amount_g", "must be above or below 0")
-
-    async def effect(connection: Connection) -> AdjustmentAnswer:
-        act = act_of(request)
-        return await adjust(connection, wanted, order.amount_g, reason=order.reason, act=act)
-
-    key = _operator_key(request, wanted, await request.body())
-    return await answer_once(request, key, effect, status=201, hold=hold_not_erased)
+    order = AdjustOrder(
+        wanted,
+        key=_operator_key(request, wanted, await request.body()),
+        tell=lambda booked: booked,
+        status=201,
+        amount_g=body.amount_g,
+        reason=body.reason,
+        act=act_of(request),
+    )
+    return await answer_order(request, order)
 
 
 def _operator_key(request: Request, participant_id: UUID, body: bytes) -> Key | None:

@@ -13,7 +13,6 @@ from service.actions.store import Action, actions_write, counters_write
 from service.energy.bubbles import new_bubbles_write
 from service.energy.expire import expire_due
 from service.ledger.accounts import Account
-from service.ledger.adjust import adjust
 from service.ledger.books import book_writes, lock_book, make_book, post
 from service.platform.acts import Act
 from service.platform.database import write_all
@@ -220,8 +219,13 @@ async def reverse(database, participant_id, action_id, now):
 
 async def adjust_by(database, participant_id, amount_g, now):
     async with database.transaction() as connection:
-        return await adjust(
-            connection, participant_id, amount_g, reason="a gift", act=by_operator(now)
+        return await orders.adjust(
+            connection,
+            participant_id,
+            amount_g,
+            reason="a gift",
+            act=by_operator(now),
+            rulebook=RULEBOOK,
         )
 
 

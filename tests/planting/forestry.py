@@ -4,7 +4,6 @@ import secrets
 from datetime import UTC, datetime
 
 from service.audit.audit import audit
-from service.ledger.adjust import adjust
 from service.participants.identities import resolve_participant
 from service.planting.advance import StepOrder, advance_trees
 from service.planting.allocate import allocate_trees
@@ -58,7 +57,14 @@ async def make_people(database, count, available_g):
 
 async def give(database, participant_id, amount_g):
     async with database.transaction() as connection:
-        await adjust(connection, participant_id, amount_g, reason="a gift", act=by_operator())
+        await orders.adjust(
+            connection,
+            participant_id,
+            amount_g,
+            reason="a gift",
+            act=by_operator(),
+            rulebook=RULEBOOK,
+        )
 
 
 async def balances(database, participant_id):
