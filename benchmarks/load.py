@@ -97,6 +97,12 @@ async def run_load(port: int, sources: Sequence[Callable[[], bytes]], seconds: f
     return load
 
 
+def get_request(path: str, headers: Sequence[tuple[str, str]] = ()) -> bytes:
+    """The bytes of a GET."""
+    lines = [f"GET {path} HTTP/1.1", "Host: 127.0.0.1", *(f"{n}: {v}" for n, v in headers)]
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
 def post_request(
     path: str,
     body: bytes,

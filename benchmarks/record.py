@@ -18,7 +18,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -58,6 +59,31 @@ def wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
             pass
         time.sleep(0.1)
     raise SystemExit(f"{url} did not answer")
+
+
+@contextmanager
+def both_servers() -> Iterator[tuple[int, int]]:
+    """The ports of a real instance in a folder of its own, and of the framework without it."""
+    api, noop = free_port(), free_port()
+    with tempfile.TemporaryDirectory(prefix="saxaul-bench-") as home:
+        Path(home).chmod(0o755)  # PostgreSQL's own user must reach its data
+        instance = start(["service", "run"], SAXAUL_HOME=f"{home}/state", SAXAUL_PORT=str(api))
+        empty = start(
+            [
+                "granian", "--interface", "asgi", "--http", "1", "--no-ws", "--loop", "uvloop",
+                "--workers", "1", "--log-level", "warning", "--host", "127.0.0.1",
+                "--port", str(noop), "benchmarks.noop:app",
+            ],
+        )  # fmt: skip
+        try:
+            wait_for(f"http://127.0.0.1:{api}/health/live", instance)
+            wait_for(f"http://127.0.0.1:{noop}/bare", empty)
+            _console.log("servers are up")
+            yield api, noop
+        finally:
+            for process in (instance, empty):
+                process.send_signal(signal.SIGTERM)
+                process.wait(30)
 
 
 async def tokens(port: int, people: int) -> list[str]:
@@ -107,22 +133,26 @@ def walks(people: list[str], worker: int) -> Callable[[], bytes]:
     return next_request
 
 
+def empty_requests(token: str) -> dict[str, bytes]:
+    """A request to each route that does nothing, as long as a real one."""
+    body = b'{"type":"mobility.walk","occurred_at":"2026-11-21T08:00:00.123456+00:00",'
+    body += b'"attributes":{"steps":60,"distance_km":0.042},"reporter":"device"}'
+    header = [("Authorization", f"Bearer {token}"), ("Idempotency-Key", "x" * 24)]
+    return {name: post_request(f"/{name}", body, header) for name in ("bare", "plain")}
+
+
 async def measure(
     api: int, noop: int, people: list[str], args: argparse.Namespace
 ) -> dict[int, dict[str, list[Load]]]:
     """Both in turns, at each number of connections."""
     results: dict[int, dict[str, list[Load]]] = {}
-    body = b'{"type":"mobility.walk","occurred_at":"2026-11-21T08:00:00.123456+00:00",'
-    body += b'"attributes":{"steps":60,"distance_km":0.042},"reporter":"device"}'
-    header = [("Authorization", f"Bearer {people[0]}"), ("Idempotency-Key", "x" * 24)]
     for connections in args.connections:
         share = len(people) // connections
         sources = [walks(people[n * share : (n + 1) * share], n) for n in range(connections)]
         runs: dict[str, list[Load]] = {"bare": [], "plain": [], "record": []}
         await run_load(api, sources, 1.0)
         for _ in range(args.rounds):
-            for name in ("bare", "plain"):
-                empty = post_request(f"/{name}", body, header)
+            for name, empty in empty_requests(people[0]).items():
                 runs[name].append(
                     await run_load(noop, [lambda e=empty: e] * connections, args.seconds)
                 )
@@ -171,27 +201,9 @@ def main() -> None:
         default=[16, 64, 256],
     )
     args = parser.parse_args()
-    api, noop = free_port(), free_port()
-    with tempfile.TemporaryDirectory(prefix="saxaul-bench-") as home:
-        Path(home).chmod(0o755)  # PostgreSQL's own user must reach its data
-        instance = start(["service", "run"], SAXAUL_HOME=f"{home}/state", SAXAUL_PORT=str(api))
-        empty = start(
-            [
-                "granian", "--interface", "asgi", "--http", "1", "--no-ws", "--loop", "uvloop",
-                "--workers", "1", "--log-level", "warning", "--host", "127.0.0.1",
-                "--port", str(noop), "benchmarks.noop:app",
-            ],
-        )  # fmt: skip
-        try:
-            wait_for(f"http://127.0.0.1:{api}/health/live", instance)
-            wait_for(f"http://127.0.0.1:{noop}/bare", empty)
-            _console.log("servers are up; making tokens")
-            people = asyncio.run(tokens(api, PEOPLE))
-            show(uvloop.run(measure(api, noop, people, args)))
-        finally:
-            for process in (instance, empty):
-                process.send_signal(signal.SIGTERM)
-                process.wait(30)
+    with both_servers() as (api, noop):
+        people = asyncio.run(tokens(api, PEOPLE))
+        show(uvloop.run(measure(api, noop, people, args)))
 
 
 if __name__ == "__main__":
