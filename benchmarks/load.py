@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+Source = Callable[[], bytes]
+"""What gives the next request of a connection."""
+
 # Whoever does not answer for so long never will.
 _PATIENCE_S = 60
 
@@ -48,7 +51,7 @@ class Load:
 class _Connection(asyncio.Protocol):
     """One connection that always has exactly one request under way."""
 
-    def __init__(self, load: Load, next_request: Callable[[], bytes], ends_at: float) -> None:
+    def __init__(self, load: Load, next_request: Source, ends_at: float) -> None:
         self.load = load
         self.next_request = next_request
         self.ends_at = ends_at
@@ -100,7 +103,7 @@ class _Connection(asyncio.Protocol):
             self.done.set_result(None)
 
 
-async def run_load(port: int, sources: Sequence[Callable[[], bytes]], seconds: float) -> Load:
+async def run_load(port: int, sources: Sequence[Source], seconds: float) -> Load:
     """Keep one request of each source under way for this long, each on its own connection.
 
     A source that gives b"" has none left. Raises TimeoutError when something is never answered.

@@ -9,11 +9,10 @@ the same machine; the figures are ratios.
 """
 
 import argparse
-import asyncio
 import itertools
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
@@ -21,11 +20,12 @@ import httpx
 import uvloop
 
 from benchmarks.instance import running, served
-from benchmarks.load import Load, post_request, run_load
-from benchmarks.turns import Turns, conclude, p50_ms, p99_ms, per_second, progress, table_of
+from benchmarks.load import Load, Source, post_request, run_load
+from benchmarks.turns import Turns, conclude, p50_ms, p99_ms, per_second, table_of
 
 PEOPLE = 1_024
 NOOP = "benchmarks.noop:app"
+Who = tuple[str, str]
 
 
 async def tokens(port: int, people: int) -> list[str]:
@@ -45,13 +45,13 @@ def counts(text: str) -> list[int]:
     return [int(part) for part in text.split(",")]
 
 
-def keys(worker: int) -> Callable[[], bytes]:
+def keys(worker: int) -> Source:
     """Idempotency keys that nobody else uses."""
     stamp, number = f"{time.time_ns():x}"[-10:], itertools.count()
     return lambda: b"%s-%04d-%08d" % (stamp.encode(), worker, next(number))
 
 
-def keyed(templates: list[bytes], worker: int) -> Callable[[], bytes]:
+def keyed(templates: Sequence[bytes], worker: int) -> Source:
     """These requests in turn, each time with a key of its own."""
     turn, new_key = itertools.cycle([each.split(MARKER) for each in templates]), keys(worker)
 
@@ -62,12 +62,13 @@ def keyed(templates: list[bytes], worker: int) -> Callable[[], bytes]:
     return next_request
 
 
+_TOKEN = "x" * 400
 MARKER = b"KEYKEYKEYKEYKEYKEYKEYKEY"
 HEADER = ("Idempotency-Key", MARKER.decode())
 
 
-def bearer(token: str) -> tuple[str, str]:
-    """Who asks."""
+def bearer(token: str) -> Who:
+    """Who asks, as a header tells it."""
     return ("Authorization", f"Bearer {token}")
 
 
@@ -83,21 +84,17 @@ def walk(at: datetime) -> bytes:
     ).encode()
 
 
-def walks(people: list[str], worker: int, now: datetime | None = None) -> Callable[[], bytes]:
+def walks(people: Sequence[Who], worker: int, now: datetime | None = None) -> Source:
     """Walks of these people in turn, each with a key of its own, over the last six days."""
     today = now or datetime.now(UTC)
     bodies = [walk(today - timedelta(days=day)) for day in range(6)]
     return keyed(
-        [
-            post_request("/v1/me/actions", body, [bearer(token), HEADER])
-            for body in bodies
-            for token in people
-        ],
+        [post_request("/v1/me/actions", body, [who, HEADER]) for body in bodies for who in people],
         worker,
     )
 
 
-def shares(people: list[str], connections: int) -> list[list[str]]:
+def shares(people: Sequence[Who], connections: int) -> list[Sequence[Who]]:
     """Each connection its own people."""
     return [people[n::connections] for n in range(connections)]
 
@@ -110,7 +107,7 @@ def empty_requests(token: str) -> dict[str, bytes]:
 
 async def run_noop(port: int, connections: int, seconds: float) -> Load:
     """The floor: the body is decoded as the API does it, and nothing is done."""
-    request = empty_requests("x" * 400)["bare"]
+    request = empty_requests(_TOKEN)["bare"]
     return await run_load(port, [lambda: request] * connections, seconds)
 
 
@@ -121,20 +118,17 @@ def both_servers() -> Iterator[tuple[int, int]]:
         yield instance.port, noop
 
 
-async def measure(
-    api: int, noop: int, people: list[str], args: argparse.Namespace
-) -> dict[int, Turns]:
-    """Both in turns, at each number of connections."""
+async def measure(api: int, noop: int, args: argparse.Namespace) -> dict[int, Turns]:
+    """All in turns, at each number of connections."""
+    people = [*map(bearer, await tokens(api, PEOPLE))]
+    empty = empty_requests(people[0][1])
     results: dict[int, Turns] = {}
     for connections in args.connections:
-        sources = [walks(mine, n) for n, mine in enumerate(shares(people, connections))]
         turns = results[connections] = Turns(f"{connections} connections")
-        await run_load(api, sources, 1.0)
-        for _ in range(args.rounds):
-            for name, request in empty_requests(people[0]).items():
-                source = lambda request=request: request  # noqa: E731
-                turns.add(name, await run_load(noop, [source] * connections, args.seconds))
-            turns.add("record", await run_load(api, sources, args.seconds))
+        loads = {name: (noop, [lambda e=each: e] * connections) for name, each in empty.items()}
+        shared = shares(people, connections)
+        loads["record"] = (api, [walks(mine, n) for n, mine in enumerate(shared)])
+        await turns.take(loads, args.rounds, args.seconds)
     return results
 
 
@@ -146,9 +140,7 @@ def main() -> None:
     parser.add_argument("--connections", type=counts, default=[16, 64, 256])
     args = parser.parse_args()
     with running() as instance, served(NOOP) as noop:
-        progress.log("servers are up; making tokens")
-        people = asyncio.run(tokens(instance.port, PEOPLE))
-        results = uvloop.run(measure(instance.port, noop, people, args))
+        results = uvloop.run(measure(instance.port, noop, args))
         table = table_of(
             "POST /v1/me/actions beside a POST that does nothing",
             *("connections", "what", "answers/s", "p50 ms", "p99 ms"),

@@ -6,7 +6,7 @@ A figure is the median of the turns' ratios, with the least and the greatest of 
 import statistics
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from operator import truediv
 
 from rich import box
@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.instance import Instance
-from benchmarks.load import Load
+from benchmarks.load import Load, Source, run_load
 
 # Where nobody looks on it becomes a page.
 console = Console(width=None if sys.stdout.isatty() else 140)
@@ -54,6 +54,16 @@ class Turns:
         """One more turn of this."""
         self.loads[name].append(load)
         progress.log(f"{name}: {load.per_second:,.0f}/s")
+
+    async def take(
+        self, loads: Mapping[str, tuple[int, Sequence[Source]]], rounds: int, seconds: float
+    ) -> None:
+        """Each of these ports and sources for a moment, then all in turns."""
+        for port, sources in loads.values():
+            await run_load(port, sources, 1.0)
+        for _ in range(rounds):
+            for name, (port, sources) in loads.items():
+                self.add(name, await run_load(port, sources, seconds))
 
     def median(self, name: str, figure: Figure = per_second) -> float:
         """What most turns came to."""
