@@ -9,12 +9,12 @@ with it the same client sends requests that do nothing to the same framework on 
 """
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 
 import uvloop
 
 from benchmarks.instance import Instance, running, served
-from benchmarks.load import Load, get_request, post_request, run_load
+from benchmarks.load import Load, Source, get_request, post_request, run_load
 from benchmarks.people import live, settle
 from benchmarks.record import NOOP, bearer, counts, keys, run_noop
 from benchmarks.turns import Turns, compared, conclude
@@ -24,13 +24,8 @@ PAST = (2, 3)
 WARM_UP = 256
 
 
-def phones(tokens: Iterator[str], connections: int) -> list[Callable[[], bytes]]:
-    """Each connection is the phone of one of these people after the other."""
-    return [iter_source(opened(tokens, number)) for number in range(connections)]
-
-
-def iter_source(requests: Iterator[bytes]) -> Callable[[], bytes]:
-    """A source that ends with the requests."""
+def until_none(requests: Iterator[bytes]) -> Source:
+    """A source that ends with these requests."""
     return lambda: next(requests, b"")
 
 
@@ -48,9 +43,11 @@ def opened(tokens: Iterator[str], worker: int) -> Iterator[bytes]:
         yield get_request("/v1/me/suggestions", who)
 
 
-async def open_app(port: int, tokens: list[str], connections: int) -> Load:
-    """Let these people open the app."""
-    return await run_load(port, phones(iter(tokens), connections), seconds=600)
+async def open_app(port: int, tokens: Sequence[str], connections: int) -> Load:
+    """Let these people open the app: each connection is one phone after the other."""
+    people = iter(tokens)
+    phones = [until_none(opened(people, number)) for number in range(connections)]
+    return await run_load(port, phones, seconds=600)
 
 
 async def look(instance: Instance, token: str, people: int) -> None:

@@ -113,6 +113,9 @@ async def _copy(connection: asyncpg.Connection, rows: Sequence[tuple[object, ...
     async with connection.transaction():
         await connection.execute("TRUNCATE newcomers")
         await connection.copy_records_to_table("newcomers", records=rows)
+        await connection.execute("ANALYZE newcomers")
+        # Of everybody's rows only those of few lives are read, however many there are by now.
+        await connection.execute("SET LOCAL enable_seqscan = off")
         for table, own in _COPIED.items():
             await connection.execute(_copy_text(table, own))
         await connection.execute(_chained())
