@@ -18,11 +18,11 @@ from typing import Any
 
 import httpx
 import uvloop
-from rich.console import Console
 from rich.table import Table
 
 from benchmarks.load import Load, get_request, run_load
 from benchmarks.record import both_servers, empty_requests, tokens
+from benchmarks.turns import console, progress
 from kit.partner.keys import signing_key
 
 PEOPLE, ACTIONS, PARTNER = 256, 50, "bench-bikes"
@@ -39,7 +39,6 @@ READS = {
     "rank": "/v1/leaderboards/energy/me",
     "program": "/v1/program",
 }
-_console = Console()
 
 
 class Story:
@@ -178,7 +177,7 @@ def show(runs: dict[str, list[Load]], connections: int) -> None:
             f"{min(ratios):.2f}",
             f"{max(ratios):.2f}",
         )
-    _console.print(table)
+    console.print(table)
 
 
 async def told(api: int, noop: int, people: list[str], args: argparse.Namespace) -> None:
@@ -187,7 +186,7 @@ async def told(api: int, noop: int, people: list[str], args: argparse.Namespace)
     async with httpx.AsyncClient(base_url=url, timeout=120, trust_env=False) as client:
         story = Story(client, people)
         await story.happen()
-        _console.log("people have their history")
+        progress.log("people have their history")
         runs = await measure(api, noop, people, args)
         await story.audited()
     show(runs, args.connections)

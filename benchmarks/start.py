@@ -2,20 +2,22 @@
 
     python -m benchmarks.start [--rounds 5] [--actions 1000000] [--parts 10]
 
-An instance that was started before is started again and again, until it says that it is ready. Then
+An instance that was started before is started again and again, until it says that it is ready; in
+turns with an interpreter that only imports the API, which tells how busy the machine is. Then
 actions are recorded over 64 connections, and after each part of them the memory of the API's and
 the worker's processes is read (PSS: their own, and their share of what they have in common).
 """
 
 import argparse
 import os
-import statistics
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import uvloop
 
-from benchmarks.instance import Instance, running
+from benchmarks.instance import ROOT, Instance, running
 from benchmarks.load import Source, run_load
 from benchmarks.record import PEOPLE, bearer, shares, tokens, walks
 from benchmarks.turns import Turns, conclude, console, progress, spread, table_of
@@ -23,16 +25,18 @@ from benchmarks.turns import Turns, conclude, console, progress, spread, table_o
 CONNECTIONS = 64
 
 
-def starts_s(instance: Instance, rounds: int) -> list[float]:
-    """So many stops and starts; how long each start took."""
-    taken = []
+def starts_s(instance: Instance, rounds: int) -> tuple[list[float], list[float]]:
+    """How long so many starts took, and so many imports."""
+    taken, imported = [], []
     for _ in range(rounds):
         instance.stop()
         began = time.perf_counter()
+        subprocess.run([sys.executable, "-c", "import service.app"], cwd=ROOT, check=True)
+        imported.append(time.perf_counter() - began)
         instance.start()
-        taken.append(time.perf_counter() - began)
+        taken.append(time.perf_counter() - began - imported[-1])
         progress.log(f"started in {taken[-1]:.2f} s")
-    return taken
+    return taken, imported
 
 
 def memory_mib(instance: Instance, command: str) -> float:
@@ -80,15 +84,14 @@ def main() -> None:
     parser.add_argument("--parts", type=int, default=10)
     args = parser.parse_args()
     with running() as instance:
-        taken = starts_s(instance, args.rounds)
+        taken, imported = starts_s(instance, args.rounds)
         turns, memory = uvloop.run(grow(instance, args))
         table = table_of("Memory while actions are recorded", "actions", "API MiB", "worker MiB")
         for part, figures in enumerate(memory):
             actions = part * args.actions // args.parts
             table.add_row(f"{actions:,}", *(f"{figure:.0f}" for figure in figures))
         conclude(instance, [turns], table)
-        told = f"{statistics.median(taken):.2f} s"
-        console.print(f"a start of what was started before: {told}, {spread(taken)}")
+        console.print(f"a second start: {spread(taken)} s; an import: {spread(imported)} s")
 
 
 if __name__ == "__main__":
