@@ -100,7 +100,7 @@ HEADINGS = ("what", "answers/s", "p50 ms", "p99 ms")
 
 def table_of(title: str, *headings: str) -> Table:
     """An empty table of figures."""
-    table = Table(title=title, title_justify="left", box=box.MARKDOWN)
+    table = Table(title=title, title_justify="left", box=box.MARKDOWN, min_width=len(title))
     for heading in headings:
         table.add_column(heading, justify="left" if heading == "what" else "right")
     return table
