@@ -26,7 +26,7 @@ BENCHMARKS = {
     "reads": "",
     "ingest": "",
     "naive": "--seconds 2",
-    "growth": "--people 50000 --actions 0,50000,500000 --guests 200 --seconds 1",
+    "growth": "--people 20000 --actions 0,20000,200000 --guests 200 --seconds 1",
     "start": "--actions 100000 --parts 5",
     "campaign": "",
     "simulate": "",

@@ -95,8 +95,15 @@ async def settle(
     ]
     random.Random(seed).shuffle(people)
     secret, issuer = instance.settings.secret_key, issuer_of("participant")
+    # What was found clean is so in copies, too: an audit of what moved since passes it over.
+    await asyncio.to_thread(instance.audit)
     async with instance.database() as connection:
         await connection.execute(_NEWCOMERS)
+        for table in (*_COPIED, "transfers", "books"):
+            lives = [life for some, _ in groups.values() for life in some]
+            await connection.execute(f"CREATE TEMPORARY TABLE life_{table} (LIKE {table})")
+            text = f"INSERT INTO life_{table} SELECT * FROM {table} WHERE participant_id = ANY($1)"
+            await connection.execute(text, lives)
         for first in range(0, len(people), _CHUNK):
             rows = [
                 (uuid4(), life, subject_key(secret, issuer, subject), generated_alias())
@@ -104,7 +111,6 @@ async def settle(
             ]
             await _copy(connection, rows)
             progress.log(f"{first + len(rows):,} people")
-        await connection.execute("DROP TABLE newcomers")
         await connection.execute("VACUUM ANALYZE")
     await asyncio.to_thread(instance.require, "leaderboards", "rebuild")
 
@@ -113,9 +119,6 @@ async def _copy(connection: asyncpg.Connection, rows: Sequence[tuple[object, ...
     async with connection.transaction():
         await connection.execute("TRUNCATE newcomers")
         await connection.copy_records_to_table("newcomers", records=rows)
-        await connection.execute("ANALYZE newcomers")
-        # Of everybody's rows only those of few lives are read, however many there are by now.
-        await connection.execute("SET LOCAL enable_seqscan = off")
         for table, own in _COPIED.items():
             await connection.execute(_copy_text(table, own))
         await connection.execute(_chained())
@@ -125,7 +128,7 @@ def _copy_text(table: str, own: dict[str, str]) -> str:
     names = [column.name for column in metadata.tables[table].columns]
     values = ", ".join(own.get(name, f"t.{name}") for name in names)
     return f"""INSERT INTO {table} ({", ".join(names)})
-    SELECT {values} FROM newcomers n JOIN {table} t ON t.participant_id = n.life"""
+    SELECT {values} FROM newcomers n JOIN life_{table} t ON t.participant_id = n.life"""
 
 
 def _chained() -> str:
@@ -137,7 +140,7 @@ def _chained() -> str:
 
 
 _NEWCOMERS = """
-CREATE UNLOGGED TABLE newcomers (
+CREATE TEMPORARY TABLE newcomers (
     participant_id uuid PRIMARY KEY, life uuid NOT NULL, subject_key bytea, display_name text)"""
 
 _COPIED = {
@@ -162,7 +165,7 @@ WITH RECURSIVE chain AS (
             || convert_to(t.cause, 'UTF8') || decode('00', 'hex')
             || coalesce(a.facts_digest, ''::bytea))
     FROM chain c
-    JOIN transfers t ON t.participant_id = c.life AND t.seq = c.seq + 1
-    LEFT JOIN actions a ON a.participant_id = t.participant_id AND a.id = t.cause_id
+    JOIN life_transfers t ON t.participant_id = c.life AND t.seq = c.seq + 1
+    LEFT JOIN life_actions a ON a.participant_id = t.participant_id AND a.id = t.cause_id
         AND t.cause = 'action'
 )"""
