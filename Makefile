@@ -78,9 +78,8 @@ format: setup ## rewrite the files in the house format
 reset: $(RUNS) ## empty the state folder
 	@$(BIN)/python -m service reset
 
-BENCH ?= record ingest campaign simulate hostile
-bench: setup ## the figures of benchmarks/, one after the other (BENCH=storm ARGS=FILE: one)
-	@for each in $(BENCH); do echo "== $$each"; $(BIN)/python -m benchmarks.$$each $(ARGS) || exit 1; done
+bench: setup ## all figures of benchmarks/, into docs/benchmarks.md (BENCH=storm ARGS=FILE: print one)
+	@$(BIN)/python -m benchmarks$(if $(BENCH),.$(BENCH) $(ARGS))
 
 openapi: $(RUNS) ## write openapi.json, rules.schema.json and scenarios.schema.json in openapi/ from the code
 	@$(BIN)/python -m service openapi

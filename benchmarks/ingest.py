@@ -15,32 +15,28 @@ import asyncio
 import contextlib
 import json
 import statistics
-import tempfile
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime, timedelta
 from operator import truediv
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
-import httpx
 import msgspec
 import uvloop
-from rich.console import Console
-from rich.table import Table
 from sqlalchemy.dialects import postgresql
 
+from benchmarks.instance import Instance, running
 from benchmarks.load import post_request
-from benchmarks.storm import PARTNER, SOURCE, City, Instance
+from benchmarks.storm import PARTNER, SOURCE, City
+from benchmarks.turns import console, progress, spread, table_of
 from kit.partner.keys import SigningKey, signing_key
 from service.instance.migrate import migrate
 from service.instance.servers import servers
 from service.platform.clock import Clock
 from service.platform.database import speak_json
-from service.platform.settings import load_settings
 from service.tables import metadata
 
 BATCH = 500
@@ -54,7 +50,6 @@ TABLES = {
     "outbox": ("participant_id", "at"),
 }
 _GIVEN = {"outbox": ("id", "position")}
-_console = Console()
 _MEDIA = "application/cloudevents-batch+json"
 
 
@@ -189,8 +184,7 @@ def _own(table: str) -> str:
 @contextlib.asynccontextmanager
 async def databases(instance: Instance) -> AsyncIterator[tuple[asyncpg.Connection, Floor]]:
     """The instance's database, and an empty second one of the same server."""
-    settings = load_settings(instance.environment)
-    async with servers(settings, "benchmark") as found:
+    async with servers(instance.settings, "benchmark") as found:
         url = found.database_url
         real = await asyncpg.connect(url)
         await real.execute("CREATE DATABASE floor")
@@ -208,7 +202,7 @@ async def measure(instance: Instance, args: argparse.Namespace) -> dict[str, lis
     """Both in turns."""
     subjects = [f"rider-{number}" for number in range(args.riders)]
     runs: dict[str, list[float]] = {"floor": [], "events": []}
-    async with httpx.AsyncClient(base_url=instance.url, timeout=60, trust_env=False) as client:
+    async with instance.client() as client:
         city = City(client)
         await city.found(subjects)
     key = signing_key(city.secret)
@@ -223,38 +217,29 @@ async def measure(instance: Instance, args: argparse.Namespace) -> dict[str, lis
             if turn:  # The first is for warming up.
                 runs["events"].append(speed)
                 runs["floor"].append(bare)
-            _console.log(f"round {turn}: {speed:,.0f} events/s, floor {bare:,.0f}/s")
+            progress.log(f"round {turn}: {speed:,.0f} events/s, floor {bare:,.0f}/s")
     return runs
-
-
-def show(runs: dict[str, list[float]]) -> None:
-    """The table of medians with their ratio."""
-    table = Table(title="Signed partner events beside the bare rows (medians)")
-    table.add_column("what")
-    table.add_column("events/s", justify="right")
-    table.add_column("ratio", justify="right")
-    for name, speeds in runs.items():
-        ratio = statistics.median(map(truediv, speeds, runs["floor"]))
-        table.add_row(name, f"{statistics.median(speeds):,.0f}", f"{ratio:.2f}")
-    _console.print(table)
 
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--events", type=int, default=20_000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--clients", type=int, default=4)
     parser.add_argument("--riders", type=int, default=2_000)
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="saxaul-bench-") as folder:
-        Path(folder).chmod(0o755)
-        instance = Instance(Path(folder) / "state")
-        instance.start()
-        try:
-            show(uvloop.run(measure(instance, args)))
-        finally:
-            instance.stop()
+    with running() as instance:
+        runs = uvloop.run(measure(instance, args))
+        instance.audit()
+    table = table_of(
+        "Signed partner events beside the bare rows", "what", "events/s", "of the rows"
+    )
+    for name, speeds in runs.items():
+        ratio = spread([*map(truediv, speeds, runs["floor"])])
+        table.add_row(name, f"{statistics.median(speeds):,.0f}", ratio)
+    console.print(table)
+    console.print(f"medians (least-greatest) of {args.rounds} turns; all paid, the audit clean")
 
 
 if __name__ == "__main__":

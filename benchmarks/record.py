@@ -1,67 +1,35 @@
 """How close is a durable, rule-evaluated, double-entry action to an empty request?
 
-    python -m benchmarks.record [--seconds 4] [--rounds 3] [--connections 16,64,256]
+    python -m benchmarks.record [--seconds 4] [--rounds 5] [--connections 16,64,256]
 
 Starts a real instance (PostgreSQL with fsync, Redis, API, worker) in a temporary folder and, beside
-it, the same framework on the same server with a POST that does nothing. Both are loaded in turns by
-the same client on the same machine; the figure is the ratio of their medians.
+it, the same framework on the same server with a POST that does nothing: `bare` decodes the body as
+the API does, `plain` as the framework does by itself. All are loaded in turns by the same client on
+the same machine; the figures are ratios.
 """
 
 import argparse
-import asyncio
 import itertools
 import json
-import os
-import signal
-import statistics
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import httpx
 import uvloop
-from rich.console import Console
-from rich.table import Table
 
-from benchmarks.load import Load, post_request, run_load
-from service.instance.address import free_port
+from benchmarks.instance import running, served
+from benchmarks.load import Load, Source, post_request, run_load
+from benchmarks.turns import Turns, conclude, p50_ms, p99_ms, per_second, table_of
 
 PEOPLE = 1_024
-ROOT = Path(__file__).parent.parent
-_console = Console()
-
-
-def start(arguments: list[str], **environment: str) -> subprocess.Popen[bytes]:
-    """A process group of ours, quiet, from the project's root."""
-    return subprocess.Popen(
-        [sys.executable, "-m", *arguments],
-        cwd=ROOT,
-        env={**os.environ, **environment},
-        stdout=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-
-
-def wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
-    """Wait until the address answers at all. Raises SystemExit when its process ended."""
-    for _ in range(600):
-        if process.poll() is not None:
-            raise SystemExit(f"{process.args!r} ended with {process.returncode}")
-        try:
-            if httpx.get(url, timeout=1).status_code != httpx.codes.SERVICE_UNAVAILABLE:
-                return
-        except httpx.TransportError:
-            pass
-        time.sleep(0.1)
-    raise SystemExit(f"{url} did not answer")
+NOOP = "benchmarks.noop:app"
+Who = tuple[str, str]
 
 
 async def tokens(port: int, people: int) -> list[str]:
-    """Real tokens of this many people."""
+    """Real tokens of this many people, who are there from now on."""
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
         answers = [
             await client.post(
@@ -72,126 +40,124 @@ async def tokens(port: int, people: int) -> list[str]:
     return [answer.raise_for_status().json()["access_token"] for answer in answers]
 
 
-def walks(people: list[str], worker: int) -> Callable[[], bytes]:
-    """Walks of these people in turn, each with a key of its own, over the last six days."""
-    today = datetime.now(UTC)
-    times = [(today - timedelta(days=day)).isoformat() for day in range(6)]
-    bodies = [
-        json.dumps(
-            {
-                "type": "mobility.walk",
-                "occurred_at": at,
-                "attributes": {"steps": 60, "distance_km": 0.042},
-                "reporter": "device",
-            }
-        ).encode()
-        for at in times
-    ]
-    marker = "KEYKEYKEYKEYKEYKEYKEYKEY"
-    templates = [
-        post_request(
-            "/v1/me/actions",
-            body,
-            [("Authorization", f"Bearer {token}"), ("Idempotency-Key", marker)],
-        ).split(marker.encode())
-        for body in bodies
-        for token in people
-    ]
-    turn, number = itertools.cycle(templates), itertools.count()
-    stamp = f"{time.time_ns():x}"[-10:]
+def counts(text: str) -> list[int]:
+    """An option of several numbers."""
+    return [int(part) for part in text.split(",")]
+
+
+def keys(worker: int) -> Source:
+    """Idempotency keys that nobody else uses."""
+    stamp, number = f"{time.time_ns():x}"[-10:], itertools.count()
+    return lambda: b"%s-%04d-%08d" % (stamp.encode(), worker, next(number))
+
+
+def keyed(templates: Sequence[bytes], worker: int) -> Source:
+    """These requests in turn, each time with a key of its own."""
+    turn, new_key = itertools.cycle([each.split(MARKER) for each in templates]), keys(worker)
 
     def next_request() -> bytes:
         head, tail = next(turn)
-        return b"%s%s-%04d-%08d%s" % (head, stamp.encode(), worker, next(number), tail)
+        return b"%s%s%s" % (head, new_key(), tail)
 
     return next_request
 
 
-async def measure(
-    api: int, noop: int, people: list[str], args: argparse.Namespace
-) -> dict[int, dict[str, list[Load]]]:
-    """Both in turns, at each number of connections."""
-    results: dict[int, dict[str, list[Load]]] = {}
-    body = b'{"type":"mobility.walk","occurred_at":"2026-11-21T08:00:00.123456+00:00",'
-    body += b'"attributes":{"steps":60,"distance_km":0.042},"reporter":"device"}'
-    header = [("Authorization", f"Bearer {people[0]}"), ("Idempotency-Key", "x" * 24)]
-    for connections in args.connections:
-        share = len(people) // connections
-        sources = [walks(people[n * share : (n + 1) * share], n) for n in range(connections)]
-        runs: dict[str, list[Load]] = {"bare": [], "plain": [], "record": []}
-        await run_load(api, sources, 1.0)
-        for _ in range(args.rounds):
-            for name in ("bare", "plain"):
-                empty = post_request(f"/{name}", body, header)
-                runs[name].append(
-                    await run_load(noop, [lambda e=empty: e] * connections, args.seconds)
-                )
-            runs["record"].append(await run_load(api, sources, args.seconds))
-        results[connections] = runs
-        _console.log(f"{connections} connections done")
-    return results
+_TOKEN = "x" * 400
+MARKER = b"KEYKEYKEYKEYKEYKEYKEYKEY"
+HEADER = ("Idempotency-Key", MARKER.decode())
 
 
-def show(results: dict[int, dict[str, list[Load]]]) -> None:
-    """The table of medians, with the ratio to each no-op."""
-    table = Table(title="POST /v1/me/actions beside a no-op POST (medians)")
-    for heading in (
-        "connections", "route", "answers/s", "p50 ms", "p99 ms", "ratio to bare", "ratio to plain",
-    ):  # fmt: skip
-        table.add_column(heading, justify="right")
-    for connections, runs in results.items():
-        rates = {
-            name: statistics.median(load.per_second for load in loads)
-            for name, loads in runs.items()
+def bearer(token: str) -> Who:
+    """Who asks, as a header tells it."""
+    return ("Authorization", f"Bearer {token}")
+
+
+def walk(at: datetime) -> bytes:
+    """The body of a short walk."""
+    return json.dumps(
+        {
+            "type": "mobility.walk",
+            "occurred_at": at.isoformat(),
+            "attributes": {"steps": 60, "distance_km": 0.042},
+            "reporter": "device",
         }
-        for name, loads in runs.items():
-            wrong = {s: n for load in loads for s, n in load.statuses.items() if s != 201}
-            if wrong:
-                raise SystemExit(f"{name} answered {wrong}")
-            table.add_row(
-                str(connections),
-                name,
-                f"{rates[name]:,.0f}",
-                f"{statistics.median(load.percentile_ms(50) for load in loads):.2f}",
-                f"{statistics.median(load.percentile_ms(99) for load in loads):.2f}",
-                f"{rates[name] / rates['bare']:.2f}",
-                f"{rates[name] / rates['plain']:.2f}",
-            )
-    _console.print(table)
+    ).encode()
+
+
+def walks(people: Sequence[Who], worker: int, now: datetime | None = None) -> Source:
+    """Walks of these people in turn, each with a key of its own, over the last six days."""
+    today = now or datetime.now(UTC)
+    bodies = [walk(today - timedelta(days=day)) for day in range(6)]
+    return keyed(
+        [post_request("/v1/me/actions", body, [who, HEADER]) for body in bodies for who in people],
+        worker,
+    )
+
+
+def shares(people: Sequence[Who], connections: int) -> list[Sequence[Who]]:
+    """Each connection its own people."""
+    return [people[n::connections] for n in range(connections)]
+
+
+def empty_requests(token: str) -> dict[str, bytes]:
+    """A request to each route that does nothing, as long as a real one."""
+    headers, body = [bearer(token), HEADER], walk(datetime.now(UTC))
+    return {name: post_request(f"/{name}", body, headers) for name in ("bare", "plain")}
+
+
+async def run_noop(port: int, connections: int, seconds: float) -> Load:
+    """The floor: the body is decoded as the API does it, and nothing is done."""
+    request = empty_requests(_TOKEN)["bare"]
+    return await run_load(port, [lambda: request] * connections, seconds)
+
+
+@contextmanager
+def both_servers() -> Iterator[tuple[int, int]]:
+    """The ports of a real instance in a folder of its own, and of the framework without it."""
+    with running() as instance, served(NOOP) as noop:
+        yield instance.port, noop
+
+
+async def measure(api: int, noop: int, args: argparse.Namespace) -> dict[int, Turns]:
+    """All in turns, at each number of connections."""
+    people = [*map(bearer, await tokens(api, PEOPLE))]
+    empty = empty_requests(people[0][1])
+    results: dict[int, Turns] = {}
+    for connections in args.connections:
+        turns = results[connections] = Turns(f"{connections} connections")
+        loads = {name: (noop, [lambda e=each: e] * connections) for name, each in empty.items()}
+        shared = shares(people, connections)
+        loads["record"] = (api, [walks(mine, n) for n, mine in enumerate(shared)])
+        await turns.take(loads, args.rounds, args.seconds)
+    return results
 
 
 def main() -> None:
     """Run the comparison and print its table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seconds", type=float, default=4.0)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument(
-        "--connections",
-        type=lambda text: [int(part) for part in text.split(",")],
-        default=[16, 64, 256],
-    )
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--connections", type=counts, default=[16, 64, 256])
     args = parser.parse_args()
-    api, noop = free_port(), free_port()
-    with tempfile.TemporaryDirectory(prefix="saxaul-bench-") as home:
-        Path(home).chmod(0o755)  # PostgreSQL's own user must reach its data
-        instance = start(["service", "run"], SAXAUL_HOME=f"{home}/state", SAXAUL_PORT=str(api))
-        empty = start(
-            [
-                "granian", "--interface", "asgi", "--http", "1", "--no-ws", "--loop", "uvloop",
-                "--workers", "1", "--log-level", "warning", "--host", "127.0.0.1",
-                "--port", str(noop), "benchmarks.noop:app",
-            ],
-        )  # fmt: skip
-        try:
-            wait_for(f"http://127.0.0.1:{api}/health/live", instance)
-            wait_for(f"http://127.0.0.1:{noop}/bare", empty)
-            _console.log("servers are up; making tokens")
-            people = asyncio.run(tokens(api, PEOPLE))
-            show(uvloop.run(measure(api, noop, people, args)))
-        finally:
-            for process in (instance, empty):
-                process.send_signal(signal.SIGTERM)
-                process.wait(30)
+    with running() as instance, served(NOOP) as noop:
+        results = uvloop.run(measure(instance.port, noop, args))
+        table = table_of(
+            "POST /v1/me/actions beside a POST that does nothing",
+            *("connections", "what", "answers/s", "p50 ms", "p99 ms"),
+            *("rate of bare", "rate of plain", "p50 of bare", "p99 of bare"),
+        )
+        for connections, turns in results.items():
+            figures = (
+                ("bare", per_second),
+                ("plain", per_second),
+                ("bare", p50_ms),
+                ("bare", p99_ms),
+            )
+            ratios = [turns.ratio("record", base, figure) for base, figure in figures]
+            for name in turns.loads:
+                told = ratios if name == "record" else []
+                table.add_row(str(connections), *turns.row(name), *told)
+        conclude(instance, [*results.values()], table)
 
 
 if __name__ == "__main__":

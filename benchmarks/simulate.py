@@ -22,9 +22,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
-from rich.console import Console
 from rich.table import Table
 
+from benchmarks.turns import console, progress
 from service.actions.order import participant_report
 from service.actions.reverse import Undo, Undoing, reverse_action
 from service.instance.account import data_folder
@@ -53,7 +53,6 @@ campaigns:
   - {id: benchmark, title: Benchmark, from: 2026-10-25, until: 2026-11-05,
      categories: [mobility, recycling], earns_times: 2, budget_g: %d}
 """
-_console = Console()
 
 
 def rule_files(actions: int) -> dict[str, str]:
@@ -220,7 +219,7 @@ async def run(args: argparse.Namespace) -> None:
                     )
                 rulebook = await Rulebooks(database).get(version)
                 people = await settle_people(database, args.people)
-                _console.log("recording")
+                progress.log("recording")
                 await record_history(database, rulebook, people, args.actions)
                 await report(args, found.database_url, rulebook, files, home.path)
             finally:
@@ -230,7 +229,7 @@ async def run(args: argparse.Namespace) -> None:
 async def report(
     args: argparse.Namespace, url: str, rulebook: Rulebook, files: dict[str, str], home: Path
 ) -> None:
-    _console.log("simulating")
+    progress.log("simulating")
     quarter = Period(START, START + timedelta(days=DAYS / 4, minutes=1))
     whole = Period(START, START + timedelta(days=DAYS + 1))
     if args.profile:
@@ -245,8 +244,8 @@ async def report(
     for period in (quarter, whole):
         for processes in args.processes:
             await measure(table, url, Trial(rulebook, files, period), processes, home)
-    _console.print(table)
-    _console.print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores; each pass counts")
+    console.print(table)
+    console.print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores; each pass counts")
 
 
 def main() -> None:

@@ -12,9 +12,7 @@ behind, one client. Both end with a full audit, and the books of all riders are 
 import argparse
 import asyncio
 import json
-import os
 import random
-import signal
 import subprocess
 import sys
 import tempfile
@@ -28,10 +26,9 @@ import httpx
 import msgspec
 from rich.console import Console
 
-from benchmarks.record import ROOT, start, wait_for
+from benchmarks.instance import ROOT, Instance
 from kit.partner.keys import SigningKey, signing_key
 from kit.replay.read import read_actions
-from service.instance.address import free_port
 from service.platform.clock import Clock
 
 SEED = 20261122
@@ -130,49 +127,6 @@ def storm_parts(events: list[Event], clients: int) -> list[list[Event]]:
 def reversed_events(events: list[Event]) -> list[Event]:
     """The hundredth part of the events that is taken back."""
     return events[50::100]
-
-
-class Instance:
-    """One embedded instance in a folder of its own, which may be killed and started again."""
-
-    def __init__(self, home: Path) -> None:
-        """`start` begins."""
-        self.home, self.port = home, free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """What a command needs to find it."""
-        return {"SAXAUL_HOME": str(self.home), "SAXAUL_PORT": str(self.port)}
-
-    def start(self) -> None:
-        """Start and wait until it serves."""
-        self.process = start(["service", "run"], **self.environment)
-        wait_for(f"{self.url}/health/ready", self.process)
-
-    def kill(self) -> None:
-        """SIGKILL to everything of it."""
-        assert self.process is not None
-        os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-
-    def stop(self) -> None:
-        """End it in order."""
-        assert self.process is not None
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait(60)
-
-    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run a `saxaul` command against it."""
-        return subprocess.run(
-            [sys.executable, "-m", "service", *arguments],
-            cwd=ROOT,
-            env={**os.environ, **self.environment},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
 
 
 class City:

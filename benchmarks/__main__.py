@@ -1,0 +1,121 @@
+"""All figures, one after the other, into docs/benchmarks.md: `make bench`.
+
+Each benchmark is short here. What ends with anything but a clean audit leaves the page as it was.
+"""
+
+import importlib.util
+import os
+import platform
+import re
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+from benchmarks.instance import ROOT, end
+from benchmarks.turns import progress
+
+PAGE = ROOT / "docs" / "benchmarks.md"
+BENCHMARKS = {
+    "record": "--seconds 2",
+    "morning": "",
+    "redeem": "--seconds 2",
+    "reads": "",
+    "ingest": "",
+    "naive": "--seconds 2",
+    "growth": "--people 20000 --actions 0,20000,200000 --guests 200 --seconds 1",
+    "start": "--actions 100000 --parts 5",
+    "campaign": "",
+    "simulate": "",
+    "hostile": "",
+}
+_PAGE = """\
+# Benchmarks
+
+<!-- Written by `make bench`; whatever is changed here by hand is lost. -->
+
+"""
+_INTRODUCTION = """\
+Each figure is measured beside what it is compared with: in turns, in the same run, on the same
+machine, by a client that shares this machine. So ratios tell something, and figures a second only
+of the machine: {machine}. Its load was {before:.1f} when it began and {after:.1f} when it ended;
+with others' work on the machine ratios spread, and say less. The runs are short: options of
+`python -m benchmarks.NAME` make them longer.
+"""
+_PART = """
+## {title}
+
+`python -m benchmarks.{name}{options}`
+
+{told}
+
+```text
+{output}
+```
+"""
+
+
+def machine() -> str:
+    """What this is, in a few words."""
+    cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    memory = re.search(r"MemTotal:\s*(\d+)", Path("/proc/meminfo").read_text())
+    words = [
+        f"{os.cpu_count()} processors ({cpu[1] if cpu else platform.machine()})",
+        f"{int(memory[1]) / 2**20:.0f} GiB" if memory else "",
+        f"{platform.system()} {platform.release()}",
+        f"Python {platform.python_version()}",
+        f"{datetime.now(UTC):%Y-%m-%d}",
+    ]
+    return ", ".join(word for word in words if word)
+
+
+def run(name: str, options: str) -> str:
+    """What a benchmark prints. Raises SystemExit when it fails."""
+    command = [sys.executable, "-m", f"benchmarks.{name}", *options.split()]
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    try:
+        output, _ = process.communicate()
+    finally:
+        end(process)
+    if process.returncode:
+        raise SystemExit(f"benchmarks.{name} failed with {process.returncode}:\n{output}")
+    return "\n".join(line.rstrip() for line in output.strip().splitlines())
+
+
+def part(name: str, options: str) -> str:
+    """A benchmark's section of the page."""
+    spec = importlib.util.find_spec(f"benchmarks.{name}")
+    assert spec is not None
+    assert spec.origin is not None
+    docstring = Path(spec.origin).read_text(encoding="utf-8").split('"""')[1]
+    title, *paragraphs = docstring.strip().split("\n\n")
+    told = "\n\n".join(each for each in paragraphs if not each.startswith(("    ", "python -m")))
+    options = f" {options}" if options else ""
+    output = run(name, options)
+    section = _PART.format(title=title, name=name, options=options, told=told, output=output)
+    return re.sub(r"\n{3,}", "\n\n", section)
+
+
+def main() -> None:
+    """Run them all, then write the page."""
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    before = os.getloadavg()[0]
+    parts = []
+    for name, options in BENCHMARKS.items():
+        progress.rule(f"{name} {options}")
+        began = time.monotonic()
+        parts.append(part(name, options))
+        progress.log(f"{name}: {time.monotonic() - began:.0f} s")
+    told = _INTRODUCTION.format(machine=machine(), before=before, after=os.getloadavg()[0])
+    head = _PAGE + textwrap.fill(told, 100, break_on_hyphens=False) + "\n"
+    PAGE.write_text(head + "".join(parts), encoding="utf-8")
+    progress.log(f"{PAGE} is written")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The same jobs done otherwise, to be measured beside ours."""
