@@ -78,7 +78,7 @@ format: setup ## rewrite the files in the house format
 reset: $(RUNS) ## empty the state folder
 	@$(BIN)/python -m service reset
 
-BENCH ?= record ingest campaign simulate hostile
+BENCH ?= record reads ingest campaign simulate hostile
 bench: setup ## the figures of benchmarks/, one after the other (BENCH=storm ARGS=FILE: one)
 	@for each in $(BENCH); do echo "== $$each"; $(BIN)/python -m benchmarks.$$each $(ARGS) || exit 1; done
 
