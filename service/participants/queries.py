@@ -6,14 +6,11 @@ from uuid import UUID
 
 import msgspec
 from msgspec import UNSET, UnsetType
-from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.http.decode import Time
 from service.ledger.accounts import Account
 from service.ledger.balances import BALANCES, Balances
 from service.participants.identities import subject_key
-from service.participants.models import Participant
 from service.platform.reads import Reads, Row
 
 
@@ -87,13 +84,6 @@ def _answer(row: Row) -> ParticipantAnswer:
         Totals(-issuance - adjusted_g, saved_g, trees),
         Suspension(reason, at) if at else UNSET,
     )
-
-
-async def find_region(session: AsyncSession, participant_id: UUID) -> str | None:
-    """The region that this person lives in, if it was told."""
-    query = select(Participant.region).where(Participant.participant_id == participant_id)
-    found: str | None = await session.scalar(query)
-    return found
 
 
 # What operators added less what they took back is no earning; why somebody is suspended is told by
