@@ -10,6 +10,7 @@ from litestar import Litestar
 from litestar.datastructures import State
 from litestar.handlers import HTTPRouteHandler
 
+from service.actions.kept import KeptAnswers
 from service.actions.routes import routes as action_routes
 from service.actions.routes_operator import routes as action_operator_routes
 from service.audit.routes import routes as audit_routes
@@ -126,7 +127,8 @@ async def _live(app: Litestar, settings: Settings) -> AsyncIterator[None]:
         issuer = DevelopmentIssuer(settings) if settings.development_mode else None
         authenticator = await _authenticator(stack, settings, database, clock, issuer=issuer)
         partner_keys = PartnerKeys(database, clock, master_keys(settings))
-        follows = (clock.follow, authenticator.follow, partner_keys.follow)
+        kept = KeptAnswers()
+        follows = (clock.follow, authenticator.follow, partner_keys.follow, kept.follow)
         await stack.enter_async_context(listening(found.database_url, follows))
         rulebooks = Rulebooks(database)
         async with database.pool.acquire() as connection:
@@ -149,6 +151,7 @@ async def _live(app: Litestar, settings: Settings) -> AsyncIterator[None]:
                 lanes,
                 Simulator(found.database_url, settings.secret_key.encode()),
                 partner_keys,
+                kept,
                 Intake(database, clock, rulebooks, lanes, settings, identifier),
                 Boards(redis, Layout(settings.redis_prefix, settings.leaderboard_shards)),
                 Heads(),

@@ -1,15 +1,18 @@
 """How an action is told to its person, by the rules that decided it."""
 
+from collections.abc import Iterable
 from typing import Literal
 from uuid import UUID
 
 import msgspec
 from msgspec import Struct
 
-from service.actions.store import Action
+from service.actions.kept import KeptAnswers, Told
+from service.actions.store import Action, read_actions, reversal_id, reversal_key
 from service.http.access import Request
 from service.http.decode import Time
 from service.http.shared import shared
+from service.platform.database import Database
 from service.rulebooks.publish import Rulebooks
 from service.rules.decide.evaluate import Award
 from service.rules.decide.explain import explain_award
@@ -81,6 +84,30 @@ async def action_answer(
         bubble=bubble,
         reversal=told,
     )
+
+
+async def tell_actions(
+    request: Request, reader: Reader, participant_id: UUID, actions: Iterable[tuple[UUID, bool]]
+) -> list[msgspec.Raw]:
+    """These actions of this person as JSON; each is named with whether it is reversed.
+
+    Those that were told before are not read again.
+    """
+    told = shared(request, KeptAnswers).of(participant_id)
+    keys = [(action_id, is_reversed, reader.languages) for action_id, is_reversed in actions]
+    if missing := [key for key in keys if key not in told]:
+        ids = [key[0] for key in missing] + [reversal_id(key[0]) for key in missing if key[1]]
+        rows = await read_actions(
+            shared(request, Database).reads, [(participant_id, each) for each in ids]
+        )
+        for key in missing:
+            own, row = reader.anew(), rows[participant_id, key[0]]
+            answer = await action_answer(request, own, row, rows.get(reversal_key(row.key)))
+            told[key] = Told(msgspec.Raw(msgspec.json.encode(answer)), own.came)
+    found = [told[key] for key in keys]
+    for each in found:
+        reader.hear(each.languages)
+    return [each.body for each in found]
 
 
 _TOLD = "id", "type", "occurred_at", "recorded_at", "source", "saved_g", "energy_g"

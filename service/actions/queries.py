@@ -1,60 +1,58 @@
 """What people ask about their actions."""
 
-from collections.abc import Iterable, Sequence
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import select, tuple_
-from sqlalchemy.ext.asyncio import AsyncSession
-
-from service.actions import models
-from service.actions.models import Counter
-from service.actions.store import Action
-from service.rules.decide.evaluate import Usage
+from service.platform.reads import Reads, Row
 from service.rules.decide.rulebook import CounterKey
 
-_ACTIONS = select(*[getattr(models.Action, name) for name in Action.__struct_fields__])
+_FROM_THE_LAST = datetime(9999, 1, 1, tzinfo=UTC), UUID(int=2**128 - 1)
 
 
 async def list_actions(
-    session: AsyncSession,
-    participant_id: UUID,
-    *,
-    before: tuple[datetime, UUID] | None,
-    limit: int,
-) -> Sequence[Action]:
-    """A person's actions, the latest to have happened first; reversals are not listed."""
-    query = (
-        _ACTIONS.where(models.Action.participant_id == participant_id)
-        .where(models.Action.kind == "action")
-        .order_by(models.Action.occurred_at.desc(), models.Action.id.desc())
-        .limit(limit)
-    )
-    if before is not None:
-        query = query.where(tuple_(models.Action.occurred_at, models.Action.id) < tuple_(*before))
-    return [Action(*row) for row in await session.execute(query)]
+    reads: Reads, participant_id: UUID, *, before: tuple[datetime, UUID] | None, limit: int
+) -> Sequence[Row]:
+    """A person's actions, the latest to have happened first, each with whether it is reversed.
+
+    Reversals are not listed.
+    """
+    return await reads.fetch(_LIST, participant_id, *(before or _FROM_THE_LAST), limit)
 
 
-async def find_actions(
-    session: AsyncSession, participant_id: UUID, ids: Iterable[UUID]
-) -> dict[UUID, Action]:
-    """Those of these actions and reversals that are this person's, by id."""
-    of_person = _ACTIONS.where(models.Action.participant_id == participant_id)
-    rows = await session.execute(of_person.where(models.Action.id.in_(ids)))
-    return {action.id: action for row in rows for action in [Action(*row)]}
+class Situation(NamedTuple):
+    """What decides on what a person can still do: limits used, campaigns' grams left, a region."""
+
+    usage: dict[CounterKey, tuple[int, int]]
+    left: dict[str, int]
+    region: str
 
 
-async def read_usage(
-    session: AsyncSession, participant_id: UUID, keys: Iterable[CounterKey]
-) -> Usage:
-    """What a person has used of these limits, as (count, grams)."""
-    wanted = list(keys)
-    if not wanted:
-        return {}
-    rows = await session.execute(
-        select(Counter.counter, Counter.period, Counter.by_key, Counter.n, Counter.grams).where(
-            Counter.participant_id == participant_id,
-            tuple_(Counter.counter, Counter.period, Counter.by_key).in_(wanted),
-        )
-    )
-    return {CounterKey(counter, period, by): (n, grams) for counter, period, by, n, grams in rows}
+async def read_situation(
+    reads: Reads, participant_id: UUID, keys: Sequence[CounterKey], campaigns: Sequence[str]
+) -> Situation:
+    """A person's situation, as far as these limits and campaigns go."""
+    counters, periods = [key.counter for key in keys], [key.period for key in keys]
+    rows = await reads.fetch(_SITUATION, participant_id, counters, periods, campaigns)
+    usage = {CounterKey(row[1], row[2], ""): (row[3], row[4]) for row in rows if row[0] == "used"}
+    left = {row[1]: row[3] for row in rows if row[0] == "left"}
+    return Situation(usage, left, next((row[1] for row in rows if row[0] == "lives"), ""))
+
+
+_LIST = """
+SELECT occurred_at, id, id IN (
+    SELECT reverses FROM actions WHERE participant_id = $1 AND kind = 'reversal') AS is_reversed
+FROM actions WHERE participant_id = $1 AND kind = 'action' AND (occurred_at, id) < ($2, $3)
+ORDER BY occurred_at DESC, id DESC LIMIT $4"""
+
+# These limits count for all values of an attribute together: `by_key` is empty.
+_SITUATION = """
+SELECT 'used', counter, period, n, grams
+FROM unnest($2::text[], $3::text[]) AS k (counter, period)
+JOIN counters c USING (counter, period) WHERE c.participant_id = $1 AND c.by_key = ''
+UNION ALL
+SELECT 'left', campaign, NULL, left_g, NULL FROM campaign_budgets WHERE campaign = ANY ($4)
+UNION ALL
+SELECT 'lives', region, NULL, NULL, NULL FROM participants
+WHERE participant_id = $1 AND region IS NOT NULL"""

@@ -13,11 +13,11 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from msgspec import Meta, Struct
 
-from service.actions.answer import ActionAnswer, action_answer
+from service.actions.answer import ActionAnswer, action_answer, tell_actions
 from service.actions.order import participant_report
-from service.actions.queries import find_actions, list_actions, read_usage
+from service.actions.queries import list_actions, read_situation
 from service.actions.record import Recorded
-from service.actions.store import reversal_id
+from service.actions.store import read_actions, reversal_key
 from service.http.access import Request, caller, opens
 from service.http.answer import JsonAnswer, Listing, answered, read_by
 from service.http.decode import Time, parse, path_uuid, read_body
@@ -34,11 +34,9 @@ from service.http.problems import ItemProblem, item_problem, reader_of
 from service.http.shared import shared
 from service.ledger.books import hold_open
 from service.ledger.lanes import Lanes
-from service.participants.queries import find_region
 from service.platform.clock import Clock
 from service.platform.database import Connection, Database
 from service.platform.errors import NotFoundError, SaxaulError, UnavailableError
-from service.rulebooks.budgets import read_left
 from service.rulebooks.publish import Rulebooks
 from service.rulebooks.routes import page_by_type
 from service.rules.decide.languages import Reader
@@ -232,14 +230,10 @@ async def list_my_actions(request: Request) -> JsonAnswer:
     """My actions, the latest to have happened first."""
     participant_id = caller(request).participant_id
     page = paged(request, f"actions:{participant_id}", occurred_at=datetime, id=UUID)
-    async with shared(request, Database).sessions() as session:
-        rows = await list_actions(session, participant_id, before=page.after, limit=page.rows)
-        undone = await find_actions(session, participant_id, [reversal_id(row.id) for row in rows])
-    reader = reader_of(request)
-    items = [
-        await action_answer(request, reader, row, undone.get(reversal_id(row.id))) for row in rows
-    ]
-    return read_by(reader, page.listing(items))
+    reads, reader = shared(request, Database).reads, reader_of(request)
+    rows = await list_actions(reads, participant_id, before=page.after, limit=page.rows)
+    items = await tell_actions(request, reader, participant_id, [(row[1], row[2]) for row in rows])
+    return read_by(reader, page.listing(items, [(row[0], row[1]) for row in rows]))
 
 
 @get(
@@ -251,14 +245,12 @@ async def get_my_action(request: Request, action_id: FromPath[str]) -> JsonAnswe
     """One of my actions."""
     wanted = path_uuid(action_id)
     participant_id = caller(request).participant_id
-    async with shared(request, Database).sessions() as session:
-        found = await find_actions(session, participant_id, [wanted, reversal_id(wanted)])
-    row, reader = found.get(wanted), reader_of(request)
+    keys = (participant_id, wanted), reversal_key((participant_id, wanted))
+    found = await read_actions(shared(request, Database).reads, keys)
+    row, reader = found.get(keys[0]), reader_of(request)
     if row is None or row.kind != "action":
         raise NotFoundError("You have no such action.")
-    return read_by(
-        reader, await action_answer(request, reader, row, found.get(reversal_id(wanted)))
-    )
+    return read_by(reader, await action_answer(request, reader, row, found.get(keys[1])))
 
 
 @get(
@@ -271,13 +263,15 @@ async def suggest(request: Request) -> JsonAnswer:
     rulebook, now = shared(request, Rulebooks).active, shared(request, Clock).now()
     reader = reader_of(request)
     participant_id, campaigns = caller(request).participant_id, running_campaigns(rulebook, now)
-    region: str | None = None
-    async with shared(request, Database).sessions() as session:
-        usage = await read_usage(session, participant_id, suggestion_counters(rulebook, now))
-        left = await read_left(session, campaigns)
-        if campaigns:
-            region = await find_region(session, participant_id)
-    items = list_suggestions(rulebook, usage, now, reader, region=region or "", left=left)
+    known = await read_situation(
+        shared(request, Database).reads,
+        participant_id,
+        suggestion_counters(rulebook, now),
+        [campaign.id for campaign in campaigns],
+    )
+    items = list_suggestions(
+        rulebook, known.usage, now, reader, region=known.region, left=known.left
+    )
     shown = page_by_type(paged(request, "suggestions", type=str), items)
     return read_by(reader, Suggestions(shown.items, shown.next_cursor))
 

@@ -15,6 +15,7 @@ from service.platform.arrays import Columns, times, uuids
 from service.platform.database import Connection, Write
 from service.platform.ids import derived_uuid
 from service.platform.outbox import outbox_write
+from service.platform.reads import Reads
 from service.rules.decide.rulebook import CounterKey, Used
 from service.rules.decide.standing import Standing, Trip
 
@@ -117,7 +118,9 @@ async def read_deciding(
     return deciding
 
 
-async def read_actions(connection: Connection, keys: Collection[RowKey]) -> dict[RowKey, Action]:
+async def read_actions(
+    connection: Connection | Reads, keys: Collection[RowKey]
+) -> dict[RowKey, Action]:
     """These actions and reversals, by participant and id; what is not there is left out."""
     owners, ids = zip(*keys, strict=True) if keys else ((), ())
     rows = await connection.fetch(_READ_ROWS, owners, ids)

@@ -36,15 +36,14 @@ class AuditOrder(Struct, frozen=True, forbid_unknown_fields=True):
 async def audit_ledger(request: Request) -> AuditAnswer:
     """Recompute books, bubbles, limits and chains from what was written down, for 20 s at most."""
     order = await read_body(request, AuditOrder) if await request.body() else AuditOrder()
-    if order.participant_id is not None:
-        async with shared(request, Database).sessions() as session:
-            if not await has_book(session, order.participant_id):
-                raise BookMissingError(order.participant_id)
+    database, whose = shared(request, Database), order.participant_id
+    if whose is not None and not await has_book(database.reads, whose):
+        raise BookMissingError(whose)
     return await audit(
-        shared(request, Database),
+        database,
         mode=order.mode,
         now=shared(request, Clock).now(),
-        participant_id=order.participant_id,
+        participant_id=whose,
         after=order.after or UUID(int=0),
         seconds_max=_AUDIT_SECONDS_MAX,
         more=COMPARES,

@@ -1,7 +1,7 @@
 """Bubbles over HTTP: list them, collect one, collect all that is ripe."""
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Literal
 from uuid import UUID
 
@@ -9,12 +9,10 @@ import msgspec
 from litestar import get, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
-from sqlalchemy import select, tuple_
 
 from service.energy.collect import Collected, CollectOrder
-from service.energy.models import Bubble
 from service.http.access import Request, caller, opens
-from service.http.answer import JsonAnswer, Listing
+from service.http.answer import JsonAnswer, Listing, as_json
 from service.http.decode import NoFields, Time, path_uuid, read_body
 from service.http.idempotency import idempotency_key
 from service.http.pages import Page, paged
@@ -59,36 +57,32 @@ class CollectAllAnswer(msgspec.Struct, frozen=True):
     balances: Balances
 
 
-@get("/v1/me/bubbles", operation_id="listBubbles", **opens("participant", query=Page))
-async def list_my_bubbles(request: Request) -> Listing[BubbleAnswer]:
+@get(
+    "/v1/me/bubbles",
+    operation_id="listBubbles",
+    **opens("participant", query=Page, answer=Listing[BubbleAnswer]),
+)
+async def list_my_bubbles(request: Request) -> JsonAnswer:
     """My bubbles that still hold energy, the first to ripen first."""
     participant_id = caller(request).participant_id
     page = paged(request, f"bubbles:{participant_id}", ripens_at=datetime, id=UUID)
     now = shared(request, Clock).now()
-    query = (
-        select(Bubble)
-        .where(Bubble.participant_id == participant_id)
-        .where(Bubble.remaining_g > 0, Bubble.expires_at > now)
-        .order_by(Bubble.ripens_at, Bubble.id)
-        .limit(page.rows)
+    rows = await shared(request, Database).reads.fetch(
+        _LIST, participant_id, now, *(page.after or _FROM_THE_FIRST), page.rows
     )
-    if page.after is not None:
-        query = query.where(tuple_(Bubble.ripens_at, Bubble.id) > tuple_(*page.after))
-    async with shared(request, Database).sessions() as session:
-        rows = (await session.scalars(query)).all()
     items = [
         BubbleAnswer(
-            row.id,
-            row.energy_g,
-            row.remaining_g,
-            "ripe" if row.ripens_at <= now else "ripening",
-            row.ripens_at,
-            row.expires_at,
-            Origin("action" if row.origin == "action" else "gift", row.origin_id),
+            bubble_id,
+            energy_g,
+            remaining_g,
+            "ripe" if ripens_at <= now else "ripening",
+            ripens_at,
+            expires_at,
+            Origin("action" if origin == "action" else "gift", origin_id),
         )
-        for row in rows
+        for bubble_id, energy_g, remaining_g, ripens_at, expires_at, origin, origin_id in rows
     ]
-    return page.listing(items)
+    return as_json(page.listing(items))
 
 
 @post(
@@ -133,6 +127,14 @@ def _tell_one(done: Collected) -> CollectAnswer:
 
 def _tell_all(done: Collected) -> CollectAllAnswer:
     return CollectAllAnswer(done.collected_g, done.bubbles, balances_of(done.book))
+
+
+_FROM_THE_FIRST = datetime(1, 1, 1, tzinfo=UTC), UUID(int=0)
+
+_LIST = """
+SELECT id, energy_g, remaining_g, ripens_at, expires_at, origin, origin_id FROM bubbles
+WHERE participant_id = $1 AND remaining_g > 0 AND expires_at > $2 AND (ripens_at, id) > ($3, $4)
+ORDER BY ripens_at, id LIMIT $5"""
 
 
 routes: list[HTTPRouteHandler] = [list_my_bubbles, collect_one, collect_all]

@@ -2,7 +2,6 @@
 
 import msgspec
 
-from service.ledger import models
 from service.ledger.accounts import Account
 from service.ledger.books import Book
 
@@ -18,14 +17,11 @@ class Balances(msgspec.Struct, frozen=True):
     arrears_g: int
 
 
-_ACCOUNTS = [Account[name.removesuffix("_g").upper()] for name in Balances.__struct_fields__]
+# What holds them, in a table and in a working copy.
+BALANCES = [name.removesuffix("_g") for name in Balances.__struct_fields__]
+_ACCOUNTS = [Account[name.upper()] for name in BALANCES]
 
 
 def balances_of(book: Book) -> Balances:
     """The balances of a working copy, after what was posted to it."""
     return Balances(*[book[account] for account in _ACCOUNTS])
-
-
-def stored_balances(book: models.Book) -> Balances:
-    """The balances of a book as it stands in its table."""
-    return Balances(*[getattr(book, account.column) for account in _ACCOUNTS])

@@ -10,7 +10,7 @@ from litestar.params import FromPath
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from service.http.access import Request, act_of, caller, opens
-from service.http.answer import JsonAnswer, Listing
+from service.http.answer import JsonAnswer, Listing, as_json
 from service.http.decode import Time, path_uuid, read_body
 from service.http.faults import fault
 from service.http.idempotency import Key, key_text
@@ -22,10 +22,10 @@ from service.ledger.accounts import Account
 from service.ledger.adjust import AdjustmentAnswer, AdjustOrder
 from service.ledger.books import BookMissingError
 from service.ledger.lanes import answer_order
-from service.ledger.models import Transfer
 from service.ledger.queries import has_book, list_transfers
 from service.platform.database import Database
 
+_NAMES = {account.value: account.column for account in Account}
 _AMOUNT_MAX_G = 1_000_000_000_000
 
 
@@ -56,8 +56,12 @@ class AdjustmentOrder(Struct, frozen=True, forbid_unknown_fields=True):
     reason: Annotated[str, Meta(min_length=1, max_length=500), prose]
 
 
-@get("/v1/me/statement", operation_id="getStatement", **opens("participant", query=Page))
-async def get_my_statement(request: Request) -> Listing[TransferAnswer]:
+@get(
+    "/v1/me/statement",
+    operation_id="getStatement",
+    **opens("participant", query=Page, answer=Listing[TransferAnswer]),
+)
+async def get_my_statement(request: Request) -> JsonAnswer:
     """Every gram that moved in my book, the newest first."""
     return await _statement(request, caller(request).participant_id)
 
@@ -65,36 +69,36 @@ async def get_my_statement(request: Request) -> Listing[TransferAnswer]:
 @get(
     "/v1/operator/participants/{participant_id:str}/statement",
     operation_id="getParticipantStatement",
-    **opens("operator:participants:read", query=Page),
+    **opens("operator:participants:read", query=Page, answer=Listing[TransferAnswer]),
 )
-async def get_statement(request: Request, participant_id: FromPath[str]) -> Listing[TransferAnswer]:
+async def get_statement(request: Request, participant_id: FromPath[str]) -> JsonAnswer:
     """Every gram that moved in somebody's book, also of somebody erased; the newest first."""
     wanted = path_uuid(participant_id)
-    async with shared(request, Database).sessions() as session:
-        if not await has_book(session, wanted):
-            raise BookMissingError(wanted)
+    if not await has_book(shared(request, Database).reads, wanted):
+        raise BookMissingError(wanted)
     return await _statement(request, wanted)
 
 
-async def _statement(request: Request, participant_id: UUID) -> Listing[TransferAnswer]:
+async def _statement(request: Request, participant_id: UUID) -> JsonAnswer:
     page = paged(request, f"statement:{participant_id}", seq=int)
-    async with shared(request, Database).sessions() as session:
-        rows = await list_transfers(session, participant_id, before=page.after, limit=page.rows)
-    return page.listing([_transfer(*row) for row in rows])
-
-
-def _transfer(row: Transfer, reason: str | None) -> TransferAnswer:
-    return TransferAnswer(
-        row.seq,
-        Account(row.debit).column,
-        Account(row.credit).column,
-        row.amount_g,
-        row.cause,
-        row.cause_id,
-        row.at,
-        row.hash.hex(),
-        reason or UNSET,
+    rows = await list_transfers(
+        shared(request, Database).reads, participant_id, before=page.after, limit=page.rows
     )
+    items = [
+        TransferAnswer(
+            seq,
+            _NAMES[debit],
+            _NAMES[credit],
+            grams,
+            cause,
+            cause_id,
+            at,
+            hash_.hex(),
+            why or UNSET,
+        )
+        for seq, debit, credit, grams, cause, cause_id, at, hash_, why in rows
+    ]
+    return as_json(page.listing(items))
 
 
 @post(

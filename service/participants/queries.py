@@ -1,21 +1,17 @@
 """Reads of people: what they show of themselves, what they hold."""
 
-from collections.abc import Collection, Sequence
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Literal
 from uuid import UUID
 
 import msgspec
 from msgspec import UNSET, UnsetType
-from sqlalchemy import Result, bindparam, case, func, select, true
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.http.decode import Time
 from service.ledger.accounts import Account
-from service.ledger.balances import Balances, stored_balances
-from service.ledger.models import Book, Transfer
+from service.ledger.balances import BALANCES, Balances
 from service.participants.identities import subject_key
-from service.participants.models import Identity, Participant
-from service.platform.acts import AuditEntry
+from service.platform.reads import Reads, Row
 
 
 class Suspension(msgspec.Struct, frozen=True):
@@ -47,85 +43,70 @@ class ParticipantAnswer(msgspec.Struct, frozen=True):
     suspension: Suspension | UnsetType = UNSET
 
 
-async def find_participant(session: AsyncSession, participant_id: UUID) -> ParticipantAnswer | None:
+async def find_participant(reads: Reads, participant_id: UUID) -> ParticipantAnswer | None:
     """One participant, also one who was erased."""
-    row = await session.execute(_PARTICIPANT, {"participant_id": participant_id})
-    return next(iter(await _answers(session, row)), None)
+    row = await reads.first(_PARTICIPANT, participant_id)
+    return None if row is None else _answer(row)
 
 
 async def list_by_subject(
-    session: AsyncSession, secret_key: str, issuers: Sequence[str], subject: str
+    reads: Reads, secret_key: str, issuers: Sequence[str], subject: str
 ) -> list[ParticipantAnswer]:
     """Whom this subject is, by each of these issuers."""
     keys = [subject_key(secret_key, issuer, subject) for issuer in issuers]
-    query = select(Identity.participant_id).where(Identity.subject_key.in_(keys))
-    rows = await session.execute(_PARTICIPANTS.where(Book.participant_id.in_(query)))
-    return await _answers(session, rows)
+    return [_answer(row) for row in await reads.fetch(_OF_SUBJECT, keys)]
 
 
 async def list_by_alias(
-    session: AsyncSession, *, alias: str | None, after: UUID | None, limit: int
+    reads: Reads, *, alias: str | None, after: UUID | None, limit: int
 ) -> list[ParticipantAnswer]:
     """Participants in the order of their ids, all of them or those with this display name."""
-    wanted = true() if alias is None else Participant.display_name == alias
-    if after is not None:
-        wanted &= Book.participant_id > after
-    return await _answers(session, await session.execute(_PARTICIPANTS.where(wanted).limit(limit)))
+    first = after or UUID(int=0)
+    if alias is None:
+        rows = await reads.fetch(_ALL, first, limit)
+    else:
+        rows = await reads.fetch(_OF_ALIAS, first, limit, alias)
+    return [_answer(row) for row in rows]
 
 
-async def _answers(session: AsyncSession, found: Result[Any]) -> list[ParticipantAnswer]:
-    """Those who were found. What they earned leaves out adjustments."""
-    rows: Sequence[Any] = found.all()
-    suspensions = await _suspensions(session, [book for book, *_ in rows])
-    return [
-        ParticipantAnswer(
-            participant_id=book.participant_id,
-            state="erased" if book.closed else "suspended" if book.suspended else "active",
-            balances=stored_balances(book),
-            totals=Totals(-book.issuance - int(adjusted_g), book.saved_g, book.trees),
-            suspension=suspensions.get(book.participant_id, UNSET),
-            **{name: getattr(person, name, None) for name in _SHOWN},
-        )
-        for book, person, adjusted_g in rows
-    ]
+def _answer(row: Row) -> ParticipantAnswer:
+    """Who was found. What they earned leaves out adjustments."""
+    closed, suspended, issuance, adjusted_g, saved_g, trees, reason, at = row[:8]
+    participant_id, name, region, visibility, created_at = row[8:13]
+    return ParticipantAnswer(
+        participant_id,
+        "erased" if closed else "suspended" if suspended else "active",
+        name,
+        region,
+        visibility,
+        created_at,
+        Balances(*row[13:]),
+        Totals(-issuance - adjusted_g, saved_g, trees),
+        Suspension(reason, at) if at else UNSET,
+    )
 
 
-async def _suspensions(session: AsyncSession, books: Collection[Book]) -> dict[UUID, Suspension]:
-    """Why those of these people who are suspended are: as the last act on each tells."""
-    wanted = [str(book.participant_id) for book in books if book.suspended]
-    if not wanted:
-        return {}
-    entry = AuditEntry
-    query = select(entry).where(entry.object.in_(wanted), entry.act == "participant.suspend")
-    acts = await session.scalars(query.order_by(entry.seq))
-    return {UUID(act.object): Suspension(act.detail["reason"], act.at) for act in acts}
+# What operators added less what they took back is no earning; why somebody is suspended is told by
+# the last act on them.
+_PARTICIPANTS = f"""
+SELECT b.closed, b.suspended, b.issuance, (
+        SELECT coalesce(sum(CASE t.debit WHEN {Account.ISSUANCE:d} THEN t.amount_g
+            ELSE -t.amount_g END), 0)::bigint
+        FROM transfers t WHERE t.participant_id = b.participant_id AND t.cause = 'adjust'),
+    b.saved_g, b.trees, a.detail->>'reason', a.at, b.participant_id, p.display_name, p.region,
+    p.visibility, p.created_at, {", ".join(BALANCES)}
+FROM books b LEFT JOIN participants p USING (participant_id)
+LEFT JOIN LATERAL (
+    SELECT detail, at FROM audit_log WHERE b.suspended AND object = b.participant_id::text
+        AND act = 'participant.suspend' ORDER BY seq DESC LIMIT 1) a ON true"""  # noqa: S608 - constant columns
 
+_PARTICIPANT = _PARTICIPANTS + " WHERE b.participant_id = $1"
 
-async def find_region(session: AsyncSession, participant_id: UUID) -> str | None:
-    """The region that this person lives in, if it was told."""
-    query = select(Participant.region).where(Participant.participant_id == participant_id)
-    found: str | None = await session.scalar(query)
-    return found
+_OF_SUBJECT = f"""{_PARTICIPANTS}
+WHERE b.participant_id IN (SELECT participant_id FROM identities WHERE subject_key = ANY($1))
+ORDER BY b.participant_id"""  # noqa: S608 - constant columns
 
+_ALL = _PARTICIPANTS + " WHERE b.participant_id > $1 ORDER BY b.participant_id LIMIT $2"
 
-_SHOWN = ("display_name", "region", "visibility", "created_at")
-
-_GIVEN_G = case(
-    (Transfer.debit == Account.ISSUANCE.value, Transfer.amount_g), else_=-Transfer.amount_g
-)
-
-# What operators added less what they took back, in grams.
-_ADJUSTED = (
-    select(func.coalesce(func.sum(_GIVEN_G), 0))
-    .where(Transfer.participant_id == Book.participant_id, Transfer.cause == "adjust")
-    .correlate(Book)
-    .scalar_subquery()
-)
-
-_PARTICIPANTS = (
-    select(Book, Participant, _ADJUSTED)
-    .outerjoin(Participant, Participant.participant_id == Book.participant_id)
-    .order_by(Book.participant_id)
-)
-
-_PARTICIPANT = _PARTICIPANTS.where(Book.participant_id == bindparam("participant_id"))
+_OF_ALIAS = f"""{_PARTICIPANTS}
+WHERE b.participant_id > $1 AND p.display_name = $3 ORDER BY b.participant_id LIMIT $2"""

@@ -6,9 +6,9 @@ from uuid import UUID
 from litestar import get, patch
 from litestar.handlers import HTTPRouteHandler
 from msgspec import UNSET, Meta, Struct, UnsetType, structs
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.http.access import Request, caller, opens
+from service.http.answer import JsonAnswer, as_json
 from service.http.decode import Time, read_body
 from service.http.shared import shared
 from service.http.texts import NICKNAME_MAX, nickname
@@ -45,29 +45,28 @@ class ProfileEdit(Struct, frozen=True, forbid_unknown_fields=True):
     takeable: bool | UnsetType = UNSET
 
 
-@get("/v1/me", operation_id="getMe", **opens("participant"))
-async def get_me(request: Request) -> Me:
+@get("/v1/me", operation_id="getMe", **opens("participant", answer=Me))
+async def get_me(request: Request) -> JsonAnswer:
     """Me: name, balances, totals."""
-    async with shared(request, Database).sessions() as session:
-        return await _me(session, caller(request).participant_id)
+    return await _me(request)
 
 
-@patch("/v1/me", operation_id="editMe", **opens("participant", body=ProfileEdit))
-async def edit_me(request: Request) -> Me:
+@patch("/v1/me", operation_id="editMe", **opens("participant", body=ProfileEdit, answer=Me))
+async def edit_me(request: Request) -> JsonAnswer:
     """Change what I show of myself."""
     edit = await read_body(request, ProfileEdit)
-    participant_id = caller(request).participant_id
     changes = {name: value for name, value in structs.asdict(edit).items() if value is not UNSET}
     async with shared(request, Database).sessions.begin() as session:
-        await edit_profile(session, participant_id, changes)
-        return await _me(session, participant_id)
+        await edit_profile(session, caller(request).participant_id, changes)
+    return await _me(request)
 
 
-async def _me(session: AsyncSession, participant_id: UUID) -> Me:
-    found = await find_participant(session, participant_id)
+async def _me(request: Request) -> JsonAnswer:
+    participant_id = caller(request).participant_id
+    found = await find_participant(shared(request, Database).reads, participant_id)
     if found is None or found.display_name is None:
         raise BookClosedError(participant_id)
-    return Me(**{name: getattr(found, name) for name in Me.__struct_fields__})
+    return as_json(Me(**{name: getattr(found, name) for name in Me.__struct_fields__}))
 
 
 routes: list[HTTPRouteHandler] = [get_me, edit_me]

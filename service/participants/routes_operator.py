@@ -8,7 +8,6 @@ from litestar import get, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from msgspec import Meta, Struct
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.http.access import Request, act_of, opens
 from service.http.answer import Listing
@@ -57,14 +56,14 @@ async def find_participants(request: Request) -> Listing[ParticipantAnswer]:
         place = FieldError(f"#/query/{name}", "cannot be combined with subject")
         text = "/query/{name} cannot go with subject."
         raise InvalidRequestError(text, errors=(place,), name=name)
-    async with shared(request, Database).sessions() as session:
-        if search.subject is not None:
-            issuers = shared(request, Authenticator).issuers("participant")
-            found = await list_by_subject(session, secret, issuers, search.subject)
-            await _log_look(request, "participants", _found("subject", found))
-            return Listing(found)
-        page = paged(request, f"participants:{search.alias}", search, participant_id=UUID)
-        found = await list_by_alias(session, alias=search.alias, after=page.after, limit=page.rows)
+    reads = shared(request, Database).reads
+    if search.subject is not None:
+        issuers = shared(request, Authenticator).issuers("participant")
+        found = await list_by_subject(reads, secret, issuers, search.subject)
+        await _log_look(request, "participants", _found("subject", found))
+        return Listing(found)
+    page = paged(request, f"participants:{search.alias}", search, participant_id=UUID)
+    found = await list_by_alias(reads, alias=search.alias, after=page.after, limit=page.rows)
     await _log_look(request, "participants", _found("alias", found[: search.limit]))
     return page.listing(found)
 
@@ -77,8 +76,7 @@ async def find_participants(request: Request) -> Listing[ParticipantAnswer]:
 async def get_participant(request: Request, participant_id: FromPath[str]) -> ParticipantAnswer:
     """One participant, also one who was erased."""
     wanted = path_uuid(participant_id)
-    async with shared(request, Database).sessions() as session:
-        answer = await _shown(session, wanted)
+    answer = await _shown(shared(request, Database), wanted)
     await _log_look(request, participant_id, {})
     return answer
 
@@ -123,12 +121,11 @@ async def _set_suspended(
     order = await read_body(request, SuspensionOrder) if has_body else SuspensionOrder()
     database, act = shared(request, Database), act_of(request)
     await set_suspended(database, wanted, suspended=suspended, reason=order.reason, act=act)
-    async with database.sessions() as session:
-        return await _shown(session, wanted)
+    return await _shown(database, wanted)
 
 
-async def _shown(session: AsyncSession, participant_id: UUID) -> ParticipantAnswer:
-    found = await find_participant(session, participant_id)
+async def _shown(database: Database, participant_id: UUID) -> ParticipantAnswer:
+    found = await find_participant(database.reads, participant_id)
     if found is None:
         raise BookMissingError(participant_id)
     return found

@@ -1,14 +1,13 @@
 """Reads of partners: they and their keys, links of a person."""
 
 from collections.abc import Sequence
-from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select, tuple_
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service.participants.models import Link
 from service.partners.models import Partner, PartnerKey
+from service.platform.reads import Reads, Row
 
 
 async def list_partners(
@@ -29,16 +28,14 @@ async def keys_of(session: AsyncSession, partners: Sequence[Partner]) -> Sequenc
 
 
 async def list_links(
-    session: AsyncSession, participant_id: UUID, *, after: tuple[str, bytes] | None, limit: int
-) -> Sequence[Any]:
-    """A person's links with the names of their partners."""
-    query = (
-        select(Link.partner_id, Link.subject_key, Link.linked_at, Partner.name)
-        .join(Partner, Partner.id == Link.partner_id)
-        .where(Link.participant_id == participant_id, Link.ended_at.is_(None))
-        .order_by(Link.partner_id, Link.subject_key)
-        .limit(limit)
-    )
-    if after is not None:
-        query = query.where(tuple_(Link.partner_id, Link.subject_key) > tuple_(*after))
-    return (await session.execute(query)).all()
+    reads: Reads, participant_id: UUID, *, after: tuple[str, bytes] | None, limit: int
+) -> Sequence[Row]:
+    """A person's links: partner and subject, the partner's name, and since when."""
+    return await reads.fetch(_LINKS, participant_id, *(after or ("", b"")), limit)
+
+
+_LINKS = """
+SELECT l.partner_id, l.subject_key, p.name, l.linked_at
+FROM links l JOIN partners p ON p.id = l.partner_id
+WHERE l.participant_id = $1 AND l.ended_at IS NULL AND (l.partner_id, l.subject_key) > ($2, $3)
+ORDER BY l.partner_id, l.subject_key LIMIT $4"""

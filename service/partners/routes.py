@@ -8,7 +8,7 @@ from litestar.params import FromPath
 from msgspec import Meta, Struct
 
 from service.http.access import Request, caller, opens
-from service.http.answer import JsonAnswer, Listing, answer_once
+from service.http.answer import JsonAnswer, Listing, answer_once, as_json
 from service.http.decode import Time, parse, read_body
 from service.http.idempotency import idempotency_key
 from service.http.pages import Page, paged
@@ -75,15 +75,20 @@ async def make_code(request: Request) -> JsonAnswer:
     return await answer_once(request, key, effect, status=201)
 
 
-@get("/v1/me/links", operation_id="listMyLinks", **opens("participant", query=Page))
-async def list_my_links(request: Request) -> Listing[MyLink]:
+@get(
+    "/v1/me/links",
+    operation_id="listMyLinks",
+    **opens("participant", query=Page, answer=Listing[MyLink]),
+)
+async def list_my_links(request: Request) -> JsonAnswer:
     """Who may tell of me; one entry for each of a partner's references."""
     participant_id = caller(request).participant_id
     page = paged(request, f"links:{participant_id}", partner_id=str, subject_key=bytes)
-    async with shared(request, Database).sessions() as session:
-        rows = await list_links(session, participant_id, after=page.after, limit=page.rows)
-    items = [MyLink(row.partner_id, row.name, row.linked_at) for row in rows]
-    return page.listing(items, [(row.partner_id, row.subject_key) for row in rows])
+    rows = await list_links(
+        shared(request, Database).reads, participant_id, after=page.after, limit=page.rows
+    )
+    items = [MyLink(partner_id, name, at) for partner_id, _, name, at in rows]
+    return as_json(page.listing(items, [(row[0], row[1]) for row in rows]))
 
 
 @delete(

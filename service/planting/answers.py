@@ -1,6 +1,6 @@
 """What is told of planting: projects, pledges, and the public proof of a tree."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any, Literal, NamedTuple, TypeVar
 from uuid import UUID
@@ -9,9 +9,9 @@ import msgspec
 from msgspec import Struct, field
 
 from service.http.decode import Time
-from service.planting import models
 from service.planting.pledge import Pledge
 from service.planting.trees import Status, least_advanced
+from service.platform.reads import Row
 
 
 class Season(Struct, frozen=True, forbid_unknown_fields=True):
@@ -147,19 +147,27 @@ class PledgeStep(NamedTuple):
     trees: int
 
 
+class StoredPledge(NamedTuple):
+    """What is told of a pledge's row."""
+
+    id: UUID
+    project_id: UUID
+    amount_g: int
+    dedication: str | None
+
+
 P = TypeVar("P", bound=ProjectAnswer)
 
 
-def project_answer(kind: type[P], project: models.Project, stock: models.Stock) -> P:
-    """A project as the list of projects shows it, or as it is shown alone."""
-    first, until = project.season_from, project.season_until
+def project_answer(kind: type[P], project: Mapping[str, Any] | Row) -> P:
+    """A project and its stock as the list of projects shows it, or as it is shown alone."""
+    first, until = project["season_from"], project["season_until"]
     season = Season(first, until) if first and until else None
-    told = {**vars(project), **vars(stock), "season": season, "funded": stock.for_sale}
-    return msgspec.convert(told, kind)
+    return msgspec.convert({**project, "season": season, "funded": project["for_sale"]}, kind)
 
 
 def pledge_answer(
-    pledge: Pledge | models.Pledge,
+    pledge: Pledge | StoredPledge,
     trees: Sequence[tuple[str, str]],
     steps: Iterable[PledgeStep],
     trees_url: str,
@@ -188,7 +196,7 @@ def answer_at_once(pledge: Pledge, trees_url: str) -> PledgeAnswer:
     return pledge_answer(pledge, trees, steps, trees_url)
 
 
-def _note(pledge: Pledge | models.Pledge, trees: int, step: PledgeStep) -> str | None:
+def _note(pledge: Pledge | StoredPledge, trees: int, step: PledgeStep) -> str | None:
     """What a timeline says beside the status: the dedication, then where, and for how many."""
     if step.status == Status.PLEDGED:
         return pledge.dedication

@@ -1,17 +1,17 @@
 """What people read about planting: projects, their own pledges, and the proof of one tree."""
 
-from collections import defaultdict
 from collections.abc import Sequence
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import Row, Select, func, select, tuple_
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.ledger.models import Transfer
 from service.planting.answers import (
     PledgeAnswer,
     PledgeStep,
+    StoredPledge,
     TreeAnswer,
     TreePaid,
     TreePlot,
@@ -20,101 +20,56 @@ from service.planting.answers import (
     TreeTransfer,
     pledge_answer,
 )
-from service.planting.models import Pledge, Plot, PlotEvidence, Project, Stock, Tree, TreeNumber
+from service.planting.models import Plot, PlotEvidence, Project, Tree, TreeNumber
 from service.planting.models import TreeStep as Step
 from service.planting.tree_numbers import parse_number
 from service.planting.trees import Status
 from service.platform.errors import NotFoundError
+from service.platform.reads import Reads, Row
 
 TREES_A_PAGE = 5_000
 
 
-async def list_projects(
-    session: AsyncSession, *, after: UUID | None, limit: int
-) -> Sequence[Row[Project, Stock]]:
+async def list_projects(reads: Reads, *, after: UUID | None, limit: int) -> Sequence[Row]:
     """Projects with their stock, in the order in which they were made."""
-    query = _projects().order_by(Project.id).limit(limit)
-    if after is not None:
-        query = query.where(Project.id > after)
-    return (await session.execute(query)).all()
+    return await reads.fetch(_PROJECTS_AFTER, after or UUID(int=0), limit)
 
 
-async def get_project(session: AsyncSession, project_id: UUID) -> Row[Project, Stock]:
+async def get_project(reads: Reads, project_id: UUID) -> Row:
     """A project with its stock. Raises NotFoundError."""
-    row = (await session.execute(_projects().where(Project.id == project_id))).first()
+    row = await reads.first(_PROJECT, project_id)
     if row is None:
         raise NotFoundError("There is no such project.")
     return row
 
 
-def _projects() -> Select[Project, Stock]:
-    return select(Project, Stock).join(Stock, Stock.project_id == Project.id)
-
-
 async def list_pledges(
-    session: AsyncSession, participant_id: UUID, trees_url: str, *, after: UUID | None, limit: int
+    reads: Reads, participant_id: UUID, trees_url: str, *, after: UUID | None, limit: int
 ) -> tuple[list[PledgeAnswer], bool]:
     """A person's pledges, the last one first, and whether there are more.
 
     Ids grow with time. A page ends early when its pledges have 5,000 trees together.
     """
-    query = (
-        select(Pledge)
-        .where(Pledge.participant_id == participant_id)
-        .order_by(Pledge.id.desc())
-        .limit(limit + 1)
-    )
-    if after is not None:
-        query = query.where(Pledge.id < after)
-    found = (await session.scalars(query)).all()
-    pledges: list[Pledge] = []
-    trees = 0
-    for pledge in found[:limit]:
-        trees += pledge.trees
-        if pledges and trees > TREES_A_PAGE:
-            break
-        pledges.append(pledge)
-    return await _told(session, participant_id, pledges, trees_url), len(pledges) < len(found)
+    before = after or UUID(int=2**128 - 1)
+    rows = await reads.fetch(_PLEDGES_BEFORE, participant_id, before, limit)
+    return [_pledge(row, trees_url) for row in rows], bool(rows) and len(rows) < rows[0]["found"]
 
 
 async def get_pledge(
-    session: AsyncSession, participant_id: UUID, pledge_id: UUID, trees_url: str
+    reads: Reads, participant_id: UUID, pledge_id: UUID, trees_url: str
 ) -> PledgeAnswer:
     """One pledge of a person. Raises NotFoundError."""
-    pledge = await session.get(Pledge, (participant_id, pledge_id))
-    if pledge is None:
+    row = await reads.first(_PLEDGE, participant_id, pledge_id, 1)
+    if row is None:
         raise NotFoundError("You have no such pledge.")
-    return (await _told(session, participant_id, [pledge], trees_url))[0]
+    return _pledge(row, trees_url)
 
 
-async def _told(
-    session: AsyncSession, participant_id: UUID, pledges: Sequence[Pledge], trees_url: str
-) -> list[PledgeAnswer]:
-    ids = [pledge.id for pledge in pledges]
-    of_pledges = (Tree.participant_id == participant_id, Tree.pledge_id.in_(ids))
-    trees: dict[UUID, list[tuple[str, str]]] = defaultdict(list)
-    columns = select(Tree.pledge_id, Tree.number, Tree.status)
-    for row in await session.execute(columns.where(*of_pledges).order_by(Tree.number)):
-        trees[row.pledge_id].append((row.number, row.status))
-    steps: dict[UUID, list[PledgeStep]] = defaultdict(list)
-    together = (Step.status, Step.at, Plot.name)
-    changes = (
-        select(Tree.pledge_id, *together, func.count())
-        .join_from(
-            Step,
-            Tree,
-            tuple_(Step.participant_id, Step.number) == tuple_(Tree.participant_id, Tree.number),
-        )
-        .outerjoin(Plot, Plot.id == Step.plot_id)
-        .where(*of_pledges)
-        .group_by(Tree.pledge_id, *together)
-        .order_by(Step.at, func.min(Step.step), Step.status)
-    )
-    for pledge_id, status, at, plot, count in await session.execute(changes):
-        steps[pledge_id].append(PledgeStep(status, at, plot, count))
-    return [
-        pledge_answer(pledge, trees[pledge.id], steps[pledge.id], trees_url) for pledge in pledges
-    ]
+def _pledge(row: Row, trees_url: str) -> PledgeAnswer:
+    numbers, statuses, *steps = (column or () for column in row[5:])
+    changes = [PledgeStep(*step) for step in zip(*steps, strict=True)]
+    trees = [*zip(numbers, statuses, strict=True)]
+    return pledge_answer(StoredPledge(*row[:4]), trees, changes, trees_url)
 
 
 async def get_tree(session: AsyncSession, text: str, trees_url: str) -> TreeAnswer:
@@ -174,3 +129,37 @@ async def _transfers(session: AsyncSession, tree: Tree) -> list[TreeTransfer]:
         )
         for row in await session.scalars(query)
     ]
+
+
+_PROJECTS = "SELECT * FROM projects JOIN stock ON project_id = id WHERE id "
+
+_PROJECTS_AFTER = _PROJECTS + "> $1 ORDER BY id LIMIT $2"
+
+_PROJECT = _PROJECTS + "= $1"
+
+# One more is found than are shown; those behind the most trees of a page are not looked at.
+_PLEDGES = """
+WITH found AS (
+    SELECT p.*, count(*) OVER () AS found, sum(trees) OVER (ORDER BY id DESC) AS trees_so_far
+    FROM (SELECT * FROM pledges WHERE participant_id = $1 AND id {which} $2
+        ORDER BY id DESC LIMIT $3 + 1) p
+), shown AS (
+    SELECT * FROM found WHERE trees_so_far <= {trees} OR trees_so_far = trees
+    ORDER BY id DESC LIMIT $3
+)
+SELECT p.id, p.project_id, p.amount_g, p.dedication, p.found, t.*, s.* FROM shown p
+CROSS JOIN LATERAL (
+    SELECT array_agg(number ORDER BY number), array_agg(status ORDER BY number)
+    FROM trees WHERE participant_id = $1 AND pledge_id = p.id) t
+CROSS JOIN LATERAL (
+    SELECT array_agg(status ORDER BY at, first, status), array_agg(at ORDER BY at, first, status),
+        array_agg(plot ORDER BY at, first, status), array_agg(n ORDER BY at, first, status)
+    FROM (SELECT s.status, s.at, l.name AS plot, count(*) AS n, min(s.step) AS first
+        FROM trees t JOIN tree_steps s USING (participant_id, number)
+        LEFT JOIN plots l ON l.id = s.plot_id
+        WHERE participant_id = $1 AND t.pledge_id = p.id GROUP BY s.status, s.at, l.name) changes) s
+ORDER BY p.id DESC"""
+
+_PLEDGES_BEFORE = _PLEDGES.format(which="<", trees=TREES_A_PAGE)
+
+_PLEDGE = _PLEDGES.format(which="=", trees=TREES_A_PAGE)

@@ -12,7 +12,7 @@ from litestar.params import FromPath
 from msgspec import Meta, Struct
 
 from service.http.access import Request, caller, opens
-from service.http.answer import JsonAnswer, Listing
+from service.http.answer import JsonAnswer, Listing, as_json
 from service.http.decode import NoFields, path_uuid, read_body
 from service.http.idempotency import idempotency_key
 from service.http.pages import Page, paged
@@ -50,9 +50,9 @@ class PledgeBody(Struct, frozen=True, forbid_unknown_fields=True):
 async def list_all_projects(request: Request) -> JsonAnswer:
     """The planting projects, in the order in which they were opened."""
     page = paged(request, "projects", id=UUID)
-    async with shared(request, Database).sessions() as session:
-        rows = await list_projects(session, after=page.after, limit=page.rows)
-    listing = page.listing([project_answer(ProjectAnswer, *row) for row in rows])
+    reads = shared(request, Database).reads
+    rows = await list_projects(reads, after=page.after, limit=page.rows)
+    listing = page.listing([project_answer(ProjectAnswer, row) for row in rows])
     return public_answer(request, msgspec.json.encode(listing))
 
 
@@ -63,9 +63,8 @@ async def list_all_projects(request: Request) -> JsonAnswer:
 )
 async def get_one_project(request: Request, project_id: FromPath[str]) -> JsonAnswer:
     """One project."""
-    async with shared(request, Database).sessions() as session:
-        row = await get_project(session, path_uuid(project_id))
-    found = project_answer(FundedProjectAnswer, *row)
+    row = await get_project(shared(request, Database).reads, path_uuid(project_id))
+    found = project_answer(FundedProjectAnswer, row)
     return public_answer(request, msgspec.json.encode(found))
 
 
@@ -97,24 +96,31 @@ async def make_pledge(request: Request) -> JsonAnswer:
     return await answer_order(request, order)
 
 
-@get("/v1/me/pledges", operation_id="listPledges", **opens("participant", query=Page))
-async def list_my_pledges(request: Request) -> Listing[PledgeAnswer]:
+@get(
+    "/v1/me/pledges",
+    operation_id="listPledges",
+    **opens("participant", query=Page, answer=Listing[PledgeAnswer]),
+)
+async def list_my_pledges(request: Request) -> JsonAnswer:
     """My pledges, the last one first."""
-    participant_id = caller(request).participant_id
+    participant_id, reads = caller(request).participant_id, shared(request, Database).reads
     page = paged(request, f"pledges:{participant_id}", id=UUID)
-    async with shared(request, Database).sessions() as session:
-        items, more = await list_pledges(
-            session, participant_id, _trees_url(request), after=page.after, limit=page.limit
-        )
-    return Listing(items, page.cursor([items[-1].id]) if more else None)
+    items, more = await list_pledges(
+        reads, participant_id, _trees_url(request), after=page.after, limit=page.limit
+    )
+    return as_json(Listing(items, page.cursor([items[-1].id]) if more else None))
 
 
-@get("/v1/me/pledges/{pledge_id:str}", operation_id="getPledge", **opens("participant"))
-async def get_my_pledge(request: Request, pledge_id: FromPath[str]) -> PledgeAnswer:
+@get(
+    "/v1/me/pledges/{pledge_id:str}",
+    operation_id="getPledge",
+    **opens("participant", answer=PledgeAnswer),
+)
+async def get_my_pledge(request: Request, pledge_id: FromPath[str]) -> JsonAnswer:
     """One of my pledges, with how far its trees are."""
     wanted, owner = path_uuid(pledge_id), caller(request).participant_id
-    async with shared(request, Database).sessions() as session:
-        return await get_pledge(session, owner, wanted, _trees_url(request))
+    reads = shared(request, Database).reads
+    return as_json(await get_pledge(reads, owner, wanted, _trees_url(request)))
 
 
 @post(

@@ -22,7 +22,6 @@ from service.planting.advance import StepOrder, advance_trees
 from service.planting.allocate import allocate_trees
 from service.planting.answers import FundedProjectAnswer, Season, project_answer
 from service.planting.chunks import PlotStepAnswer
-from service.planting.models import Project, Stock
 from service.planting.positions import Geometry, Position, geometry_of, position_faults
 from service.planting.projects import (
     PlotFacts,
@@ -134,9 +133,8 @@ async def make_one_project(request: Request) -> JsonAnswer:
 
     async def effect(connection: Connection) -> FundedProjectAnswer:
         project_id = await make_project(connection, facts, act_of(request))
-        made = Project(id=project_id, **asdict(facts))
-        stock = Stock(for_sale=facts.for_sale, pledged=0, planted=0, verified=0)
-        return project_answer(FundedProjectAnswer, made, stock)
+        stock = {"for_sale": facts.for_sale, "pledged": 0, "planted": 0, "verified": 0}
+        return project_answer(FundedProjectAnswer, {"id": project_id, **asdict(facts), **stock})
 
     key = operator_key(request, await request.body())
     return await answer_once(request, key, effect, status=201)
@@ -153,8 +151,8 @@ async def change_one_project(request: Request, project_id: FromPath[str]) -> Fun
     changes = _project_fields(await read_body(request, ProjectChanges))
     async with shared(request, Database).transaction() as connection:
         await change_project(connection, wanted, changes, act_of(request))
-    async with shared(request, Database).sessions() as session:
-        return project_answer(FundedProjectAnswer, *await get_project(session, wanted))
+    row = await get_project(shared(request, Database).reads, wanted)
+    return project_answer(FundedProjectAnswer, row)
 
 
 @post(

@@ -1,7 +1,8 @@
-"""PostgreSQL: the tables' base, the pool for what moves grams, the sessions for what only reads.
+"""PostgreSQL: the tables' base, and the doors to it.
 
 Everything that locks books or moves grams runs set-based SQL on an asyncpg connection inside one
-`database.transaction()`. Ordinary reads go through SQLAlchemy sessions.
+`database.transaction()`. What people read is one statement of `database.reads`; what operators ask
+goes through SQLAlchemy sessions.
 """
 
 import re
@@ -27,6 +28,7 @@ from sqlalchemy.ext.asyncio import (
 )
 from sqlalchemy.orm import DeclarativeBase, ORMExecuteState, Session, SessionTransactionOrigin
 
+from service.platform.reads import Reads
 from service.platform.settings import Settings
 
 _NAMES = {
@@ -113,13 +115,20 @@ class _Session(Session):
 PATIENT_AT_ONCE = 2
 
 
-class Database:
-    """The two doors to one PostgreSQL database. Open it once a process, close it at the end."""
+# So many sessions at once are enough for operators.
+_SESSIONS = 4
 
-    def __init__(self, pool: asyncpg.Pool, lane_pool: asyncpg.Pool, engine: AsyncEngine) -> None:
+
+class Database:
+    """The doors to one PostgreSQL database. Open it once a process, close it at the end."""
+
+    def __init__(
+        self, pool: asyncpg.Pool, lane_pool: asyncpg.Pool, reads: Reads, engine: AsyncEngine
+    ) -> None:
         """Wrap open pools and an engine; use `open_database`."""
         self.pool = pool
         self.lane_pool = lane_pool
+        self.reads = reads
         self.engine = engine
         self.sessions: async_sessionmaker[AsyncSession] = async_sessionmaker(
             engine, expire_on_commit=False, sync_session_class=_Session
@@ -145,6 +154,7 @@ class Database:
         """Give back all connections."""
         await self.pool.close()
         await self.lane_pool.close()
+        await self.reads.close()
         await self.engine.dispose()
 
 
@@ -169,6 +179,12 @@ async def open_database(settings: Settings, url: str) -> Database:
             reset=_keep_session,
         )
 
+    async def connect_reader() -> asyncpg.Connection:
+        only_reads = {**server_settings, "default_transaction_read_only": "on"}
+        connection = await asyncpg.connect(url, server_settings=only_reads)
+        await speak_json(connection)
+        return connection
+
     try:
         pool = await make_pool(1, settings.writer_pool)
     except (ValueError, *DRIVER_FAULTS) as error:
@@ -180,11 +196,11 @@ async def open_database(settings: Settings, url: str) -> Database:
     lane_pool = await make_pool(0, settings.lanes + PATIENT_AT_ONCE)
     engine = create_async_engine(
         sqlalchemy_url(url),
-        pool_size=settings.database_pool,
+        pool_size=_SESSIONS,
         max_overflow=0,
         connect_args={"server_settings": {**server_settings, "plan_cache_mode": "auto"}},
     )
-    return Database(pool, lane_pool, engine)
+    return Database(pool, lane_pool, Reads(connect_reader, settings.database_pool), engine)
 
 
 def database_name(url: str) -> str:

@@ -7,11 +7,8 @@ through roll backs, and while a version leaves the campaign out.
 
 from collections.abc import Iterable
 
-from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncSession
-
 from service.platform.database import Connection
-from service.rulebooks.models import CampaignBudget
+from service.platform.reads import Reads
 from service.rules.decide.evaluate import untouched_budgets
 from service.rules.decide.rulebook import Campaign, Rulebook
 
@@ -23,18 +20,14 @@ async def open_budgets(connection: Connection, rulebook: Rulebook) -> None:
         await connection.execute(_OPEN, [*budgets], [*budgets.values()])
 
 
-async def read_left(session: AsyncSession, campaigns: Iterable[Campaign]) -> dict[str, int]:
+async def read_left(reads: Reads, campaigns: Iterable[Campaign]) -> dict[str, int]:
     """What campaigns have left, by id, as far as they have a budget; no statement if none has."""
     names = [campaign.id for campaign in campaigns if campaign.budget_g is not None]
-    if not names:
-        return {}
-    rows = await session.execute(
-        select(CampaignBudget.campaign, CampaignBudget.left_g).where(
-            CampaignBudget.campaign.in_(names)
-        )
-    )
-    return {row.campaign: row.left_g for row in rows}
+    rows = await reads.fetch(_LEFT, names) if names else []
+    return {row[0]: row[1] for row in rows}
 
+
+_LEFT = "SELECT campaign, left_g FROM campaign_budgets WHERE campaign = ANY ($1)"
 
 _OPEN = """
 INSERT INTO campaign_budgets AS b (campaign, budget_g, left_g, seq)

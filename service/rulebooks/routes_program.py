@@ -75,10 +75,7 @@ async def get_program(request: Request) -> JsonAnswer:
     reader = reader_of(request)
     rulebook, now = shared(request, Rulebooks).active, shared(request, Clock).now()
     campaigns = running_campaigns(rulebook, now)
-    left: dict[str, int] = {}
-    if campaigns:
-        async with shared(request, Database).sessions() as session:
-            left = await read_left(session, campaigns)
+    left = await read_left(shared(request, Database).reads, campaigns)
     told = list_campaigns(campaigns, left, reader)
     terms = _terms(rulebook.program, now, rulebook.version, told)
     # Whoever has the terms need not fetch them for the time alone.

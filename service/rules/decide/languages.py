@@ -81,17 +81,35 @@ class Reader:
     and what `words` there are.
     """
 
-    __slots__ = ("_came", "_languages", "_tag", "_words")
+    __slots__ = ("_came", "_known", "_languages", "_tag", "_words")
 
     def __init__(
         self, languages: tuple[str, ...] = (), words: Mapping[str, Words] | None = None
     ) -> None:
         """Languages in order of preference; none is the programme's, and English for our words."""
-        words = words or {}
+        self._known = words = words or {}
         self._languages = languages
         self._tag = best_tag(languages, ("en", *words)) or "en"
         self._words = words.get(self._tag, ENGLISH)
         self._came: dict[str, None] = {}
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """What is preferred, the most wanted first."""
+        return self._languages
+
+    @property
+    def came(self) -> tuple[str, ...]:
+        """The languages that were said so far."""
+        return (*self._came,)
+
+    def anew(self) -> Reader:
+        """The same reader, to whom nothing was said yet."""
+        return Reader(self._languages, self._known)
+
+    def hear(self, languages: tuple[str, ...]) -> None:
+        """Remember that something came in these languages that was said before."""
+        self._came.update(dict.fromkeys(languages))
 
     def say(self, text: Text) -> str:
         """The text in the most wanted language that it has, else in its own."""
