@@ -29,6 +29,7 @@ from service.rules.decide.rulebook import Rulebook
 _log = structlog.get_logger()
 
 ROUNDS_MAX = 5
+WEIGHT_MAX = 2_000
 HELD_MAX_S = 0.5
 TRIES_MAX = 3
 RETRY_PAUSE_S = 0.05
@@ -163,10 +164,20 @@ class _Lane:
                 self.wake.clear()
                 await self.wake.wait()
                 continue
-            size = min(len(self.queue), self.lanes.settings.batch_max)
-            await self._settle([self.queue.popleft() for _ in range(size)])
+            await self._settle(self._next())
         while self.aside:
             await asyncio.gather(*self.aside)
+
+    def _next(self) -> list[_Waiting]:
+        """The next batch: as many as came, of bounded number and weight."""
+        batch, left = [self.queue.popleft()], WEIGHT_MAX
+        left -= batch[0].order.weight
+        while self.queue and len(batch) < self.lanes.settings.batch_max:
+            left -= self.queue[0].order.weight
+            if left < 0:
+                break
+            batch.append(self.queue.popleft())
+        return batch
 
     async def _settle(self, entries: Sequence[_Waiting], *, wait: bool = False) -> None:
         """Settle a batch. What fails with it is halved until the culprit stands alone."""

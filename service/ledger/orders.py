@@ -40,6 +40,11 @@ class Order(Struct, eq=False):
         """Whether it does nothing more when it is settled again after it was booked."""
         return True
 
+    @property
+    def weight(self) -> int:
+        """About how many rows it writes, in those of a recorded action."""
+        return 1
+
 
 class RequestOrder(Order, kw_only=True):
     """An order that is answered with JSON: `tell` says it of what was decided.
@@ -87,6 +92,7 @@ class Batch:
         self.is_written = False
         """Whether all was sent but COMMIT, so that it may be stored when that fails."""
         self._changed: dict[UUID, Book] = {}
+        self._days: dict[datetime, str] = {}
         self._told: dict[str, dict[tuple[UUID, str, str], int]] = defaultdict(
             partial(defaultdict, int)
         )
@@ -97,8 +103,9 @@ class Batch:
 
     def tell(self, at: datetime, owner: UUID, board: str, change: int, region: str) -> None:
         """Let a board learn what was booked at this time; the region is that of what counts."""
-        day = self.rulebook.program.local_date(at).isoformat()
-        self._told[day][owner, board, region] += change
+        if at not in self._days:
+            self._days[at] = self.rulebook.program.local_date(at).isoformat()
+        self._told[self._days[at]][owner, board, region] += change
 
     async def settle(
         self, database: Database, orders: Sequence[Order], *, wait: bool = False

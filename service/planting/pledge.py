@@ -207,6 +207,11 @@ class PledgeOrder(RequestOrder, kw_only=True):
     trees: int
     dedication: str | None = None
 
+    @property
+    def weight(self) -> int:
+        """A tree is three rows, as an action is."""
+        return self.trees
+
 
 class CancelOrder(RequestOrder, kw_only=True):
     """Takes a pledge back."""

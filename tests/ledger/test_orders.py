@@ -181,3 +181,16 @@ async def test_an_order_without_a_key_is_not_run_again_when_it_may_be_booked(
     assert proxy.cuts == 1
     assert (await book_of(database, person)).available == 100
     assert (await collect_all(database, person, at)).collected_g == 0
+
+
+async def test_many_trees_at_once_are_no_batch_that_takes_too_long(processes, database):
+    project = await open_project(database, price_g=1, capacity=10_000)
+    people = [await sign_in(processes[0], f"person-{n}") for n in range(8)]
+    for person in people:
+        await give(database, person.participant_id, 1_000)
+    body = {"project_id": str(project), "trees": 1_000}
+    answers = await asyncio.gather(
+        *[person.post("/v1/me/pledges", body, key=str(uuid.uuid4())) for person in people]
+    )
+    assert {answer.status_code for answer in answers} == {201}
+    assert await database.pool.fetchval("SELECT pledged FROM stock") == 8_000
