@@ -190,7 +190,10 @@ class _Lane:
             if len(entries) == 1:
                 (entry,) = entries
                 _log.error("order_failed", order=type(entry.order).__name__, exc_info=error)
-                self.lanes.close(entry, ActionFaultError(is_of_data=_is_of_data(error)))
+                is_drawn_twice = isinstance(error, asyncpg.UniqueViolationError)
+                is_drawn_twice &= isinstance(entry.order, RequestOrder)
+                fault = ActionFaultError(is_of_data=_is_of_data(error))
+                self.lanes.close(entry, NotRecordedError() if is_drawn_twice else fault)
                 return
             middle = len(entries) // 2
             await self._settle(entries[:middle], wait=wait)

@@ -10,13 +10,11 @@ import pytest
 
 from service.actions import routes
 from service.audit.audit import audit
-from service.energy import routes as energy
 from service.http.auth import FORGOTTEN_CHANNEL
-from service.ledger import routes as ledger
 from service.ledger.books import lock_book
-from service.planting import routes as planting
 from service.privacy import erase
 from service.privacy.erase import erase_participant, finish_erasures
+from tests.actions.reports import blocked_backends
 from tests.callers import advance, saxaul, sign_in
 from tests.people import served, settings_for, token_of
 from tests.processes import PATIENCE_S
@@ -120,9 +118,9 @@ async def answers_kept(database, participant_id):
 
 @pytest.mark.parametrize("of", ["bubble", "pledge", "cancel", "adjustment"])
 async def test_no_conflict_is_kept_for_who_is_erased_while_it_is_answered(
-    database, operator, alice, monkeypatch, of
+    database, database_url, operator, alice, of
 ):
-    """Its rollback lets go of the book: the erasure comes in just then."""
+    """Both wait for the book; whoever is first, nothing of the conflict is left."""
     old_id, path, body = alice.participant_id, None, None
     if of == "bubble":
         path = f"/v1/me/bubbles/{(await alice.walks())['bubble']['id']}/collect"
@@ -142,19 +140,15 @@ async def test_no_conflict_is_kept_for_who_is_erased_while_it_is_answered(
             pledge = await alice.post(path, body, key="pledge-key-000001")
             path, body = f"{path}/{pledge.json()['id']}/cancel", None
             assert (await alice.post(path)).status_code == 200
-    module = {"bubble": energy, "adjustment": ledger}.get(of, planting)
-    name = "hold_not_erased" if of == "adjustment" else "hold_open"
-    hold = getattr(module, name)
-
-    async def erase_first(*arguments, **named):
-        assert (await alice.delete("/v1/me")).status_code == 204
-        await hold(*arguments, **named)
-
-    monkeypatch.setattr(module, name, erase_first)
     caller = operator if of == "adjustment" else alice
-    answer = await caller.post(path, body, key="conflict-key-0001")
-    assert answer.status_code == (409 if of == "adjustment" else 503), answer.text
-    assert "was erased" in answer.json()["detail"]
+    async with database.transaction() as holder:
+        await lock_book(holder, old_id)
+        erasing = asyncio.create_task(alice.delete("/v1/me"))
+        asking = asyncio.create_task(caller.post(path, body, key="conflict-key-0001"))
+        await blocked_backends(database_url, at_least=2)
+    answer = await asking
+    assert (await erasing).status_code == 204
+    assert answer.status_code in {409, 503}, answer.text
     assert await answers_kept(database, old_id) == 0
     assert await is_clean(database)
 
