@@ -22,6 +22,10 @@ class Collected(Struct):
     bubbles: int = 0
 
 
+_Found = tuple[Bubble, str | None]
+"""A bubble with the region where its action counts; a gift counts nowhere."""
+
+
 class Collecting(Work):
     """Reads what the collectors of one batch may collect; a bubble is collected by the first."""
 
@@ -30,9 +34,8 @@ class Collecting(Work):
     def __init__(self, batch: Batch, _orders: Sequence["CollectOrder"]) -> None:
         """Nothing is known before the books are locked."""
         self.batch = batch
-        self._region: dict[UUID, str | None] = {}
-        self._bubbles: dict[UUID, dict[UUID, Bubble]] = defaultdict(dict)
-        self._changed: dict[UUID, Bubble] = {}
+        self._bubbles: dict[UUID, dict[UUID, _Found]] = defaultdict(dict)
+        self._changed: list[Bubble] = []
 
     async def read(self, connection: Connection, orders: Sequence["CollectOrder"]) -> None:
         """The bubbles that are named, and all that are ripe for who wants all of them."""
@@ -40,8 +43,7 @@ class Collecting(Work):
         whole = {o.participant_id for o in orders if o.bubble_id is None}
         until = [(owner, self.batch.books[owner].tick(self.batch.now)) for owner in whole]
         for bubble, region in await read_collectable(connection, named, until):
-            self._bubbles[bubble.participant_id][bubble.id] = bubble
-            self._region[bubble.id] = region
+            self._bubbles[bubble.participant_id][bubble.id] = bubble, region
 
     def decide(self, order: "CollectOrder") -> Collected:
         """Collect one bubble, or all that are ripe, perhaps none.
@@ -53,18 +55,18 @@ class Collecting(Work):
         book.require_open()
         at, bubbles = book.tick(self.batch.now), self._bubbles[order.participant_id]
         if order.bubble_id is None:
-            wanted = [bubble for bubble in bubbles.values() if bubble.is_collectable(at)]
+            wanted = [found for found in bubbles.values() if found[0].is_collectable(at)]
         elif order.bubble_id not in bubbles:
             raise NotFoundError("You have no such bubble.")
         else:
             wanted = [bubbles[order.bubble_id]]
-            wanted[0].require_collectable(at)
+            wanted[0][0].require_collectable(at)
         collected = Collected(book)
-        for bubble in wanted:
-            self._collect(collected, bubble)
+        for bubble, region in wanted:
+            self._collect(collected, bubble, region)
         return collected
 
-    def _collect(self, collected: Collected, bubble: Bubble) -> None:
+    def _collect(self, collected: Collected, bubble: Bubble, region: str | None) -> None:
         """Collect it; where an action was recorded its energy counts, a gift's counts nowhere."""
         book, grams, at = collected.book, bubble.remaining_g, collected.book.last_at
         accounts = Account.RIPENING, Account.AVAILABLE
@@ -72,14 +74,14 @@ class Collecting(Work):
         bubble.remaining_g, bubble.collected_g = 0, bubble.collected_g + grams
         collected.collected_g += grams
         collected.bubbles += 1
-        self._changed[bubble.id] = bubble
+        self._changed.append(bubble)
         self.batch.change(book.participant_id)
-        if (region := self._region[bubble.id]) is not None:
+        if region is not None:
             self.batch.tell(at, book.participant_id, "energy", grams, region)
 
     async def finish(self, _connection: Connection) -> list[Write]:
         """Write back what was collected."""
-        return [changed_bubbles_write([*self._changed.values()])] if self._changed else []
+        return [changed_bubbles_write(self._changed)] if self._changed else []
 
 
 class CollectOrder(RequestOrder, kw_only=True):

@@ -101,7 +101,7 @@ class Pledging(Work):
         if held:
             rows = await connection.fetch(_READ_PLEDGES, *map(list, zip(*held, strict=True)))
             trees = await read_pledge_trees(connection, held)
-            pledges = [Pledge(**row, trees=trees[row["id"]]) for row in rows]
+            pledges = [Pledge(**row, trees=trees[row["participant_id"], row["id"]]) for row in rows]
             self._held = {(pledge.participant_id, pledge.id): pledge for pledge in pledges}
         projects = {project_id for _, project_id in self._offers}
         projects |= {pledge.project_id for pledge in self._held.values()}

@@ -82,12 +82,12 @@ def least_advanced(statuses: Iterable[str]) -> Status:
 
 async def read_pledge_trees(
     connection: Connection, keys: Collection[tuple[UUID, UUID]]
-) -> dict[UUID, list[Tree]]:
+) -> dict[tuple[UUID, UUID], list[Tree]]:
     """The trees of these pledges, by owner and pledge, in order of their numbers."""
     owners, pledges = [key[0] for key in keys], [key[1] for key in keys]
-    found: dict[UUID, list[Tree]] = defaultdict(list)
+    found: dict[tuple[UUID, UUID], list[Tree]] = defaultdict(list)
     for tree in _trees(await connection.fetch(_READ_PLEDGES, owners, pledges)):
-        found[tree.pledge_id].append(tree)
+        found[tree.participant_id, tree.pledge_id].append(tree)
     return found
 
 

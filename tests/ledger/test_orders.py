@@ -5,7 +5,9 @@ import uuid
 from datetime import timedelta
 
 import pytest
+from msgspec import Struct
 
+from service.actions.order import participant_report
 from service.audit.audit import audit
 from service.energy.collect import CollectOrder
 from service.energy.expire import expire_due
@@ -15,7 +17,16 @@ from service.platform.clock import Clock
 from service.platform.database import open_database
 from tests.actions.proxy import LossyProxy
 from tests.callers import Caller, advance, sign_in
-from tests.ledger.histories import RULEBOOK, award, book_of, collect_all, make_person
+from tests.ledger.histories import (
+    RULEBOOK,
+    START,
+    award,
+    book_of,
+    collect_all,
+    make_person,
+    publish_rules,
+)
+from tests.orders import settle
 from tests.people import served, settings_for
 from tests.planting.forestry import give, open_project
 
@@ -194,3 +205,41 @@ async def test_many_trees_at_once_are_no_batch_that_takes_too_long(processes, da
     )
     assert {answer.status_code for answer in answers} == {201}
     assert await database.pool.fetchval("SELECT pledged FROM stock") == 8_000
+
+
+async def test_ids_are_told_apart_by_their_people(database):
+    """The key of an action and its bubble is the person with the id, in a batch of many, too."""
+    await publish_rules(database)
+    people = [await make_person(database) for _ in range(2)]
+    reports = [
+        participant_report(
+            person,
+            type_="mobility.walk",
+            occurred_at=START,
+            attributes={"steps": steps},
+            reporter="participant",
+            key=None,
+            now=START,
+        )
+        for person, steps in zip(people, (4_000, 8_000), strict=True)
+    ]
+    for report in reports:
+        report.id = uuid.UUID(int=7)
+    told = {"rulebook": RULEBOOK, "now": START}
+    recorded = await settle(database, reports, **told)
+    earned = [recorded[report].action.energy_g for report in reports]
+    assert earned[0] < earned[1]
+    orders = [
+        CollectOrder(person, key=None, tell=lambda done: AmountOnly(done.collected_g))
+        for person in people
+    ]
+    answers = await settle(database, orders, rulebook=RULEBOOK, now=START + timedelta(days=2))
+    assert [answers[order].body for order in orders] == [
+        b'{"collected_g":%d}' % grams for grams in earned
+    ]
+
+
+class AmountOnly(Struct):
+    """What was collected."""
+
+    collected_g: int
