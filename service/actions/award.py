@@ -77,11 +77,11 @@ def award_action(gathered: Gathered, accepted: Accepted) -> Action:
         book.salt or b"", report.canonical, gathered.rulebook.sha256, action
     )
     _tell_failures(decision, action)
-    _use(gathered, owner, list(uses_of(decision.awards)))
+    _use(gathered, owner, uses_of(decision.awards))
     if decision.energy_g:
         post_action(book, action, Account.ISSUANCE, Account.RIPENING, decision.energy_g)
     book.saved_g += decision.saved_g
-    gathered.actions[report.row] = action
+    gathered.actions[action.key] = action
     if (reason := gathered.events.reversal_reason(report)) is not None:
         _undo(gathered, action, reason)
     elif decision.energy_g:

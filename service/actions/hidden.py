@@ -2,9 +2,12 @@
 
 import hmac
 from functools import partial
+from operator import attrgetter
 from uuid import UUID
 
 from service.rules.decide.judge import Claimed, Judged
+
+_by_key = attrgetter("by_key")
 
 
 def claim_key(secret: bytes, claim: Claimed, participant_id: UUID) -> bytes:
@@ -22,7 +25,7 @@ def claim_keys(secret: bytes, judged: Judged, participant_id: UUID) -> list[byte
 
 def hide_values(judged: Judged, participant_id: UUID, secret: bytes) -> None:
     """Put a keyed hash in the place of each value that a limit of this action counts by."""
-    if any(key.by_key for key in judged.counters):
+    if any(map(_by_key, judged.counters)):
         hide = partial(hidden_value, secret, participant_id)
         judged.counters = tuple(
             [k._replace(by_key=hide(k.by_key)) if k.by_key else k for k in judged.counters]

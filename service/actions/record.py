@@ -159,14 +159,15 @@ async def _accept(
     outcomes: dict[Report, Outcome] = {}
     claims, standings = gathered.claims, gathered.deciding.standings
     for report in ready:
-        if (of_event := _of_event(gathered, report)) is not None:
+        row = report.row
+        if report.event is not None and (of_event := _of_event(gathered, report)) is not None:
             outcomes[report] = of_event
             continue
-        if report.row in gathered.known:
-            reversal = gathered.known.get(reversal_key(report.row))
-            outcomes[report] = _twin(report, gathered.known[report.row], reversal)
+        if row in gathered.known:
+            reversal = gathered.known.get(reversal_key(row))
+            outcomes[report] = _twin(report, gathered.known[row], reversal)
             continue
-        if report.row in gathered.accepted:
+        if row in gathered.accepted:
             continue
         verdict = judged[report]
         refused = _refusal(gathered, report, verdict) or claims.refusal(report)
@@ -179,7 +180,7 @@ async def _accept(
                 standings[report.participant_id].travel(verdict)
                 if report in claims.keys and any(a.promises for a in accepted.awards):
                     claims.take(report, standings)
-            gathered.accepted[report.row] = accepted
+            gathered.accepted[row] = accepted
     await gathered.events.settle(connection)
     return outcomes
 
@@ -196,10 +197,8 @@ def _of_event(gathered: Gathered, report: Report) -> Outcome | None:
 
 def _appraised(gathered: Gathered, report: Report, verdict: Judged) -> Accepted:
     """Evaluate an acceptable action as far as it rests on nothing but its person and its rules."""
-    book, region = (
-        gathered.books[report.participant_id],
-        gathered.deciding.regions.get(report.participant_id, ""),
-    )
+    owner = report.participant_id
+    book, region = gathered.books[owner], gathered.deciding.regions.get(owner, "")
     days = streak_days(book, verdict.local_date)
     mark_active(book, verdict.local_date)
     awards = appraise(gathered.rulebook, verdict, region=region, streak_days=days)

@@ -147,15 +147,19 @@ class Batch:
         answers = Answers(await read_answers(connection, keys_of(orders)))
         asked: list[Work] = []
         for kind, work in works.items():
-            mine = [o for o in orders if o.work is kind and answers.given(o) is None]
+            mine = [o for o in orders if o.work is kind and not answers.knows(o)]
             if mine:
                 await work.read(connection, mine)
                 asked.append(work)
         outcomes: dict[Order, Outcome] = {}
         for order in orders:
-            outcome = answers.given(order) or _decided(works[order.work], order)
+            if isinstance(order, RequestOrder):
+                outcome = answers.given(order) or _decided(works[order.work], order)
+                outcome = answers.keep(order, outcome, self.books[order.participant_id])
+            else:
+                outcome = _decided(works[order.work], order)
             if outcome is not None:
-                outcomes[order] = answers.keep(order, outcome, self.books[order.participant_id])
+                outcomes[order] = outcome
         writes = [write for work in asked for write in await work.finish(connection)]
         if self._changed:
             writes += book_writes([*self._changed.values()])
@@ -203,21 +207,25 @@ class Answers:
         self._first = kept
         self.new: list[tuple[Key, Answer]] = []
 
-    def given(self, order: Order) -> Answer | SaxaulError | None:
+    def knows(self, order: Order) -> bool:
+        """Whether its key was answered before this batch."""
+        return bool(self._first) and isinstance(order, RequestOrder) and bool(self.given(order))
+
+    def given(self, order: RequestOrder) -> Answer | SaxaulError | None:
         """The first answer to its key, if there was one."""
-        if not isinstance(order, RequestOrder) or order.key is None:
+        if order.key is None:
             return None
         fingerprint, answer = self._first.get(order.key.row, (b"", None))
         if answer is not None and fingerprint != order.key.fingerprint:
             return KeyReusedError(order.key.key)
         return answer
 
-    def keep(self, order: Order, outcome: Outcome, book: Book) -> Outcome:
+    def keep(self, order: RequestOrder, outcome: Outcome, book: Book) -> Outcome:
         """The answer to a request. A conflict is one too: nothing was moved, and never will be.
 
         What an erasure would have to find is not kept of who is erased.
         """
-        if not isinstance(order, RequestOrder) or isinstance(outcome, Answer):
+        if outcome is None or isinstance(outcome, Answer):
             return outcome
         key = order.key
         if not isinstance(outcome, SaxaulError):

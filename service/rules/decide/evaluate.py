@@ -202,7 +202,8 @@ def _award(rule: Rule, activation: object) -> Award | None:
     earned_ng = saved_ng if rule.earns is None else _amount_ng(rule.earns, activation)
     if saved_ng is None or earned_ng is None:
         return Award(rule.id, 0, 0, None, (), True)
-    saved_g, energy_g = rounded(saved_ng), rounded(earned_ng)
+    # Of what is no whole grams the sum of the day decides.
+    saved_g, energy_g = saved_ng // GRAM_NG, earned_ng // GRAM_NG
     return Award(rule.id, saved_g, energy_g, None, (), False, saved_ng, earned_ng)
 
 
@@ -226,6 +227,8 @@ def _sum(award: Award, key: CounterKey, usage: Usage) -> None:
         if (saved_before_g, saved_before_ng, award.saved_ng) != (before_g, before_ng, own_ng):
             saved_g, saved_ng = grown(saved_before_g, saved_before_ng, award.saved_ng)
         award.saved_g = saved_g
+    else:
+        award.saved_g = rounded(award.saved_ng)
     used = Used(0, 0, award.energy_g, earned_ng, saved_g, saved_ng)
     if any(used):
         award.sums = ((key, used),)

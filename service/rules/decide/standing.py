@@ -58,15 +58,17 @@ class KeptAward(msgspec.Struct):
         return self.extra_g if self.budget_seq is not None else 0
 
 
-def uses_of(awards: Iterable[Award | KeptAward]) -> Iterator[tuple[CounterKey, Used]]:
+def uses_of(awards: Iterable[Award | KeptAward]) -> list[tuple[CounterKey, Used]]:
     """What these awards use of limits, and add to the sums of their day."""
+    uses: list[tuple[CounterKey, Used]] = []
     for award in awards:
         if isinstance(award, KeptAward):
-            yield from stored_uses(msgspec.json.decode(award.counters))
+            uses += stored_uses(msgspec.json.decode(award.counters))
             continue
         for key, n, grams in award.counters:
-            yield key, Used(n, grams)
-        yield from award.sums
+            uses.append((key, Used(n, grams)))
+        uses += award.sums
+    return uses
 
 
 def stored_uses(entries: Iterable[Iterable[Any]]) -> Iterator[tuple[CounterKey, Used]]:
@@ -99,14 +101,24 @@ def award_entry(award: Award) -> dict[str, Any]:
 
 def award_of(entry: Mapping[str, Any]) -> Award:
     """The award that was kept; what its campaign's budget paid is known, not in which order."""
-    award = Award(**{"failed": False} | {n: v for n, v in entry.items() if n != "counted"})
-    award.is_counted = entry.get("counted", True)
-    award.drawn_g = award.extra_g if award.budget_seq is not None else 0
     # Of a limit a key, a count and grams are kept; of a day's sum it is more.
-    counters = entry["counters"]
-    award.counters = tuple((CounterKey(*c[:3]), *c[3:]) for c in counters if not c[5:])
-    award.sums = tuple(stored_uses(c for c in counters if c[5:]))
-    return award
+    counters, told = entry["counters"], entry.get
+    extra_g, budget_seq = told("extra_g", 0), told("budget_seq")
+    return Award(
+        entry["rule"],
+        entry["saved_g"],
+        entry["energy_g"],
+        entry["limited_by"],
+        tuple([(CounterKey(*c[:3]), *c[3:]) for c in counters if not c[5:]]),
+        told("failed", False),
+        sums=tuple(stored_uses([c for c in counters if c[5:]])),
+        carried_ng=tuple(told("carried_ng", (0, 0, 0))),
+        is_counted=told("counted", True),
+        campaign=told("campaign"),
+        extra_g=extra_g,
+        drawn_g=extra_g if budget_seq is not None else 0,
+        budget_seq=budget_seq,
+    )
 
 
 @dataclass(slots=True)
