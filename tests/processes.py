@@ -121,12 +121,14 @@ class Instance:
         for folder in Path("/proc").glob("[0-9]*"):
             try:
                 line = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                # Ids are given anew from the first when the last was given.
+                began = int((folder / "stat").read_text().rpartition(")")[2].split()[19])
                 group = os.getpgid(int(folder.name))
             except (FileNotFoundError, ProcessLookupError):
                 continue
             if group == self.process.pid and f"service {word}" in line:
-                found.append(int(folder.name))
-        return sorted(found)
+                found.append((began, int(folder.name)))
+        return [process_id for _, process_id in sorted(found)]
 
 
 def wait_for(condition, instance=None):

@@ -51,7 +51,12 @@ class City:
         )
 
     def actions(self, token=None):
-        return self.get("/v1/me/actions?limit=200", token or self.rider)["items"]
+        items, cursor = [], ""
+        while cursor is not None:
+            path = f"/v1/me/actions?limit=200{cursor and '&cursor='}{cursor}"
+            page = self.get(path, token or self.rider)
+            items, cursor = items + page["items"], page["next_cursor"]
+        return items
 
 
 def found(url):
