@@ -155,7 +155,7 @@ async def _live(app: Litestar, settings: Settings) -> AsyncIterator[None]:
                 Intake(database, clock, rulebooks, lanes, settings, identifier),
                 Boards(redis, Layout(settings.redis_prefix, settings.leaderboard_shards)),
                 Heads(),
-                Names(database),
+                Names(database.reads),
                 RateLimiter(redis, settings),
             )
         }

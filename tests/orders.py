@@ -6,11 +6,12 @@ from service.ledger.adjust import AdjustOrder
 from service.ledger.orders import Batch
 from service.planting.pledge import CancelOrder, PledgeOrder
 from service.platform.errors import SaxaulError
+from tests.actions.reports import SECRET
 
 
-async def settle(database, orders, *, rulebook, now, wait=False, **told):
+async def settle(database, orders, *, rulebook, now, secret=SECRET, wait=False, **told):
     """What became of each; one that had to wait is left out."""
-    return await Batch(rulebook, now, **told).settle(database, orders, wait=wait)
+    return await Batch(rulebook, now, secret=secret, **told).settle(database, orders, wait=wait)
 
 
 async def settled(connection, kind, participant_id, *, rulebook, now, lane=0, lanes=1, **asked):
@@ -22,7 +23,7 @@ async def settled(connection, kind, participant_id, *, rulebook, now, lane=0, la
         return NoFields()
 
     order = kind(participant_id, key=None, tell=tell, **asked)
-    batch = Batch(rulebook, now, lane=lane, lanes=lanes)
+    batch = Batch(rulebook, now, secret=SECRET, lane=lane, lanes=lanes)
     outcome = (await batch.run(connection, [order], wait=True))[order]
     if isinstance(outcome, SaxaulError):
         raise outcome

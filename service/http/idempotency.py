@@ -1,8 +1,10 @@
 """Repeating a request is safe: the first answer is kept in the transaction of its effect.
 
-The key's row is inserted first. A copy that arrives meanwhile waits at the unique key until the
-first one ended: committed, it replays the stored answer; rolled back, it runs itself. A crash
-leaves nothing behind. Actions do not come here: their key is their id.
+What is ordered of a book is decided under its lock, and so are the keys of its person: a batch
+reads first answers and writes new ones (`read_answers`, `keep_answers`). For everything else `once`
+inserts the key's row first. A copy that arrives meanwhile waits there until the first one ended:
+committed, it replays the stored answer; rolled back, it runs itself. A crash leaves nothing behind.
+Actions do not come here: their key is their id.
 """
 
 import hashlib

@@ -1,7 +1,7 @@
 """The lanes: whatever moves grams joins the orders of a moment into one transaction a lane.
 
 While a lane's transaction runs, newcomers gather and form the next batch, so batches grow with the
-load and nobody waits for a timer. Nothing else locks books for people's requests.
+load and nobody waits for a timer.
 """
 
 import asyncio
@@ -190,10 +190,7 @@ class _Lane:
             if len(entries) == 1:
                 (entry,) = entries
                 _log.error("order_failed", order=type(entry.order).__name__, exc_info=error)
-                is_drawn_twice = isinstance(error, asyncpg.UniqueViolationError)
-                is_drawn_twice &= isinstance(entry.order, RequestOrder)
-                fault = ActionFaultError(is_of_data=_is_of_data(error))
-                self.lanes.close(entry, NotRecordedError() if is_drawn_twice else fault)
+                self.lanes.close(entry, _fault(entry.order, error))
                 return
             middle = len(entries) // 2
             await self._settle(entries[:middle], wait=wait)
@@ -261,6 +258,14 @@ class _Lane:
 async def answer_order(request: Request, order: RequestOrder) -> JsonAnswer:
     """What is answered to the request that this order came as. Raises the error that refused it."""
     return answered(await shared(request, Lanes).submit(order))
+
+
+def _fault(order: Order, error: Exception) -> SaxaulError:
+    """What is told of an order that failed alone."""
+    if isinstance(order, RequestOrder) and isinstance(error, asyncpg.UniqueViolationError):
+        # Only what is drawn can be there already, such as a tree's number; the next draw differs.
+        return NotRecordedError()
+    return ActionFaultError(is_of_data=_is_of_data(error))
 
 
 def _is_of_data(error: BaseException) -> bool:

@@ -74,13 +74,16 @@ class Batch:
         rulebook: Rulebook,
         now: datetime,
         *,
-        secret: bytes = b"",
+        secret: bytes,
         lane: int = 0,
         lanes: int = 1,
         real_now: datetime | None = None,
         ended: set[tuple[int, str]] | None = None,
     ) -> None:
-        """`ended` are the campaigns that this process knows as used up, by version of the rules."""
+        """`secret` hides what claims and limits name, and never changes.
+
+        `ended` are the campaigns that this process knows as used up, by version of the rules.
+        """
         self.rulebook = rulebook
         self.now = now
         self.real_now = real_now or now

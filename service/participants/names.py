@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
-from service.platform.database import Database
+from service.platform.reads import Reads
 from service.platform.together import Together
 
 
@@ -19,8 +19,8 @@ class Name(NamedTuple):
 class Names:
     """Reads names as they are now, by the bytes of people's ids. Who was erased has none."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, reads: Reads) -> None:
+        self._reads = reads
         self._together = Together(self._read)
 
     async def of(self, people: Collection[bytes]) -> Mapping[bytes, Name]:
@@ -30,7 +30,7 @@ class Names:
     async def _read(self, asked: Sequence[Collection[bytes]]) -> list[Mapping[bytes, Name]]:
         people = {person for each in asked for person in each}
         wanted = "{" + ",".join([person.hex() for person in people]) + "}"
-        names = map(Name._make, await self._database.pool.fetch(_NAMES, wanted))
+        names = map(Name._make, await self._reads.fetch(_NAMES, wanted))
         found = {name.participant_id.bytes: name for name in names}
         return [found] * len(asked)
 

@@ -30,6 +30,7 @@ class _Pool(BlockingConnectionPool):
         try:
             return await super().get_connection()  # type: ignore[no-untyped-call]
         except BaseException:
+            # Also when cancelled: whoever waits behind would never hear of the free connection.
             async with self._condition:
                 self._condition.notify()
             raise

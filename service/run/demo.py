@@ -103,7 +103,7 @@ async def _walk(
     secret = settings.secret_key.encode()
     await Batch(rulebook, then, secret=secret, lane=lane).settle(database, [report], wait=True)
     collect = CollectOrder(participant_id, key=None, tell=lambda _: NoFields())
-    await Batch(rulebook, now, lane=lane).settle(database, [collect], wait=True)
+    await Batch(rulebook, now, secret=secret, lane=lane).settle(database, [collect], wait=True)
 
 
 async def _make_partner(database: Database, settings: Settings, clock: Clock) -> None:

@@ -7,7 +7,6 @@ from datetime import timedelta
 import pytest
 from msgspec import Struct
 
-from service.actions.order import participant_report
 from service.audit.audit import audit
 from service.energy.collect import CollectOrder
 from service.energy.expire import expire_due
@@ -16,10 +15,10 @@ from service.ledger.lanes import Lanes, NotRecordedError
 from service.platform.clock import Clock
 from service.platform.database import open_database
 from tests.actions.proxy import LossyProxy
+from tests.actions.reports import NOW, walk
 from tests.callers import Caller, advance, sign_in
 from tests.ledger.histories import (
     RULEBOOK,
-    START,
     award,
     book_of,
     collect_all,
@@ -211,29 +210,17 @@ async def test_ids_are_told_apart_by_their_people(database):
     """The key of an action and its bubble is the person with the id, in a batch of many, too."""
     await publish_rules(database)
     people = [await make_person(database) for _ in range(2)]
-    reports = [
-        participant_report(
-            person,
-            type_="mobility.walk",
-            occurred_at=START,
-            attributes={"steps": steps},
-            reporter="participant",
-            key=None,
-            now=START,
-        )
-        for person, steps in zip(people, (4_000, 8_000), strict=True)
-    ]
+    reports = [walk(person, steps) for person, steps in zip(people, (4_000, 8_000), strict=True)]
     for report in reports:
         report.id = uuid.UUID(int=7)
-    told = {"rulebook": RULEBOOK, "now": START}
-    recorded = await settle(database, reports, **told)
+    recorded = await settle(database, reports, rulebook=RULEBOOK, now=NOW)
     earned = [recorded[report].action.energy_g for report in reports]
     assert earned[0] < earned[1]
     orders = [
         CollectOrder(person, key=None, tell=lambda done: AmountOnly(done.collected_g))
         for person in people
     ]
-    answers = await settle(database, orders, rulebook=RULEBOOK, now=START + timedelta(days=2))
+    answers = await settle(database, orders, rulebook=RULEBOOK, now=NOW + timedelta(days=2))
     assert [answers[order].body for order in orders] == [
         b'{"collected_g":%d}' % grams for grams in earned
     ]
