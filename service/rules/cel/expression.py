@@ -7,7 +7,6 @@ errors come back as truthy values; `true` passes as 1.0; a NUL cuts texts short;
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -20,10 +19,11 @@ from cel_expr_python import cel
 from service.rules.cel.bounds import Bounds, Fact
 from service.rules.cel.complaints import ARGUMENTS_MAX, TYPE_NAMES, engine_findings
 from service.rules.cel.pattern_size import PARTS_MAX, parts_of
+from service.rules.cel.plain import FAILURES, FUNCTIONS, Compute, plain
 from service.rules.cel.ranges import Range
 from service.rules.cel.text import Rewritten, rewrite
 from service.rules.cel.tokens import Finding
-from service.rules.cel.tree import Analysis, Name, Node, decode, literal
+from service.rules.cel.tree import Analysis, Name, Node, ValueType, decode, literal
 
 TEXT_MAX = 2_000
 _FINDINGS_MAX = 20
@@ -58,29 +58,37 @@ _RESULTS = {"number": float, "condition": bool}
 _NO_VALUE = "this never has a value: it fails whenever it is computed"
 
 
-def _finite(value: float) -> float:
-    """Fail as floor does: NaN is neither less nor more, so `min(100, NaN)` would be 100."""
-    if not math.isfinite(value):
-        raise ValueError(value)
-    return value
-
-
 _NUMBER = cel.Type.DOUBLE
 _SEVERAL = range(2, ARGUMENTS_MAX + 1)
 _FUNCTIONS = [
     cel.FunctionDecl(
         name,
-        [cel.Overload(f"{name}_{n}", _NUMBER, [_NUMBER] * n, False, compute) for n in arities],
+        [
+            cel.Overload(f"{name}_{n}", _NUMBER, [_NUMBER] * n, False, compute)
+            for n in (_SEVERAL if name in {"min", "max"} else [1])
+        ],
     )
-    for name, arities, compute in (
-        ("min", _SEVERAL, lambda *values: min(map(_finite, values))),
-        ("max", _SEVERAL, lambda *values: max(map(_finite, values))),
-        ("floor", [1], lambda value: float(math.floor(value))),
-        ("ceil", [1], lambda value: float(math.ceil(value))),
-        # Half to even, as grams are rounded.
-        ("round", [1], lambda value: float(round(value))),
-    )
+    for name, compute in FUNCTIONS.items()
 ]
+
+
+class Activation:
+    """Values bound to their names; the engine gets them when it is needed."""
+
+    __slots__ = ("_env", "_of_engine", "values")
+
+    def __init__(self, env: Any, values: Values) -> None:
+        """`values` must fit the declared types: the engine would take true for 1.0."""
+        self._env = env
+        self._of_engine: Any = None
+        self.values = values
+
+    @property
+    def of_engine(self) -> Any:
+        """The same, for the engine."""
+        if self._of_engine is None:
+            self._of_engine = self._env.Activation(self.values)
+        return self._of_engine
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,16 +100,26 @@ class Expression:
     names: frozenset[str]
     constant: object
     _run: Callable[[Any], Any] = field(repr=False)
+    _plain: Compute | None = field(repr=False)
 
-    def number(self, activation: object) -> float | None:
-        """Compute a number; None when it fails. An error is a value of another type."""
-        value = self._run(activation).value()
+    def number(self, activation: Activation) -> float | None:
+        """Compute a number; None when it fails."""
+        value = self._value(activation)
         return value if type(value) is float else None
 
-    def holds(self, activation: object) -> bool | None:
-        """Decide a condition; None when it fails. An error is a value of another type."""
-        value = self._run(activation).value()
+    def holds(self, activation: Activation) -> bool | None:
+        """Decide a condition; None when it fails."""
+        value = self._value(activation)
         return value if value is True or value is False else None
+
+    def _value(self, activation: Activation) -> object:
+        """What comes of it. An error of the engine is a value of another type."""
+        if self._plain is not None:
+            try:
+                return self._plain(activation.values)
+            except FAILURES:
+                pass  # the engine has to say what comes of it
+        return self._run(activation.of_engine).value()
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,9 +195,7 @@ class Scope:
         known = bounds.run(tree)
         if any(finding.severity == "error" for finding in findings):
             return Compiled(None, tuple(findings), present, used, facts)
-        if rewritten.runtime_text != rewritten.text:
-            checked = self._env.compile(rewritten.runtime_text)
-        expression = self._expression(text, tree, checked.eval)
+        expression = self._expression(text, rewritten, tree, checked)
         if not expression.names and not isinstance(expression.constant, _RESULTS[wanted]):
             findings.append(Finding(rewritten.tokens[0].offset, _NO_VALUE))
             return Compiled(None, tuple(findings), present, used, facts)
@@ -189,14 +205,21 @@ class Scope:
             expression, tuple(findings), after, used, facts if known is None else known, grams
         )
 
-    def activation(self, values: Values) -> object:
-        """Bind values, which must fit the declared types: the engine would take true for 1.0."""
-        return self._env.Activation(values)
+    def activation(self, values: Values) -> Activation:
+        """Bind values, which must fit the declared types."""
+        return Activation(self._env, values)
 
-    def _expression(self, text: str, tree: Node, run: Callable[[Any], Any]) -> Expression:
+    def _expression(self, text: str, rewritten: Rewritten, tree: Node, checked: Any) -> Expression:
+        """What runs: presence is asked of names, and factors are numbers."""
+        runtime = tree
+        if rewritten.runtime_text != rewritten.text:
+            checked = self._env.compile(rewritten.runtime_text)
+            runtime = decode(checked.serialize(), rewritten.start_of)
+        types: dict[str, ValueType] = {f"_has_{name}": "boolean" for name in self._attributes}
+        types |= {name.name: name.type for name in (*self._context, *self._attributes.values())}
         names = frozenset(name for name in tree.names() if not name.startswith("factors."))
-        constant = literal(tree) if names else run(self._env.Activation({})).value()
-        return Expression(text, tree, names, constant, run)
+        constant = literal(tree) if names else checked.eval(self._env.Activation({})).value()
+        return Expression(text, tree, names, constant, checked.eval, plain(runtime, types))
 
     def _checked(self, rewritten: Rewritten, findings: list[Finding]) -> Any | None:
         """Let the engine parse and check; its messages become ours, at the operator's places."""

@@ -15,7 +15,7 @@ from operator import attrgetter
 
 from msgspec import Struct
 
-from service.rules.cel.expression import Expression
+from service.rules.cel.expression import Activation, Expression
 from service.rules.decide.grams import GRAM_NG, exact_ng, grown, rounded
 from service.rules.decide.judge import Judged
 from service.rules.decide.rulebook import (
@@ -192,7 +192,7 @@ def settle(
     return Decision(tuple(awards), counted.saved_g if counted else 0, energy_g)
 
 
-def _award(rule: Rule, activation: object) -> Award | None:
+def _award(rule: Rule, activation: Activation) -> Award | None:
     """Compute one rule before its limits; None when its condition does not hold."""
     if rule.when is not None:
         holds = rule.when.holds(activation)
@@ -207,7 +207,7 @@ def _award(rule: Rule, activation: object) -> Award | None:
     return Award(rule.id, saved_g, energy_g, None, (), False, saved_ng, earned_ng)
 
 
-def _amount_ng(amount: float | Expression, activation: object) -> int | None:
+def _amount_ng(amount: float | Expression, activation: Activation) -> int | None:
     """What a rule saves or earns exactly; None when that fails."""
     if isinstance(amount, int):
         return amount * GRAM_NG

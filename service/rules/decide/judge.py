@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import Struct
 
+from service.rules.cel.expression import Activation
 from service.rules.cel.text import did_you_mean
 from service.rules.decide.normal_form import normal_form
 from service.rules.decide.rulebook import (
@@ -76,7 +77,7 @@ class Judged(Struct):
     claims: tuple[Claimed, ...]
     counters: tuple[CounterKey, ...]
     values: dict[str, object]
-    activation: object
+    activation: Activation
 
     def meets(self, starts_at: dt.datetime, ends_at: dt.datetime) -> bool:
         """Whether it fills some of the same minutes as [starts_at, ends_at)."""
@@ -108,13 +109,11 @@ def judge(rulebook: Rulebook, candidate: Candidate, now: dt.datetime) -> Judged 
         return refusal
     program = rulebook.program
     values = _values(action_type, candidate, program)
-    activation = None
-    if action_type.used_names:
-        activation = action_type.scope.activation(values)
-        plausible = action_type.plausible
-        if plausible is not None and plausible.holds(activation) is not True:
-            text = "This is not a plausible {type}: it must hold that {condition}."
-            return _refused("implausible", text, type=action_type.name, condition=plausible.text)
+    activation = action_type.scope.activation(values)
+    plausible = action_type.plausible
+    if plausible is not None and plausible.holds(activation) is not True:
+        text = "This is not a plausible {type}: it must hold that {condition}."
+        return _refused("implausible", text, type=action_type.name, condition=plausible.text)
     local_date = program.local_date(candidate.occurred_at)
     ends_at = None
     if action_type.lasts is not None and action_type.lasts in attributes:

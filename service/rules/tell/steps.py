@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-from service.rules.cel.expression import Expression
+from service.rules.cel.expression import Activation, Expression
 from service.rules.cel.text import METHODS
 from service.rules.cel.tree import Node, literal
 from service.rules.decide.evaluate import Award
@@ -120,7 +120,7 @@ class _Parts:
     action_type: ActionType
     facts: Facts
     _values: dict[str, object] = field(init=False)
-    _activation: object = field(init=False)
+    _activation: Activation = field(init=False)
     _local: dt.datetime = field(init=False)
 
     def __post_init__(self) -> None:
