@@ -4,17 +4,17 @@ A locked `Book` is a working copy: `post` moves grams between its accounts, and 
 the writes that make it durable. Book locks are taken here and nowhere else.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
-from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
 from msgspec import Struct
+from msgspec.structs import astuple
 
 from service.ledger.accounts import Account
 from service.ledger.chain import Transfer, first_head, transfer_hash
-from service.platform.arrays import dates, integers, times, uuids
+from service.platform.arrays import Columns
 from service.platform.database import Connection, Database, Write
 from service.platform.errors import (
     BookClosedError,
@@ -203,28 +203,10 @@ def close_write(participant_id: UUID, at: datetime) -> Write:
 
 def book_writes(books: Sequence[Book]) -> list[Write]:
     """The writes that make these working copies durable: their new transfers, and the books."""
-    owners = uuids([book.participant_id for book in books])
-    balances = zip(*[book.balances for book in books], strict=True)
-    update = Write(_UPDATE, (owners, *map(integers, balances), *_values(_OF_BOOK, books)))
-    posted = [transfer for book in books for transfer in book.posted]
-    if not posted:
-        return [update]
-    owners = uuids([book.participant_id for book in books for _ in book.posted])
-    return [Write(_ADD_TRANSFERS, (owners, *_values(_OF_TRANSFER, posted))), update]
-
-
-def _values(columns: Mapping[str, str], rows: Sequence[Any]) -> Iterator[Any]:
-    """What is written of these rows, one parameter a column."""
-    for name, kind in columns.items():
-        yield _ARRAYS.get(kind, list)(map(attrgetter(name), rows))
-
-
-def _casts(columns: Mapping[str, str], first: int) -> str:
-    """The same parameters as SQL reads them, from this number on."""
-    return ", ".join(
-        f"${number}::{'text::' if kind in _ARRAYS else ''}{kind}[]"
-        for number, kind in enumerate(columns.values(), first)
-    )
+    rows = [astuple(book) for book in books]
+    update = Write(_UPDATE, _BOOKS.values([(row[0], *row[1], *row[2:11]) for row in rows]))
+    posted = [(book.participant_id, *astuple(each)) for book in books for each in book.posted]
+    return [Write(_ADD_TRANSFERS, _TRANSFERS.values(posted)), update] if posted else [update]
 
 
 def _books(rows: Iterable[Any]) -> dict[UUID, Book]:
@@ -232,13 +214,17 @@ def _books(rows: Iterable[Any]) -> dict[UUID, Book]:
 
 
 _BALANCES = [account.column for account in Account]
-_COLUMNS = f"""
-    participant_id, {", ".join(_BALANCES)},
-    seq, head, last_at, action_seq, saved_g, trees, active_days, active_anchor, active_before,
-    closed, suspended, salt"""
+
+_BOOKS = Columns(
+    f"participant_id uuid, {' bigint, '.join(_BALANCES)} bigint, seq bigint, head bytea,"
+    "last_at timestamptz, action_seq bigint, saved_g bigint, trees integer, active_days bigint,"
+    "active_anchor date, active_before integer"
+)
+
+_CHANGED = _BOOKS.names.split(", ")[1:]
 
 _LOCK_ALL = f"""
-SELECT {_COLUMNS} FROM books WHERE participant_id = ANY($1::uuid[])
+SELECT {_BOOKS.names}, closed, suspended, salt FROM books WHERE participant_id = ANY($1::uuid[])
 ORDER BY participant_id FOR NO KEY UPDATE"""  # noqa: S608 - constant columns
 
 _LOCK_FREE = _LOCK_ALL + " SKIP LOCKED"
@@ -247,33 +233,16 @@ _MAKE = """
 INSERT INTO books (participant_id, head, salt, last_at) VALUES ($1, $2, $3, $4)
 ON CONFLICT DO NOTHING"""
 
-_ARRAYS: dict[str, Callable[[Iterable[Any]], Any]] = {
-    "bigint": integers, "date": dates, "integer": integers, "smallint": integers,
-    "timestamptz": times, "uuid": uuids,
-}  # fmt: skip
+_TRANSFERS = Columns(
+    "participant_id uuid, seq bigint, debit smallint, credit smallint, amount_g bigint, cause text,"
+    "cause_id uuid, counter_id uuid, at timestamptz, hash bytea"
+)
 
-_OF_TRANSFER = {
-    "seq": "bigint", "debit": "smallint", "credit": "smallint", "amount_g": "bigint",
-    "cause": "text", "cause_id": "uuid", "counter_id": "uuid", "at": "timestamptz",
-    "hash": "bytea",
-}  # fmt: skip
-
-_ADD_TRANSFERS = f"""
-INSERT INTO transfers (participant_id, {", ".join(_OF_TRANSFER)})
-SELECT * FROM unnest($1::text::uuid[], {_casts(_OF_TRANSFER, 2)})"""  # noqa: S608 - constant columns
-
-_OF_BOOK = {
-    "saved_g": "bigint", "seq": "bigint", "action_seq": "bigint", "last_at": "timestamptz",
-    "active_days": "bigint", "active_anchor": "date", "active_before": "integer",
-    "trees": "integer", "head": "bytea",
-}  # fmt: skip
-
-_CHANGED = dict.fromkeys(_BALANCES, "bigint") | _OF_BOOK
+_ADD_TRANSFERS = f"INSERT INTO transfers ({_TRANSFERS.names}) SELECT * FROM {_TRANSFERS.rows}"  # noqa: S608
 
 _UPDATE = f"""
 UPDATE books SET {", ".join(f"{name} = d.{name}" for name in _CHANGED)}
-FROM unnest($1::text::uuid[], {_casts(_CHANGED, 2)})
-    AS d (participant_id, {", ".join(_CHANGED)})
+FROM {_BOOKS.rows}
 WHERE books.participant_id = d.participant_id
     AND books.participant_id = ANY($1::text::uuid[])"""  # noqa: S608 - constant columns
 
