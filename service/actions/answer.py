@@ -1,6 +1,6 @@
 """How an action is told to its person, by the rules that decided it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Literal
 from uuid import UUID
 
@@ -65,9 +65,16 @@ class ActionAnswer(Struct, frozen=True):
 
 
 async def action_answer(
-    request: Request, reader: Reader, row: Action, reversal: Action | None
+    request: Request,
+    reader: Reader,
+    row: Action,
+    reversal: Action | None,
+    awards: Sequence[Award] = (),
 ) -> ActionAnswer:
-    """Render an action from its row and the rulebook that decided it, at first and ever after."""
+    """Render an action from its row and the rulebook that decided it, at first and ever after.
+
+    `awards` are those of the row, where they are at hand.
+    """
     rules = shared(request, Rulebooks)
     is_active = row.rulebook_version == rules.active.version
     rulebook = rules.active if is_active else await rules.get(row.rulebook_version)
@@ -80,7 +87,9 @@ async def action_answer(
     return ActionAnswer(
         **{name: getattr(row, name) for name in _TOLD},
         status="accepted" if reversal is None else "reversed",
-        awards=[_award(row, award_of(entry), rulebook, reader) for entry in row.awards],
+        awards=[
+            _award(row, award, rulebook, reader) for award in awards or map(award_of, row.awards)
+        ],
         bubble=bubble,
         reversal=told,
     )

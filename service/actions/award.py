@@ -70,19 +70,22 @@ def award_action(gathered: Gathered, accepted: Accepted) -> Action:
     decision = settle(
         gathered.rulebook, verdict, accepted.awards, usage=usage, budgets=gathered.budgets.left
     )
-    for drawn in decision.awards:
-        gathered.budgets.draw(drawn)
+    if gathered.budgets.left:
+        for drawn in decision.awards:
+            gathered.budgets.draw(drawn)
     action = _row(gathered, accepted, decision, book)
     action.facts_digest = facts_digest(
         book.salt or b"", report.canonical, gathered.rulebook.sha256, action
     )
-    _tell_failures(decision, action)
+    for failed in [award for award in decision.awards if award.failed]:
+        _tell_failure(failed, action)
     _use(gathered, owner, uses_of(decision.awards))
     if decision.energy_g:
         post_action(book, action, Account.ISSUANCE, Account.RIPENING, decision.energy_g)
     book.saved_g += decision.saved_g
     gathered.actions[action.key] = action
-    if (reason := gathered.events.reversal_reason(report)) is not None:
+    reasons = gathered.events.reasons
+    if reasons and (reason := gathered.events.reversal_reason(report)) is not None:
         _undo(gathered, action, reason)
     elif decision.energy_g:
         gathered.ripening.append(action)
@@ -92,11 +95,11 @@ def award_action(gathered: Gathered, accepted: Accepted) -> Action:
 
 def _use(gathered: Gathered, owner: UUID, uses: Uses, *, is_back: bool = False) -> None:
     """Remember what is used, or given back, and that it is to be written."""
-    standing = gathered.deciding.standings[owner]
+    standing, earlier = gathered.deciding.standings[owner], gathered.deciding.before
     (standing.give_back if is_back else standing.use)(uses)
     for key, _ in uses:
-        total, before = standing.usage[key], gathered.deciding.before.get((owner, key))
-        gathered.used[owner, key] = total if before is None else Used(*map(sub, total, before))
+        mine, total = (owner, key), standing.usage[key]
+        gathered.used[mine] = Used(*map(sub, total, earlier[mine])) if mine in earlier else total
 
 
 def _undo(gathered: Gathered, action: Action, reason: str) -> None:
@@ -143,17 +146,16 @@ def _row(gathered: Gathered, accepted: Accepted, decision: Decision, book: Book)
     )
 
 
-def _tell_failures(decision: Decision, action: Action) -> None:
-    """Count and log rules that failed on an action: they never pay, and operators must know."""
-    for failed in [award for award in decision.awards if award.failed]:
-        RULES_FAILED.labels(failed.rule, action.rulebook_version).inc()
-        _log.warning(
-            "rule_failed",
-            rule=failed.rule,
-            rulebook_version=action.rulebook_version,
-            action_id=str(action.id),
-            participant_id=str(action.participant_id),
-        )
+def _tell_failure(failed: Award, action: Action) -> None:
+    """Count and log a rule that failed on an action: it never pays, and operators must know."""
+    RULES_FAILED.labels(failed.rule, action.rulebook_version).inc()
+    _log.warning(
+        "rule_failed",
+        rule=failed.rule,
+        rulebook_version=action.rulebook_version,
+        action_id=str(action.id),
+        participant_id=str(action.participant_id),
+    )
 
 
 def _times(gathered: Gathered, at: datetime) -> tuple[datetime, datetime]:

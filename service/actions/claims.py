@@ -52,7 +52,8 @@ class Claims:
 
     def main_key(self, report: Report) -> bytes:
         """What its action names; nothing when it wants nothing."""
-        return next(iter(self.keys.get(report, ())), b"")
+        keys = self.keys.get(report)
+        return keys[0] if keys else b""
 
     def rows_of(self, claimed: Mapping[bytes, Report]) -> dict[bytes, _Row]:
         """What the claims of these reports hold."""

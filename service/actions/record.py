@@ -24,7 +24,7 @@ from service.http.idempotency import KeyReusedError
 from service.ledger.orders import Batch, Work
 from service.platform.database import Connection, Write
 from service.platform.errors import SaxaulError
-from service.rules.decide.evaluate import appraise
+from service.rules.decide.evaluate import Award, appraise
 from service.rules.decide.judge import Judged, Refusal, judge
 from service.rules.decide.rulebook import CounterKey, Rulebook
 
@@ -35,6 +35,8 @@ class Recorded(Struct):
     action: Action
     replayed: bool
     reversal: Action | None = None
+    awards: Sequence[Award] = ()
+    """Those of its row, where they were just decided."""
 
 
 Outcome = Recorded | SaxaulError
@@ -81,10 +83,9 @@ class Recording(Work):
         if accepted.report is not order:
             return _twin(order, gathered.actions[row], None)
         action = award_action(gathered, accepted)
-        taken_back = gathered.events.reversal_reason(order) is not None
-        reversal = gathered.actions[reversal_key(row)] if taken_back else None
+        reversal = gathered.actions.get(reversal_key(row)) if gathered.events.reasons else None
         self.batch.change(order.participant_id)
-        return Recorded(action, replayed=False, reversal=reversal)
+        return Recorded(action, replayed=False, reversal=reversal, awards=accepted.awards)
 
     async def finish(self, connection: Connection) -> list[Write]:
         """Settle the claims, tell the boards what was saved, and write the awards."""
@@ -176,8 +177,9 @@ async def _accept(
         elif isinstance(verdict, Judged) and not claims.must_wait(report, gathered.books):
             gathered.events.take(report)
             accepted = _appraised(gathered, report, verdict)
-            if gathered.events.reversal_reason(report) is None:
-                standings[report.participant_id].travel(verdict)
+            if not gathered.events.reasons or gathered.events.reversal_reason(report) is None:
+                if verdict.exclusive:
+                    standings[report.participant_id].travel(verdict)
                 if report in claims.keys and any(a.promises for a in accepted.awards):
                     claims.take(report, standings)
             gathered.accepted[row] = accepted
@@ -222,6 +224,8 @@ def _refusal(gathered: Gathered, report: Report, verdict: Judged | Refusal) -> S
         return error
     if isinstance(verdict, Refusal):
         return refusal_error(verdict)
+    if not verdict.exclusive:
+        return None
     beaten = [rival.id for rival in gathered.claims.rivals_of(report)]
     trip = gathered.deciding.standings[report.participant_id].met(verdict, beaten)
     return OverlapError(trip.starts_at, trip.ends_at) if trip else None

@@ -118,7 +118,9 @@ async def record_one(request: Request) -> JsonAnswer:
     report = await read_body(request, ActionReport)
     participant_id, reader = caller(request).participant_id, reader_of(request)
     recorded = await _submit(request, participant_id, report, key_text(request))
-    content = await action_answer(request, reader, recorded.action, recorded.reversal)
+    content = await action_answer(
+        request, reader, recorded.action, recorded.reversal, recorded.awards
+    )
     status = 200 if recorded.replayed else 201
     return read_by(reader, content, status, replayed=recorded.replayed)
 

@@ -105,7 +105,7 @@ async def read_deciding(
     for kind, owner, action_id, first, second, third, starts_at, ends_at, *used in rows:
         if kind in {_COUNTER, _BEFORE}:
             key, held = CounterKey(first, second, third), Used._make(used)
-            deciding.standings[owner].use([(key, held)])
+            deciding.standings[owner].use(((key, held),))
             if kind == _BEFORE:
                 earlier = deciding.before.get((owner, key), Used())
                 deciding.before[owner, key] = Used(*map(add, earlier, held))

@@ -3,6 +3,7 @@
 import hashlib
 import struct
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from uuid import UUID
 
 import msgspec
@@ -43,10 +44,16 @@ def transfer_hash(
         transfer.amount_g,
         transfer.cause_id.bytes,
         transfer.counter_id.bytes if transfer.counter_id else _NOBODY,
-        (transfer.at - _EPOCH) // _MICROSECOND,
+        _microseconds(transfer.at),
     )
     told = (previous, row, transfer.cause.encode(), b"\0", facts_digest)
     return hashlib.sha256(b"".join(told)).digest()
+
+
+@lru_cache(maxsize=256)
+def _microseconds(at: datetime) -> int:
+    """Since 1970. What a batch moves mostly has one time."""
+    return (at - _EPOCH) // _MICROSECOND
 
 
 def first_head(participant_id: UUID) -> bytes:

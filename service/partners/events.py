@@ -7,7 +7,7 @@ fingerprint over type, subject, time and data, from which nobody can guess a sub
 import hashlib
 import hmac
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from msgspec import Struct, structs
@@ -17,7 +17,7 @@ from service.actions.report import EventRef
 from service.http.faults import fault
 from service.http.texts import TextError, cleaned, prose
 from service.partners.keys import Partner
-from service.platform.canonical import canonical
+from service.platform.canonical import as_stored, encoded
 from service.platform.errors import SaxaulError
 from service.platform.ids import derived_uuid
 from service.rules.told import Told
@@ -117,8 +117,9 @@ class Identifier:
         return Event(ref, content, self._fingerprint(said), target_key)
 
     def _fingerprint(self, content: Content) -> bytes:
-        data = {name: _number(value) for name, value in content.data.items()}
-        said = canonical((content.type, content.subject, content.time, data))
+        data = as_stored({name: _number(value) for name, value in content.data.items()})
+        time = content.time and content.time.astimezone(UTC)
+        said = encoded((content.type, content.subject, time, data))
         return hashlib.blake2b(said, digest_size=16, key=self._fingerprint_key).digest()
 
 

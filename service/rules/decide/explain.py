@@ -7,7 +7,7 @@ attributes. Showing is apart from paying: what was paid is given, never computed
 from __future__ import annotations
 
 import operator as op
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 from service.rules.cel.expression import Expression
@@ -21,6 +21,7 @@ from service.rules.told import Told
 
 Values = Mapping[str, object]
 _Show = Callable[[Values], str]
+_Decide = Callable[[Values], bool | None]
 
 _STRENGTH = {"? :": 0, "||": 1, "&&": 2, "==": 3, "!=": 3, "<": 3, "<=": 3, ">": 3, ">=": 3,
              "in": 3, "+": 4, "-": 4, "*": 5, "/": 5}  # fmt: skip
@@ -248,12 +249,12 @@ class _Shower:
     def _choice(self, node: Node, *, in_grams: bool) -> tuple[_Show, int]:
         """Show only the branch that was taken; both, if that cannot be told from attributes."""
         asked, yes, no = node.nodes
-        question = self._show(asked)[0]
+        question, decide = self._show(asked)[0], _decider(asked)
         if_true = self._show(yes, in_grams=in_grams)[0]
         if_false = self._show(no, in_grams=in_grams)[0]
 
         def show(values: Values) -> str:
-            verdict = _decide(asked, values)
+            verdict = decide(values)
             if verdict is None:
                 return f"{question(values)} ? {if_true(values)} : {if_false(values)}"
             return if_true(values) if verdict else if_false(values)
@@ -279,36 +280,44 @@ def _number(value: object) -> str:
     return str(int(value)) if value == int(value) else repr(round(value, 6))
 
 
-def _decide(node: Node, values: Values) -> bool | None:
-    """Decide a simple condition on attributes alone; None for what is not that simple."""
-    if isinstance(node.value, bool):
-        return node.value
+def _decider(node: Node) -> _Decide:
+    """Prepare deciding a simple condition on attributes alone; None for what is not that simple."""
+    given = node.value
+    if isinstance(given, bool):
+        return lambda _: given
     if node.kind == "name":
-        name = str(node.value)
-        if name.startswith("_has_"):
-            return name.removeprefix("_has_") in values
-        value = values.get(name)
-        return value if isinstance(value, bool) else None
+        return _flag(str(given))
+    inner = [_decider(child) for child in node.nodes]
     if node.operator == "!":
-        inner = _decide(node.nodes[0], values)
-        return None if inner is None else not inner
+        return lambda values: None if (verdict := inner[0](values)) is None else not verdict
     if node.operator in {"&&", "||"}:
-        return _joined(node.operator == "||", (_decide(child, values) for child in node.nodes))
-    if node.operator in _COMPARE:
-        left, right = (_operand(child, values) for child in node.nodes)
+        decisive = node.operator == "||"
+        return lambda values: _joined([decide(values) for decide in inner], decisive=decisive)
+    if node.operator not in _COMPARE:
+        return lambda _: None
+    compare, is_equality = _COMPARE[node.operator], node.operator in {"==", "!="}
+
+    def decide(values: Values) -> bool | None:
+        left, right = [_operand(child, values) for child in node.nodes]
         are_numbers = isinstance(left, int | float) and isinstance(right, int | float)
         are_texts = isinstance(left, str) and isinstance(right, str)
-        if are_numbers or (are_texts and node.operator in {"==", "!="}):
-            return _COMPARE[node.operator](left, right)
-    return None
+        return compare(left, right) if are_numbers or (are_texts and is_equality) else None
+
+    return decide
 
 
-def _joined(decisive: object, verdicts: Iterable[bool | None]) -> bool | None:
+def _flag(name: str) -> _Decide:
+    asked = name.removeprefix("_has_")
+    if asked != name:
+        return lambda values: asked in values
+    return lambda values: value if isinstance(value := values.get(name), bool) else None
+
+
+def _joined(verdicts: Collection[bool | None], *, decisive: bool) -> bool | None:
     """Join by && (False decides) or || (True decides)."""
-    known = list(verdicts)
-    if decisive in known:
-        return bool(decisive)
-    return None if None in known else not decisive
+    if decisive in verdicts:
+        return decisive
+    return None if None in verdicts else not decisive
 
 
 def _operand(node: Node, values: Values) -> object:

@@ -132,7 +132,8 @@ class Standing:
         """Add what awards use."""
         usage = self.usage
         for key, more in uses:
-            usage[key] = Used._make(map(add, usage[key], more)) if key in usage else more
+            held = usage.get(key)
+            usage[key] = more if held is None else Used._make(map(add, held, more))
 
     def give_back(self, uses: Uses) -> None:
         """Take off what awards used, where it is remembered at all."""
