@@ -7,7 +7,7 @@ past is whatever the programme makes of it today.
 
 import asyncio
 import itertools
-import random
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -27,7 +27,7 @@ Past = tuple[int, int]
 
 _WEDNESDAY = 2  # The week of the boards has begun, wherever the programme is.
 _STEPS = 14_800  # What a day of walking pays at most.
-_CHUNK = 20_000
+_CHUNK = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,35 +84,56 @@ async def _begin(client: httpx.AsyncClient, past: int, number: int) -> _Life:
     return _Life(client, UUID(told["participant_id"]), told["access_token"], number)
 
 
-async def settle(
-    instance: Instance, groups: dict[str, tuple[Sequence[UUID], int]], seed: int = 9
-) -> None:
-    """Copy so many people of these lives, under the subjects NAME-0, NAME-1, in random order."""
+async def settle(instance: Instance, groups: dict[str, tuple[Sequence[UUID], int]]) -> None:
+    """Copy so many people of these lives, under the subjects NAME-0, NAME-1.
+
+    They come in the order of their ids, so that indexes are written at one end; but of all people
+    of a chunk first what was first, so that a person's rows lie apart, as they do where people live
+    side by side. All triggers, checks and indexes are there.
+    """
     people = [
-        (f"{name}-{number}", life)
+        (uuid4(), life, f"{name}-{number}")
         for name, (lives, count) in groups.items()
         for number, life in zip(range(count), itertools.cycle(lives))
     ]
-    random.Random(seed).shuffle(people)
+    people.sort()
+    lives = [life for some, _ in groups.values() for life in some]
     secret, issuer = instance.settings.secret_key, issuer_of("participant")
     # What was found clean is so in copies, too: an audit of what moved since passes it over.
     await asyncio.to_thread(instance.audit)
+    chunks = iter([people[first : first + _CHUNK] for first in range(0, len(people), _CHUNK)])
+    settled = 0
+
+    async def copy_chunks() -> None:
+        nonlocal settled
+        async with instance.database() as connection:
+            await _prepare(connection, lives)
+            for chunk in chunks:
+                await _copy(
+                    connection,
+                    [
+                        (person, life, subject_key(secret, issuer, subject), generated_alias())
+                        for person, life, subject in chunk
+                    ],
+                )
+                settled += len(chunk)
+                progress.log(f"{settled:,} people")
+
+    await asyncio.gather(*(copy_chunks() for _ in range(os.cpu_count() or 1)))
     async with instance.database() as connection:
-        await connection.execute(_NEWCOMERS)
-        for table in (*_COPIED, "transfers", "books"):
-            lives = [life for some, _ in groups.values() for life in some]
-            await connection.execute(f"CREATE TEMPORARY TABLE life_{table} (LIKE {table})")
-            text = f"INSERT INTO life_{table} SELECT * FROM {table} WHERE participant_id = ANY($1)"
-            await connection.execute(text, lives)
-        for first in range(0, len(people), _CHUNK):
-            rows = [
-                (uuid4(), life, subject_key(secret, issuer, subject), generated_alias())
-                for subject, life in people[first : first + _CHUNK]
-            ]
-            await _copy(connection, rows)
-            progress.log(f"{first + len(rows):,} people")
         await connection.execute("VACUUM ANALYZE")
+    progress.log("vacuumed")
     await asyncio.to_thread(instance.require, "leaderboards", "rebuild")
+    progress.log("boards built")
+
+
+async def _prepare(connection: asyncpg.Connection, lives: Sequence[UUID]) -> None:
+    await connection.execute(_NEWCOMERS)
+    for table in (*_COPIED, *_CHAINED):
+        await connection.execute(f"CREATE TEMPORARY TABLE life_{table} (LIKE {table})")
+        text = f"INSERT INTO life_{table} SELECT * FROM {table} WHERE participant_id = ANY($1)"
+        await connection.execute(f"{text} ORDER BY ctid", lives)
+    await connection.execute("ANALYZE")
 
 
 async def _copy(connection: asyncpg.Connection, rows: Sequence[tuple[object, ...]]) -> None:
@@ -120,28 +141,22 @@ async def _copy(connection: asyncpg.Connection, rows: Sequence[tuple[object, ...
         await connection.execute("TRUNCATE newcomers")
         await connection.copy_records_to_table("newcomers", records=rows)
         for table, own in _COPIED.items():
-            await connection.execute(_copy_text(table, own))
-        await connection.execute(_chained())
+            await connection.execute(_copy_text(table, own, _THEIRS))
+        transfers, books = (_copy_text(table, own, _LINKS) for table, own in _CHAINED.items())
+        await connection.execute(f"{_CHAIN}, written AS ({transfers}) {books}")
 
 
-def _copy_text(table: str, own: dict[str, str]) -> str:
+def _copy_text(table: str, own: dict[str, str], of_whom: str) -> str:
     names = [column.name for column in metadata.tables[table].columns]
     values = ", ".join(own.get(name, f"t.{name}") for name in names)
     return f"""INSERT INTO {table} ({", ".join(names)})
-    SELECT {values} FROM newcomers n JOIN life_{table} t ON t.participant_id = n.life"""
-
-
-def _chained() -> str:
-    """Transfers, and the books that end where their chains do."""
-    transfers = _copy_text("transfers", {"participant_id": "n.participant_id", "hash": "c.hash"})
-    books = _copy_text("books", {"participant_id": "n.participant_id", "head": "c.hash"})
-    beside = "JOIN chain c ON c.participant_id = n.participant_id AND c.seq = t.seq"
-    return f"{_CHAIN}, written AS ({transfers} {beside}) {books} {beside}"
+    SELECT {values} FROM life_{table} t {of_whom}"""
 
 
 _NEWCOMERS = """
 CREATE TEMPORARY TABLE newcomers (
-    participant_id uuid PRIMARY KEY, life uuid NOT NULL, subject_key bytea, display_name text)"""
+    participant_id uuid, life uuid NOT NULL, subject_key bytea, display_name text);
+CREATE INDEX ON newcomers (life)"""
 
 _COPIED = {
     "identities": {"participant_id": "n.participant_id", "subject_key": "n.subject_key"},
@@ -150,6 +165,17 @@ _COPIED = {
     "bubbles": {"participant_id": "n.participant_id"},
     "counters": {"participant_id": "n.participant_id"},
 }
+_CHAINED = {
+    "transfers": {"participant_id": "n.participant_id", "hash": "n.hash"},
+    "books": {"participant_id": "n.participant_id", "head": "n.hash"},
+}
+
+# One row of a life after the other, each for all who have it.
+_THEIRS = """
+CROSS JOIN LATERAL (SELECT * FROM newcomers WHERE life = t.participant_id OFFSET 0) AS n"""
+
+# Books end where their chains do.
+_LINKS = "JOIN chain n ON n.life = t.participant_id AND n.seq = t.seq"
 
 _CHAIN = """
 WITH RECURSIVE chain AS (
