@@ -9,8 +9,9 @@ the API, and among them guests, who record, collect, pledge and open the app. To
 it takes, beside the instance with the fewest actions, and what an action takes of the disk.
 """
 
-import argparse
 import contextlib
+import time
+from argparse import Namespace
 
 import uvloop
 from rich.table import Table
@@ -18,10 +19,11 @@ from rich.table import Table
 from benchmarks.instance import Instance, clock_of, running
 from benchmarks.load import Load, post_request, run_load
 from benchmarks.morning import open_app, until_none
+from benchmarks.options import options
 from benchmarks.people import live, settle
-from benchmarks.record import bearer, counts, shares, walks
+from benchmarks.record import bearer, shares, walks
 from benchmarks.redeem import make_projects, pledges
-from benchmarks.turns import Turns, conclude, console, progress, table_of
+from benchmarks.turns import Goal, Turns, conclude, console, progress, table_of
 
 GUEST = (2, 3)
 """What a guest has to spend, and three bubbles that are ripe."""
@@ -30,10 +32,10 @@ GUEST = (2, 3)
 class Place:
     """An instance with its crowd, and the guests who have not been measured yet."""
 
-    def __init__(self, instance: Instance, actions: int, args: argparse.Namespace) -> None:
+    def __init__(self, instance: Instance, actions: int, args: Namespace) -> None:
         """`fill` makes it ready."""
         self.instance, self.actions, self.args = instance, actions, args
-        self.bytes = 0
+        self.bytes, self.seeded_s = 0, 0.0
 
     async def fill(self) -> None:
         """Settle everybody."""
@@ -42,7 +44,9 @@ class Place:
         crowd, guests = await live(self.instance, [(days, 0), GUEST])
         count = per_turn * (args.rounds + 1)
         groups = {"crowd": (crowd, args.people), "guest": (guests, count)}
+        began = time.perf_counter()
         await settle(self.instance, groups)
+        self.seeded_s = time.perf_counter() - began
         tokens = self.instance.tokens([f"guest-{number}" for number in range(count)])
         self.fresh = iter(tokens)
         who = [*map(bearer, tokens)]
@@ -90,7 +94,7 @@ SELECT sum(pg_total_relation_size(name::regclass))::bigint
 FROM unnest(ARRAY['actions', 'transfers', 'bubbles', 'counters']) AS t (name)"""
 
 
-async def measure(places: list[Place], args: argparse.Namespace) -> Turns:
+async def measure(places: list[Place], args: Namespace) -> Turns:
     """All places in turns, for each kind of work."""
     for place in places:
         progress.log(f"{args.people:,} people with {place.actions:,} actions")
@@ -118,22 +122,31 @@ def tell(turns: Turns, places: list[Place]) -> Table:
     return table
 
 
+def goals(turns: Turns, places: list[Place]) -> list[Goal]:
+    """With the most actions all takes little longer than with the fewest."""
+    least, most = (f"{place.actions:,}" for place in (places[0], places[-1]))
+    return [
+        Goal(
+            f"{name}: time with {most} actions, of that with {least}",
+            turns.ratios(f"{name}, {least}", f"{name}, {most}"),
+            most=1.2,
+        )
+        for name in WORK
+    ]
+
+
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--people", type=int, default=1_000_000)
-    parser.add_argument("--actions", type=counts, default=[0, 1_000_000, 10_000_000])
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--guests", type=int, default=400)
-    parser.add_argument("--seconds", type=float, default=2.0)
-    parser.add_argument("--connections", type=int, default=64)
-    args = parser.parse_args()
+    sizes = {"people": 1_000_000, "actions": [0, 1_000_000, 10_000_000], "guests": 400}
+    args = options(__doc__, **sizes, rounds=5, seconds=2.0, connections=64)
     with contextlib.ExitStack() as stack:
         places = [Place(stack.enter_context(running()), actions, args) for actions in args.actions]
         turns = uvloop.run(measure(places, args))
         for place in places[1:]:
             place.instance.audit()
-        conclude(places[0].instance, [turns], tell(turns, places))
+        conclude(places[0].instance, [turns], tell(turns, places), goals=goals(turns, places))
+        for place in places:
+            console.print(f"{place.actions:,} actions were there after {place.seeded_s:,.0f} s")
         for place in places[1:]:
             more = place.bytes - places[0].bytes
             more_actions = place.actions - places[0].actions

@@ -8,15 +8,16 @@ once, each of which is one phone after the other; all of them are on the boards 
 with it the same client sends requests that do nothing to the same framework on the same server.
 """
 
-import argparse
+from argparse import Namespace
 from collections.abc import Iterator, Sequence
 
 import uvloop
 
 from benchmarks.instance import Instance, running, served
 from benchmarks.load import Load, Source, get_request, post_request, run_load
+from benchmarks.options import options
 from benchmarks.people import live, settle
-from benchmarks.record import NOOP, bearer, counts, keys, run_noop
+from benchmarks.record import NOOP, bearer, keys, run_noop
 from benchmarks.turns import Turns, compared, conclude
 
 PAST = (2, 3)
@@ -61,7 +62,7 @@ async def look(instance: Instance, token: str, people: int) -> None:
         raise SystemExit(f"{len(ripe)} bubbles are ripe, {board['size']} people on the board")
 
 
-async def measure(instance: Instance, noop: int, args: argparse.Namespace) -> list[Turns]:
+async def measure(instance: Instance, noop: int, args: Namespace) -> list[Turns]:
     """Some people a turn, at each number of connections."""
     [lives] = await live(instance, [PAST])
     count = args.people + WARM_UP
@@ -84,15 +85,12 @@ async def measure(instance: Instance, noop: int, args: argparse.Namespace) -> li
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--people", type=int, default=10_000)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=2.0)
-    parser.add_argument("--connections", type=counts, default=[64, 256])
-    args = parser.parse_args()
+    args = options(__doc__, people=10_000, rounds=5, connections=[64, 256], seconds=2.0)
     with running() as instance, served(NOOP) as noop:
         results = uvloop.run(measure(instance, noop, args))
-        conclude(instance, results, *[compared(turns, "no-op") for turns in results])
+        tables = [compared(turns, "no-op") for turns in results]
+        goals = [turns.goal("morning", "no-op", least=0.30) for turns in results]
+        conclude(instance, results, *tables, goals=goals)
 
 
 if __name__ == "__main__":

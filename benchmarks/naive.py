@@ -7,17 +7,15 @@ way (`benchmarks/peers/usual.py`: one ORM session and one transaction a request)
 server, with a database of its own on the same PostgreSQL.
 """
 
-import argparse
+from argparse import Namespace
 
-import uvloop
-
-from benchmarks.instance import Instance, running
+from benchmarks.instance import Instance
 from benchmarks.record import bearer, shares, tokens, walks
-from benchmarks.turns import Turns, compared, conclude
-from benchmarks.usual import named, usual_service
+from benchmarks.turns import Turns
+from benchmarks.usual import beside_usual, named, usual_service
 
 
-async def measure(instance: Instance, args: argparse.Namespace) -> Turns:
+async def measure(instance: Instance, args: Namespace) -> Turns:
     """Both in turns."""
     connections, turns = args.connections, Turns(f"Recording, {args.connections} connections")
     ours = [*map(bearer, await tokens(instance.port, args.people))]
@@ -35,15 +33,7 @@ async def measure(instance: Instance, args: argparse.Namespace) -> Turns:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--seconds", type=float, default=3.0)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--connections", type=int, default=64)
-    parser.add_argument("--people", type=int, default=1_024)
-    args = parser.parse_args()
-    with running() as instance:
-        turns = uvloop.run(measure(instance, args))
-        conclude(instance, [turns], compared(turns, "usual"))
+    beside_usual(__doc__, measure, ["usual"], [("record", "usual", 8.0)])
 
 
 if __name__ == "__main__":

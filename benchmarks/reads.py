@@ -1,28 +1,29 @@
 """How close does each answer that people open all day come to an empty request?
 
-    python -m benchmarks.reads [--seconds 1] [--rounds 5] [--connections 64] [--only me,bubbles]
+    python -m benchmarks.reads [--seconds 1] [--rounds 5] [--connections 1,64,256]
+        [--only me,bubbles]
 
 Starts a real instance and the framework that does nothing (`benchmarks.record`), gives people a
 history (50 actions, ripe bubbles, pledges, a link), and loads one route after the other, a turn
-each. A figure is the median of the turns' ratios to the bare route in the same turn. It ends with
-an audit of the whole ledger, or prints nothing.
+each. A figure is the median of the turns' ratios to the empty request in the same turn. It ends
+with an audit of the whole ledger, or prints nothing.
 """
 
-import argparse
 import asyncio
 import itertools
-import statistics
+from argparse import Namespace
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 import uvloop
-from rich.table import Table
 
-from benchmarks.load import Load, get_request, run_load
-from benchmarks.record import both_servers, empty_requests, tokens
-from benchmarks.turns import console, progress
+from benchmarks.instance import running, served
+from benchmarks.load import get_request
+from benchmarks.options import options
+from benchmarks.record import NOOP, empty_requests, tokens
+from benchmarks.turns import Turns, compared, conclude, progress
 from kit.partner.keys import signing_key
 
 PEOPLE, ACTIONS, PARTNER = 256, 50, "bench-bikes"
@@ -39,6 +40,9 @@ READS = {
     "rank": "/v1/leaderboards/energy/me",
     "program": "/v1/program",
 }
+TARGETS = {"me": 0.40, "bubbles": 0.40, "board": 0.50, "rank": 0.25, "actions": 0.10}
+"""Of the rate of an empty request, with this many connections."""
+CONNECTIONS = 64
 
 
 class Story:
@@ -68,12 +72,6 @@ class Story:
         await self._post("/v1/dev/clock", "", {"advance_s": 2 * 86_400})
         await self._everybody(self._spend)
         await self._everybody(lambda n: self._walk(n, 3, days_ago=0))
-
-    async def audited(self) -> None:
-        """Raises SystemExit unless every gram is where it belongs."""
-        found = await self._post("/v1/operator/ledger/audit", self.operator, {"mode": "full"})
-        if not found["clean"]:
-            raise SystemExit(f"the audit found {found}")
 
     async def _everybody(self, act: Callable[[int], Any]) -> None:
         turns = asyncio.Semaphore(8)
@@ -141,68 +139,44 @@ def requests_of(path: str, people: list[str], connections: int) -> list[Callable
 
 
 async def measure(
-    api: int, noop: int, people: list[str], args: argparse.Namespace
-) -> dict[str, list[Load]]:
-    """All routes in turns. Raises SystemExit for any answer that is not a good one."""
-    connections, names = args.connections, args.only or list(READS)
+    api: int, noop: int, people: list[str], args: Namespace
+) -> list[tuple[int, Turns]]:
+    """All routes in turns, at each number of connections."""
     bare = empty_requests(people[0])["bare"]
-    asked = {"bare": (noop, [lambda: bare] * connections)}
-    asked |= {name: (api, requests_of(READS[name], people, connections)) for name in names}
-    runs: dict[str, list[Load]] = {name: [] for name in asked}
-    for turn in range(args.rounds + 1):
-        for name, (port, sources) in asked.items():
-            load = await run_load(port, sources, args.seconds)
-            if wrong := {s: n for s, n in load.statuses.items() if not 200 <= s < 300}:
-                raise SystemExit(f"{name} answered {wrong}: {load.sample!r}")
-            if turn:  # The first is for warming up.
-                runs[name] += [load]
-    return runs
+    results = []
+    for connections in args.connections:
+        turns = Turns(f"Reads, {connections} at once")
+        loads = {"no-op": (noop, [lambda: bare] * connections)}
+        for name in args.only:
+            loads[name] = (api, requests_of(READS[name], people, connections))
+        await turns.take(loads, args.rounds, args.seconds)
+        results.append((connections, turns))
+    return results
 
 
-def show(runs: dict[str, list[Load]], connections: int) -> None:
-    """The table of medians, with the spread of the ratios to the bare route."""
-    table = Table(title=f"Reads beside a no-op POST, {connections} connections (medians)")
-    for heading in ("route", "answers/s", "p50 ms", "p99 ms", "bytes", "ratio", "least", "most"):
-        table.add_column(heading, justify="left" if heading == "route" else "right")
-    for name, loads in runs.items():
-        pairs = zip(loads, runs["bare"], strict=True)
-        ratios = [load.per_second / bare.per_second for load, bare in pairs]
-        table.add_row(
-            "no-op" if name == "bare" else name,
-            f"{statistics.median(load.per_second for load in loads):,.0f}",
-            f"{statistics.median(load.percentile_ms(50) for load in loads):.2f}",
-            f"{statistics.median(load.percentile_ms(99) for load in loads):.2f}",
-            f"{len(loads[0].sample):,}",
-            f"{statistics.median(ratios):.2f}",
-            f"{min(ratios):.2f}",
-            f"{max(ratios):.2f}",
-        )
-    console.print(table)
-
-
-async def told(api: int, noop: int, people: list[str], args: argparse.Namespace) -> None:
-    """Measure after the story, and show what was seen once the ledger is found clean."""
+async def told(api: int, noop: int, people: list[str], args: Namespace) -> list[tuple[int, Turns]]:
+    """Measure after the story."""
     url = f"http://127.0.0.1:{api}"
     async with httpx.AsyncClient(base_url=url, timeout=120, trust_env=False) as client:
-        story = Story(client, people)
-        await story.happen()
-        progress.log("people have their history")
-        runs = await measure(api, noop, people, args)
-        await story.audited()
-    show(runs, args.connections)
+        await Story(client, people).happen()
+    progress.log("people have their history")
+    return await measure(api, noop, people, args)
 
 
 def main() -> None:
-    """Run the comparison and print its table."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--seconds", type=float, default=1.0)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--connections", type=int, default=64)
-    parser.add_argument("--only", type=lambda text: text.split(","), default=None)
-    args = parser.parse_args()
-    with both_servers() as (api, noop):
-        people = asyncio.run(tokens(api, PEOPLE))
-        uvloop.run(told(api, noop, people, args))
+    """Run the comparison and print its tables."""
+    args = options(__doc__, seconds=1.0, rounds=5, connections=[1, 64, 256], only=[*READS])
+    with running() as instance, served(NOOP) as noop:
+        people = asyncio.run(tokens(instance.port, PEOPLE))
+        results = uvloop.run(told(instance.port, noop, people, args))
+        goals = [
+            turns.goal(name, "no-op", least=least)
+            for connections, turns in results
+            for name, least in TARGETS.items()
+            if connections == CONNECTIONS and name in turns.loads
+        ]
+        turns = [turns for _, turns in results]
+        conclude(instance, turns, *[compared(each, "no-op") for each in turns], goals=goals)
 
 
 if __name__ == "__main__":

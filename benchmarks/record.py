@@ -8,12 +8,11 @@ the API does, `plain` as the framework does by itself. All are loaded in turns b
 the same machine; the figures are ratios.
 """
 
-import argparse
 import itertools
 import json
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from argparse import Namespace
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import httpx
@@ -21,7 +20,8 @@ import uvloop
 
 from benchmarks.instance import running, served
 from benchmarks.load import Load, Source, post_request, run_load
-from benchmarks.turns import Turns, conclude, p50_ms, p99_ms, per_second, table_of
+from benchmarks.options import options
+from benchmarks.turns import Goal, Turns, conclude, p50_ms, p99_ms, per_second, table_of
 
 PEOPLE = 1_024
 NOOP = "benchmarks.noop:app"
@@ -38,11 +38,6 @@ async def tokens(port: int, people: int) -> list[str]:
             for n in range(people)
         ]
     return [answer.raise_for_status().json()["access_token"] for answer in answers]
-
-
-def counts(text: str) -> list[int]:
-    """An option of several numbers."""
-    return [int(part) for part in text.split(",")]
 
 
 def keys(worker: int) -> Source:
@@ -111,14 +106,7 @@ async def run_noop(port: int, connections: int, seconds: float) -> Load:
     return await run_load(port, [lambda: request] * connections, seconds)
 
 
-@contextmanager
-def both_servers() -> Iterator[tuple[int, int]]:
-    """The ports of a real instance in a folder of its own, and of the framework without it."""
-    with running() as instance, served(NOOP) as noop:
-        yield instance.port, noop
-
-
-async def measure(api: int, noop: int, args: argparse.Namespace) -> dict[int, Turns]:
+async def measure(api: int, noop: int, args: Namespace) -> dict[int, Turns]:
     """All in turns, at each number of connections."""
     people = [*map(bearer, await tokens(api, PEOPLE))]
     empty = empty_requests(people[0][1])
@@ -132,13 +120,19 @@ async def measure(api: int, noop: int, args: argparse.Namespace) -> dict[int, Tu
     return results
 
 
+def goals(results: dict[int, Turns]) -> list[Goal]:
+    """What recording should come to, beside the POST that decodes the same body."""
+    few, many = results.get(16), results.get(256)
+    found = [few.goal("record", "bare", p50_ms, most=4.0)] if few else []
+    if many:
+        found.append(many.goal("record", "bare", least=0.55))
+        found.append(many.goal("record", "bare", p99_ms, most=1.0))
+    return found
+
+
 def main() -> None:
     """Run the comparison and print its table."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--seconds", type=float, default=4.0)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--connections", type=counts, default=[16, 64, 256])
-    args = parser.parse_args()
+    args = options(__doc__, seconds=4.0, rounds=5, connections=[16, 64, 256])
     with running() as instance, served(NOOP) as noop:
         results = uvloop.run(measure(instance.port, noop, args))
         table = table_of(
@@ -157,7 +151,7 @@ def main() -> None:
             for name in turns.loads:
                 told = ratios if name == "record" else []
                 table.add_row(str(connections), *turns.row(name), *told)
-        conclude(instance, [*results.values()], table)
+        conclude(instance, [*results.values()], table, goals=goals(results))
 
 
 if __name__ == "__main__":

@@ -7,19 +7,17 @@ that does it the usual way (`benchmarks/peers/usual.py`: one ORM session and one
 request) on the same kind of server, with a database of its own on the same PostgreSQL.
 """
 
-import argparse
 import json
+from argparse import Namespace
 from collections.abc import Sequence
 from uuid import UUID
 
-import uvloop
-
-from benchmarks.instance import Instance, clock_of, running
+from benchmarks.instance import Instance, clock_of
 from benchmarks.load import Source, post_request
 from benchmarks.people import live, settle
 from benchmarks.record import HEADER, Who, bearer, keyed, shares, walks
-from benchmarks.turns import Turns, compared, conclude
-from benchmarks.usual import named, usual_service
+from benchmarks.turns import Turns
+from benchmarks.usual import beside_usual, named, usual_service
 
 PAST = (2, 0)
 """Two days of walking, collected: about 500 g, which are as many trees."""
@@ -62,7 +60,7 @@ def pledges(
     ]
 
 
-async def measure(instance: Instance, args: argparse.Namespace) -> Turns:
+async def measure(instance: Instance, args: Namespace) -> Turns:
     """All in turns."""
     [lives] = await live(instance, [PAST])
     await settle(instance, {"bench": (lives, args.people)})
@@ -87,16 +85,10 @@ async def measure(instance: Instance, args: argparse.Namespace) -> Turns:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--seconds", type=float, default=3.0)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--connections", type=int, default=64)
-    parser.add_argument("--people", type=int, default=1_024)
-    args = parser.parse_args()
-    with running() as instance:
-        turns = uvloop.run(measure(instance, args))
-        bases = ("record", "usual, one project", "usual, a hundred")
-        conclude(instance, [turns], compared(turns, *bases))
+    kinds = ("one project", "a hundred")
+    aims = [(kind, "record", 0.5) for kind in kinds]
+    aims += [(kind, f"usual, {kind}", 8.0) for kind in kinds]
+    beside_usual(__doc__, measure, ["record", *(f"usual, {kind}" for kind in kinds)], aims)
 
 
 if __name__ == "__main__":

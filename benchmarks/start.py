@@ -8,19 +8,20 @@ actions are recorded over 64 connections, and after each part of them the memory
 the worker's processes is read (PSS: their own, and their share of what they have in common).
 """
 
-import argparse
 import os
 import subprocess
 import sys
 import time
+from argparse import Namespace
 from pathlib import Path
 
 import uvloop
 
 from benchmarks.instance import ROOT, Instance, running
 from benchmarks.load import Source, run_load
+from benchmarks.options import options
 from benchmarks.record import PEOPLE, bearer, shares, tokens, walks
-from benchmarks.turns import Turns, conclude, console, progress, spread, table_of
+from benchmarks.turns import Goal, Turns, conclude, console, progress, spread, table_of
 
 CONNECTIONS = 64
 
@@ -60,7 +61,7 @@ def limited(source: Source, count: int) -> Source:
     return lambda: source() if next(left, None) is not None else b""
 
 
-async def grow(instance: Instance, args: argparse.Namespace) -> tuple[Turns, list[list[float]]]:
+async def grow(instance: Instance, args: Namespace) -> tuple[Turns, list[list[float]]]:
     """Record part after part; the memory before, and after each."""
     shared = shares([*map(bearer, await tokens(instance.port, PEOPLE))], CONNECTIONS)
     sources = [walks(mine, n) for n, mine in enumerate(shared)]
@@ -78,11 +79,7 @@ async def grow(instance: Instance, args: argparse.Namespace) -> tuple[Turns, lis
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--actions", type=int, default=1_000_000)
-    parser.add_argument("--parts", type=int, default=10)
-    args = parser.parse_args()
+    args = options(__doc__, rounds=5, actions=1_000_000, parts=10)
     with running() as instance:
         taken, imported = starts_s(instance, args.rounds)
         turns, memory = uvloop.run(grow(instance, args))
@@ -90,7 +87,13 @@ def main() -> None:
         for part, figures in enumerate(memory):
             actions = part * args.actions // args.parts
             table.add_row(f"{actions:,}", *(f"{figure:.0f}" for figure in figures))
-        conclude(instance, [turns], table)
+        goals = [Goal("seconds of a second start", taken, most=3.0)]
+        for name, of_process in zip(("API", "worker"), zip(*memory, strict=True), strict=True):
+            grown = of_process[-1] / of_process[1]
+            goals.append(
+                Goal(f"memory of the {name}, of that after the first part", [grown], most=1.1)
+            )
+        conclude(instance, [turns], table, goals=goals)
         console.print(f"a second start: {spread(taken)} s; an import: {spread(imported)} s")
 
 

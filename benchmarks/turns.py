@@ -3,10 +3,12 @@
 A figure is the median of the turns' ratios, with the least and the greatest of them.
 """
 
+import math
 import statistics
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from operator import truediv
 
 from rich import box
@@ -37,9 +39,34 @@ def p99_ms(load: Load) -> float:
     return load.percentile_ms(99)
 
 
+_FIGURES: dict[Figure, str] = {per_second: "rate", p50_ms: "p50", p99_ms: "p99"}
+
+
 def spread(values: Sequence[float]) -> str:
     """Median, least and greatest."""
     return f"{statistics.median(values):.2f} ({min(values):.2f}-{max(values):.2f})"
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """A figure, of each of the turns, and what its median should come to."""
+
+    what: str
+    figures: Sequence[float]
+    least: float | None = None
+    most: float | None = None
+
+    @property
+    def target(self) -> str:
+        """Its bounds in words."""
+        bounds = ((">=", self.least), ("<=", self.most))
+        return ", ".join(f"{sign} {bound:g}" for sign, bound in bounds if bound is not None)
+
+    @property
+    def is_met(self) -> bool:
+        """Whether it comes to that."""
+        least, most = (self.least or 0.0), (math.inf if self.most is None else self.most)
+        return least <= statistics.median(self.figures) <= most
 
 
 class Turns:
@@ -53,7 +80,7 @@ class Turns:
     def add(self, name: str, load: Load) -> None:
         """One more turn of this."""
         self.loads[name].append(load)
-        progress.log(f"{name}: {load.per_second:,.0f}/s")
+        progress.log(f"{self.title}, {name}: {load.per_second:,.0f}/s")
 
     async def take(
         self, loads: Mapping[str, tuple[int, Sequence[Source]]], rounds: int, seconds: float
@@ -69,10 +96,26 @@ class Turns:
         """What most turns came to."""
         return statistics.median(map(figure, self.loads[name]))
 
+    def ratios(self, name: str, to: str, figure: Figure = per_second) -> list[float]:
+        """What each turn came to, beside another one's."""
+        mine, other = (map(figure, self.loads[each]) for each in (name, to))
+        return [*map(truediv, mine, other)]
+
     def ratio(self, name: str, to: str, figure: Figure = per_second) -> str:
         """The spread of the turns' ratios."""
-        mine, other = (map(figure, self.loads[each]) for each in (name, to))
-        return spread([*map(truediv, mine, other)])
+        return spread(self.ratios(name, to, figure))
+
+    def goal(
+        self,
+        name: str,
+        to: str,
+        figure: Figure = per_second,
+        least: float | None = None,
+        most: float | None = None,
+    ) -> Goal:
+        """What this ratio should come to."""
+        what = f"{self.title}: {name}, {_FIGURES[figure]} of {to}"
+        return Goal(what, self.ratios(name, to, figure), least, most)
 
     @property
     def wrong(self) -> dict[str, dict[str, int]]:
@@ -115,7 +158,21 @@ def compared(turns: Turns, *bases: str) -> Table:
     return table
 
 
-def conclude(instance: Instance, turns: Sequence[Turns], *tables: Table) -> None:
+def tell_goals(goals: Sequence[Goal]) -> None:
+    """Each target beside the figure, and a line for each that was not met."""
+    table = table_of("Targets", "what", "target", "figure")
+    for goal in goals:
+        table.add_row(goal.what, goal.target, spread(goal.figures))
+    if goals:
+        console.print(table)
+    for goal in goals:
+        if not goal.is_met:
+            console.print(f"Target not met: {goal.what}: {spread(goal.figures)}, {goal.target}")
+
+
+def conclude(
+    instance: Instance, turns: Sequence[Turns], *tables: Table, goals: Sequence[Goal] = ()
+) -> None:
     """Print the tables of a ledger that is clean. Raises SystemExit for any wrong answer, too."""
     progress.log("auditing")
     instance.audit()
@@ -127,3 +184,4 @@ def conclude(instance: Instance, turns: Sequence[Turns], *tables: Table) -> None
     rounds = len(next(iter(turns[0].loads.values())))
     told = "every answer as expected, the audit clean"
     console.print(f"medians (least-greatest) of {rounds} turns; {told}")
+    tell_goals(goals)

@@ -1,15 +1,19 @@
 """The usual service beside ours: a database of its own on the same PostgreSQL, a server alike."""
 
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from argparse import Namespace
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from urllib.parse import urlsplit, urlunsplit
 from uuid import UUID, uuid4
 
+import uvloop
 from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from benchmarks.instance import Instance, served
+from benchmarks.instance import Instance, running, served
+from benchmarks.options import options
 from benchmarks.peers.usual import Account, Base, Stock
+from benchmarks.turns import Turns, compared, conclude
 from service.instance.servers import servers
 from service.platform.database import sqlalchemy_url
 
@@ -41,3 +45,21 @@ async def usual_service(
 def named(person: str) -> tuple[str, str]:
     """Who asks the usual service, which is spared tokens."""
     return ("X-Person", person)
+
+
+def beside_usual(
+    docstring: str | None,
+    measure: Callable[[Instance, Namespace], Awaitable[Turns]],
+    bases: Sequence[str],
+    aims: Sequence[tuple[str, str, float]],
+) -> None:
+    """Measure and print, beside these; each aim says what a rate should come to of another one."""
+    args = options(docstring, seconds=3.0, rounds=5, connections=64, people=1_024)
+    with running() as instance:
+
+        async def run() -> Turns:
+            return await measure(instance, args)
+
+        turns = uvloop.run(run())
+        goals = [turns.goal(name, to, least=least) for name, to, least in aims]
+        conclude(instance, [turns], compared(turns, *bases), goals=goals)
