@@ -6,7 +6,8 @@
 An instance for each number of actions, all at the same time, so that they are measured in turns.
 Each holds the crowd's people with their pasts, which SQL copies from a few who lived them through
 the API, and among them guests, who record, collect, pledge and open the app. Told is the time that
-it takes, beside the instance with the fewest actions, and what an action takes of the disk.
+it takes, beside the instance with the fewest actions; how long the copying took; and what an action
+takes of the disk, with its transfers, its bubble, its counter and the indexes of all of them.
 """
 
 import contextlib
@@ -139,6 +140,10 @@ def main() -> None:
     """Measure and print."""
     sizes = {"people": 1_000_000, "actions": [0, 1_000_000, 10_000_000], "guests": 400}
     args = options(__doc__, **sizes, rounds=5, seconds=2.0, connections=64)
+    if any(actions % args.people for actions in args.actions):
+        raise SystemExit(
+            "everybody has as many actions: each of --actions is a multiple of --people"
+        )
     with contextlib.ExitStack() as stack:
         places = [Place(stack.enter_context(running()), actions, args) for actions in args.actions]
         turns = uvloop.run(measure(places, args))

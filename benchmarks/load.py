@@ -26,7 +26,8 @@ _PATIENCE_S = 60
 class Load:
     """What a run measured: answers by status, and each request's latency in seconds.
 
-    `lost` counts requests whose connection was closed before their answer. A pause is a time
+    `lost` counts requests whose connection was closed before their answer, and those that became
+    due when all of them were. A pause is a time
     without any answer, though somebody waited for one.
     """
 
@@ -154,6 +155,8 @@ async def run_schedule(
     is_over = False
 
     def take_next(connection: _Connection) -> None:
+        if connection.done.done():
+            return  # The server hung up meanwhile.
         if due:
             name, source, since = due.popleft()
             connection.send(source(), loads[name], since)
@@ -170,13 +173,15 @@ async def run_schedule(
             await asyncio.sleep(early_s)
         # Timers are of whole milliseconds, and may come a little early.
         due.append((*mix[number % len(mix)], min(at, time.perf_counter())))
-        if free:
+        while free and due:
             take_next(free.pop())
     is_over = True
     for connection in free:
         connection.transport.close()
     async with asyncio.timeout(_PATIENCE_S):
         await asyncio.gather(*(connection.done for connection in opened))
+    for name, _, _ in due:
+        loads[name].lost += 1
     for load in loads.values():
         load.seconds = time.perf_counter() - began
     return loads
