@@ -8,7 +8,6 @@ writer of an API process. All of them record walks of the same people at the sam
 campaign doubles energy up to its budget. Then every figure is added up anew from what was stored.
 """
 
-import argparse
 import asyncio
 import logging
 import multiprocessing
@@ -26,9 +25,10 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import structlog
-from rich.console import Console
 from rich.table import Table
 
+from benchmarks.options import options
+from benchmarks.turns import console, progress
 from service.actions.order import participant_report
 from service.actions.report import Report
 from service.audit.audit import audit
@@ -102,7 +102,9 @@ async def storm(url: str, load: Load) -> Outcome:
     try:
         now = datetime.now(UTC)
         people = await _prepare(database, load, now)
+        progress.log(f"{load.processes} processes record {load.actions:,} actions")
         seconds = await asyncio.to_thread(_record_all, url, load, people, now)
+        progress.log("adding up")
         return await _add_up(database, load, seconds)
     finally:
         await database.close()
@@ -283,12 +285,7 @@ async def _run(home: Home, load: Load) -> Outcome:
 
 def main() -> None:
     """Run it once, print what the books say; exit code 1 when a gram is off."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--processes", type=int, default=8)
-    parser.add_argument("--actions", type=int, default=20_000)
-    parser.add_argument("--people", type=int, default=500)
-    parser.add_argument("--budget", type=int, default=1_000_000)
-    args = parser.parse_args()
+    args = options(__doc__, processes=8, actions=20_000, people=500, budget=1_000_000)
     load = Load(args.processes, args.actions, args.people, args.budget)
     with tempfile.TemporaryDirectory(prefix="saxaul-bench-") as folder:
         Path(folder).chmod(0o755)  # PostgreSQL's own user must reach its data
@@ -299,7 +296,6 @@ def main() -> None:
     table.add_column("value", justify="right")
     for name, value in outcome.figures.items():
         table.add_row(name.replace("_", " "), f"{value:,}")
-    console = Console()
     console.print(table)
     for line in outcome.wrong:
         console.print(line)

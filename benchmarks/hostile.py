@@ -7,9 +7,9 @@ CPU time of this process, milliseconds, of those that cost most.
 
 import time
 
-from rich.console import Console
 from rich.table import Table
 
+from benchmarks.turns import console, progress
 from service.rules.compile.draft import Draft, compile_rulebook
 from service.rules.decide.judge import Judged, judge
 from service.rules.decide.rulebook import Rulebook
@@ -46,6 +46,7 @@ def main() -> None:
     """Print a line a set."""
     rows = []
     for name, (make, _) in SETS.items():
+        progress.log(name)
         spent, draft = checking_ms(make())
         judging = judging_ms(draft.rulebook) if draft.rulebook else 0.0
         rows.append((spent, judging, name, draft))
@@ -53,16 +54,17 @@ def main() -> None:
     for spent, judging, name, draft in sorted(rows, key=lambda row: -row[0])[:_SHOWN]:
         outcome = "harmless" if draft.rulebook else f"refused, {len(draft.errors)} errors"
         table.add_row(name, f"{spent:.1f}", f"{judging:.1f}" if draft.rulebook else "", outcome)
-    Console().print(table)
+    console.print(table)
     for name, make in {
         "most that is accepted": largest_accepted,
         "most values": most_values,
     }.items():
         spent, draft = checking_ms(make())
         outcome = "refused" if draft.errors else "accepted"
-        print(f"within all limits, {name}: {outcome} after {spent:,.0f} ms")
+        console.print(f"within all limits, {name}: {outcome} after {spent:,.0f} ms")
     late = [name for spent, judging, name, _ in rows if spent + judging > PROMISED_MS]
-    print(f"{len(rows)} sets, {len(rows) - len(late)} within {PROMISED_MS} ms; late: {late}")
+    console.print(f"{len(rows)} sets; late, above {PROMISED_MS} ms: {', '.join(late) or 'none'}")
 
 
-main()
+if __name__ == "__main__":
+    main()
