@@ -55,6 +55,7 @@ DAYS_PASS = {"alone": 1, BESIDE: 3}
 """Before each turn: what the turn before recorded is ripe then; after both what is left expires."""
 PAUSE_MS_MAX = 250.0
 _CLOSED = 64
+_EXPIRED = "SELECT count(*) FROM bubbles WHERE expired_g > 0"
 
 
 async def mixture(client: httpx.AsyncClient, people: Sequence[Who]) -> list[tuple[str, Source]]:
@@ -95,20 +96,17 @@ class Jobs:
             progress.log(f"{name}: {self.done[name]}")
 
 
-async def measure(instance: Instance, args: Namespace) -> tuple[float, Turns, Counter[str]]:
-    """What is answered a second at most, the turns at half of it, and what was done beside."""
+async def measure(instance: Instance, args: Namespace) -> tuple[Turns, Turns, Counter[str]]:
+    """The turns at most, those at half of it, and how often what was done beside."""
     [lives] = await live(instance, [(args.days, 3)])
     await settle(instance, {"bench": (lives, args.people)})
     people = [*map(bearer, instance.tokens([f"bench-{n}" for n in range(ACTORS)]))]
-    jobs, turns = Jobs(instance), Turns("Half of what is possible")
+    jobs, turns, possible = Jobs(instance), Turns("Half of that"), Turns("As many as possible")
     async with instance.client() as client:
         mix = itertools.cycle(await mixture(client, people))
         closed = [(source() for _, source in mix).__next__] * _CLOSED
-        possible = Turns("As many as possible")
         sources = {"mixture": (instance.port, closed)}
         await possible.take(sources, args.rounds, args.seconds / 4)
-        rate = possible.median("mixture") / 2
-
         for _ in range(args.rounds):
             for beside, days in DAYS_PASS.items():
                 order = {"advance_s": days * 86_400}
@@ -116,11 +114,18 @@ async def measure(instance: Instance, args: Namespace) -> tuple[float, Turns, Co
                 ten = await mixture(client, people)
                 async with jobs.beside() if beside == BESIDE else contextlib.nullcontext():
                     loads = await run_schedule(
-                        instance.port, ten, rate, args.seconds, args.connections
+                        instance.port, ten, half_of(possible), args.seconds, args.connections
                     )
                 for name in MIX:
                     turns.add(f"{name}, {beside}", loads[name])
-    return rate, turns, jobs.done
+    async with instance.database() as connection:
+        jobs.done["expired bubbles"] = await connection.fetchval(_EXPIRED)
+    return possible, turns, jobs.done
+
+
+def half_of(possible: Turns) -> float:
+    """How many requests a second become due."""
+    return possible.median("mixture") / 2
 
 
 def longest_ms(load: Load) -> float:
@@ -142,9 +147,10 @@ FIGURES: dict[str, Figure] = {
 }
 
 
-def tell(turns: Turns, rate: float) -> Table:
+def tell(turns: Turns, possible: Turns) -> Table:
     """Latencies of each kind alone, and beside the jobs: medians, but the longest of all turns."""
-    table = table_of(f"{rate:,.0f} requests a second become due", "what", *FIGURES)
+    title = f"{half_of(possible):,.0f} requests a second become due, half of what is possible"
+    table = table_of(title, "what", *FIGURES)
     for name, loads in turns.loads.items():
         told = [turns.median(name, FIGURES[each]) for each in list(FIGURES)[:3]]
         told += [max(map(figure, loads)) for figure in (longest_ms, pause_ms)]
@@ -153,17 +159,14 @@ def tell(turns: Turns, rate: float) -> Table:
 
 
 def goals(turns: Turns) -> list[Goal]:
-    """No kind of request is ever without an answer for long: of each turn the longest pause."""
-    return [
-        Goal(
-            f"longest pause, {beside}, ms",
-            [
-                max(map(pause_ms, of_turn))
-                for of_turn in zip(*(turns.loads[f"{name}, {beside}"] for name in MIX), strict=True)
-            ],
-            most=PAUSE_MS_MAX,
-        )
+    """No kind of request is without an answer for long in any turn."""
+    longest = {
+        beside: max(pause_ms(load) for name in MIX for load in turns.loads[f"{name}, {beside}"])
         for beside in DAYS_PASS
+    }
+    return [
+        Goal(f"longest pause of all turns, {beside}, ms", [pause], most=PAUSE_MS_MAX)
+        for beside, pause in longest.items()
     ]
 
 
@@ -171,9 +174,9 @@ def main() -> None:
     """Measure and print."""
     args = options(__doc__, people=20_000, days=10, rounds=3, seconds=20.0, connections=256)
     with running() as instance:
-        rate, turns, done = uvloop.run(measure(instance, args))
-        conclude(instance, [turns], tell(turns, rate), goals=goals(turns))
-        jobs = ", ".join(f"{times} {name}" for name, times in done.items())
+        possible, turns, done = uvloop.run(measure(instance, args))
+        conclude(instance, [turns, possible], tell(turns, possible), goals=goals(turns))
+        jobs = ", ".join(f"{times:,} {name}" for name, times in done.items())
         console.print(f"{args.rounds} turns of {args.seconds:g} s each; beside: {jobs}")
 
 
