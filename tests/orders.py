@@ -1,12 +1,18 @@
 """Orders settled in one transaction of their own, as a lane does it."""
 
+from functools import partial
+
 from service.energy.collect import CollectOrder
+from service.energy.expire import expire_due
 from service.http.decode import NoFields
 from service.ledger.adjust import AdjustOrder
 from service.ledger.orders import Batch
 from service.planting.pledge import CancelOrder, PledgeOrder
 from service.platform.errors import SaxaulError
 from tests.actions.reports import SECRET
+from tests.rules.sets import shipped_rulebook
+
+RULEBOOK = shipped_rulebook()
 
 
 async def settle(database, orders, *, rulebook, now, secret=SECRET, wait=False, **told):
@@ -53,3 +59,8 @@ async def adjust(connection, participant_id, amount_g, *, reason, act, rulebook)
     return await settled(
         connection, AdjustOrder, participant_id, rulebook=rulebook, now=now, **asked
     )
+
+
+async def expire(database, now, **options):
+    """Expire what is due, as the worker's sweep does."""
+    return await expire_due(database, partial(Batch, RULEBOOK, now, secret=SECRET), **options)

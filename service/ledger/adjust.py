@@ -37,9 +37,6 @@ class Adjusting(Work):
         self.batch = batch
         self._acts: list[tuple[AdjustOrder, dict[str, Any]]] = []
 
-    async def read(self, connection: Connection, orders: Sequence["AdjustOrder"]) -> None:
-        """The book says it all."""
-
     def decide(self, order: "AdjustOrder") -> AdjustmentAnswer:
         """Issue grams to `available`, or take them back from there; also for suspended people.
 

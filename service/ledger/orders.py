@@ -4,12 +4,13 @@ A batch of mixed orders is one transaction of a constant number of statements: l
 what decides; lock campaigns' budgets and projects' stock, if any are wanted; write everything.
 """
 
+from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 from uuid import UUID
 
 import msgspec
@@ -181,25 +182,28 @@ class Batch:
         ]
 
 
-class Work(Protocol):
+class Work(ABC):
     """What the orders of one kind do in one batch. Those of a low rank lock first."""
 
     rank: ClassVar[int]
 
-    def __init__(self, batch: Batch, orders: Sequence[Any], /) -> None:
+    def __init__(self, batch: Batch, _orders: Sequence[Any]) -> None:
         """Before the books are locked: whatever needs no lock."""
+        self.batch = batch
 
-    async def read(self, connection: Connection, orders: Sequence[Any], /) -> None:
+    async def read(self, connection: Connection, orders: Sequence[Any]) -> None:  # noqa: B027
         """Read, and lock last, what decides on those of the orders whose books are locked."""
 
-    def decide(self, order: Any, /) -> Any:
+    @abstractmethod
+    def decide(self, order: Any) -> Any:
         """What becomes of an order, in order of arrival; None when it must wait. Posts in memory.
 
         Raises a SaxaulError before anything was posted.
         """
 
-    async def finish(self, connection: Connection, /) -> list[Write]:
+    async def finish(self, _connection: Connection) -> list[Write]:
         """What is written beside the books."""
+        return []
 
 
 class Answers:

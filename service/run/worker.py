@@ -115,7 +115,7 @@ async def work(
         _log.info("worker_started", lanes=settings.lanes)
         async with asyncio.TaskGroup() as tasks:
             jobs = {f"relay {lane}": Relay(shared, lane).run for lane in range(settings.lanes)}
-            jobs["expiry"] = partial(_sweep, database, clock, moved)
+            jobs["expiry"] = partial(_sweep, lanes, moved)
             jobs["purge"] = partial(_purge, database, clock, settings)
             jobs["parked events"] = partial(keep_releasing, intake)
             for name, job in jobs.items():
@@ -148,9 +148,7 @@ async def _wake_when_moved(moved: asyncio.Event, connection: Connection) -> None
     moved.set()
 
 
-async def _sweep(
-    database: Database, clock: Clock, moved: asyncio.Event, stop: asyncio.Event
-) -> None:
+async def _sweep(lanes: Lanes, moved: asyncio.Event, stop: asyncio.Event) -> None:
     """Expire what is due, every few seconds and whenever the clock was moved.
 
     A process whose clock is behind may record what is past its time already: once an hour all
@@ -160,10 +158,10 @@ async def _sweep(
     after, looked_at_all = _EVER, loop.time()
     while not stop.is_set():
         moved.clear()
-        now = clock.now()
+        now = lanes.clock.now()
         if loop.time() - looked_at_all > _ALL_S:
             after, looked_at_all = _EVER, loop.time()
-        expired, complete = await expire_due(database, now, after=after)
+        expired, complete = await expire_due(lanes.database, partial(lanes.batch, 0), after=after)
         if expired:
             _log.info("bubbles_expired", bubbles=expired)
         if complete:

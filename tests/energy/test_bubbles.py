@@ -5,11 +5,11 @@ import uuid
 
 import pytest
 
-from service.energy import expire
-from service.energy.expire import expire_due
+from service.energy import expire as expiring
 from service.platform.clock import Clock
 from service.platform.database import open_database
 from tests.callers import advance, items_of, sign_in
+from tests.orders import expire
 from tests.people import served, settings_for
 
 
@@ -44,7 +44,7 @@ async def sweep(own_settings):
         clock = Clock()
         async with database.pool.acquire() as connection:
             await clock.refresh(connection)
-        return await expire_due(database, clock.now(), **options)
+        return await expire(database, clock.now(), **options)
 
     run.database = database
     yield run
@@ -188,7 +188,7 @@ async def test_a_strangers_bubble_is_not_there(client, alice):
 async def test_more_bubbles_than_one_transaction_takes_expire_in_several(
     client, alice, sweep, monkeypatch
 ):
-    monkeypatch.setattr(expire, "BUBBLES_MAX", 2)
+    monkeypatch.setattr(expiring, "BUBBLES_MAX", 2)
     bob = await sign_in(client, "bob")
     for somebody in (alice, bob):
         for steps in (3_000, 3_500, 4_000):

@@ -11,7 +11,6 @@ from service.actions.facts import canonical_facts, facts_digest
 from service.actions.reverse import Undo, Undoing, reverse_action
 from service.actions.store import Action, actions_write, counters_write
 from service.energy.bubbles import new_bubbles_write
-from service.energy.expire import expire_due
 from service.ledger.accounts import Account
 from service.ledger.books import book_writes, lock_book, make_book, post
 from service.platform.acts import Act
@@ -207,7 +206,7 @@ async def collect_all(database, participant_id, now):
 
 
 async def expire(database, now):
-    return await expire_due(database, now)
+    return await orders.expire(database, now)
 
 
 async def reverse(database, participant_id, action_id, now):

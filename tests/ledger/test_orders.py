@@ -9,7 +9,6 @@ from msgspec import Struct
 
 from service.audit.audit import audit
 from service.energy.collect import CollectOrder
-from service.energy.expire import expire_due
 from service.http.decode import NoFields
 from service.ledger.lanes import Lanes, NotRecordedError
 from service.platform.clock import Clock
@@ -25,7 +24,7 @@ from tests.ledger.histories import (
     make_person,
     publish_rules,
 )
-from tests.orders import settle
+from tests.orders import expire, settle
 from tests.people import served, settings_for
 from tests.planting.forestry import give, open_project
 
@@ -159,7 +158,7 @@ async def test_what_is_collected_does_not_expire_and_what_expires_is_not_collect
         await clock.refresh(connection)
     ended = await asyncio.gather(
         *[alice[n % 2].post("/v1/me/bubbles/collect") for n in range(6)],
-        *[expire_due(database, clock.now() + timedelta(days=5)) for _ in range(3)],
+        *[expire(database, clock.now() + timedelta(days=5)) for _ in range(3)],
     )
     assert {answer.status_code for answer in ended[:6]} == {200}
     held = await alice[0].balances()

@@ -3,8 +3,8 @@
 from datetime import datetime
 
 from service.audit.audit import audit
-from service.energy.expire import expire_due
 from tests.callers import advance, saxaul, sign_in
+from tests.orders import expire
 
 PROJECT = {
     "name": "Hexi corridor",
@@ -74,7 +74,7 @@ async def test_the_ledger_is_clean_after_everything(client, database, settings, 
     await operator.post(path, {"amount_g": 33, "reason": "a gift"})
     await alice.walks()
     await advance(client, days=6)
-    assert (await expire_due(database, await now_of(client)))[0]
+    assert (await expire(database, await now_of(client)))[0]
     await alice.walks()
     assert (await bob.delete("/v1/me")).status_code == 204
 
