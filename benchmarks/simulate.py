@@ -26,7 +26,6 @@ from rich.table import Table
 
 from benchmarks.turns import console, progress
 from service.actions.order import participant_report
-from service.actions.reverse import Undo, Undoing, reverse_action
 from service.instance.account import data_folder
 from service.instance.home import Home
 from service.instance.migrate import migrate
@@ -41,7 +40,7 @@ from service.rules.language.load import read_folder
 from service.simulate.passes import Progress, Trial, simulate
 from service.simulate.period import Period
 from service.simulate.worker import Setup, Worker, connect_to_read
-from tests.orders import settle
+from tests.orders import reverse, settle
 
 ROOT = Path(__file__).parent.parent
 SECRET = b"a key of the benchmark"
@@ -120,17 +119,10 @@ async def record_history(
                     now=now,
                 )
             )
-        outcomes = await settle(
-            database, reports, rulebook=rulebook, now=now, secret=SECRET, lane=0
-        )
+        outcomes = await settle(database, reports, rulebook=rulebook, now=now, secret=SECRET)
         done = [outcome.action for outcome in outcomes.values() if hasattr(outcome, "action")]
         for action in chance.sample(done, min(len(done), 5)):
-            async with database.transaction() as connection:
-                undo = Undo(action.participant_id, action.id, "a benchmark")
-                undoing = Undoing(
-                    "operator", "operator", now, rulebook.program.local_date, lambda _: 0
-                )
-                await reverse_action(connection, undo, undoing)
+            await reverse(database, *action.key, now=now, rulebook=rulebook)
     await database.pool.execute("ANALYZE")
 
 

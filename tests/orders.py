@@ -2,12 +2,14 @@
 
 from functools import partial
 
+from service.actions.reverse_by_operator import ReverseOrder
 from service.energy.collect import CollectOrder
 from service.energy.expire import expire_due
 from service.http.decode import NoFields
 from service.ledger.adjust import AdjustOrder
 from service.ledger.orders import Batch
 from service.planting.pledge import CancelOrder, PledgeOrder
+from service.platform.acts import Act
 from service.platform.errors import SaxaulError
 from tests.actions.reports import SECRET
 from tests.rules.sets import shipped_rulebook
@@ -20,7 +22,7 @@ async def settle(database, orders, *, rulebook, now, secret=SECRET, wait=False, 
     return await Batch(rulebook, now, secret=secret, **told).settle(database, orders, wait=wait)
 
 
-async def settled(connection, kind, participant_id, *, rulebook, now, lane=0, lanes=1, **asked):
+async def settled(connection, kind, participant_id, *, rulebook, now, lanes=1, **asked):
     """What was decided on one order, in the transaction of this connection. Raises its refusal."""
     found = []
 
@@ -29,7 +31,7 @@ async def settled(connection, kind, participant_id, *, rulebook, now, lane=0, la
         return NoFields()
 
     order = kind(participant_id, key=None, tell=tell, **asked)
-    batch = Batch(rulebook, now, secret=SECRET, lane=lane, lanes=lanes)
+    batch = Batch(rulebook, now, secret=SECRET, lanes=lanes)
     outcome = (await batch.run(connection, [order], wait=True))[order]
     if isinstance(outcome, SaxaulError):
         raise outcome
@@ -59,6 +61,19 @@ async def adjust(connection, participant_id, amount_g, *, reason, act, rulebook)
     return await settled(
         connection, AdjustOrder, participant_id, rulebook=rulebook, now=now, **asked
     )
+
+
+async def reverse(database, participant_id, action_id, *, now, rulebook=RULEBOOK, **told):
+    """An operator takes an action back."""
+    asked = {
+        "action_id": action_id,
+        "reason": "counted twice",
+        "act": Act("olga", "request-1", now),
+    }
+    async with database.transaction() as connection:
+        return await settled(
+            connection, ReverseOrder, participant_id, rulebook=rulebook, now=now, **asked, **told
+        )
 
 
 async def expire(database, now, **options):

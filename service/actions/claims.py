@@ -6,18 +6,20 @@ from what nobody had verified: that one is reversed, under the lock of its own b
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
 from service.actions.refusals import AlreadyClaimedError
 from service.actions.report import Report
-from service.actions.reverse import Undo, Undoing, reverse_actions
+from service.actions.reverse import AlreadyReversedError, Reversals, Undo
 from service.actions.store import Action, RowKey, read_actions
-from service.ledger.books import Book
+from service.ledger.books import Book, ParticipantErasedError, book_writes
+from service.ledger.orders import Batch
 from service.platform.arrays import Columns
-from service.platform.database import Connection
+from service.platform.database import Connection, write_all
 from service.platform.errors import SaxaulError
 from service.rules.decide.standing import Standing, stored_uses
 
@@ -99,18 +101,20 @@ class Claims:
                 for award in rival.awards:
                     standing.give_back(stored_uses(award["counters"]))
 
-    async def take_over(
-        self, connection: Connection, books: Mapping[UUID, Book], undoing: Undoing
-    ) -> None:
+    async def take_over(self, connection: Connection, batch: Batch) -> None:
         """Take back what was beaten, before anything is posted; in a closed book nothing moves."""
-        by_source: dict[str, list[Undo]] = {}
+        if not self.beaten:
+            return
+        reversals = Reversals(batch)
+        await reversals.read(connection, self.beaten)
         for row, source in self.beaten.items():
-            by_source.setdefault(source, []).append(Undo(*row, REASON))
-        for source, undos in by_source.items():
-            await reverse_actions(connection, books, undos, replace(undoing, source=source))
-        for owner, _ in self.beaten:
+            with suppress(ParticipantErasedError, AlreadyReversedError):
+                reversals.take_back(Undo(*row, REASON, source, "partner"))
+        books = {owner: batch.books[owner] for owner, _ in self.beaten}
+        await write_all(connection, [*reversals.writes(), *book_writes([*books.values()])])
+        for book in books.values():
             # It is written: what the batch posts from here on goes behind it.
-            books[owner].posted.clear()
+            book.posted.clear()
 
     async def settle(
         self, connection: Connection, actions: Mapping[RowKey, Action], now: datetime

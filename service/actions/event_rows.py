@@ -103,9 +103,9 @@ async def reversal_reasons(connection: Connection, keys: Sequence[bytes]) -> dic
     return {row[0]: cleaned(row[1]) for row in rows}
 
 
-async def owners_of(connection: Connection, keys: Sequence[bytes | None]) -> list[UUID]:
-    """Whose books hold what these events gave."""
-    return [row[0] for row in await connection.fetch(_OWNERS, keys)]
+async def owners_of(pool: asyncpg.Pool, keys: Sequence[bytes | None]) -> dict[bytes | None, UUID]:
+    """Whose books hold what these events gave, as far as it stands."""
+    return {row[0]: row[1] for row in await pool.fetch(_OWNERS, keys)}
 
 
 async def standing_rows(
@@ -198,7 +198,7 @@ SELECT target_key, min(body -> 'data' ->> 'reason') FROM partner_events
 WHERE target_key = ANY($1::bytea[]) AND state = 'parked' GROUP BY 1"""
 
 _OWNERS = """
-SELECT DISTINCT participant_id FROM partner_events
+SELECT event_key, participant_id FROM partner_events
 WHERE event_key = ANY($1::bytea[]) AND state = 'bound'"""
 
 _STANDING = """

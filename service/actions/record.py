@@ -17,7 +17,7 @@ from service.actions.events import EventIdReusedError, bind_events
 from service.actions.hidden import claim_keys, hide_values
 from service.actions.refusals import OverlapError, refusal_error
 from service.actions.report import Report
-from service.actions.reverse import Undoing
+from service.actions.reverse import tell_savings
 from service.actions.store import Action, Deciding, read_actions, read_deciding, reversal_key
 from service.actions.streak import mark_active, streak_days
 from service.http.idempotency import KeyReusedError
@@ -66,9 +66,7 @@ class Recording(Work):
         wanted = _wanted(gathered, orders, judged, batch.secret)
         gathered.claims = await bind_claims(connection, wanted, batch.now)
         self._outcomes = await _accept(connection, gathered, orders, judged)
-        local_date = batch.rulebook.program.local_date
-        undoing = Undoing("", "partner", batch.now, local_date, batch.lane_of)
-        await gathered.claims.take_over(connection, batch.books, undoing)
+        await gathered.claims.take_over(connection, batch)
         awards = (award for accepted in gathered.accepted.values() for award in accepted.awards)
         gathered.budgets = await lock_budgets(connection, batch.rulebook, awards, batch.ended)
 
@@ -92,10 +90,7 @@ class Recording(Work):
         gathered = self._gathered
         await gathered.claims.settle(connection, gathered.actions, self.batch.now)
         for action in gathered.actions.values():
-            if action.saved_g:
-                owner, told = action.participant_id, (action.saved_g, action.region)
-                for board in ("saved", "verified") if action.verified else ("saved",):
-                    self.batch.tell(action.recorded_at, owner, board, *told)
+            tell_savings(self.batch, action)
         return awards_writes(gathered)
 
 

@@ -7,32 +7,20 @@ rest stands in arrears, repaid by what becomes available next. Campaign budgets 
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from uuid import UUID
 
 from service.actions.facts import canonical_facts, facts_digest
-from service.actions.store import (
-    Action,
-    RowKey,
-    actions_write,
-    read_actions,
-    reversal_key,
-    savings_writes,
-)
+from service.actions.store import Action, RowKey, actions_write, read_actions, reversal_key
 from service.energy.bubbles import Bubble, changed_bubbles_write, read_bubbles
 from service.ledger.accounts import Account
-from service.ledger.books import (
-    Book,
-    ParticipantErasedError,
-    book_writes,
-    lock_book,
-    post,
-)
+from service.ledger.books import Book, post
+from service.ledger.orders import Batch
 from service.platform.arrays import Columns
-from service.platform.database import Connection, Write, write_all
-from service.platform.errors import NotFoundError, SaxaulError
+from service.platform.database import Connection, Write
+from service.platform.errors import ConflictError, NotFoundError
 from service.rules.decide.standing import Standing, stored_uses
 
 FOUND_IN = (Account.RIPENING, Account.EXPIRED, Account.AVAILABLE, Account.ARREARS)
@@ -46,22 +34,31 @@ class ActionMissingError(NotFoundError):
     action_id: UUID
 
 
+class AlreadyReversedError(ConflictError):
+    """The action was reversed before."""
+
+    code = "already-reversed"
+    text = "Action {earlier.reverses} was reversed at {earlier.recorded_at:%FT%TZ}."
+    earlier: Action
+
+
 @dataclass(frozen=True, slots=True)
 class Reversal:
-    """What went back, in grams by where it was found. `is_repeated`: it had gone back before."""
+    """What went back, in grams by where it was found."""
 
     row: Action
     taken: Mapping[Account, int]
-    is_repeated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Undo:
-    """An action to be taken back, and why."""
+    """An action to be taken back, why, and who says so."""
 
     participant_id: UUID
     action_id: UUID
     reason: str
+    source: str
+    reporter: str
 
     @property
     def key(self) -> RowKey:
@@ -69,74 +66,69 @@ class Undo:
         return self.participant_id, self.action_id
 
 
-@dataclass(frozen=True, slots=True)
-class Undoing:
-    """Who takes back, when, and how days and lanes are counted."""
+class Reversals:
+    """What one batch takes back, each action once: in memory, then in one statement."""
 
-    source: str
-    reporter: str
-    now: datetime
-    local_date: Callable[[datetime], date]
-    lane_of: Callable[[UUID], int]
+    def __init__(self, batch: Batch) -> None:
+        """The books of all whose actions are taken back are locked."""
+        self.batch = batch
+        self.known: dict[RowKey, Action] = {}
+        self._bubbles: dict[RowKey, Bubble] = {}
+        self._expired: dict[RowKey, int] = {}
+        self._rows: list[Action] = []
+        self._undone: list[Action] = []
+        self._changed: list[Bubble] = []
 
+    async def read(self, connection: Connection, keys: Collection[RowKey]) -> None:
+        """Read these actions, as far as they stand; a constant number of statements."""
+        self.known = known = await read_actions(connection, {*keys, *map(reversal_key, keys)})
+        standing = [a for k, a in known.items() if not a.reverses and reversal_key(k) not in known]
+        self._bubbles = await read_bubbles(connection, [action.key for action in standing])
+        finished = [action for action in standing if action.key not in self._bubbles]
+        self._expired = await _expired(connection, finished)
 
-async def reverse_action(connection: Connection, undo: Undo, undoing: Undoing) -> Reversal:
-    """Take back what this action gave; what its row says is not above 0.
+    def take_back(self, undo: Undo) -> Reversal:
+        """Take back what this action gave, also of suspended people; its row gives below 0.
 
-    Works for suspended people. Raises ActionMissingError, ParticipantErasedError, BookMissingError.
-    """
-    books = {undo.participant_id: await lock_book(connection, undo.participant_id)}
-    outcome = (await reverse_actions(connection, books, [undo], undoing))[undo]
-    if isinstance(outcome, SaxaulError):
-        raise outcome
-    return outcome
-
-
-async def reverse_actions(
-    connection: Connection, books: Mapping[UUID, Book], undos: Sequence[Undo], by: Undoing
-) -> dict[Undo, Reversal | SaxaulError]:
-    """Take back these actions of locked books, each with its own outcome: never two of one action.
-
-    A constant number of statements, whatever their number. An outcome may be ActionMissingError or
-    ParticipantErasedError.
-    """
-    keys = [undo.key for undo in undos]
-    known = await read_actions(connection, [*keys, *map(reversal_key, keys)])
-    outcomes: dict[Undo, Reversal | SaxaulError] = {}
-    undone: dict[Undo, Action] = {}
-    for undo in undos:
-        action = known.get(undo.key)
-        if books[undo.participant_id].closed:
-            outcomes[undo] = ParticipantErasedError(undo.participant_id)
-        elif action is None or action.kind != "action":
-            outcomes[undo] = ActionMissingError(undo.action_id)
-        elif (earlier := known.get(reversal_key(undo.key))) is not None:
-            outcomes[undo] = Reversal(earlier, {}, is_repeated=True)
-        else:
-            undone[undo] = action
-    bubbles = await read_bubbles(connection, [action.key for action in undone.values()])
-    expired = await _expired(connection, [a for a in undone.values() if a.key not in bubbles])
-    rows: list[Action] = []
-    changed: list[Bubble] = []
-    for undo, action in undone.items():
-        book, bubble = books[undo.participant_id], bubbles.get(undo.key)
-        row = reversal_row(
-            book, action, undo.reason, source=by.source, reporter=by.reporter, now=by.now
-        )
-        expired_g = bubble.expired_g if bubble else expired.get(undo.key, 0)
-        remaining_g = bubble.remaining_g if bubble else 0
+        Raises ActionMissingError, AlreadyReversedError, ParticipantErasedError.
+        """
+        book = self.batch.books[undo.participant_id]
+        book.require_not_erased()
+        action = self.known.get(undo.key)
+        if action is None or action.kind != "action":
+            raise ActionMissingError(undo.action_id)
+        if (earlier := self.known.get(reversal_key(undo.key))) is not None:
+            raise AlreadyReversedError(earlier)
+        source, reporter, now = undo.source, undo.reporter, self.batch.now
+        row = reversal_row(book, action, undo.reason, source=source, reporter=reporter, now=now)
+        bubble, remaining_g = self._bubbles.get(undo.key), 0
+        expired_g = self._expired.get(undo.key, 0)
+        if bubble is not None:
+            remaining_g, expired_g = bubble.remaining_g, bubble.expired_g
         taken = take_back(book, row, remaining_g=remaining_g, expired_g=expired_g)
         if bubble is not None and _empty(bubble, taken):
-            changed.append(bubble)
-        rows.append(row)
-        outcomes[undo] = Reversal(row, taken)
-    if rows:
-        moved = {row.participant_id: books[row.participant_id] for row in rows}
-        writes = [actions_write(rows), *book_writes([*moved.values()]), *_free(undone.values())]
-        writes += savings_writes(rows, at=by.now, local_date=by.local_date, lane_of=by.lane_of)
-        writes += [changed_bubbles_write(changed)] if changed else []
-        await write_all(connection, writes)
-    return outcomes
+            self._changed.append(bubble)
+        self.known[row.key] = row
+        self._undone.append(action)
+        self._rows.append(row)
+        self.batch.change(row.participant_id)
+        tell_savings(self.batch, row)
+        return Reversal(row, taken)
+
+    def writes(self) -> list[Write]:
+        """What is written beside the books."""
+        if not self._rows:
+            return []
+        writes = [actions_write(self._rows), *_free(self._undone)]
+        return [*writes, changed_bubbles_write(self._changed)] if self._changed else writes
+
+
+def tell_savings(batch: Batch, action: Action) -> None:
+    """Let the boards learn what an action saved, or what its reversal takes back."""
+    if action.saved_g:
+        told = action.recorded_at, action.participant_id
+        for board in ("saved", "verified") if action.verified else ("saved",):
+            batch.tell(*told, board, action.saved_g, action.region)
 
 
 def reversal_row(

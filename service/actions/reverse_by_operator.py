@@ -1,60 +1,61 @@
 """An operator takes an action back, by its id, and the log of acts tells it."""
 
-from collections.abc import Callable
-from datetime import date, datetime
-from functools import partial
+from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
 import asyncpg
 
-from service.actions.reverse import ActionMissingError, Reversal, Undo, Undoing, reverse_action
-from service.actions.store import Action
+from service.actions.reverse import ActionMissingError, Reversal, Reversals, Undo
+from service.ledger.orders import Batch, RequestOrder, Work
 from service.platform.acts import Act
-from service.platform.database import Connection, Database
-from service.platform.errors import ConflictError, UnavailableError
-from service.platform.outbox import lane_of
+from service.platform.database import Connection, Database, Write
+from service.platform.errors import UnavailableError
 
 
-class AlreadyReversedError(ConflictError):
-    """An operator wants to reverse what was reversed before."""
+class Reversing(Work):
+    """Takes back what operators name; the head of the log of acts is locked last of all."""
 
-    code = "already-reversed"
-    text = "Action {earlier.reverses} was reversed at {earlier.recorded_at:%FT%TZ}."
-    earlier: Action
+    rank = 3
+    mixes = False
+
+    def __init__(self, batch: Batch, _orders: Sequence["ReverseOrder"]) -> None:
+        """Nothing is known before the books are locked."""
+        self._reversals = Reversals(batch)
+        self._acts: list[tuple[ReverseOrder, dict[str, Any]]] = []
+
+    async def read(self, connection: Connection, orders: Sequence["ReverseOrder"]) -> None:
+        """The actions, and where their grams are."""
+        await self._reversals.read(connection, {(o.participant_id, o.action_id) for o in orders})
+
+    def decide(self, order: "ReverseOrder") -> Reversal:
+        """Reverse an action.
+
+        Raises ActionMissingError, AlreadyReversedError, ParticipantErasedError.
+        """
+        owner, by = order.participant_id, "operator"
+        reversal = self._reversals.take_back(Undo(owner, order.action_id, order.reason, by, by))
+        row = reversal.row
+        told = {"participant_id": str(owner), "reversal": str(row.id), "reason": order.reason}
+        given = {"energy_g": row.energy_g, "saved_g": row.saved_g}
+        taken = {f"{account.column}_g": grams for account, grams in reversal.taken.items()}
+        self._acts.append((order, told | given | {"taken": taken}))
+        return reversal
+
+    async def finish(self, connection: Connection) -> list[Write]:
+        """Log who did it and why."""
+        for order, detail in self._acts:
+            await order.act.log(connection, "action.reverse", order.action_id, detail)
+        return self._reversals.writes()
 
 
-async def reverse_by_operator(
-    connection: Connection,
-    undo: Undo,
-    *,
-    act: Act,
-    local_date: Callable[[datetime], date],
-    lanes: int,
-) -> Reversal:
-    """Reverse an action and say so in the log of acts.
+class ReverseOrder(RequestOrder, kw_only=True):
+    """An operator takes an action back."""
 
-    Raises ActionMissingError, AlreadyReversedError, ParticipantErasedError, BookMissingError.
-    """
-    lane = partial(lane_of, lanes=lanes)
-    undoing = Undoing("operator", "operator", act.now, local_date, lane)
-    reversal = await reverse_action(connection, undo, undoing)
-    row = reversal.row
-    if reversal.is_repeated:
-        raise AlreadyReversedError(row)
-    await act.log(
-        connection,
-        "action.reverse",
-        undo.action_id,
-        {
-            "participant_id": str(undo.participant_id),
-            "reversal": str(row.id),
-            "reason": undo.reason,
-            "energy_g": row.energy_g,
-            "saved_g": row.saved_g,
-            "taken": {f"{account.column}_g": g for account, g in reversal.taken.items()},
-        },
-    )
-    return reversal
+    work = Reversing
+    action_id: UUID
+    reason: str
+    act: Act
 
 
 async def find_owner(database: Database, action_id: UUID) -> UUID:

@@ -8,17 +8,16 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from msgspec import Meta, Struct
 
-from service.actions.reverse import FOUND_IN, Undo
-from service.actions.reverse_by_operator import find_owner, reverse_by_operator
+from service.actions.reverse import FOUND_IN, Reversal
+from service.actions.reverse_by_operator import ReverseOrder, find_owner
 from service.http.access import Request, act_of, opens
-from service.http.answer import JsonAnswer, answer_once
+from service.http.answer import JsonAnswer
 from service.http.decode import Time, path_uuid, read_body
 from service.http.idempotency import operator_key
 from service.http.shared import shared
 from service.http.texts import prose
-from service.platform.database import Connection, Database
-from service.platform.settings import Settings
-from service.rulebooks.publish import Rulebooks
+from service.ledger.lanes import answer_order
+from service.platform.database import Database
 
 
 class ReversalOrder(Struct, frozen=True, forbid_unknown_fields=True):
@@ -65,31 +64,31 @@ class ReversalAnswer(Struct, frozen=True):
 async def reverse_one(request: Request, action_id: FromPath[str]) -> JsonAnswer:
     """Take an action's award back by opposite transfers, and free its limits and its claim."""
     wanted = path_uuid(action_id)
-    order = await read_body(request, ReversalOrder)
-    owner = order.participant_id or await find_owner(shared(request, Database), wanted)
+    body = await read_body(request, ReversalOrder)
+    owner = body.participant_id or await find_owner(shared(request, Database), wanted)
 
-    async def effect(connection: Connection) -> ReversalAnswer:
-        reversal = await reverse_by_operator(
-            connection,
-            Undo(owner, wanted, order.reason),
-            act=act_of(request),
-            local_date=shared(request, Rulebooks).active.program.local_date,
-            lanes=shared(request, Settings).lanes,
-        )
-        row = reversal.row
+    def tell(reversal: Reversal) -> ReversalAnswer:
+        row, taken = reversal.row, reversal.taken
         return ReversalAnswer(
             row.id,
             wanted,
             owner,
             row.recorded_at,
-            order.reason,
+            body.reason,
             row.energy_g,
             row.saved_g,
-            TakenBack(**{f"{a.column}_g": reversal.taken.get(a, 0) for a in FOUND_IN}),
+            TakenBack(**{f"{account.column}_g": taken.get(account, 0) for account in FOUND_IN}),
         )
 
-    key = operator_key(request, await request.body())
-    return await answer_once(request, key, effect)
+    order = ReverseOrder(
+        owner,
+        key=operator_key(request, await request.body()),
+        tell=tell,
+        action_id=wanted,
+        reason=body.reason,
+        act=act_of(request),
+    )
+    return await answer_order(request, order)
 
 
 routes: list[HTTPRouteHandler] = [reverse_one]

@@ -1,10 +1,9 @@
 """Rows of actions and counters: read under the books' locks, written in one statement."""
 
-from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from functools import cache, lru_cache, partial
+from functools import lru_cache
 from operator import add
 from typing import Any
 from uuid import UUID
@@ -14,7 +13,6 @@ from msgspec import Struct
 from service.platform.arrays import Columns, times, uuids
 from service.platform.database import Connection, Write
 from service.platform.ids import derived_uuid
-from service.platform.outbox import outbox_write
 from service.platform.reads import Reads
 from service.rules.decide.rulebook import CounterKey, Used
 from service.rules.decide.standing import Standing, Trip
@@ -130,31 +128,6 @@ async def read_actions(
 def actions_write(actions: Sequence[Action]) -> Write:
     """Insert these rows."""
     return Write(_ADD_ACTIONS, _ACTIONS.values_of(actions))
-
-
-def savings_writes(
-    actions: Iterable[Action],
-    *,
-    at: datetime,
-    local_date: Callable[[datetime], date],
-    lane_of: Callable[[UUID], int],
-) -> list[Write]:
-    """What boards learn of these actions and reversals: rows of the outbox, by lane and day."""
-    day_of = cache(lambda when: local_date(when).isoformat())
-    places: dict[tuple[int, str], dict[tuple[UUID, str, str], int]] = defaultdict(
-        partial(defaultdict, int)
-    )
-    for action in [action for action in actions if action.saved_g]:
-        owner = action.participant_id
-        sums = places[lane_of(owner), day_of(action.recorded_at)]
-        for board in ("saved", "verified") if action.verified else ("saved",):
-            sums[owner, board, action.region] += action.saved_g
-    return [
-        outbox_write(
-            lane, at, day, [(o, board, g, region) for (o, board, region), g in sums.items()]
-        )
-        for (lane, day), sums in places.items()
-    ]
 
 
 def counters_write(used: Mapping[tuple[UUID, CounterKey], Used]) -> Write:

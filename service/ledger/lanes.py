@@ -112,13 +112,12 @@ class Lanes:
         self.lanes[lane_of(order.participant_id, len(self.lanes))].add(entry)
         return entry.future
 
-    def batch(self, lane: int) -> Batch:
-        """A new transaction of a lane, by the rules of this moment."""
+    def batch(self) -> Batch:
+        """A new transaction, by the rules of this moment."""
         return Batch(
             self.active(),
             self.clock.now(),
             secret=self.secret,
-            lane=lane,
             lanes=len(self.lanes),
             real_now=self.clock.real_now(),
             ended=self.ended,
@@ -169,12 +168,14 @@ class _Lane:
             await asyncio.gather(*self.aside)
 
     def _next(self) -> list[_Waiting]:
-        """The next batch: as many as came, of bounded number and weight."""
+        """The next batch: as many as came, of bounded number and weight, and of kinds that mix."""
         batch, left = [self.queue.popleft()], WEIGHT_MAX
-        left -= batch[0].order.weight
+        first = batch[0].order
+        left -= first.weight
         while self.queue and len(batch) < self.lanes.settings.batch_max:
-            left -= self.queue[0].order.weight
-            if left < 0:
+            head = self.queue[0].order
+            left -= head.weight
+            if left < 0 or not _mix(first, head):
                 break
             batch.append(self.queue.popleft())
         return batch
@@ -208,8 +209,9 @@ class _Lane:
         """
         orders = [entry.order for entry in entries]
         unknown: dict[Order, Outcome] = {}
+        failed: Exception | None = None
         for attempt in range(1, TRIES_MAX + 1):
-            batch = self.lanes.batch(self.number)
+            batch = self.lanes.batch()
             try:
                 return unknown | await batch.settle(self.lanes.database, orders, wait=wait)
             except asyncpg.LockNotAvailableError as error:
@@ -218,12 +220,13 @@ class _Lane:
                 # What passes by itself undid the whole transaction: the same batch is run again.
                 if not is_passing(error):
                     raise
+                failed = error
                 _log.warning("batch is run again", attempt=attempt, error=repr(error))
                 if batch.is_written:
                     unknown |= {o: NotRecordedError() for o in orders if not o.is_repeatable}
                     orders = [order for order in orders if order.is_repeatable]
                 await asyncio.sleep(RETRY_PAUSE_S * attempt)
-        raise NotRecordedError
+        raise NotRecordedError from failed
 
     def _answer(self, entries: Sequence[_Waiting], outcomes: dict[Order, Outcome]) -> None:
         """Close what was decided; what was left out goes first next time, or waits on its own.
@@ -258,6 +261,11 @@ class _Lane:
 async def answer_order(request: Request, order: RequestOrder) -> JsonAnswer:
     """What is answered to the request that this order came as. Raises the error that refused it."""
     return answered(await shared(request, Lanes).submit(order))
+
+
+def _mix(one: Order, other: Order) -> bool:
+    """Whether these may be in one batch."""
+    return one.work is other.work or (one.work.mixes and other.work.mixes)
 
 
 def _fault(order: Order, error: Exception) -> SaxaulError:

@@ -76,7 +76,6 @@ class Batch:
         now: datetime,
         *,
         secret: bytes,
-        lane: int = 0,
         lanes: int = 1,
         real_now: datetime | None = None,
         ended: set[tuple[int, str]] | None = None,
@@ -89,8 +88,7 @@ class Batch:
         self.now = now
         self.real_now = real_now or now
         self.secret = secret
-        self.lane = lane
-        self.lane_of = partial(lane_of, lanes=lanes)
+        self.lanes = lanes
         self.ended: set[tuple[int, str]] = set() if ended is None else ended
         self.books: dict[UUID, Book] = {}
         self.is_written = False
@@ -138,10 +136,10 @@ class Batch:
         works = {kind: kind(self, kinds[kind]) for kind in sorted(kinds, key=lambda k: k.rank)}
         people = {owner for order in orders for owner in order.people}
         self.books = await (lock_books if wait else lock_free_books)(connection, people)
-        ready = [order for order in orders if order.participant_id in self.books]
+        ready = [o for o in orders if o.participant_id in self.books or not o.people]
         outcomes: dict[Order, Outcome] = {}
         if wait:
-            missing = [order for order in orders if order.participant_id not in self.books]
+            missing = {*orders}.difference(ready)
             outcomes = {order: BookMissingError(order.participant_id) for order in missing}
         return outcomes | await self._settle(connection, ready, works) if ready else outcomes
 
@@ -173,19 +171,21 @@ class Batch:
         return outcomes
 
     def _outbox_writes(self) -> list[Write]:
-        return [
-            outbox_write(
-                self.lane, self.now, day, [(o, board, g, region) for (o, board, region), g in sums]
-            )
-            for day, told in self._told.items()
-            if (sums := [(key, change) for key, change in told.items() if change])
-        ]
+        """What boards are told, by lane: a partner's report may take from somebody of another."""
+        rows: dict[tuple[int, str], list[tuple[UUID, str, int, str]]] = defaultdict(list)
+        for day, told in self._told.items():
+            for (owner, board, region), change in told.items():
+                if change:
+                    rows[lane_of(owner, self.lanes), day].append((owner, board, change, region))
+        return [outbox_write(lane, self.now, day, sums) for (lane, day), sums in rows.items()]
 
 
 class Work(ABC):
     """What the orders of one kind do in one batch. Those of a low rank lock first."""
 
     rank: ClassVar[int]
+    mixes: ClassVar[bool] = True
+    """Whether other kinds may be in its batch: not when it changes rows that they read."""
 
     def __init__(self, batch: Batch, _orders: Sequence[Any]) -> None:
         """Before the books are locked: whatever needs no lock."""

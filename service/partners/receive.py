@@ -9,9 +9,9 @@ reversals; all others come last.
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from uuid import UUID
 
+from service.actions.event_rows import owners_of
 from service.actions.events import LinkChangedError, StillParkedError
 from service.actions.order import partner_report
 from service.actions.record import Recorded
@@ -21,10 +21,10 @@ from service.actions.refusals import (
     UnknownActionTypeError,
     refusal_error,
 )
-from service.actions.report import Report, partner_source
-from service.actions.reverse import Undoing
-from service.ledger.books import BookMissingError, SuspendedError
-from service.ledger.lanes import ActionFaultError, Lanes
+from service.actions.report import Report
+from service.ledger.books import BookBusyError, BookMissingError, SuspendedError
+from service.ledger.lanes import ActionFaultError, Lanes, NotRecordedError
+from service.ledger.orders import Order
 from service.participants.links import read_links
 from service.partners.events import Event, EventInvalidError, Identifier
 from service.partners.parked import (
@@ -35,22 +35,25 @@ from service.partners.parked import (
     standing_targets,
     waits,
 )
-from service.partners.reversals import reverse_events
+from service.partners.reversals import TakeBackOrder, TargetMovedError
 from service.platform.clock import Clock
 from service.platform.database import Database
 from service.platform.errors import SaxaulError, UnavailableError
-from service.platform.outbox import lane_of
 from service.platform.settings import Settings
 from service.rulebooks.publish import Rulebooks
 from service.rules.decide.judge import Refusal, judge
 
-# An event is tried again only because its link was changed since it was read, which takes people:
-# more often than this while one request waits, it is no people.
+# What is tried again was linked or bound since it was read, which takes people and partners:
+# more often than this while one request waits, it is neither.
 _TRIES_MAX = 8
 _NOBODY = UUID(int=0)
 _NOBODYS = ("not-linked", "before-link")
 # What a reversal makes free again.
 _FREED = (AlreadyClaimedError, OverlapError)
+# What is no refusal, and is seen to here.
+_SETTLED = (LinkChangedError, TargetMovedError, ActionFaultError)
+
+Ended = Recorded | Outcome | SaxaulError
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,15 +138,32 @@ async def award_events(intake: Intake, events: Sequence[Event]) -> dict[Event, O
 
 
 async def take_back(intake: Intake, reversals: Sequence[Event]) -> dict[Event, Outcome]:
-    """Settle reversals of one partner."""
-    undoing = Undoing(
-        source=partner_source(reversals[0].ref.partner_id),
-        reporter="partner",
-        now=intake.clock.now(),
-        local_date=intake.rulebooks.active.program.local_date,
-        lane_of=partial(lane_of, lanes=intake.settings.lanes),
-    )
-    return await reverse_events(intake.database, reversals, undoing)
+    """Take back what these reversals name, or park them until their event comes."""
+    outcomes: dict[Event, Outcome] = {}
+    open_ = list(reversals)
+    for _ in range(_TRIES_MAX):
+        if not open_:
+            break
+        owners = await owners_of(intake.database.pool, [event.target_key for event in open_])
+        orders = [_take_back_order(event, owners.get(event.target_key)) for event in open_]
+        try:
+            ended = await _submit(intake.lanes, orders)
+        except (BookBusyError, NotRecordedError) as error:
+            raise TargetMovedError from error.__cause__
+        open_ = []
+        for order, outcome in zip(orders, ended, strict=True):
+            if isinstance(outcome, TargetMovedError):
+                open_.append(order.event)
+            else:
+                outcomes[order.event] = _outcome(outcome)
+    if open_:
+        raise TargetMovedError
+    return outcomes
+
+
+def _take_back_order(event: Event, owner: UUID | None) -> TakeBackOrder:
+    """Copies of a reversal go the same way, whoever's it is."""
+    return TakeBackOrder(owner or UUID(bytes=event.key[:16]), event, is_nobodys=owner is None)
 
 
 def _report(event: Event, owner: UUID) -> Report:
@@ -189,9 +209,9 @@ async def _freed(
     return {e: outcome for e, outcome in outcomes.items() if not outcome.waits_for}
 
 
-async def _ended(futures: Sequence[asyncio.Future[Recorded]]) -> list[Recorded | SaxaulError]:
+async def _ended(futures: Sequence[asyncio.Future[Ended]]) -> list[Ended]:
     """What became of all. They end in one go, so one after another is as fast, and costs less."""
-    ended: list[Recorded | SaxaulError] = []
+    ended: list[Ended] = []
     try:
         for future in futures:
             try:
@@ -204,13 +224,13 @@ async def _ended(futures: Sequence[asyncio.Future[Recorded]]) -> list[Recorded |
     return ended
 
 
-async def _submit(lanes: Lanes, reports: Sequence[Report]) -> list[Recorded | SaxaulError]:
-    """Let the writer record all of these. Raises what is no refusal, when all have ended."""
-    futures: list[asyncio.Future[Recorded]] = []
+async def _submit(lanes: Lanes, orders: Sequence[Order]) -> list[Ended]:
+    """Let the lanes settle all of these. Raises what is no refusal, when all have ended."""
+    futures: list[asyncio.Future[Ended]] = []
     full: UnavailableError | None = None
-    for report in reports:
+    for order in orders:
         try:
-            futures.append(lanes.submit(report))
+            futures.append(lanes.submit(order))
         except UnavailableError as error:
             full = error
             break
@@ -218,7 +238,7 @@ async def _submit(lanes: Lanes, reports: Sequence[Report]) -> list[Recorded | Sa
     if full is not None:
         raise full
     for outcome in ended:
-        if isinstance(outcome, Recorded | LinkChangedError | ActionFaultError):
+        if not isinstance(outcome, SaxaulError) or isinstance(outcome, _SETTLED):
             continue
         if isinstance(outcome, UnavailableError):
             raise outcome
@@ -232,7 +252,9 @@ def _not_all() -> UnavailableError:
     return UnavailableError("Not every event could be recorded; send them again.")
 
 
-def _outcome(outcome: Recorded | SaxaulError) -> Outcome:
+def _outcome(outcome: Ended) -> Outcome:
+    if isinstance(outcome, Outcome):
+        return outcome
     if isinstance(outcome, Recorded):
         if outcome.replayed:
             return Outcome("duplicate", outcome.action)

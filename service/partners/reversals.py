@@ -5,33 +5,29 @@ comes first leaves its mark there and is parked; the event then is awarded and t
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
 from uuid import UUID
 
-import structlog
 from msgspec import structs
 
-from service.actions.event_rows import EventRow, free_rows, hold_rows, owners_of, set_rows
+from service.actions.event_rows import EventRow, free_rows, hold_rows, set_rows
 from service.actions.events import EventIdReusedError
 from service.actions.refusals import ActionRefusedError
-from service.actions.reverse import Reversal, Undo, Undoing, reverse_actions
-from service.actions.store import RowKey, read_actions, reversal_key
+from service.actions.report import partner_source
+from service.actions.reverse import ActionMissingError, AlreadyReversedError, Reversals, Undo
+from service.actions.store import reversal_key
 from service.http.faults import fault
-from service.ledger.books import lock_books
+from service.ledger.books import ParticipantErasedError
+from service.ledger.orders import Batch, Order, Work
 from service.partners.events import Event, EventInvalidError
 from service.partners.parked import PARKED, Outcome, Status, parked_row
-from service.platform.database import Connection, Database, is_passing
+from service.platform.database import Connection, Write
 from service.platform.errors import SaxaulError, UnavailableError
 
-CHUNK = 200
-_TRIES_MAX = 3
 
-_log = structlog.get_logger(__name__)
+class TargetMovedError(UnavailableError):
+    """An event was bound after its owner was looked up."""
 
-
-class _TargetMovedError(Exception):
-    """An event was bound after its owner was looked up; the transaction starts again."""
+    text = "The events to be taken back could not be held; send it again."
 
 
 class PersonGoneError(ActionRefusedError):
@@ -41,147 +37,109 @@ class PersonGoneError(ActionRefusedError):
     text = "What this event gave can no longer be taken back."
 
 
-@dataclass(slots=True)
-class _Chunk:
-    """What one transaction decides on; `changes` are rows as they stand afterwards.
+class TakingBack(Work):
+    """Decides on the reversals of one batch; rows of events are locked behind the books."""
 
-    `given` are the actions that reversals became, now or before.
-    """
+    rank = 0
+    mixes = False
 
-    rows: dict[bytes, EventRow]
-    outcomes: dict[Event, Outcome] = field(default_factory=dict)
-    undos: dict[bytes, tuple[Undo, Event]] = field(default_factory=dict)
-    given: dict[Event, tuple[Status, RowKey]] = field(default_factory=dict)
-    changes: dict[bytes, EventRow] = field(default_factory=dict)
-    free: set[bytes] = field(default_factory=set)
+    def __init__(self, batch: Batch, _orders: Sequence["TakeBackOrder"]) -> None:
+        """Nothing is known before the books are locked."""
+        self.batch = batch
+        self._reversals = Reversals(batch)
+        self._rows: dict[bytes, EventRow] = {}
+        self._changed: dict[bytes, EventRow] = {}
+        self._free: set[bytes] = set()
 
+    async def read(self, connection: Connection, orders: Sequence["TakeBackOrder"]) -> None:
+        """The rows of the reversals, those of the events that they name, and what these gave."""
+        events = [order.event for order in orders]
+        wanted = [(event.ref, parked_row(event, "event-not-known")) for event in events]
+        for event in events:
+            named = event.content.data["event_id"]
+            target = structs.replace(event.ref, key=event.target_key, event_id=named)
+            wanted.append((target, EventRow("reversed_before")))
+        self._rows = await hold_rows(connection, wanted, self.batch.now)
+        given = {row.action for row in self._rows.values() if row.action is not None}
+        await self._reversals.read(connection, given)
 
-async def reverse_events(
-    database: Database, events: Sequence[Event], undoing: Undoing
-) -> dict[Event, Outcome]:
-    """Take back what these reversals name, or park them until their event comes."""
-    outcomes: dict[Event, Outcome] = {}
-    waiting = list(events)
-    while waiting:
-        # One that comes twice meets its own row in the next transaction.
-        once: dict[bytes, Event] = {}
-        for event in waiting:
-            if len(once) < CHUNK:
-                once.setdefault(event.key, event)
-        outcomes |= await _reverse_chunk(database, [*once.values()], undoing)
-        waiting = [event for event in waiting if event not in outcomes]
-    return outcomes
+    def decide(self, order: "TakeBackOrder") -> Outcome:
+        """Take back what the event gave, or wait for it. Raises TargetMovedError."""
+        event = order.event
+        assert event.target_key is not None
+        row, target = self._rows[event.key], self._rows[event.target_key]
+        if row.action is not None:
+            if row.fingerprint == event.fingerprint:
+                return Outcome("duplicate", self._reversals.known[row.action])
+            return Outcome("rejected", error=EventIdReusedError(event.ref.event_id))
+        if event.received_at is not None and not row.is_parked(event.fingerprint):
+            # Discarded, forgotten or mended since it was read for its release.
+            if row.is_added:
+                self._free.add(event.key)
+            return PARKED
+        if target.target_key is not None:
+            detail = "must be the id of an event that was no reversal"
+            place = "#/attributes/event_id"
+            return self._reject(event, fault(place, detail, "data.event_id", EventInvalidError))
+        if target.action is None:
+            if row.state != "parked" or row.fingerprint != event.fingerprint:
+                self._set(event.key, parked_row(event, "event-not-known"))
+            return PARKED
+        return self._take_back(event, target)
 
-
-async def _reverse_chunk(
-    database: Database, events: Sequence[Event], undoing: Undoing
-) -> dict[Event, Outcome]:
-    failed: Exception | None = None
-    for attempt in range(1, _TRIES_MAX + 1):
-        try:
-            async with database.transaction() as connection:
-                return await _reverse(connection, events, undoing)
-        except Exception as error:
-            # What passes by itself undid the whole transaction: the same reversals are run again.
-            if not (isinstance(error, _TargetMovedError) or is_passing(error)):
-                raise
-            failed = error
-            _log.warning("reversals_run_again", attempt=attempt, error=repr(error))
-    text = "The events to be taken back could not be held; send it again."
-    raise UnavailableError(text) from failed
-
-
-async def _reverse(
-    connection: Connection, events: Sequence[Event], undoing: Undoing
-) -> dict[Event, Outcome]:
-    owners = await owners_of(connection, [event.target_key for event in events])
-    books = await lock_books(connection, owners)
-    chunk = _Chunk(await _hold(connection, events, undoing.now))
-    for event in events:
-        _decide(chunk, event, set(books))
-    undos = [undo for undo, _ in chunk.undos.values()]
-    done = await reverse_actions(connection, books, undos, undoing) if undos else {}
-    for target_key, (undo, event) in chunk.undos.items():
-        _settle(chunk, target_key, event, done[undo])
-    keys = {key for _, key in chunk.given.values()}
-    actions = await read_actions(connection, keys) if keys else {}
-    for event, (status, key) in chunk.given.items():
-        chunk.outcomes[event] = Outcome(status, actions[key])
-        chunk.changes[event.key] = EventRow("bound", event.fingerprint, *key, event.target_key)
-    await free_rows(connection, chunk.free)
-    await set_rows(connection, chunk.changes, undoing.now)
-    return {event: chunk.outcomes[event] for event in events}
-
-
-async def _hold(
-    connection: Connection, events: Sequence[Event], now: datetime
-) -> dict[bytes, EventRow]:
-    """The rows of the reversals, and those of the events that they name, all under lock."""
-    wanted = [(event.ref, parked_row(event, "event-not-known")) for event in events]
-    for event in events:
-        named = event.content.data["event_id"]
-        target = structs.replace(event.ref, key=event.target_key, event_id=named)
-        wanted.append((target, EventRow("reversed_before")))
-    return await hold_rows(connection, wanted, now)
-
-
-def _decide(chunk: _Chunk, event: Event, owners: set[UUID]) -> None:
-    """What becomes of one reversal, as far as its row and the event's tell."""
-    assert event.target_key is not None
-    row, target = chunk.rows[event.key], chunk.rows[event.target_key]
-    if row.action is not None:
-        if row.fingerprint == event.fingerprint:
-            chunk.given[event] = ("duplicate", row.action)
+    def _take_back(self, event: Event, target: EventRow) -> Outcome:
+        assert event.target_key is not None
+        assert target.action is not None
+        status: Status = "duplicate"
+        if target.state == "reversed":
+            reversal = self._reversals.known[reversal_key(target.action)]
+        elif target.action[0] not in self.batch.books:
+            raise TargetMovedError
         else:
-            error = EventIdReusedError(event.ref.event_id)
-            chunk.outcomes[event] = Outcome("rejected", error=error)
-        return
-    if event.received_at is not None and not row.is_parked(event.fingerprint):
-        # Discarded, forgotten or mended since it was read for its release.
-        chunk.outcomes[event] = PARKED
-        if row.is_added:
-            chunk.free.add(event.key)
-    elif target.target_key is not None:
-        detail = "must be the id of an event that was no reversal"
-        place = "#/attributes/event_id"
-        _reject(chunk, event, fault(place, detail, "data.event_id", EventInvalidError))
-    elif target.action and (target.state == "reversed" or event.target_key in chunk.undos):
-        chunk.given[event] = ("duplicate", reversal_key(target.action))
-    elif target.action is None:
-        chunk.outcomes[event] = PARKED
-        if not row.is_added and (row.state != "parked" or row.fingerprint != event.fingerprint):
-            chunk.changes[event.key] = parked_row(event, "event-not-known")
-    elif target.action[0] not in owners:
-        raise _TargetMovedError
-    else:
-        undo = Undo(*target.action, event.content.data["reason"])
-        chunk.undos[event.target_key] = (undo, event)
+            source, reason = partner_source(event.ref.partner_id), event.content.data["reason"]
+            try:
+                undo = Undo(*target.action, reason, source, "partner")
+                status, reversal = "accepted", self._reversals.take_back(undo).row
+            except AlreadyReversedError as error:
+                reversal = error.earlier
+            except (ActionMissingError, ParticipantErasedError):
+                return self._reject(event, PersonGoneError())
+            self._set(event.target_key, target._replace(state="reversed"))
+        bound = EventRow("bound", event.fingerprint, *reversal.key, event.target_key)
+        self._set(event.key, bound)
+        return Outcome(status, reversal)
+
+    def _reject(self, event: Event, error: SaxaulError) -> Outcome:
+        """Final for this content: the reversal's row goes.
+
+        Of one that waited nobody hears an answer: its row stays, and tells why.
+        """
+        if event.received_at is None:
+            self._free.add(event.key)
+        else:
+            reason = f"{error.code}: {error.detail}"
+            self._set(event.key, EventRow("discarded", event.fingerprint, reason=reason))
+        return Outcome("rejected", error=error)
+
+    def _set(self, key: bytes, row: EventRow) -> None:
+        self._rows[key] = self._changed[key] = row
+        self._free.discard(key)
+
+    async def finish(self, connection: Connection) -> list[Write]:
+        """Let the events stand as they were decided."""
+        await free_rows(connection, self._free)
+        await set_rows(connection, self._changed, self.batch.now)
+        return self._reversals.writes()
 
 
-def _settle(chunk: _Chunk, target_key: bytes, event: Event, done: Reversal | SaxaulError) -> None:
-    target = chunk.rows[target_key]
-    if isinstance(done, SaxaulError):
-        for refused in [event, *(e for e in chunk.given if e.target_key == target_key)]:
-            chunk.given.pop(refused, None)
-            _reject(chunk, refused, PersonGoneError())
-        return
-    chunk.changes[target_key] = target._replace(state="reversed")
-    status: Status = "duplicate" if done.is_repeated else "accepted"
-    chunk.given[event] = (status, done.row.key)
+class TakeBackOrder(Order):
+    """Takes back what a partner's event gave to this person; to nobody, as far as was known."""
 
+    work = TakingBack
+    event: Event
+    is_nobodys: bool = False
 
-def _reject(chunk: _Chunk, event: Event, error: SaxaulError) -> None:
-    """Final for this content: the reversal's row goes, and the mark that it may just have made.
-
-    Of one that waited nobody hears an answer: its row stays, and tells why.
-    """
-    assert event.target_key is not None
-    chunk.outcomes[event] = Outcome("rejected", error=error)
-    if event.received_at is None:
-        chunk.free.add(event.key)
-    else:
-        reason = f"{error.code}: {error.detail}"
-        chunk.changes[event.key] = EventRow("discarded", event.fingerprint, reason=reason)
-    target = chunk.rows[event.target_key]
-    if target.is_added and target.state == "reversed_before":
-        chunk.free.add(event.target_key)
+    @property
+    def people(self) -> tuple[UUID, ...]:
+        """Whose book is locked."""
+        return () if self.is_nobodys else (self.participant_id,)

@@ -8,6 +8,7 @@ that all is there: what was broken off before them is taken up again at the next
 
 import secrets
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
@@ -26,7 +27,6 @@ from service.partners.signature import read_secret, secret_text
 from service.planting.projects import seed_projects
 from service.platform.clock import Clock
 from service.platform.database import Database, open_database
-from service.platform.outbox import lane_of
 from service.platform.setting_texts import kept_text
 from service.platform.settings import Settings, with_secret_key
 from service.rulebooks.publish import Rulebooks
@@ -88,7 +88,7 @@ async def _walk(
     now: datetime,
 ) -> None:
     """Record a walk as of two days ago, and collect it."""
-    then, lane = now - WALKED_AGO, lane_of(participant_id, settings.lanes)
+    then = now - WALKED_AGO
     report = participant_report(
         participant_id,
         type_="mobility.walk",
@@ -100,10 +100,10 @@ async def _walk(
     )
     # Refused is a walk that an operator's own rules do not know, or one that a start recorded which
     # was broken off; either way there is nothing to mend.
-    secret = settings.secret_key.encode()
-    await Batch(rulebook, then, secret=secret, lane=lane).settle(database, [report], wait=True)
+    batch = partial(Batch, rulebook, secret=settings.secret_key.encode(), lanes=settings.lanes)
+    await batch(then).settle(database, [report], wait=True)
     collect = CollectOrder(participant_id, key=None, tell=lambda _: NoFields())
-    await Batch(rulebook, now, secret=secret, lane=lane).settle(database, [collect], wait=True)
+    await batch(now).settle(database, [collect], wait=True)
 
 
 async def _make_partner(database: Database, settings: Settings, clock: Clock) -> None:

@@ -161,7 +161,7 @@ async def _sweep(lanes: Lanes, moved: asyncio.Event, stop: asyncio.Event) -> Non
         now = lanes.clock.now()
         if loop.time() - looked_at_all > _ALL_S:
             after, looked_at_all = _EVER, loop.time()
-        expired, complete = await expire_due(lanes.database, partial(lanes.batch, 0), after=after)
+        expired, complete = await expire_due(lanes.database, lanes.batch, after=after)
         if expired:
             _log.info("bubbles_expired", bubbles=expired)
         if complete:

@@ -112,14 +112,13 @@ def person(database):
 def record(database, rulebook):
     """Record a batch in one transaction, as one process does."""
 
-    def run(reports, *, now=NOW, lane=0, wait=False, database=database):
+    def run(reports, *, now=NOW, wait=False, database=database):
         return settle(
             database,
             reports,
             rulebook=rulebook,
             now=now,
             secret=SECRET,
-            lane=lane,
             wait=wait,
         )
 

@@ -1,12 +1,14 @@
 """Recorded histories to simulate: random, but the same each time, with all that decides."""
 
 import random
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 from service.actions.order import participant_report
-from service.actions.reverse import Undo, Undoing, reverse_action
+from service.actions.reverse import AlreadyReversedError
 from service.privacy.erase import erase_participant
 from service.rulebooks.publish import Rulebooks, publish
+from tests import orders
 from tests.ledger.histories import make_person
 from tests.orders import settle
 
@@ -141,9 +143,7 @@ async def live(database, rulebook, people, *, days=range(DAYS), seed=7, batches=
             hours, seconds = batch * 12 / batches, chance.randrange(99)
             now = START + timedelta(days=day, hours=hours, seconds=seconds)
             reports = [report_of(chance, chance.choice(people), now) for _ in range(size)]
-            outcomes = await settle(
-                database, reports, rulebook=rulebook, now=now, secret=SECRET, lane=0
-            )
+            outcomes = await settle(database, reports, rulebook=rulebook, now=now, secret=SECRET)
             done = [outcomes[report] for report in reports]
             actions += [getattr(outcome, "action", None) for outcome in done]
             if chance.random() < 0.4 and (action := chance.choice(actions[-60:])):
@@ -151,10 +151,8 @@ async def live(database, rulebook, people, *, days=range(DAYS), seed=7, batches=
 
 
 async def reverse(database, rulebook, action, now):
-    async with database.transaction() as connection:
-        undo = Undo(action.participant_id, action.id, "a test")
-        undoing = Undoing("operator", "operator", now, rulebook.program.local_date, lambda _: 0)
-        await reverse_action(connection, undo, undoing)
+    with suppress(AlreadyReversedError):
+        await orders.reverse(database, *action.key, now=now, rulebook=rulebook)
 
 
 async def town(database, size=12):

@@ -65,7 +65,6 @@ def recorded(database):
             rulebook=rulebook,
             now=NOW,
             secret=SECRET,
-            lane=0,
             ended=ended,
         )
         return [outcomes[report].action for report in reports]

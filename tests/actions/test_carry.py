@@ -17,7 +17,6 @@ from service.actions.order import participant_report, partner_report
 from service.actions.record import Recorded
 from service.actions.refusals import AlreadyClaimedError
 from service.actions.report import EventRef
-from service.actions.reverse import Undo, Undoing, reverse_action
 from service.audit.audit import audit
 from service.audit.checks import COMPARES
 from service.instance.migrate import check_migrated, finish_migrations, migrate
@@ -25,7 +24,7 @@ from service.platform.database import DatabaseUnusableError, open_database
 from service.platform.ids import derived_uuid
 from service.rulebooks.publish import Rulebooks
 from tests.actions.histories import SECRET
-from tests.orders import settle
+from tests.orders import reverse, settle
 
 LEFT = json.loads((Path(__file__).parent / "before_normal_form.json").read_text("utf-8"))
 NOW = datetime(2026, 11, 2, 3, 0, tzinfo=UTC)
@@ -73,9 +72,7 @@ async def tell(carried):
             key = derived_uuid(partner.encode(), json.dumps(attributes).encode()).bytes
             ref = EventRef(key, "meals", "urn:meals", partner, people["ann"].bytes * 2)
             report = partner_report(people[who], ref, fingerprint=key, **content)
-        outcomes = await settle(
-            carried, [report], rulebook=rulebook, now=NOW, secret=SECRET, lane=0
-        )
+        outcomes = await settle(carried, [report], rulebook=rulebook, now=NOW, secret=SECRET)
         return outcomes[report]
 
     return record
@@ -124,10 +121,7 @@ async def test_a_reversal_frees_all_that_its_action_held(tell, carried):
     (row,) = await carried.pool.fetch(
         "SELECT participant_id, id FROM actions WHERE attributes ->> 'code' = 'BX-2\t'"
     )
-    async with carried.transaction() as connection:
-        undo = Undo(*row, "a test")
-        undoing = Undoing("partner:meals", "partner", NOW, rulebook.program.local_date, lambda _: 0)
-        await reverse_action(connection, undo, undoing)
+    await reverse(carried, *row, now=NOW, rulebook=rulebook)
     assert isinstance(await tell("bo", "box", code="BX-2\t"), Recorded)
 
 

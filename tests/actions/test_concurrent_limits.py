@@ -44,9 +44,7 @@ async def test_a_batch_that_waited_for_a_budget_sees_what_the_other_left(
     ended = EndedCampaigns()
 
     def record(report):
-        return settle(
-            database, [report], rulebook=rulebook, now=NOW, secret=SECRET, lane=0, ended=ended
-        )
+        return settle(database, [report], rulebook=rulebook, now=NOW, secret=SECRET, ended=ended)
 
     reports = walk(one, 5_000), walk(two, 5_000)
     async with database.transaction() as other:

@@ -38,9 +38,7 @@ async def test_what_a_limit_counts_by_stands_in_no_award(database, person):
     assert not draft.errors
     somebody = await person()
     reports = [walk(somebody, steps) for steps in (4321, 4321, 4322)]
-    outcomes = await settle(
-        database, reports, rulebook=draft.rulebook, now=NOW, secret=b"secret", lane=0
-    )
+    outcomes = await settle(database, reports, rulebook=draft.rulebook, now=NOW, secret=b"secret")
     assert [outcomes[report].action.energy_g for report in reports] == [86, 0, 86]
     kept = await database.pool.fetch(
         "SELECT awards::text FROM actions WHERE participant_id = $1"

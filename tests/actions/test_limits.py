@@ -78,9 +78,7 @@ def walks(database, somebody):
             key=None,
             now=now,
         )
-        outcomes = await settle(
-            database, [report], rulebook=rulebook, now=now, secret=SECRET, lane=0
-        )
+        outcomes = await settle(database, [report], rulebook=rulebook, now=now, secret=SECRET)
         action = outcomes[report].action
         run.last = action.id
         (award,) = action.awards

@@ -10,7 +10,6 @@ import pytest
 
 from service.actions.record import Recorded
 from service.actions.refusals import OverlapError
-from service.actions.reverse import Undo, Undoing, reverse_action
 from service.http.idempotency import KeyReusedError
 from service.ledger.books import BookBusyError, SuspendedError, lock_book
 from service.ledger.lanes import ActionFaultError, NotRecordedError, QueueFullError
@@ -28,6 +27,7 @@ from tests.actions.reports import (
     walk,
     writer_of,
 )
+from tests.orders import reverse
 
 
 async def test_an_action_becomes_award_bubble_transfer_and_counter(database, person, record):
@@ -367,10 +367,7 @@ async def test_a_reversed_trip_frees_its_minutes(database, person, record, ruleb
     somebody = await person()
     first = ride(somebody, at=NOW - 60 * MINUTE)
     await record([first])
-    async with database.transaction() as connection:
-        undo = Undo(somebody, first.id, "a test")
-        undoing = Undoing("operator", "operator", NOW, rulebook.program.local_date, lambda _: 0)
-        await reverse_action(connection, undo, undoing)
+    await reverse(database, somebody, first.id, now=NOW, rulebook=rulebook)
     same_minutes = ride(somebody, at=NOW - 50 * MINUTE)
     assert isinstance((await record([same_minutes]))[same_minutes], Recorded)
 

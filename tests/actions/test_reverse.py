@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from service.actions.reverse import ActionMissingError
+from service.actions.reverse import ActionMissingError, AlreadyReversedError
 from service.actions.store import reversal_id
 from service.audit.audit import audit
 from service.energy.bubbles import BubbleEmptyError
@@ -95,9 +95,10 @@ async def test_the_second_reversal_changes_nothing_and_says_so(database):
     undone = await award(database, person, 100, saved_g=9)
     first = await reverse(database, person, undone, RIPE)
     before = await book_of(database, person)
-    second = await reverse(database, person, undone, RIPE)
-    assert (first.is_repeated, second.is_repeated) == (False, True)
-    assert (second.row.id, second.row.energy_g, second.row.saved_g) == (first.row.id, -100, -9)
+    with pytest.raises(AlreadyReversedError) as refused:
+        await reverse(database, person, undone, RIPE)
+    row = refused.value.earlier
+    assert (row.id, row.energy_g, row.saved_g) == (first.row.id, -100, -9)
     assert await book_of(database, person) == before
 
 
@@ -189,7 +190,7 @@ async def test_a_reversal_that_races_the_collect_takes_exactly_what_was_given(da
             reverse(database, person, undone, RIPE),
             return_exceptions=True,
         )
-        repeated = sorted(result.is_repeated for result in results[1:])
+        repeated = sorted(isinstance(result, AlreadyReversedError) for result in results[1:])
         assert repeated == [False, True]
         book = await book_of(database, person)
         held = (book.issuance, book.ripening, book.available, book.arrears, book.saved_g)

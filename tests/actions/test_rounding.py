@@ -82,9 +82,7 @@ def walk(person, steps, *, km=None, ago=timedelta()):
 
 
 async def record(database, rulebook, reports, now=NOW):
-    outcomes = await settle(
-        database, reports, rulebook=rulebook, now=now, secret=SECRET, lane=0, wait=True
-    )
+    outcomes = await settle(database, reports, rulebook=rulebook, now=now, secret=SECRET, wait=True)
     return [outcomes[report].action for report in reports]
 
 

@@ -44,7 +44,7 @@ async def test_a_scenario_and_the_main_job_agree(name, database, person):
             outcomes = {}
             while report not in outcomes:  # the first time it may learn whose book it needs, too
                 outcomes = await settle(
-                    database, [report], rulebook=RULEBOOK, now=at, secret=SECRET, lane=0
+                    database, [report], rulebook=RULEBOOK, now=at, secret=SECRET
                 )
             outcome = outcomes[report]
             assert _recorded(outcome) == _decided(world.report(step, at, time)), (index, time)

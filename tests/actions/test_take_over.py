@@ -207,9 +207,7 @@ async def test_two_events_that_beat_each_others_people_do_not_deadlock(database,
     ann, bo = people
 
     def run(report):
-        return settle(
-            database, [report], rulebook=rulebook, now=NOW, secret=SECRET, lane=0, wait=True
-        )
+        return settle(database, [report], rulebook=rulebook, now=NOW, secret=SECRET, wait=True)
 
     for number in range(6):
         codes = f"X{number}", f"Y{number}"

@@ -249,7 +249,7 @@ async def test_a_lower_id_that_commits_later_is_not_lost(town, shared, relays):
     town.later(timedelta(days=1))
     await settle(*relays)
     async with shared.database.transaction() as connection:
-        collected = await orders.collect(connection, slow, **town._at(slow))
+        collected = await orders.collect(connection, slow, **town._at())
         await town.walk(quick)
         await settle(*relays)
         ids = await shared.database.pool.fetch("SELECT id, position FROM outbox ORDER BY position")

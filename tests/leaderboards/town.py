@@ -11,7 +11,6 @@ from datetime import timedelta
 from uuid import uuid4
 
 from service.actions.order import participant_report
-from service.actions.reverse import Undo, Undoing, reverse_action
 from service.leaderboards.forget import forget_write
 from service.leaderboards.keys import Board, periods_of
 from service.leaderboards.rebuild import prepare_lanes
@@ -91,7 +90,7 @@ class Town:
             rulebook=self.rulebook,
             now=now,
             secret=b"a secret of the tests",
-            lane=self.lane(person),
+            lanes=self.shared.lanes,
             wait=True,
         )
         action = outcomes[report].action
@@ -102,7 +101,7 @@ class Town:
 
     async def collect(self, person):
         async with self.database.transaction() as connection:
-            collected = await orders.collect(connection, person, **self._at(person))
+            collected = await orders.collect(connection, person, **self._at())
         at, left_g, still = collected.book.last_at, collected.collected_g, []
         for action in self.ripening[person]:
             if not action.energy_g or action.expires_at <= at:
@@ -117,16 +116,7 @@ class Town:
         return collected.collected_g
 
     async def reverse(self, person, action):
-        async with self.database.transaction() as connection:
-            undoing = Undoing(
-                "operator",
-                "operator",
-                self.clock.now(),
-                self.rulebook.program.local_date,
-                self.lane,
-            )
-            undo = Undo(person, action.id, "a test")
-            reversal = await reverse_action(connection, undo, undoing)
+        reversal = await orders.reverse(self.database, person, action.id, **self._at())
         self.ripening[person] = [entry for entry in self.ripening[person] if entry.id != action.id]
         for board in ("saved", "verified") if action.verified else ("saved",):
             self._log(person, board, reversal.row.saved_g, action.region)
@@ -136,7 +126,7 @@ class Town:
         if not self.projects:
             self.projects.append(await open_project(self.database, price_g=1, capacity=10_000))
         async with self.database.transaction() as connection:
-            at = self._at(person)
+            at = self._at()
             pledge = await orders.pledge(connection, person, self.projects[0], trees, **at)
         self._log(person, "trees", trees, self.regions[person])
         return pledge.id, trees, self.regions[person]
@@ -144,7 +134,7 @@ class Town:
     async def cancel(self, person, pledge):
         pledge_id, trees, region = pledge
         async with self.database.transaction() as connection:
-            await orders.cancel(connection, person, pledge_id, **self._at(person))
+            await orders.cancel(connection, person, pledge_id, **self._at())
         self._log(person, "trees", -trees, region)
 
     async def erase(self, person):
@@ -174,11 +164,11 @@ class Town:
                         found[Board(name, period.name, scope)][person.bytes] += change
         return _without_zeros(found)
 
-    def _at(self, person):
+    def _at(self):
         return {
             "rulebook": self.rulebook,
             "now": self.clock.now(),
-            "lane": self.lane(person),
+            "lanes": self.shared.lanes,
         }
 
     def _log(self, person, name, change, region, *, at=None):

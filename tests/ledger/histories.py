@@ -8,7 +8,6 @@ from uuid import uuid4
 
 from service.actions.claims import hold_claims
 from service.actions.facts import canonical_facts, facts_digest
-from service.actions.reverse import Undo, Undoing, reverse_action
 from service.actions.store import Action, actions_write, counters_write
 from service.energy.bubbles import new_bubbles_write
 from service.ledger.accounts import Account
@@ -210,10 +209,7 @@ async def expire(database, now):
 
 
 async def reverse(database, participant_id, action_id, now):
-    async with database.transaction() as connection:
-        undo = Undo(participant_id, action_id, "counted twice")
-        undoing = Undoing("a partner", "partner", now, local_date, lambda _: 0)
-        return await reverse_action(connection, undo, undoing)
+    return await orders.reverse(database, participant_id, action_id, now=now)
 
 
 async def adjust_by(database, participant_id, amount_g, now):

@@ -419,7 +419,7 @@ async def test_a_conflict_is_met_again_and_told_to_operators(metro, alice, confl
     await conflicts(1)
     with capture_logs() as logs:
         assert (await metro.send_one(metro.reversal(event)))["energy_g"] == -52
-    (told,) = [line for line in logs if line["event"] == "reversals_run_again"]
+    (told,) = [line for line in logs if line["event"] == "batch is run again"]
     assert "met another" in told["error"]
 
 

@@ -53,7 +53,7 @@ async def test_rows_decide_again_as_they_were_decided(database):
     for hours in range(12):
         now = NOW + timedelta(hours=hours)
         reports = [_walk(dice, dice.choice(people), now) for _ in range(5)]
-        await settle(database, reports, rulebook=rulebook, now=now, secret=SECRET, lane=0)
+        await settle(database, reports, rulebook=rulebook, now=now, secret=SECRET)
         order += [report.id for report in reports]
         moved = dice.choice(("CN-ZJ", "CN-SH", None))
         await database.pool.execute(

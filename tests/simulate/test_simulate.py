@@ -163,7 +163,7 @@ async def test_a_trip_of_before_is_in_the_way_of_what_lasts_longer_under_the_dra
             key=None,
             now=now,
         )
-        outcomes = await settle(database, [ride], rulebook=rulebook, now=now, secret=SECRET, lane=0)
+        outcomes = await settle(database, [ride], rulebook=rulebook, now=now, secret=SECRET)
         assert outcomes[ride].action.energy_g
     draft = RULES.replace("maximum: 1440, unit: min", "maximum: 24, unit: h")
     report = await tried(draft, url=url, start=START + timedelta(hours=1))
@@ -188,7 +188,7 @@ async def test_clocks_that_differ_do_not_change_who_came_in_time(here, tried):
             key=None,
             now=now,
         )
-        await settle(database, [bottles], rulebook=rulebook, now=at, secret=SECRET, lane=0)
+        await settle(database, [bottles], rulebook=rulebook, now=at, secret=SECRET)
 
     *people, last = await town(database, 4)
     for person, late in zip(people, (0, 20, 10), strict=True):
@@ -461,9 +461,7 @@ async def test_a_ticket_is_told_apart_by_who_sold_it(here, simulated):
     ):
         now = START + timedelta(days=day, hours=n)
         report = await ticket_report(database, person, partner, ticket, now)
-        outcomes = await settle(
-            database, [report], rulebook=rulebook, now=now, secret=SECRET, lane=0
-        )
+        outcomes = await settle(database, [report], rulebook=rulebook, now=now, secret=SECRET)
         assert outcomes[report].action.energy_g == 52
     for_ever = reported(await simulated(TICKETS.replace("per: day", "per: ever"), url=url))
     # The second partner's ticket A is another one; only the first's is sold twice.
@@ -496,9 +494,7 @@ async def test_what_a_draft_lets_be_claimed_goes_to_whom_a_partner_verified(here
                 key=None,
                 now=now,
             )
-        outcomes = await settle(
-            database, [report], rulebook=rulebook, now=now, secret=SECRET, lane=0
-        )
+        outcomes = await settle(database, [report], rulebook=rulebook, now=now, secret=SECRET)
         assert outcomes[report].action.energy_g == energy_g
     claimed = reported(await simulated(draft, url=url))
     assert claimed["totals"]["energy_before_g"] == 4 * 52

@@ -1,0 +1,123 @@
+"""What operators and sweeps order, beside what people do at the same moment, in two processes."""
+
+import asyncio
+import uuid
+from datetime import timedelta
+from functools import partial
+
+import pytest
+
+from service.actions.reverse_by_operator import ReverseOrder
+from service.audit.audit import audit
+from service.energy.collect import CollectOrder
+from service.http.decode import NoFields
+from service.ledger.lanes import Lanes
+from service.platform.clock import Clock
+from service.platform.database import open_database
+from tests.callers import Caller, advance, sign_in
+from tests.ledger.histories import RULEBOOK, award, book_of, by_operator, make_person
+from tests.people import served, settings_for
+
+
+@pytest.fixture
+def own_settings(servers, fresh_database_url, tmp_path):
+    return settings_for(servers, fresh_database_url, tmp_path)
+
+
+@pytest.fixture
+async def database(own_settings):
+    opened = await open_database(own_settings, own_settings.database_url)
+    yield opened
+    at = Clock().real_now() + timedelta(days=9)
+    assert (await audit(opened, mode="full", now=at)).differences == []
+    await opened.close()
+
+
+@pytest.fixture
+async def processes(own_settings, database):
+    async with served(own_settings) as one, served(own_settings) as two:
+        yield one, two
+
+
+@pytest.fixture
+def through(processes):
+    """Somebody who can ask either process."""
+
+    async def sign(name, *role):
+        first = await sign_in(processes[0], name, *role)
+        return [Caller(client, first.headers, first.participant_id) for client in processes]
+
+    return sign
+
+
+async def test_a_reversal_with_a_key_sent_many_times_at_once_is_one(through):
+    alice, operator = await through("alice"), await through("olga", "operator")
+    walks = [(await alice[0].walks(steps))["id"] for steps in (8_000, 5_000)]
+    paths = [f"/v1/operator/actions/{walk}/reverse" for walk in walks]
+    key, body = str(uuid.uuid4()), {"reason": "a tram"}
+    answers = await asyncio.gather(
+        *[operator[n % 2].post(paths[0], body, key=key) for n in range(100)]
+    )
+    assert {answer.status_code for answer in answers} == {200}
+    assert len({answer.content for answer in answers}) == 1
+    assert sum("idempotency-replayed" not in answer.headers for answer in answers) == 1
+    other = await operator[1].post(paths[1], body, key=key)
+    assert (other.status_code, other.json()["code"]) == (422, "idempotency-key-reused")
+    assert (await alice[0].balances())["ripening_g"] == 100
+
+
+async def test_one_key_for_actions_of_two_people_is_one_reversal(through):
+    people, operator = [await through(f"p{n}") for n in range(6)], await through("o", "operator")
+    walks = [(await person[0].walks())["id"] for person in people]
+    key = str(uuid.uuid4())
+    answers = await asyncio.gather(
+        *[
+            operator[n % 2].post(f"/v1/operator/actions/{walk}/reverse", {"reason": "x"}, key=key)
+            for n, walk in enumerate(walks)
+        ]
+    )
+    statuses = [answer.status_code for answer in answers]
+    assert statuses.count(200) == 1, statuses
+    assert {*statuses} <= {200, 422, 503}, statuses
+    held = [(await person[0].balances())["ripening_g"] for person in people]
+    assert sorted(held) == [0] + [160] * 5
+
+
+async def test_what_is_collected_recorded_and_reversed_at_once_is_booked_once(processes, through):
+    alice, operator = await through("alice"), await through("olga", "operator")
+    walks = [await alice[0].walks(steps) for steps in (3_000, 3_500, 4_000)]
+    await advance(processes[0], hours=32)
+    undo = [
+        operator[n % 2].post(f"/v1/operator/actions/{walk['id']}/reverse", {"reason": "x"})
+        for n, walk in enumerate(walks[:2] * 3)
+    ]
+    collect = [alice[n % 2].post("/v1/me/bubbles/collect") for n in range(4)]
+    record = [alice[n % 2].walks(2_000) for n in range(4)]
+    ended = await asyncio.gather(*undo, *collect, *record)
+    reversed_ = [answer.status_code for answer in ended[:6]]
+    assert sorted(reversed_) == [200] * 2 + [409] * 4
+    assert {answer.status_code for answer in ended[6:10]} == {200}
+    earned_g = sum(walk["energy_g"] for walk in [walks[2], *ended[10:]])
+    held = await alice[0].balances()
+    assert held["ripening_g"] + held["available_g"] + held["arrears_g"] == earned_g
+
+
+async def test_a_reversal_is_in_no_batch_with_what_reads_the_same_rows(own_settings, database):
+    """In one batch both would find the bubble full: it would be collected, and taken back whole."""
+    person = await make_person(database)
+    awarded = [await award(database, person, 100) for _ in range(3)]
+    at = await database.pool.fetchval("SELECT max(ripens_at) FROM bubbles")
+    clock = Clock()
+    clock.offset = at - clock.real_now()
+    lanes = Lanes(database, clock, lambda: RULEBOOK, own_settings)
+    lanes.start()
+    collect = partial(CollectOrder, person, key=None, tell=lambda _: NoFields())
+    orders = [collect(bubble_id=awarded[0])]
+    for action_id in awarded[:2]:
+        act = by_operator(clock.now())
+        asked = {"action_id": action_id, "reason": "x", "act": act}
+        orders.append(ReverseOrder(person, key=None, tell=lambda _: NoFields(), **asked))
+    await asyncio.gather(*map(lanes.submit, [*orders, collect()]))
+    await lanes.stop()
+    book = await book_of(database, person)
+    assert (book.ripening, book.available) == (0, 100)
