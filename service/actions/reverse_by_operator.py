@@ -7,7 +7,7 @@ from uuid import UUID
 import asyncpg
 
 from service.actions.reverse import ActionMissingError, Reversal, Reversals, Undo
-from service.ledger.orders import Batch, RequestOrder, Work
+from service.ledger.orders import RequestOrder, Work
 from service.platform.acts import Act
 from service.platform.database import Connection, Database, Write
 from service.platform.errors import UnavailableError
@@ -19,13 +19,10 @@ class Reversing(Work):
     rank = 3
     mixes = False
 
-    def __init__(self, batch: Batch, _orders: Sequence["ReverseOrder"]) -> None:
-        """Nothing is known before the books are locked."""
-        self._reversals = Reversals(batch)
-        self._acts: list[tuple[ReverseOrder, dict[str, Any]]] = []
-
     async def read(self, connection: Connection, orders: Sequence["ReverseOrder"]) -> None:
         """The actions, and where their grams are."""
+        self._reversals = Reversals(self.batch)
+        self._acts: list[tuple[ReverseOrder, dict[str, Any]]] = []
         await self._reversals.read(connection, {(o.participant_id, o.action_id) for o in orders})
 
     def decide(self, order: "ReverseOrder") -> Reversal:

@@ -9,7 +9,7 @@ from msgspec import Struct
 from service.energy.bubbles import Bubble, changed_bubbles_write, read_collectable
 from service.ledger.accounts import Account
 from service.ledger.books import Book, post
-from service.ledger.orders import Batch, RequestOrder, Work
+from service.ledger.orders import RequestOrder, Work
 from service.platform.database import Connection, Write
 from service.platform.errors import NotFoundError
 
@@ -31,14 +31,10 @@ class Collecting(Work):
 
     rank = 1
 
-    def __init__(self, batch: Batch, _orders: Sequence["CollectOrder"]) -> None:
-        """Nothing is known before the books are locked."""
-        self.batch = batch
-        self._bubbles: dict[UUID, dict[UUID, _Found]] = defaultdict(dict)
-        self._changed: list[Bubble] = []
-
     async def read(self, connection: Connection, orders: Sequence["CollectOrder"]) -> None:
         """The bubbles that are named, and all that are ripe for who wants all of them."""
+        self._bubbles: dict[UUID, dict[UUID, _Found]] = defaultdict(dict)
+        self._changed: list[Bubble] = []
         named = [(o.participant_id, o.bubble_id) for o in orders if o.bubble_id is not None]
         whole = {o.participant_id for o in orders if o.bubble_id is None}
         until = [(owner, self.batch.books[owner].tick(self.batch.now)) for owner in whole]

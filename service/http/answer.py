@@ -9,7 +9,7 @@ from litestar.datastructures import State
 from litestar.types import Receive, Scope, Send
 from msgspec import Struct
 
-from service.http.idempotency import Answer, Hold, Key, once
+from service.http.idempotency import Answer, Key, once
 from service.http.shared import shared
 from service.platform.clock import Clock
 from service.platform.database import Connection, Database
@@ -77,14 +77,11 @@ async def answer_once(
     request: litestar.Request[Any, Any, State],
     key: Key | None,
     effect: Callable[[Connection], Awaitable[Struct]],
-    *,
-    status: int = 200,
-    hold: Hold | None = None,
 ) -> JsonAnswer:
-    """What the effect answers, or its first answer again. Raises the errors of `once`."""
+    """What the effect makes (201), or its first answer again. Raises the errors of `once`."""
 
     async def encoded(connection: Connection) -> Answer:
-        return Answer(status, msgspec.json.encode(await effect(connection)))
+        return Answer(201, msgspec.json.encode(await effect(connection)))
 
     real_now = shared(request, Clock).real_now()
-    return answered(await once(shared(request, Database), key, real_now, encoded, hold=hold))
+    return answered(await once(shared(request, Database), key, real_now, encoded))

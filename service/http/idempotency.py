@@ -103,23 +103,16 @@ class KeyInProgressError(SaxaulError):
     key: str
 
 
-Hold = Callable[[Connection, UUID], Awaitable[None]]
-
-
 async def once(
     database: Database,
     key: Key | None,
     real_now: datetime,
     effect: Callable[[Connection], Awaitable[Answer]],
-    *,
-    hold: Hold | None = None,
 ) -> Answer:
     """Run the effect in one transaction, or replay its first answer.
 
     A conflict (409) that the effect raises is an answer too: its own writes and locks are rolled
-    back, and before the answer is kept `hold` takes the lock again under which it may be: an
-    erasure in between must find whatever is kept of a person. Raises KeyReusedError,
-    KeyInProgressError, and whatever else the effect or `hold` raises.
+    back. Raises KeyReusedError, KeyInProgressError, and whatever else the effect raises.
     """
     async with database.transaction() as connection:
         if key is None:
@@ -131,31 +124,25 @@ async def once(
             async with connection.transaction():
                 answer = await effect(connection)
         except ConflictError as conflict:
-            if hold is not None:
-                await hold(connection, key.participant_id)
             body = problem_body(conflict, key.reader)
             answer = Answer(conflict.status, body, reader=key.reader)
-        await connection.execute(_STORE, *_row_of(key), answer.status, answer.body)
+        await connection.execute(_STORE, *key.row, answer.status, answer.body)
         return answer
 
 
 async def _first_answer(connection: Connection, key: Key, real_now: datetime) -> Answer | None:
     await connection.execute("SELECT set_config('lock_timeout', '2s', true)")
     try:
-        mine = await connection.fetchval(_RESERVE, *_row_of(key), key.fingerprint, real_now)
+        mine = await connection.fetchval(_RESERVE, *key.row, key.fingerprint, real_now)
     except asyncpg.LockNotAvailableError as error:
         raise KeyInProgressError(key.key) from error
     await connection.execute("SELECT set_config('lock_timeout', '0', true)")
     if mine:
         return None
-    row = await connection.fetchrow(_READ, *_row_of(key))
+    row = await connection.fetchrow(_READ, *key.row)
     if row is None or row["fingerprint"] != key.fingerprint:
         raise KeyReusedError(key.key)
     return Answer(row["status"], row["body"], replayed=True)
-
-
-def _row_of(key: Key) -> tuple[UUID, str, str]:
-    return key.participant_id, key.route, key.key
 
 
 async def read_answers(

@@ -192,7 +192,10 @@ class Work(ABC):
         self.batch = batch
 
     async def read(self, connection: Connection, orders: Sequence[Any]) -> None:  # noqa: B027
-        """Read, and lock last, what decides on those of the orders whose books are locked."""
+        """Read, and lock last, what decides on those of the orders whose books are locked.
+
+        Nothing of these is decided before, nor finished without it.
+        """
 
     @abstractmethod
     def decide(self, order: Any) -> Any:

@@ -17,7 +17,7 @@ from service.actions.reverse import ActionMissingError, AlreadyReversedError, Re
 from service.actions.store import reversal_key
 from service.http.faults import fault
 from service.ledger.books import ParticipantErasedError
-from service.ledger.orders import Batch, Order, Work
+from service.ledger.orders import Order, Work
 from service.partners.events import Event, EventInvalidError
 from service.partners.parked import PARKED, Outcome, Status, parked_row
 from service.platform.database import Connection, Write
@@ -43,16 +43,11 @@ class TakingBack(Work):
     rank = 0
     mixes = False
 
-    def __init__(self, batch: Batch, _orders: Sequence["TakeBackOrder"]) -> None:
-        """Nothing is known before the books are locked."""
-        self.batch = batch
-        self._reversals = Reversals(batch)
-        self._rows: dict[bytes, EventRow] = {}
-        self._changed: dict[bytes, EventRow] = {}
-        self._free: set[bytes] = set()
-
     async def read(self, connection: Connection, orders: Sequence["TakeBackOrder"]) -> None:
         """The rows of the reversals, those of the events that they name, and what these gave."""
+        self._reversals = Reversals(self.batch)
+        self._changed: dict[bytes, EventRow] = {}
+        self._free: set[bytes] = set()
         events = [order.event for order in orders]
         wanted = [(event.ref, parked_row(event, "event-not-known")) for event in events]
         for event in events:

@@ -72,7 +72,7 @@ async def make_code(request: Request) -> JsonAnswer:
             connection, participant_id, order.partner_id, code_key, real_now=real_now
         )
 
-    return await answer_once(request, key, effect, status=201)
+    return await answer_once(request, key, effect)
 
 
 @get(

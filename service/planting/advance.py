@@ -4,36 +4,29 @@ The grams of a tree move from pledged to planted when it is first planted.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 from service.http.faults import fault
 from service.ledger.accounts import Account
-from service.ledger.books import Book, book_writes, post
+from service.ledger.books import Book, post
+from service.ledger.orders import Batch
 from service.planting.chunks import (
     TREES_MAX,
     Plot,
     PlotStepAnswer,
-    first_people,
+    Step,
     lock_plot,
-    lock_trees,
+    move_trees,
     run_chunks,
 )
 from service.planting.stock import count_stock
 from service.planting.tree_numbers import parse_number
-from service.planting.trees import (
-    STANDING,
-    STEP_FROM,
-    Status,
-    Tree,
-    TreeKey,
-    TreeStatusError,
-    moved_trees_writes,
-)
+from service.planting.trees import STANDING, STEP_FROM, Status, Tree, TreeStatusError
 from service.platform.acts import Act
-from service.platform.database import Connection, Database, Write, write_all
+from service.platform.database import Connection, Database
 from service.platform.errors import FieldError, InvalidRequestError
 from service.platform.ids import uuid7
 
@@ -48,14 +41,16 @@ class StepOrder:
     numbers: list[str] | None
 
 
-async def advance_trees(database: Database, order: StepOrder, act: Act) -> PlotStepAnswer:
+async def advance_trees(
+    database: Database, new_batch: Callable[[], Batch], order: StepOrder, act: Act
+) -> PlotStepAnswer:
     """Move the trees of a plot one step on (or to lost); those that took it already stay.
 
     Raises NotFoundError, InvalidRequestError for a number that is no tree of the plot,
     TreeStatusError when a named tree, or all of the plot, cannot take the step, PeopleBusyError.
     """
     call = _Call(order, act)
-    moved, done = await run_chunks(database, call.chunk)
+    moved, done = await run_chunks(database, new_batch, call.chunk)
     remaining = 0 if done else await database.pool.fetchval(_COUNT, *call.candidates)
     return PlotStepAnswer(order.plot_id, order.status, moved, remaining)
 
@@ -74,7 +69,7 @@ class _Call:
         """What finds the trees that can take the step: plot, statuses, numbers."""
         return self._order.plot_id, STEP_FROM[self._order.status], self._numbers
 
-    async def chunk(self, connection: Connection) -> list[str] | None:
+    async def chunk(self, connection: Connection, batch: Batch) -> list[str] | None:
         """Move the trees of at most 200 people; None when no tree is left that can take the step.
 
         Nothing but acts on this plot, which is locked, moves a tree that stands in it.
@@ -84,7 +79,7 @@ class _Call:
             await self._check(connection)
             self._checked = True
         rows = await connection.fetch(_FIND, *self.candidates, TREES_MAX)
-        return await self._move(connection, plot, first_people(rows)) if rows else None
+        return await self._move(connection, batch, plot, rows) if rows else None
 
     async def _check(self, connection: Connection) -> None:
         status, plot_id = self._order.status, self._order.plot_id
@@ -113,30 +108,28 @@ class _Call:
                 trees=unable[:_FAULTS_MAX],
             )
 
-    async def _move(self, connection: Connection, plot: Plot, keys: list[TreeKey]) -> list[str]:
-        order, act = self._order, self._act
-        trees, books = await lock_trees(connection, keys, STEP_FROM[order.status], act.now)
-        standing, verified = -_count(trees, STANDING), -_count(trees, _VERIFIED)
-        for tree in trees:
-            tree.move(order.status)
-        if order.status is Status.PLANTED:
-            _spend(books, trees)
-        writes = book_writes([*books.values()])
-        writes += moved_trees_writes(trees, books, self._evidence_id)
-        if self._evidence_id is not None:
-            evidence = (self._evidence_id, plot.id, act.now, order.evidence)
-            writes.append(Write(_ADD_EVIDENCE, evidence))
-        await write_all(connection, writes)
-        await count_stock(
-            connection,
-            plot.project_id,
-            planted=standing + _count(trees, STANDING),
-            verified=verified + _count(trees, _VERIFIED),
+    async def _move(
+        self, connection: Connection, batch: Batch, plot: Plot, rows: Sequence[Any]
+    ) -> list[str]:
+        order, act, evidence_id = self._order, self._act, self._evidence_id
+        if evidence_id is not None:
+            await connection.execute(_ADD_EVIDENCE, evidence_id, plot.id, act.now, order.evidence)
+        step = Step(STEP_FROM[order.status], self._take, evidence_id)
+        moved, _ = await move_trees(connection, batch, rows, step)
+        planted, verified = (
+            len(moved) * (order.status in counted) - sum(was in counted for was in moved.values())
+            for counted in (STANDING, _VERIFIED)
         )
-        evidence_id = self._evidence_id and str(self._evidence_id)
-        detail = {"trees": len(trees), "evidence": evidence_id}
+        await count_stock(connection, plot.project_id, planted=planted, verified=verified)
+        detail = {"trees": len(moved), "evidence": evidence_id and str(evidence_id)}
         await act.log(connection, f"plot.{order.status}", plot.id, detail)
-        return [tree.number for tree in trees]
+        return [*moved]
+
+    def _take(self, book: Book, trees: Sequence[Tree]) -> None:
+        for tree in trees:
+            tree.move(self._order.status)
+        if self._order.status is Status.PLANTED:
+            _spend(book, trees)
 
 
 def _parsed(texts: list[str]) -> list[str]:
@@ -150,19 +143,15 @@ def _parsed(texts: list[str]) -> list[str]:
     return [*numbers]
 
 
-def _count(trees: list[Tree], statuses: frozenset[Status]) -> int:
-    return sum(tree.status in statuses for tree in trees)
-
-
-def _spend(books: dict[UUID, Book], trees: list[Tree]) -> None:
+def _spend(book: Book, trees: Sequence[Tree]) -> None:
     """Move the grams of trees that are planted for the first time, one transfer a pledge."""
-    pledges: dict[tuple[UUID, UUID], list[Tree]] = defaultdict(list)
+    pledges: dict[UUID, list[Tree]] = defaultdict(list)
     for tree in trees:
         if tree.planted_seq is None:
-            pledges[tree.participant_id, tree.pledge_id].append(tree)
+            pledges[tree.pledge_id].append(tree)
     sides = (Account.PLEDGED, Account.PLANTED)
-    for (participant_id, pledge_id), planted in pledges.items():
-        book, amount_g = books[participant_id], sum(tree.price_g for tree in planted)
+    for pledge_id, planted in pledges.items():
+        amount_g = sum(tree.price_g for tree in planted)
         post(book, *sides, amount_g, cause="plant", cause_id=pledge_id, at=book.last_at)
         for tree in planted:
             tree.planted_seq = book.seq

@@ -1,23 +1,25 @@
 """Allocating: trees that wait get a place in a plot, lost ones first, then the oldest pledges."""
 
+from collections.abc import Callable, Sequence
 from uuid import UUID
 
-from service.ledger.books import book_writes
+from service.ledger.books import Book
+from service.ledger.orders import Batch
 from service.planting.chunks import (
     TREES_MAX,
     PlotStepAnswer,
-    first_people,
+    Step,
     lock_plot,
-    lock_trees,
+    move_trees,
     run_chunks,
 )
-from service.planting.trees import WAITING, Status, TreeStatusError, moved_trees_writes
+from service.planting.trees import WAITING, Status, Tree, TreeStatusError
 from service.platform.acts import Act
-from service.platform.database import Connection, Database, write_all
+from service.platform.database import Connection, Database
 
 
 async def allocate_trees(
-    database: Database, plot_id: UUID, wanted: int, act: Act
+    database: Database, new_batch: Callable[[], Batch], plot_id: UUID, wanted: int, act: Act
 ) -> PlotStepAnswer:
     """Give so many waiting trees of the plot's project a place in it, or as many as there are.
 
@@ -26,7 +28,7 @@ async def allocate_trees(
     Raises NotFoundError, TreeStatusError when nobody waits, PeopleBusyError.
     """
     call = _Call(plot_id, wanted, act)
-    numbers, _ = await run_chunks(database, call.chunk)
+    numbers, _ = await run_chunks(database, new_batch, call.chunk)
     if not numbers:
         raise TreeStatusError("No tree of this project waits for a plot.")
     return PlotStepAnswer(plot_id, Status.ALLOCATED, numbers, call.remaining)
@@ -40,7 +42,7 @@ class _Call:
         self._started = False
         self.remaining = 0
 
-    async def chunk(self, connection: Connection) -> list[str] | None:
+    async def chunk(self, connection: Connection, batch: Batch) -> list[str] | None:
         """Allocate for at most 200 people; None when there is nothing left to do."""
         plot = await lock_plot(connection, self._plot_id)
         rest = plot.to_allocate or (0 if self._started else self._wanted)
@@ -48,23 +50,22 @@ class _Call:
         if not limit:
             return None
         found = await connection.fetch(_FIND, plot.project_id, limit)
-        keys = first_people(found)
-        trees, books = await lock_trees(connection, keys, WAITING, self._act.now)
-        for tree in trees:
-            tree.move(Status.REPLACED if tree.status is Status.LOST else Status.ALLOCATED)
-            tree.plot_id = plot.id
-        numbers = [tree.number for tree in trees]
-        if len(keys) == len(found) < limit:
+        moved, is_whole = await move_trees(connection, batch, found, Step(WAITING, self._place))
+        numbers = [*moved]
+        if is_whole and len(found) < limit:
             rest = len(numbers)  # all that waited are done
         rest -= len(numbers)
         await connection.execute(_MARK, plot.id, rest)
         self._started, self._wanted, self.remaining = True, self._wanted - len(numbers), rest
         if numbers:
-            writes = book_writes([*books.values()]) + moved_trees_writes(trees, books)
-            await write_all(connection, writes)
             detail = {"trees": len(numbers), "remaining": rest}
             await self._act.log(connection, "plot.allocate", plot.id, detail)
         return numbers
+
+    def _place(self, _book: Book, trees: Sequence[Tree]) -> None:
+        for tree in trees:
+            tree.move(Status.REPLACED if tree.status is Status.LOST else Status.ALLOCATED)
+            tree.plot_id = self._plot_id
 
 
 _FIND = """

@@ -14,7 +14,7 @@ from msgspec import Struct, structs
 
 from service.ledger.accounts import Account
 from service.ledger.books import Book, post
-from service.ledger.orders import Batch, RequestOrder, Work
+from service.ledger.orders import RequestOrder, Work
 from service.planting.stock import SoldOutError, lock_stock, stock_write
 from service.planting.tree_numbers import draw_number
 from service.planting.trees import (
@@ -79,20 +79,15 @@ class Pledging(Work):
 
     rank = 2
 
-    def __init__(self, batch: Batch, _orders: Sequence["PledgeOrder | CancelOrder"]) -> None:
-        """Nothing is known before the books are locked."""
-        self.batch = batch
-        self._offers: dict[tuple[UUID, UUID], _Offer] = {}
-        self._held: dict[tuple[UUID, UUID], Pledge] = {}
-        self._left: dict[UUID, int] = {}
-        self._promised: dict[UUID, int] = defaultdict(int)
-        self._made: list[Pledge] = []
-        self._cancelled: list[Pledge] = []
-
     async def read(
         self, connection: Connection, orders: Sequence["PledgeOrder | CancelOrder"]
     ) -> None:
         """Read projects and pledges, then lock the stock of all these projects."""
+        self._offers: dict[tuple[UUID, UUID], _Offer] = {}
+        self._held: dict[tuple[UUID, UUID], Pledge] = {}
+        self._promised: dict[UUID, int] = defaultdict(int)
+        self._made: list[Pledge] = []
+        self._cancelled: list[Pledge] = []
         wanted = {(o.participant_id, o.project_id) for o in orders if isinstance(o, PledgeOrder)}
         held = {(o.participant_id, o.pledge_id) for o in orders if isinstance(o, CancelOrder)}
         if wanted:

@@ -18,6 +18,7 @@ from service.http.faults import fault
 from service.http.idempotency import operator_key
 from service.http.shared import shared
 from service.http.texts import label
+from service.ledger.lanes import Lanes
 from service.planting.advance import StepOrder, advance_trees
 from service.planting.allocate import allocate_trees
 from service.planting.answers import FundedProjectAnswer, Season, project_answer
@@ -137,7 +138,7 @@ async def make_one_project(request: Request) -> JsonAnswer:
         return project_answer(FundedProjectAnswer, {"id": project_id, **asdict(facts), **stock})
 
     key = operator_key(request, await request.body())
-    return await answer_once(request, key, effect, status=201)
+    return await answer_once(request, key, effect)
 
 
 @patch(
@@ -174,7 +175,7 @@ async def make_one_plot(request: Request, project_id: FromPath[str]) -> JsonAnsw
         return PlotAnswer(plot_id, wanted, body.name, kept, body.area_m2)
 
     key = operator_key(request, await request.body())
-    return await answer_once(request, key, effect, status=201)
+    return await answer_once(request, key, effect)
 
 
 @post(
@@ -190,7 +191,8 @@ async def allocate(request: Request, plot_id: FromPath[str]) -> PlotStepAnswer:
     """
     wanted = path_uuid(plot_id)
     body = await read_body(request, AllocateBody)
-    return await allocate_trees(shared(request, Database), wanted, body.trees, act_of(request))
+    lanes = shared(request, Lanes)
+    return await allocate_trees(lanes.database, lanes.batch, wanted, body.trees, act_of(request))
 
 
 def _marks(step: Status, operation_id: str, summary: str) -> HTTPRouteHandler:
@@ -205,7 +207,8 @@ def _marks(step: Status, operation_id: str, summary: str) -> HTTPRouteHandler:
         ]
         _refuse([*chain.from_iterable(faults)])
         order = StepOrder(wanted, step, [_evidence(item) for item in body.evidence], body.trees)
-        return await advance_trees(shared(request, Database), order, act_of(request))
+        lanes = shared(request, Lanes)
+        return await advance_trees(lanes.database, lanes.batch, order, act_of(request))
 
     mark.__doc__ = summary
     return post(

@@ -142,7 +142,7 @@ async def publish_files(request: Request) -> JsonAnswer:
         return PublishedAnswer(version, sha256_of(files))
 
     key = operator_key(request, await request.body())
-    answer = await answer_once(request, key, effect, status=201)
+    answer = await answer_once(request, key, effect)
     await shared(request, Rulebooks).look()
     return answer
 

@@ -17,6 +17,7 @@ from service.platform.database import open_database
 from tests.callers import Caller, advance, sign_in
 from tests.ledger.histories import RULEBOOK, award, book_of, by_operator, make_person
 from tests.people import served, settings_for
+from tests.planting.forestry import give, open_plot, open_project, statuses
 
 
 @pytest.fixture
@@ -100,6 +101,39 @@ async def test_what_is_collected_recorded_and_reversed_at_once_is_booked_once(pr
     earned_g = sum(walk["energy_g"] for walk in [walks[2], *ended[10:]])
     held = await alice[0].balances()
     assert held["ripening_g"] + held["available_g"] + held["arrears_g"] == earned_g
+
+
+async def test_trees_are_allocated_and_planted_beside_pledges_and_cancellations(through, database):
+    people, operator = [await through(f"p{n}") for n in range(8)], await through("o", "operator")
+    project = await open_project(database, price_g=10, capacity=30)
+    plot = await open_plot(database, project)
+    for person in people:
+        await give(database, person[0].participant_id, 40)
+    pledge, body = "/v1/me/pledges", {"project_id": str(project), "trees": 2}
+
+    def promise(person):
+        return person.post(pledge, body, key=str(uuid.uuid4()))
+
+    made = await asyncio.gather(*[promise(person[0]) for person in people])
+    asked = f"/v1/operator/plots/{plot}"
+    ended = await asyncio.gather(
+        *[operator[n % 2].post(f"{asked}/allocate", {"trees": 4}) for n in range(3)],
+        *[operator[n % 2].post(f"{asked}/planted", {"evidence": []}) for n in range(3)],
+        *[
+            person[1].post(f"{pledge}/{answer.json()['id']}/cancel")
+            for person, answer in zip(people, made, strict=True)
+        ],
+        *[promise(person[n % 2]) for n, person in enumerate(people)],
+    )
+    assert {answer.status_code for answer in ended} <= {200, 201, 409}
+    placed = sum(len(answer.json()["trees"]) for answer in ended[:3] if answer.status_code == 200)
+    held = await statuses(database, project)
+    assert held.get("allocated", 0) + held.get("planted", 0) == placed
+    await operator[0].post(f"{asked}/planted", {"evidence": []})
+    balances = [await person[0].balances() for person in people]
+    assert sum(held["planted_g"] for held in balances) == 10 * placed
+    for held in balances:
+        assert held["available_g"] + held["pledged_g"] + held["planted_g"] == 40
 
 
 async def test_a_reversal_is_in_no_batch_with_what_reads_the_same_rows(own_settings, database):

@@ -2,14 +2,17 @@
 
 import secrets
 from datetime import UTC, datetime
+from functools import partial
 
 from service.audit.audit import audit
+from service.ledger.orders import Batch
 from service.participants.identities import resolve_participant
 from service.planting.advance import StepOrder, advance_trees
 from service.planting.allocate import allocate_trees
 from service.planting.projects import PlotFacts, ProjectFacts, make_plot, make_project
 from service.platform.acts import Act
 from tests import orders
+from tests.actions.reports import SECRET
 from tests.ledger.histories import RULEBOOK
 
 START = datetime(2026, 11, 21, 2, 0, tzinfo=UTC)
@@ -107,12 +110,16 @@ async def cancel(database, participant_id, pledge_id, now=START):
 
 
 async def allocate(database, plot_id, trees, now=START):
-    return await allocate_trees(database, plot_id, trees, by_operator(now))
+    return await allocate_trees(database, _batch(now), plot_id, trees, by_operator(now))
 
 
 async def advance(database, plot_id, status, *, numbers=None, evidence=(), now=START):
     order = StepOrder(plot_id, status, list(evidence), numbers)
-    return await advance_trees(database, order, by_operator(now))
+    return await advance_trees(database, _batch(now), order, by_operator(now))
+
+
+def _batch(now):
+    return partial(Batch, RULEBOOK, now, secret=SECRET)
 
 
 async def until_somebody_waits(database, task):
