@@ -152,7 +152,7 @@ async def _live(app: Litestar, settings: Settings) -> AsyncIterator[None]:
                 Simulator(found.database_url, settings.secret_key.encode()),
                 partner_keys,
                 kept,
-                Intake(database, clock, rulebooks, lanes, settings, identifier),
+                Intake(database, clock, rulebooks, lanes, identifier),
                 Boards(redis, Layout(settings.redis_prefix, settings.leaderboard_shards)),
                 Heads(),
                 Names(database.reads),

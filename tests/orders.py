@@ -11,6 +11,7 @@ from service.ledger.orders import Batch
 from service.planting.pledge import CancelOrder, PledgeOrder
 from service.platform.acts import Act
 from service.platform.errors import SaxaulError
+from service.privacy.erase import EraseOrder, finish_erasures
 from tests.actions.reports import SECRET
 from tests.rules.sets import shipped_rulebook
 
@@ -74,6 +75,14 @@ async def reverse(database, participant_id, action_id, *, now, rulebook=RULEBOOK
         return await settled(
             connection, ReverseOrder, participant_id, rulebook=rulebook, now=now, **asked, **told
         )
+
+
+async def erase(database, participant_id, now):
+    """Forget somebody; whether that is new."""
+    order = EraseOrder(participant_id)
+    outcomes = await settle(database, [order], rulebook=RULEBOOK, now=now, wait=True)
+    await finish_erasures(database, now)
+    return outcomes[order]
 
 
 async def expire(database, now, **options):

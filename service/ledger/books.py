@@ -152,14 +152,12 @@ async def lock_free_books(connection: Connection, ids: Iterable[UUID]) -> dict[U
     return _books(await connection.fetch(_LOCK_FREE, sorted(ids)))
 
 
-async def lock_books(
-    connection: Connection, ids: Iterable[UUID], *, wait_ms: int = 2_000
-) -> dict[UUID, Book]:
+async def lock_books(connection: Connection, ids: Iterable[UUID]) -> dict[UUID, Book]:
     """Lock all of these books in id order, waiting for those held. Missing ones are left out.
 
-    Raises asyncpg.LockNotAvailableError after `wait_ms`.
+    Raises asyncpg.LockNotAvailableError after 2 s.
     """
-    await connection.execute("SELECT set_config('lock_timeout', $1, true)", f"{wait_ms}ms")
+    await connection.execute("SELECT set_config('lock_timeout', '2s', true)")
     rows = await connection.fetch(_LOCK_ALL, sorted(ids))
     await connection.execute("SELECT set_config('lock_timeout', '0', true)")
     return _books(rows)

@@ -39,7 +39,6 @@ from service.partners.reversals import TakeBackOrder, TargetMovedError
 from service.platform.clock import Clock
 from service.platform.database import Database
 from service.platform.errors import SaxaulError, UnavailableError
-from service.platform.settings import Settings
 from service.rulebooks.publish import Rulebooks
 from service.rules.decide.judge import Refusal, judge
 
@@ -64,7 +63,6 @@ class Intake:
     clock: Clock
     rulebooks: Rulebooks
     lanes: Lanes
-    settings: Settings
     identifier: Identifier
 
 

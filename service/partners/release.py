@@ -111,14 +111,9 @@ async def _release(intake: Intake, rows: Sequence[Any]) -> dict[Event, Outcome]:
             now_waiting[row["event_key"]] = event
     outcomes = await _award(intake, [e for e in events if e.target_key is None])
     now_waiting |= {e.key: o.waits_for for e, o in outcomes.items() if o.waits_for}
-    by_partner: dict[str, list[Event]] = {}
-    for event in events:
-        if event.target_key is not None:
-            by_partner.setdefault(event.ref.partner_id, []).append(event)
-    for reversals in by_partner.values():
-        taken = await take_back(intake, reversals)
-        now_waiting |= {e.key: "event-not-known" for e, o in taken.items() if o.status == "parked"}
-        outcomes |= taken
+    taken = await take_back(intake, [e for e in events if e.target_key is not None])
+    now_waiting |= {e.key: "event-not-known" for e, o in taken.items() if o.status == "parked"}
+    outcomes |= taken
     await _tell(intake, rows, now_waiting)
     for event, outcome in outcomes.items():
         if outcome.error is not None:

@@ -10,8 +10,9 @@ import click
 
 from service.instance.open import Instance, on_instance
 from service.ledger.books import BookMissingError
+from service.ledger.lanes import Lanes
 from service.platform.log import configure_logging
-from service.platform.outbox import lane_of
+from service.platform.settings import with_secret_key
 from service.privacy.erase import erase_participant, list_erasures
 from service.rulebooks.publish import Rulebooks
 
@@ -61,19 +62,17 @@ async def _erase_again(ids: list[UUID], instance: Instance) -> None:
     rulebooks = Rulebooks(instance.database)
     async with instance.database.pool.acquire() as connection:
         await rulebooks.refresh(connection)
+    settings = with_secret_key(instance.settings)
+    lanes = Lanes(instance.database, instance.clock, lambda: rulebooks.active, settings)
+    lanes.start()
     for participant_id in ids:
         try:
-            is_new = await erase_participant(
-                instance.database,
-                participant_id,
-                now=instance.clock.now(),
-                local_date=rulebooks.active.program.local_date,
-                lane=lane_of(participant_id, instance.settings.lanes),
-            )
+            is_new = await erase_participant(lanes, participant_id)
         except BookMissingError:
             done["unknown"] += 1
         else:
             done["erased" if is_new else "before"] += 1
+    await lanes.stop()
     told = "{erased} erased, {before} were erased already, {unknown} are not there"
     click.echo(told.format_map(done))
 

@@ -5,48 +5,76 @@ in it stays there, and its bubbles expire as everybody's. Transfers, awards and 
 they name a random id that leads nowhere any more.
 """
 
-from collections.abc import AsyncIterator, Callable
-from datetime import date, datetime
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import MetaData
 
 from service.http.auth import tell_forgotten
 from service.leaderboards.forget import forget_write
-from service.ledger.books import close_write, lock_book
-from service.platform.database import Base, Connection, Database, Write, row_count, write_all
+from service.ledger.books import close_write
+from service.ledger.lanes import Lanes
+from service.ledger.orders import Order, Work
+from service.platform.database import Base, Connection, Database, Write, row_count
+from service.platform.outbox import lane_of
 
 ATTRIBUTES_MAX = 2_000
 _PAGE = 1_000
 
 
-async def erase_participant(
-    database: Database,
-    participant_id: UUID,
-    *,
-    now: datetime,
-    local_date: Callable[[datetime], date],
-    lane: int,
-) -> bool:
-    """Forget this person, suspended or not; False when that was done. Raises BookMissingError."""
-    async with database.transaction() as connection:
-        book = await lock_book(connection, participant_id)
+class Erasing(Work):
+    """Closes books and forgets whose they are; attributes of actions go in parts behind it."""
+
+    rank = 3
+    mixes = False
+
+    async def read(self, _connection: Connection, _orders: Sequence["EraseOrder"]) -> None:
+        """The book says it all."""
+        self._closed: dict[UUID, datetime] = {}
+
+    def decide(self, order: "EraseOrder") -> bool:
+        """Forget this person, suspended or not; False when that was done."""
+        book = self.batch.books[order.participant_id]
         if book.closed:
             return False
-        at = book.tick(now)
-        writes = [Write(text, (participant_id,)) for text in erasing_texts(Base.metadata)]
-        writes += [
-            close_write(participant_id, at),
-            Write(_NOTE, (participant_id, at)),
-            await forget_write(connection, participant_id, lane, at, local_date(at)),
-        ]
-        await write_all(connection, writes)
-        await tell_forgotten(connection, participant_id)
-        is_finished = await _erase_attributes(connection, participant_id, now)
+        book.closed = True
+        self._closed[book.participant_id] = book.tick(self.batch.now)
+        return True
+
+    async def finish(self, connection: Connection) -> list[Write]:
+        """Empty the tables of persons, and tell the boards and all processes to forget."""
+        writes: list[Write] = []
+        for owner, at in self._closed.items():
+            lane = lane_of(owner, self.batch.lanes)
+            day = self.batch.rulebook.program.local_date(at)
+            writes += [Write(text, (owner,)) for text in erasing_texts(Base.metadata)]
+            writes += [close_write(owner, at), Write(_NOTE, (owner, at))]
+            writes.append(await forget_write(connection, owner, lane, at, day))
+            await tell_forgotten(connection, owner)
+        return writes
+
+
+class EraseOrder(Order):
+    """Forgets somebody."""
+
+    work = Erasing
+
+    @property
+    def weight(self) -> int:
+        """Rows of many tables, and what finds them."""
+        return 200
+
+
+async def erase_participant(lanes: Lanes, participant_id: UUID) -> bool:
+    """Forget this person; False when that was done. Raises BookMissingError."""
+    is_new: bool = await lanes.submit(EraseOrder(participant_id))
+    is_finished = not is_new
     while not is_finished:
-        async with database.transaction() as connection:
+        async with lanes.database.transaction() as connection:
+            now = lanes.clock.now()
             is_finished = await _erase_attributes(connection, participant_id, now)
-    return True
+    return is_new
 
 
 def erasing_texts(metadata: MetaData) -> list[str]:

@@ -7,13 +7,11 @@ from litestar.response import Stream
 from service.http.access import Request, caller, opens
 from service.http.auth import Authenticator
 from service.http.shared import shared
+from service.ledger.lanes import Lanes
 from service.platform.clock import Clock
 from service.platform.database import Database
-from service.platform.outbox import lane_of
-from service.platform.settings import Settings
 from service.privacy.erase import erase_participant
 from service.privacy.export import export_participant
-from service.rulebooks.publish import Rulebooks
 
 
 @get("/v1/me/export", operation_id="exportMe", **opens("participant"))
@@ -30,13 +28,7 @@ async def export_me(request: Request) -> Stream:
 async def erase_me(request: Request) -> None:
     """Forget me: identity, name and attributes go, the ledger keeps a nameless book."""
     participant_id = caller(request).participant_id
-    await erase_participant(
-        shared(request, Database),
-        participant_id,
-        now=shared(request, Clock).now(),
-        local_date=shared(request, Rulebooks).active.program.local_date,
-        lane=lane_of(participant_id, shared(request, Settings).lanes),
-    )
+    await erase_participant(shared(request, Lanes), participant_id)
     # The word of it reaches this process in a moment; the next request may come before.
     shared(request, Authenticator).drop(participant_id)
 

@@ -102,7 +102,7 @@ async def work(
         lanes.start()
         stack.push_async_callback(lanes.stop)
         identifier = Identifier(settings.secret_key)
-        intake = Intake(database, clock, rulebooks, lanes, settings, identifier)
+        intake = Intake(database, clock, rulebooks, lanes, identifier)
         shared = Shared(
             database,
             redis,

@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 
 from service.actions.order import participant_report
 from service.actions.reverse import AlreadyReversedError
-from service.privacy.erase import erase_participant
 from service.rulebooks.publish import Rulebooks, publish
 from tests import orders
 from tests.ledger.histories import make_person
@@ -163,5 +162,4 @@ async def town(database, size=12):
 
 
 async def erase(database, person, now):
-    day = now.date()
-    assert await erase_participant(database, person, now=now, local_date=lambda _: day, lane=0)
+    assert await orders.erase(database, person, now)

@@ -136,6 +136,37 @@ async def test_trees_are_allocated_and_planted_beside_pledges_and_cancellations(
         assert held["available_g"] + held["pledged_g"] + held["planted_g"] == 40
 
 
+async def test_who_is_erased_beside_everything_leaves_a_clean_nameless_book(
+    processes, through, database
+):
+    """Whatever comes before it is booked, what comes behind it is refused, and nothing is kept."""
+    operator = await through("olga", "operator")
+    for turn in range(4):
+        alice = await through(f"alice {turn}")
+        old_id = alice[0].participant_id
+        walks = [await alice[0].walks(steps) for steps in (3_000, 3_500)]
+        await advance(processes[0], hours=32)
+        undo = f"/v1/operator/actions/{walks[0]['id']}/reverse"
+        adjust = f"/v1/operator/participants/{old_id}/adjustments"
+        now = (await alice[0].get("/v1/program")).json()["now"]
+        walk = {"type": "mobility.walk", "occurred_at": now, "attributes": {"steps": 2_000}}
+        ended = await asyncio.gather(
+            *[alice[n % 2].post("/v1/me/bubbles/collect", key=f"a-key-{n:016}") for n in range(4)],
+            *[alice[n % 2].post("/v1/me/actions", walk, key=f"b-key-{n:016}") for n in range(4)],
+            alice[turn % 2].delete("/v1/me"),
+            operator[0].post(undo, {"reason": "x", "participant_id": str(old_id)}),
+            operator[1].post(adjust, {"amount_g": 5, "reason": "x"}),
+            alice[0].post("/v1/me/bubbles/collect"),
+        )
+        assert 204 in {answer.status_code for answer in ended}
+        assert {answer.status_code for answer in ended} <= {200, 201, 204, 401, 409, 503}
+        row = "SELECT closed AND salt IS NULL FROM books WHERE participant_id = $1"
+        assert await database.pool.fetchval(row, old_id)
+        for kept in ("idempotency_keys", "participants", "identities", "counters"):
+            count = f"SELECT count(*) FROM {kept} WHERE participant_id = $1"
+            assert await database.pool.fetchval(count, old_id) == 0, kept
+
+
 async def test_a_reversal_is_in_no_batch_with_what_reads_the_same_rows(own_settings, database):
     """In one batch both would find the bubble full: it would be collected, and taken back whole."""
     person = await make_person(database)

@@ -12,12 +12,15 @@ from service.actions import routes
 from service.audit.audit import audit
 from service.http.auth import FORGOTTEN_CHANNEL
 from service.ledger.books import lock_book
+from service.ledger.lanes import Lanes
+from service.platform.clock import Clock
 from service.privacy import erase
 from service.privacy.erase import erase_participant, finish_erasures
 from tests.actions.reports import blocked_backends
 from tests.callers import advance, saxaul, sign_in
 from tests.people import served, settings_for, token_of
 from tests.processes import PATIENCE_S
+from tests.rules.sets import shipped_rulebook
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 PROJECT = {
@@ -278,7 +281,7 @@ async def test_another_process_learns_of_it(servers, settings, client):
 
 
 async def test_attributes_go_in_parts_and_a_crash_between_them_is_finished(
-    database, alice, monkeypatch
+    database, settings, alice, monkeypatch
 ):
     monkeypatch.setattr(erase, "ATTRIBUTES_MAX", 2)
     for _ in range(5):
@@ -289,6 +292,8 @@ async def test_attributes_go_in_parts_and_a_crash_between_them_is_finished(
         "SELECT count(attributes) FROM actions WHERE participant_id = $1",
         me,
     )
+    lanes = Lanes(database, Clock(), shipped_rulebook, settings)
+    lanes.start()
     calls = 0
     transaction = database.transaction
 
@@ -301,7 +306,8 @@ async def test_attributes_go_in_parts_and_a_crash_between_them_is_finished(
 
     monkeypatch.setattr(database, "transaction", transactions_until_the_crash)
     with pytest.raises(asyncpg.ConnectionDoesNotExistError):
-        await erase_participant(database, me, now=NOW, local_date=datetime.date, lane=0)
+        await erase_participant(lanes, me)
+    await lanes.stop()
     monkeypatch.setattr(database, "transaction", transaction)
     assert await left() == 3
     report = await audit(database, mode="full", now=NOW)
