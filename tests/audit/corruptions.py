@@ -81,7 +81,7 @@ OF_BOOKS = {
     ),
     "a reversal takes less": (
         "UPDATE actions SET energy_g = -1 WHERE kind = 'reversal' AND energy_g = -30",
-        {"actions", "awards", "facts"},
+        {"actions", "awards", "facts", "told"},
         "reversal",
     ),
     "the book's savings were raised": (
