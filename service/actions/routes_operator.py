@@ -3,14 +3,12 @@
 from typing import Annotated
 from uuid import UUID
 
-from litestar import post
-from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from msgspec import Meta, Struct
 
 from service.actions.reverse import FOUND_IN, Undo
 from service.actions.reverse_by_operator import find_owner, reverse_by_operator
-from service.http.access import Request, act_of, opens
+from service.http.access import Request, act_of, post
 from service.http.answer import JsonAnswer, answer_once
 from service.http.decode import Time, path_uuid, read_body
 from service.http.idempotency import operator_key
@@ -52,17 +50,13 @@ class ReversalAnswer(Struct, frozen=True):
 
 @post(
     "/v1/operator/actions/{action_id:str}/reverse",
-    status_code=200,
-    operation_id="reverseAction",
-    **opens(
-        "operator:ledger:adjust",
-        body=ReversalOrder,
-        answer=ReversalAnswer,
-        takes_key=True,
-        problems=("already-reversed", "conflict"),
-    ),
+    "operator:ledger:adjust",
+    body=ReversalOrder,
+    answer=ReversalAnswer,
+    takes_key=True,
+    problems=("already-reversed", "conflict"),
 )
-async def reverse_one(request: Request, action_id: FromPath[str]) -> JsonAnswer:
+async def reverse_action(request: Request, action_id: FromPath[str]) -> JsonAnswer:
     """Take an action's award back by opposite transfers, and free its limits and its claim."""
     wanted = path_uuid(action_id)
     order = await read_body(request, ReversalOrder)
@@ -90,6 +84,3 @@ async def reverse_one(request: Request, action_id: FromPath[str]) -> JsonAnswer:
 
     key = operator_key(request, await request.body())
     return await answer_once(request, key, effect)
-
-
-routes: list[HTTPRouteHandler] = [reverse_one]

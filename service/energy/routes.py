@@ -6,12 +6,10 @@ from typing import Literal
 from uuid import UUID
 
 import msgspec
-from litestar import get, post
-from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
 from service.energy.collect import Collected, CollectOrder
-from service.http.access import Request, caller, opens
+from service.http.access import Request, caller, get, post
 from service.http.answer import JsonAnswer, Listing, as_json
 from service.http.decode import NoFields, Time, path_uuid, read_body
 from service.http.idempotency import idempotency_key
@@ -57,12 +55,8 @@ class CollectAllAnswer(msgspec.Struct, frozen=True):
     balances: Balances
 
 
-@get(
-    "/v1/me/bubbles",
-    operation_id="listBubbles",
-    **opens("participant", query=Page, answer=Listing[BubbleAnswer]),
-)
-async def list_my_bubbles(request: Request) -> JsonAnswer:
+@get("/v1/me/bubbles", "participant", query=Page, answer=Listing[BubbleAnswer])
+async def list_bubbles(request: Request) -> JsonAnswer:
     """My bubbles that still hold energy, the first to ripen first."""
     participant_id = caller(request).participant_id
     page = paged(request, f"bubbles:{participant_id}", ripens_at=datetime, id=UUID)
@@ -87,27 +81,18 @@ async def list_my_bubbles(request: Request) -> JsonAnswer:
 
 @post(
     "/v1/me/bubbles/{bubble_id:str}/collect",
-    status_code=200,
-    operation_id="collectBubble",
-    **opens(
-        "participant",
-        body=NoFields,
-        answer=CollectAnswer,
-        problems=("bubble-not-ripe", "bubble-expired", "bubble-empty"),
-    ),
+    "participant",
+    body=NoFields,
+    answer=CollectAnswer,
+    problems=("bubble-not-ripe", "bubble-expired", "bubble-empty"),
 )
-async def collect_one(request: Request, bubble_id: FromPath[str]) -> JsonAnswer:
+async def collect_bubble(request: Request, bubble_id: FromPath[str]) -> JsonAnswer:
     """Collect one ripe bubble."""
     return await _collect(request, _tell_one, path_uuid(bubble_id))
 
 
-@post(
-    "/v1/me/bubbles/collect",
-    status_code=200,
-    operation_id="collectAllBubbles",
-    **opens("participant", body=NoFields, answer=CollectAllAnswer),
-)
-async def collect_all(request: Request) -> JsonAnswer:
+@post("/v1/me/bubbles/collect", "participant", body=NoFields, answer=CollectAllAnswer)
+async def collect_all_bubbles(request: Request) -> JsonAnswer:
     """Collect every ripe bubble."""
     return await _collect(request, _tell_all)
 
@@ -135,6 +120,3 @@ _LIST = """
 SELECT id, energy_g, remaining_g, ripens_at, expires_at, origin, origin_id FROM bubbles
 WHERE participant_id = $1 AND remaining_g > 0 AND expires_at > $2 AND (ripens_at, id) > ($3, $4)
 ORDER BY ripens_at, id LIMIT $5"""
-
-
-routes: list[HTTPRouteHandler] = [list_my_bubbles, collect_one, collect_all]

@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import litestar
 from litestar.datastructures import State
+from litestar.enums import HttpMethod
+from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
 from service.http.auth import Credentials
@@ -54,18 +56,41 @@ class Access:
     media: Mapping[str, Any] = field(default_factory=dict)
 
 
-def opens(who: str, **told: Any) -> dict[str, Any]:
-    """Keyword arguments of a route's decorator: who may use it, and the other fields of `Access`.
+def route(
+    method: HttpMethod,
+    path: str | list[str],
+    who: str,
+    *,
+    status: int = 200,
+    operation_id: str | None = None,
+    include_in_schema: bool = True,
+    **told: Any,
+) -> HTTPRouteHandler:
+    """Make a function answer this method of a path: `app.py` finds it in any file `routes*.py`.
 
-    `who` is "public", "participant", "operator:<scope>", or "partner": then the route itself checks
-    the signature.
+    `who` may use it is "public", "participant", "operator:<scope>", or "partner": then the function
+    itself checks the signature. `told` are the other fields of `Access`. In the API's document the
+    operation has the function's name, or else `operation_id`.
     """
     role, _, scope = who.partition(":")
     roles = {"public", "participant", "operator", "partner"}
     if role not in roles or (role == "operator") != bool(scope):
         raise ValueError(f"no such access: {who}")
     told.setdefault("media", {"application/json": told.get("body")})
-    return {"opt": {"access": Access(role, scope, **told)}}
+    return HTTPRouteHandler(
+        path,
+        http_method=method,
+        status_code=status,
+        operation_id=operation_id,
+        include_in_schema=include_in_schema,
+        opt={"access": Access(role, scope, **told)},
+    )
+
+
+get = partial(route, HttpMethod.GET)
+post = partial(route, HttpMethod.POST)
+patch = partial(route, HttpMethod.PATCH)
+delete = partial(route, HttpMethod.DELETE, status=204)
 
 
 class Request(litestar.Request[Any, Any, State]):

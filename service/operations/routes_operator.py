@@ -3,12 +3,10 @@
 from typing import Any
 
 import msgspec
-from litestar import get
-from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 from sqlalchemy import select
 
-from service.http.access import Request, opens
+from service.http.access import Request, get
 from service.http.answer import Listing
 from service.http.decode import Time
 from service.http.pages import Page, paged
@@ -30,12 +28,8 @@ class ActAnswer(Struct, frozen=True):
     hash: str
 
 
-@get(
-    "/v1/operator/audit-log",
-    operation_id="listActs",
-    **opens("operator:audit:read", query=Page),
-)
-async def list_operator_acts(request: Request) -> Listing[ActAnswer]:
+@get("/v1/operator/audit-log", "operator:audit:read", query=Page)
+async def list_acts(request: Request) -> Listing[ActAnswer]:
     """What operators did, the latest first; each entry's hash continues the one before."""
     page = paged(request, "acts", seq=int)
     query = select(AuditEntry).order_by(AuditEntry.seq.desc()).limit(page.rows)
@@ -45,6 +39,3 @@ async def list_operator_acts(request: Request) -> Listing[ActAnswer]:
         rows = (await session.scalars(query)).all()
     told = [{**vars(row), "hash": row.hash.hex()} for row in rows]
     return page.listing(msgspec.convert(told, list[ActAnswer]))
-
-
-routes: list[HTTPRouteHandler] = [list_operator_acts]

@@ -4,12 +4,10 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 from uuid import UUID
 
-from litestar import get, post
-from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from msgspec import Meta, Struct
 
-from service.http.access import Request, act_of, opens
+from service.http.access import Request, act_of, get, post
 from service.http.answer import Listing
 from service.http.auth import Authenticator
 from service.http.decode import path_uuid, read_body, read_query
@@ -42,11 +40,7 @@ class SuspensionOrder(Struct, frozen=True, forbid_unknown_fields=True):
     reason: Annotated[str, Meta(min_length=1, max_length=500), prose] | None = None
 
 
-@get(
-    "/v1/operator/participants",
-    operation_id="findParticipants",
-    **opens("operator:participants:read", query=ParticipantSearch),
-)
+@get("/v1/operator/participants", "operator:participants:read", query=ParticipantSearch)
 async def find_participants(request: Request) -> Listing[ParticipantAnswer]:
     """Find participants by a token's subject (of every trusted issuer) or by display name."""
     search = read_query(request, ParticipantSearch)
@@ -68,11 +62,7 @@ async def find_participants(request: Request) -> Listing[ParticipantAnswer]:
     return page.listing(found)
 
 
-@get(
-    "/v1/operator/participants/{participant_id:str}",
-    operation_id="getParticipant",
-    **opens("operator:participants:read"),
-)
+@get("/v1/operator/participants/{participant_id:str}", "operator:participants:read")
 async def get_participant(request: Request, participant_id: FromPath[str]) -> ParticipantAnswer:
     """One participant, also one who was erased."""
     wanted = path_uuid(participant_id)
@@ -93,9 +83,9 @@ async def _log_look(request: Request, object_id: str, detail: dict[str, Any]) ->
 
 @post(
     "/v1/operator/participants/{participant_id:str}/suspend",
-    status_code=200,
-    operation_id="suspendParticipant",
-    **opens("operator:participants:write", body=SuspensionOrder, problems=("conflict",)),
+    "operator:participants:write",
+    body=SuspensionOrder,
+    problems=("conflict",),
 )
 async def suspend_participant(request: Request, participant_id: FromPath[str]) -> ParticipantAnswer:
     """Let nothing move in somebody's book, until they are resumed; reading goes on."""
@@ -104,9 +94,9 @@ async def suspend_participant(request: Request, participant_id: FromPath[str]) -
 
 @post(
     "/v1/operator/participants/{participant_id:str}/resume",
-    status_code=200,
-    operation_id="resumeParticipant",
-    **opens("operator:participants:write", body=SuspensionOrder, problems=("conflict",)),
+    "operator:participants:write",
+    body=SuspensionOrder,
+    problems=("conflict",),
 )
 async def resume_participant(request: Request, participant_id: FromPath[str]) -> ParticipantAnswer:
     """End a suspension."""
@@ -129,11 +119,3 @@ async def _shown(database: Database, participant_id: UUID) -> ParticipantAnswer:
     if found is None:
         raise BookMissingError(participant_id)
     return found
-
-
-routes: list[HTTPRouteHandler] = [
-    find_participants,
-    get_participant,
-    suspend_participant,
-    resume_participant,
-]

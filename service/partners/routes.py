@@ -2,12 +2,10 @@
 
 from typing import Annotated
 
-from litestar import delete, get, post
-from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from msgspec import Meta, Struct
 
-from service.http.access import Request, caller, opens
+from service.http.access import Request, caller, delete, get, post
 from service.http.answer import JsonAnswer, Listing, answer_once, as_json
 from service.http.decode import Time, parse, read_body
 from service.http.idempotency import idempotency_key
@@ -55,9 +53,12 @@ class LinkAnswer(Struct, frozen=True):
 
 @post(
     "/v1/me/links",
-    status_code=201,
+    "participant",
+    status=201,
     operation_id="makeLinkCode",
-    **opens("participant", body=CodeOrder, answer=CodeAnswer, problems=("not-found",)),
+    body=CodeOrder,
+    answer=CodeAnswer,
+    problems=("not-found",),
 )
 async def make_code(request: Request) -> JsonAnswer:
     """A code that lets a partner link its reference to me: single use, 10 minutes."""
@@ -75,11 +76,7 @@ async def make_code(request: Request) -> JsonAnswer:
     return await answer_once(request, key, effect, status=201)
 
 
-@get(
-    "/v1/me/links",
-    operation_id="listMyLinks",
-    **opens("participant", query=Page, answer=Listing[MyLink]),
-)
+@get("/v1/me/links", "participant", query=Page, answer=Listing[MyLink])
 async def list_my_links(request: Request) -> JsonAnswer:
     """Who may tell of me; one entry for each of a partner's references."""
     participant_id = caller(request).participant_id
@@ -91,12 +88,7 @@ async def list_my_links(request: Request) -> JsonAnswer:
     return as_json(page.listing(items, [(row[0], row[1]) for row in rows]))
 
 
-@delete(
-    "/v1/me/links/{partner_id:str}",
-    status_code=204,
-    operation_id="unlinkMe",
-    **opens("participant"),
-)
+@delete("/v1/me/links/{partner_id:str}", "participant")
 async def unlink_me(request: Request, partner_id: FromPath[str]) -> None:
     """Take my consent back: what the partner sends from here on waits, and is forgotten."""
     async with shared(request, Database).transaction() as connection:
@@ -106,9 +98,11 @@ async def unlink_me(request: Request, partner_id: FromPath[str]) -> None:
 
 @post(
     "/v1/partners/{partner_id:str}/links",
-    status_code=201,
+    "partner",
+    status=201,
     operation_id="linkSubject",
-    **opens("partner", body=LinkOrder, problems=("not-found",)),
+    body=LinkOrder,
+    problems=("not-found",),
 )
 async def link_one(request: Request, partner_id: FromPath[str]) -> LinkAnswer:
     """Link a reference to the person who gave the code; what waited for it is recorded."""
@@ -125,6 +119,3 @@ async def link_one(request: Request, partner_id: FromPath[str]) -> LinkAnswer:
     )
     await release_new_link(intake, subject)
     return LinkAnswer(sent.partner.id, order.subject, now)
-
-
-routes: list[HTTPRouteHandler] = [make_code, list_my_links, unlink_me, link_one]

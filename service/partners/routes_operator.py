@@ -7,13 +7,11 @@ from typing import Annotated, Literal
 from uuid import UUID
 
 import msgspec
-from litestar import get, patch, post
-from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from msgspec import UNSET, Meta, Struct, UnsetType
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service.http.access import Request, act_of, opens
+from service.http.access import Request, act_of, get, patch, post
 from service.http.answer import Listing
 from service.http.decode import Time, path_uuid, read_body
 from service.http.faults import fault
@@ -106,9 +104,11 @@ class PartnerAnswer(Struct, frozen=True):
 
 @post(
     "/v1/operator/partners",
-    status_code=201,
+    "operator:partners:admin",
+    status=201,
     operation_id="makePartner",
-    **opens("operator:partners:admin", body=PartnerBody, problems=("conflict",)),
+    body=PartnerBody,
+    problems=("conflict",),
 )
 async def make_one_partner(request: Request) -> PartnerAnswer:
     """Open a partner. It can send nothing before it has a key."""
@@ -120,11 +120,7 @@ async def make_one_partner(request: Request) -> PartnerAnswer:
     return await _shown(request, partner_id)
 
 
-@get(
-    "/v1/operator/partners",
-    operation_id="listPartners",
-    **opens("operator:partners:admin", query=Page),
-)
+@get("/v1/operator/partners", "operator:partners:admin", operation_id="listPartners", query=Page)
 async def list_all_partners(request: Request) -> Listing[PartnerAnswer]:
     """All partners with their keys and when these were used last."""
     page = paged(request, "partners", id=str)
@@ -133,11 +129,7 @@ async def list_all_partners(request: Request) -> Listing[PartnerAnswer]:
         return page.listing(await _answers(request, session, rows))
 
 
-@get(
-    "/v1/operator/partners/{partner_id:str}",
-    operation_id="getPartner",
-    **opens("operator:partners:admin"),
-)
+@get("/v1/operator/partners/{partner_id:str}", "operator:partners:admin")
 async def get_partner(request: Request, partner_id: FromPath[str]) -> PartnerAnswer:
     """One partner."""
     return await _shown(request, partner_id)
@@ -145,8 +137,9 @@ async def get_partner(request: Request, partner_id: FromPath[str]) -> PartnerAns
 
 @patch(
     "/v1/operator/partners/{partner_id:str}",
+    "operator:partners:admin",
     operation_id="changePartner",
-    **opens("operator:partners:admin", body=PartnerChanges),
+    body=PartnerChanges,
 )
 async def change_one_partner(request: Request, partner_id: FromPath[str]) -> PartnerAnswer:
     """Change a partner; every process follows at once."""
@@ -160,11 +153,12 @@ async def change_one_partner(request: Request, partner_id: FromPath[str]) -> Par
 
 @post(
     "/v1/operator/partners/{partner_id:str}/keys",
-    status_code=201,
-    operation_id="makePartnerKey",
-    **opens("operator:partners:admin", body=KeyOrder, problems=("conflict",)),
+    "operator:partners:admin",
+    status=201,
+    body=KeyOrder,
+    problems=("conflict",),
 )
-async def make_key(request: Request, partner_id: FromPath[str]) -> NewKeyAnswer:
+async def make_partner_key(request: Request, partner_id: FromPath[str]) -> NewKeyAnswer:
     """Give a partner a key; it works at once. At most 3 keys that are not revoked."""
     order = await read_body(request, KeyOrder)
     public, masters = _public_key(order), master_keys(shared(request, Settings))
@@ -174,11 +168,10 @@ async def make_key(request: Request, partner_id: FromPath[str]) -> NewKeyAnswer:
 
 @post(
     "/v1/operator/partners/{partner_id:str}/keys/{key_id:str}/retire",
-    status_code=200,
-    operation_id="retirePartnerKey",
-    **opens("operator:partners:admin", body=RetireOrder),
+    "operator:partners:admin",
+    body=RetireOrder,
 )
-async def retire_one_key(
+async def retire_partner_key(
     request: Request, partner_id: FromPath[str], key_id: FromPath[str]
 ) -> KeyAnswer:
     """Believe a key for some time only, while the partner changes to its next one."""
@@ -189,13 +182,8 @@ async def retire_one_key(
     return await _shown_key(request, partner_id, wanted)
 
 
-@post(
-    "/v1/operator/partners/{partner_id:str}/keys/{key_id:str}/revoke",
-    status_code=200,
-    operation_id="revokePartnerKey",
-    **opens("operator:partners:admin"),
-)
-async def revoke_one_key(
+@post("/v1/operator/partners/{partner_id:str}/keys/{key_id:str}/revoke", "operator:partners:admin")
+async def revoke_partner_key(
     request: Request, partner_id: FromPath[str], key_id: FromPath[str]
 ) -> KeyAnswer:
     """Believe a key no longer, in any process."""
@@ -268,13 +256,3 @@ def _key_answer(key: PartnerKey, now: datetime) -> KeyAnswer:
 
 
 _TOLD = [name for name in PartnerAnswer.__struct_fields__ if name != "keys"]
-
-routes: list[HTTPRouteHandler] = [
-    make_one_partner,
-    list_all_partners,
-    get_partner,
-    change_one_partner,
-    make_key,
-    retire_one_key,
-    revoke_one_key,
-]

@@ -6,12 +6,11 @@ from itertools import chain
 from typing import Annotated, Any
 from uuid import UUID
 
-from litestar import patch, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from msgspec import UNSET, Meta, Struct, UnsetType, structs, to_builtins
 
-from service.http.access import Request, act_of, opens
+from service.http.access import Request, act_of, patch, post
 from service.http.answer import JsonAnswer, answer_once
 from service.http.decode import Time, path_uuid, read_body
 from service.http.faults import fault
@@ -120,11 +119,12 @@ class StepBody(Struct, frozen=True, forbid_unknown_fields=True):
 
 @post(
     "/v1/operator/projects",
-    status_code=201,
+    "operator:planting:write",
+    status=201,
     operation_id="makeProject",
-    **opens(
-        "operator:planting:write", body=ProjectBody, answer=FundedProjectAnswer, takes_key=True
-    ),
+    body=ProjectBody,
+    answer=FundedProjectAnswer,
+    takes_key=True,
 )
 async def make_one_project(request: Request) -> JsonAnswer:
     """Open a project."""
@@ -142,8 +142,10 @@ async def make_one_project(request: Request) -> JsonAnswer:
 
 @patch(
     "/v1/operator/projects/{project_id:str}",
+    "operator:planting:write",
     operation_id="changeProject",
-    **opens("operator:planting:write", body=ProjectChanges, problems=("project-capacity",)),
+    body=ProjectChanges,
+    problems=("project-capacity",),
 )
 async def change_one_project(request: Request, project_id: FromPath[str]) -> FundedProjectAnswer:
     """Change a project; what was pledged stays as it was."""
@@ -157,9 +159,12 @@ async def change_one_project(request: Request, project_id: FromPath[str]) -> Fun
 
 @post(
     "/v1/operator/projects/{project_id:str}/plots",
-    status_code=201,
+    "operator:planting:write",
+    status=201,
     operation_id="makePlot",
-    **opens("operator:planting:write", body=PlotBody, answer=PlotAnswer, takes_key=True),
+    body=PlotBody,
+    answer=PlotAnswer,
+    takes_key=True,
 )
 async def make_one_plot(request: Request, project_id: FromPath[str]) -> JsonAnswer:
     """Add a plot to a project."""
@@ -179,9 +184,10 @@ async def make_one_plot(request: Request, project_id: FromPath[str]) -> JsonAnsw
 
 @post(
     "/v1/operator/plots/{plot_id:str}/allocate",
-    status_code=200,
+    "operator:planting:write",
     operation_id="allocateTrees",
-    **opens("operator:planting:write", body=AllocateBody, problems=("tree-status",)),
+    body=AllocateBody,
+    problems=("tree-status",),
 )
 async def allocate(request: Request, plot_id: FromPath[str]) -> PlotStepAnswer:
     """Give waiting trees a place in the plot: lost ones first, then the oldest pledges.
@@ -210,9 +216,10 @@ def _marks(step: Status, operation_id: str, summary: str) -> HTTPRouteHandler:
     mark.__doc__ = summary
     return post(
         f"/v1/operator/plots/{{plot_id:str}}/{step}",
-        status_code=200,
+        "operator:planting:write",
         operation_id=operation_id,
-        **opens("operator:planting:write", body=StepBody, problems=("tree-status",)),
+        body=StepBody,
+        problems=("tree-status",),
     )(mark)
 
 
@@ -249,22 +256,16 @@ def _refuse(faults: list[FieldError]) -> None:
         raise error
 
 
-routes: list[HTTPRouteHandler] = [
-    make_one_project,
-    change_one_project,
-    make_one_plot,
-    allocate,
-    _marks(
-        Status.PLANTED,
-        "markPlanted",
-        "Tell that allocated trees of the plot stand: now their grams are spent.",
-    ),
-    _marks(
-        Status.VERIFIED, "markVerified", "Tell that somebody looked at planted trees of the plot."
-    ),
-    _marks(
-        Status.LOST,
-        "markLost",
-        "Tell that trees of the plot died; they wait for a place again, paid as they are.",
-    ),
-]
+mark_planted = _marks(
+    Status.PLANTED,
+    "markPlanted",
+    "Tell that allocated trees of the plot stand: now their grams are spent.",
+)
+mark_verified = _marks(
+    Status.VERIFIED, "markVerified", "Tell that somebody looked at planted trees of the plot."
+)
+mark_lost = _marks(
+    Status.LOST,
+    "markLost",
+    "Tell that trees of the plot died; they wait for a place again, paid as they are.",
+)

@@ -7,12 +7,10 @@ from pathlib import PurePosixPath
 from typing import Annotated, Literal
 
 import msgspec
-from litestar import get, post
-from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from msgspec import Meta, Struct
 
-from service.http.access import Request, act_of, opens
+from service.http.access import Request, act_of, get, post
 from service.http.answer import JsonAnswer, Listing, answer_once
 from service.http.decode import NoFields, read_body
 from service.http.faults import fault
@@ -92,13 +90,8 @@ class PublishedAnswer(Struct, frozen=True):
     sha256: str
 
 
-@post(
-    "/v1/operator/rulebooks/check",
-    status_code=200,
-    operation_id="checkRulebook",
-    **opens("operator:rules:write", body=RuleFiles),
-)
-async def check_files(request: Request) -> CheckAnswer:
+@post("/v1/operator/rulebooks/check", "operator:rules:write", body=RuleFiles)
+async def check_rulebook(request: Request) -> CheckAnswer:
     """Check rule files, run their examples and scenarios: every problem. Nothing is stored."""
     files, scenarios = parted((await read_body(request, RuleFiles)).files)
     try:
@@ -113,17 +106,14 @@ async def check_files(request: Request) -> CheckAnswer:
 
 @post(
     "/v1/operator/rulebooks",
-    status_code=201,
-    operation_id="publishRulebook",
-    **opens(
-        "operator:rules:write",
-        body=RulebookOrder,
-        answer=PublishedAnswer,
-        takes_key=True,
-        problems=("rulebook-invalid", "rulebook-changed"),
-    ),
+    "operator:rules:write",
+    status=201,
+    body=RulebookOrder,
+    answer=PublishedAnswer,
+    takes_key=True,
+    problems=("rulebook-invalid", "rulebook-changed"),
 )
-async def publish_files(request: Request) -> JsonAnswer:
+async def publish_rulebook(request: Request) -> JsonAnswer:
     """Check rule files, run their examples, store them as a version and make it active.
 
     With an Idempotency-Key it can be sent again safely.
@@ -147,11 +137,7 @@ async def publish_files(request: Request) -> JsonAnswer:
     return answer
 
 
-@get(
-    "/v1/operator/rulebooks",
-    operation_id="listRulebooks",
-    **opens("operator:rules:write", query=Page),
-)
+@get("/v1/operator/rulebooks", "operator:rules:write", query=Page)
 async def list_rulebooks(request: Request) -> Listing[RulebookSummary]:
     """Published versions, the newest first."""
     page = paged(request, "rulebooks", version=int)
@@ -161,11 +147,7 @@ async def list_rulebooks(request: Request) -> Listing[RulebookSummary]:
     return page.listing(views)
 
 
-@get(
-    "/v1/operator/rulebooks/{version:str}",
-    operation_id="getRulebook",
-    **opens("operator:rules:write"),
-)
+@get("/v1/operator/rulebooks/{version:str}", "operator:rules:write")
 async def get_rulebook(request: Request, version: FromPath[str]) -> RulebookAnswer:
     """One published version with its files."""
     answer = await _rulebook(request, _version(version))
@@ -175,8 +157,8 @@ async def get_rulebook(request: Request, version: FromPath[str]) -> RulebookAnsw
 
 @get(
     "/v1/operator/rulebooks/{before:str}/diff/{after:str}",
-    operation_id="diffRulebooks",
-    **opens("operator:rules:write", problems=("rulebook-invalid",)),
+    "operator:rules:write",
+    problems=("rulebook-invalid",),
 )
 async def diff_rulebooks(
     request: Request, before: FromPath[str], after: FromPath[str]
@@ -192,9 +174,9 @@ async def diff_rulebooks(
 
 @post(
     "/v1/operator/rulebooks/{version:str}/activate",
-    status_code=200,
-    operation_id="activateRulebook",
-    **opens("operator:rules:write", body=NoFields, problems=("rulebook-invalid",)),
+    "operator:rules:write",
+    body=NoFields,
+    problems=("rulebook-invalid",),
 )
 async def activate_rulebook(request: Request, version: FromPath[str]) -> RulebookAnswer:
     """Let a published version decide again: roll back or forward."""
@@ -244,13 +226,3 @@ def parted(files: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
         seen.add(last)
         (scenarios if is_scenario else rule_files)[name] = text
     return rule_files, scenarios
-
-
-routes: list[HTTPRouteHandler] = [
-    check_files,
-    publish_files,
-    list_rulebooks,
-    get_rulebook,
-    diff_rulebooks,
-    activate_rulebook,
-]

@@ -4,11 +4,9 @@ import asyncio
 from typing import Annotated
 
 import msgspec
-from litestar import post
-from litestar.handlers import HTTPRouteHandler
 from msgspec import Meta, Struct
 
-from service.http.access import Request, act_of, opens
+from service.http.access import Request, act_of, post
 from service.http.decode import read_body
 from service.http.faults import fault
 from service.http.shared import shared
@@ -32,11 +30,11 @@ class SimulationOrder(Struct, frozen=True, forbid_unknown_fields=True):
 
 @post(
     "/v1/operator/rulebooks/simulate",
-    status_code=200,
-    operation_id="simulateRulebook",
-    **opens("operator:rules:write", body=SimulationOrder, problems=("rulebook-invalid",)),
+    "operator:rules:write",
+    body=SimulationOrder,
+    problems=("rulebook-invalid",),
 )
-async def simulate_files(request: Request) -> SimulationAnswer:
+async def simulate_rulebook(request: Request) -> SimulationAnswer:
     """Replay what was recorded in a period under a draft; of that nothing is stored."""
     order = await read_body(request, SimulationOrder)
     files, _ = parted(order.files)
@@ -50,6 +48,3 @@ async def simulate_files(request: Request) -> SimulationAnswer:
         detail = {"from": period.starts_at.isoformat(), "to": period.ends_at.isoformat()}
         await act_of(request).log(connection, "rulebook.simulate", draft.sha256, detail)
     return simulation_report(simulation)
-
-
-routes: list[HTTPRouteHandler] = [simulate_files]
