@@ -1,7 +1,5 @@
 """Files of rules before they decide: read of a version, compiled, compared, checked and tried."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What the commands of rules share: their options, which sets they read, how they tell problems."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

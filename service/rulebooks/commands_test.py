@@ -1,7 +1,5 @@
 """`saxaul rules test` and `schema`: what rules promise is tried, and what may stand in them."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

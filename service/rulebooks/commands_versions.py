@@ -1,7 +1,5 @@
 """`saxaul rules diff`, `publish`, `list`, `show`, `pull`, `activate`: versions of the rules."""
 
-from __future__ import annotations
-
 import getpass
 import os
 import sys

@@ -5,8 +5,6 @@ is active, and compile it before they switch, so that a bad one never replaces a
 publishes or activates stands in the audit log, in the same transaction.
 """
 
-from __future__ import annotations
-
 import asyncio
 import dataclasses
 from collections import OrderedDict

@@ -1,7 +1,5 @@
 """What people ask about published versions."""
 
-from __future__ import annotations
-
 from msgspec import Struct
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession

@@ -6,8 +6,6 @@ moved between two looks, so that half-written ones and those that an editor is j
 left alone.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable, Iterator
 from pathlib import Path

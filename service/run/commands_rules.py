@@ -1,7 +1,5 @@
 """`saxaul rules`. Exit 0 is fine, 1 problems found, 2 wrong usage."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """`saxaul rules simulate`: what a draft would have paid, beside what was paid."""
 
-from __future__ import annotations
-
 import asyncio
 
 import click

@@ -1,7 +1,5 @@
 """The processes of a simulation, and the pipe to each."""
 
-from __future__ import annotations
-
 import asyncio
 import pickle
 import sys

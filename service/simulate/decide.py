@@ -6,8 +6,6 @@ what needs an order over all people is noted in runs, and comes back as cuts and
 next pass.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta

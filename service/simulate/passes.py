@@ -10,8 +10,6 @@ the gram. Without a budget that runs out, or a claim that is new, one pass is al
 Nothing is written but notes in a temporary folder: the connections can read only.
 """
 
-from __future__ import annotations
-
 import asyncio
 import os
 import tempfile

@@ -1,7 +1,5 @@
 """The period of a simulation: what was recorded from one instant until another."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta

@@ -1,7 +1,5 @@
 """Campaigns and badges: their dates and what they refer to, checked against the other sections."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Rule files -> one immutable rulebook, or every problem of all files in one go."""
 
-from __future__ import annotations
-
 import gc
 import hashlib
 import math

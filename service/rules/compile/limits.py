@@ -1,7 +1,5 @@
 """Limits of rules: what they count by, and those that contradict each other or can never cut."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 

@@ -4,8 +4,6 @@ So a name that only a faulty rule uses is not called unused, and a name that may
 that cannot be read, or in a section that is no section, is not called unknown.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Rules: their dates, expressions and limits, checked against the type they are for."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Factors and action types: from structs to what judging needs."""
 
-from __future__ import annotations
-
 import datetime as dt
 import math
 import re

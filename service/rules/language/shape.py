@@ -4,8 +4,6 @@ msgspec would stop at the first fault and forget where it stood; so the structs'
 walked here beside the nodes.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -68,7 +66,7 @@ class Source:
     is_published: bool = False
     path: tuple[Step, ...] = ()
 
-    def at(self, *steps: Step) -> Source:
+    def at(self, *steps: Step) -> "Source":
         """A place below this one."""
         path = (*self.path, *steps)
         return Source(self.name, self.root, self.shape, self.problems, self.is_published, path)

@@ -1,7 +1,5 @@
 """How what differs between two sets of rules is told: each change, and all of them as a report."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal

@@ -4,8 +4,6 @@ The numbers are the engine's own: each part of an expression is computed by itse
 values that decide an action.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 from collections.abc import Iterator
 from dataclasses import dataclass, field

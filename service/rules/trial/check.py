@@ -1,7 +1,5 @@
 """Tells whether a set of rules is good: for `rules check`, `rules test` and publishing."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress

@@ -1,7 +1,5 @@
 """Which rules and limits a test has seen at work."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any

@@ -5,8 +5,6 @@ claims, minutes, budgets) and what they build (streaks) carries over from step t
 functions that judge and evaluate real actions. Scenarios are no rules: they are never published.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The world of a scenario: what the steps so far have left behind for those that come after."""
 
-from __future__ import annotations
-
 import datetime as dt
 from collections import defaultdict
 from dataclasses import dataclass, field
