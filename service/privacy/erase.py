@@ -14,7 +14,8 @@ from sqlalchemy import MetaData
 from service.http.auth import tell_forgotten
 from service.leaderboards.forget import forget_write
 from service.ledger.books import close_write, lock_book
-from service.platform.database import Base, Connection, Database, Write, row_count, write_all
+from service.platform.database import Connection, Database, Write, row_count, write_all
+from service.tables import metadata
 
 ATTRIBUTES_MAX = 2_000
 _PAGE = 1_000
@@ -34,7 +35,7 @@ async def erase_participant(
         if book.closed:
             return False
         at = book.tick(now)
-        writes = [Write(text, (participant_id,)) for text in erasing_texts(Base.metadata)]
+        writes = [Write(text, (participant_id,)) for text in erasing_texts(metadata)]
         writes += [
             close_write(participant_id, at),
             Write(_NOTE, (participant_id, at)),
@@ -49,7 +50,7 @@ async def erase_participant(
     return True
 
 
-def erasing_texts(metadata: MetaData) -> list[str]:
+def erasing_texts(of: MetaData) -> list[str]:
     """What erasure does to each table of persons, as the tables tell it themselves."""
 
     def place(name: str) -> tuple[int, str]:
@@ -57,8 +58,8 @@ def erasing_texts(metadata: MetaData) -> list[str]:
 
     return [
         text.replace("{table}", name)
-        for name in sorted(metadata.tables, key=place)
-        for text in metadata.tables[name].info.get("on_erasure", ())
+        for name in sorted(of.tables, key=place)
+        for text in of.tables[name].info.get("on_erasure", ())
     ]
 
 
