@@ -2,16 +2,13 @@
 
 from typing import Any
 
-import msgspec
 from msgspec import Struct
-from sqlalchemy import select
 
 from service.http.access import Request, get
 from service.http.answer import Listing
 from service.http.decode import Time
 from service.http.pages import Page, paged
 from service.http.shared import shared
-from service.platform.acts import AuditEntry
 from service.platform.database import Database
 
 
@@ -32,10 +29,12 @@ class ActAnswer(Struct, frozen=True):
 async def list_acts(request: Request) -> Listing[ActAnswer]:
     """What operators did, the latest first; each entry's hash continues the one before."""
     page = paged(request, "acts", seq=int)
-    query = select(AuditEntry).order_by(AuditEntry.seq.desc()).limit(page.rows)
-    if page.after is not None:
-        query = query.where(AuditEntry.seq < page.after)
-    async with shared(request, Database).sessions() as session:
-        rows = (await session.scalars(query)).all()
-    told = [{**vars(row), "hash": row.hash.hex()} for row in rows]
-    return page.listing(msgspec.convert(told, list[ActAnswer]))
+    rows = await shared(request, Database).lists.fetch(_ACTS, page.after or _EVERY, page.rows)
+    return page.listing([ActAnswer(*row) for row in rows])
+
+
+_EVERY = 2**63 - 1
+
+_ACTS = """
+SELECT seq, at, actor, act, object, detail, request_id, encode(hash, 'hex') FROM audit_log
+WHERE seq < $1 ORDER BY seq DESC LIMIT $2"""

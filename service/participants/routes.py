@@ -54,8 +54,8 @@ async def edit_me(request: Request) -> JsonAnswer:
     """Change what I show of myself."""
     edit = await read_body(request, ProfileEdit)
     changes = {name: value for name, value in structs.asdict(edit).items() if value is not UNSET}
-    async with shared(request, Database).sessions.begin() as session:
-        await edit_profile(session, caller(request).participant_id, changes)
+    async with shared(request, Database).transaction() as connection:
+        await edit_profile(connection, caller(request).participant_id, changes)
     return await _me(request)
 
 

@@ -3,28 +3,22 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncSession
-
-from service.partners.models import Partner, PartnerKey
 from service.platform.reads import Reads, Row
 
 
-async def list_partners(
-    session: AsyncSession, *, after: str | None, limit: int
-) -> Sequence[Partner]:
+async def list_partners(lists: Reads, *, after: str | None, limit: int) -> list[Row]:
     """Partners in the order of their ids, from behind this one on."""
-    query = select(Partner).order_by(Partner.id).limit(limit)
-    if after is not None:
-        query = query.where(Partner.id > after)
-    return (await session.scalars(query)).all()
+    return await lists.fetch(_PARTNERS, after or "", limit)
 
 
-async def keys_of(session: AsyncSession, partners: Sequence[Partner]) -> Sequence[PartnerKey]:
+async def find_partner(lists: Reads, partner_id: str) -> Row | None:
+    """One partner."""
+    return await lists.first(_PARTNER, partner_id)
+
+
+async def keys_of(lists: Reads, partner_ids: Sequence[str]) -> list[Row]:
     """All keys of these partners, the newest first."""
-    wanted = PartnerKey.partner_id.in_([partner.id for partner in partners])
-    query = select(PartnerKey).where(wanted).order_by(PartnerKey.created_at.desc(), PartnerKey.id)
-    return (await session.scalars(query)).all()
+    return await lists.fetch(_KEYS, partner_ids)
 
 
 async def list_links(
@@ -39,3 +33,9 @@ SELECT l.partner_id, l.subject_key, p.name, l.linked_at
 FROM links l JOIN partners p ON p.id = l.partner_id
 WHERE l.participant_id = $1 AND l.ended_at IS NULL AND (l.partner_id, l.subject_key) > ($2, $3)
 ORDER BY l.partner_id, l.subject_key LIMIT $4"""
+
+_PARTNERS = "SELECT * FROM partners WHERE id > $1 ORDER BY id LIMIT $2"
+
+_PARTNER = "SELECT * FROM partners WHERE id = $1"
+
+_KEYS = "SELECT * FROM partner_keys WHERE partner_id = ANY($1) ORDER BY created_at DESC, id"

@@ -3,13 +3,12 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import msgspec
 from litestar.params import FromPath
 from msgspec import UNSET, Meta, Struct, UnsetType
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.http.access import Request, act_of, get, patch, post
 from service.http.answer import Listing
@@ -29,11 +28,11 @@ from service.partners.administer import (
 )
 from service.partners.envelope import master_keys
 from service.partners.keys import KeyState, Kind, is_partner_id, key_state
-from service.partners.models import Partner, PartnerKey
-from service.partners.queries import keys_of, list_partners
+from service.partners.queries import find_partner, keys_of, list_partners
 from service.partners.signature import KeyTextError, public_text, read_public_key
 from service.platform.clock import Clock
 from service.platform.database import Database
+from service.platform.reads import Row
 from service.platform.settings import Settings
 
 PartnerId = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{1,62}$(?!\n)")]
@@ -124,9 +123,9 @@ async def make_one_partner(request: Request) -> PartnerAnswer:
 async def list_all_partners(request: Request) -> Listing[PartnerAnswer]:
     """All partners with their keys and when these were used last."""
     page = paged(request, "partners", id=str)
-    async with shared(request, Database).sessions() as session:
-        rows = await list_partners(session, after=page.after, limit=page.rows)
-        return page.listing(await _answers(request, session, rows))
+    lists = shared(request, Database).lists
+    rows = await list_partners(lists, after=page.after, limit=page.rows)
+    return page.listing(await _answers(request, rows))
 
 
 @get("/v1/operator/partners/{partner_id:str}", "operator:partners:admin")
@@ -216,12 +215,12 @@ async def _acting(request: Request, partner_id: str) -> AsyncIterator[PartnerAct
 
 
 async def _shown(request: Request, partner_id: str) -> PartnerAnswer:
-    async with shared(request, Database).sessions() as session:
-        # What cannot be a name may hold what no database takes.
-        partner = await session.get(Partner, partner_id) if is_partner_id(partner_id) else None
-        if partner is None:
-            raise PartnerMissingError
-        return (await _answers(request, session, [partner]))[0]
+    lists = shared(request, Database).lists
+    # What cannot be a name may hold what no database takes.
+    partner = await find_partner(lists, partner_id) if is_partner_id(partner_id) else None
+    if partner is None:
+        raise PartnerMissingError
+    return (await _answers(request, [partner]))[0]
 
 
 async def _shown_key(request: Request, partner_id: str, key_id: UUID) -> KeyAnswer:
@@ -229,30 +228,20 @@ async def _shown_key(request: Request, partner_id: str, key_id: UUID) -> KeyAnsw
     return next(key for key in shown.keys if key.key_id == key_id)
 
 
-async def _answers(
-    request: Request, session: AsyncSession, partners: Sequence[Partner]
-) -> list[PartnerAnswer]:
-    keys, now = await keys_of(session, partners), shared(request, Clock).real_now()
-    return [
-        PartnerAnswer(
-            keys=[_key_answer(key, now) for key in keys if key.partner_id == partner.id],
-            **{name: getattr(partner, name) for name in _TOLD},
-        )
-        for partner in partners
+async def _answers(request: Request, partners: Sequence[Row]) -> list[PartnerAnswer]:
+    ids, now = [partner["id"] for partner in partners], shared(request, Clock).real_now()
+    keys = await keys_of(shared(request, Database).lists, ids)
+    told = [
+        {**partner, "keys": [_told_key(key, now) for key in keys if key["partner_id"] == id_]}
+        for id_, partner in zip(ids, partners, strict=True)
     ]
+    return msgspec.convert(told, list[PartnerAnswer])
 
 
-def _key_answer(key: PartnerKey, now: datetime) -> KeyAnswer:
-    return KeyAnswer(
-        key.id,
-        "hmac" if key.kind == "hmac" else "ed25519",
-        key_state(now, key.not_before, key.not_after, key.revoked_at),
-        public_text(key.public_key) if key.public_key else None,
-        key.created_at,
-        key.not_before,
-        key.not_after,
-        key.last_used_at,
-    )
-
-
-_TOLD = [name for name in PartnerAnswer.__struct_fields__ if name != "keys"]
+def _told_key(key: Row, now: datetime) -> dict[str, Any]:
+    return {
+        **key,
+        "key_id": key["id"],
+        "state": key_state(now, key["not_before"], key["not_after"], key["revoked_at"]),
+        "public_key": public_text(key["public_key"]) if key["public_key"] else None,
+    }

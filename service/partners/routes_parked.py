@@ -9,7 +9,6 @@ from litestar.params import FromPath
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from service.actions.event_rows import KEPT, discard_event, list_parked
-from service.actions.models import PartnerEvent
 from service.http.access import Request, act_of, get, post
 from service.http.answer import Listing
 from service.http.decode import Time, path_uuid, read_query
@@ -20,6 +19,7 @@ from service.partners.release import release_one
 from service.partners.routes_signed import signed
 from service.platform.database import Database
 from service.platform.errors import Code, NotFoundError
+from service.platform.reads import Row
 
 T = TypeVar("T", bound=Struct)
 
@@ -137,41 +137,44 @@ async def _page(
     search: OwnParkedSearch | ParkedSearch,
     kind: str,
     partner_id: str | None,
-    told: Callable[[PartnerEvent], T],
+    told: Callable[[Row], T],
 ) -> Listing[T]:
     page = paged(request, kind, search, received_at=datetime, event_key=UUID)
-    async with shared(request, Database).sessions() as session:
-        rows = await list_parked(
-            session, state=search.state, partner_id=partner_id, after=page.after, limit=page.rows
-        )
-    keys = [(row.received_at, UUID(bytes=row.event_key)) for row in rows]
+    rows = await list_parked(
+        shared(request, Database).lists,
+        state=search.state,
+        partner_id=partner_id,
+        after=page.after,
+        limit=page.rows,
+    )
+    keys = [(row["received_at"], UUID(bytes=row["event_key"])) for row in rows]
     return page.listing([told(row) for row in rows], keys)
 
 
-def _told_partner(row: PartnerEvent) -> ParkedAnswer:
-    body = row.body or {}
+def _told_partner(row: Row) -> ParkedAnswer:
+    body = row["body"] or {}
     time = body.get("time")
     return ParkedAnswer(
-        row.event_id,
-        row.source,
+        row["event_id"],
+        row["source"],
         body.get("type"),
         body.get("subject"),
         datetime.fromisoformat(time) if time else None,
-        row.reason or "",
-        row.received_at,
-        row.received_at + KEPT,
+        row["reason"] or "",
+        row["received_at"],
+        row["received_at"] + KEPT,
     )
 
 
-def _told(row: PartnerEvent) -> ParkedEventAnswer:
+def _told(row: Row) -> ParkedEventAnswer:
     return ParkedEventAnswer(
-        UUID(bytes=row.event_key),
-        row.partner_id,
-        row.source,
-        row.event_id,
-        row.body["type"] if row.body else None,
-        row.reason or "",
-        row.received_at,
-        row.received_at + KEPT,
-        row.body,
+        UUID(bytes=row["event_key"]),
+        row["partner_id"],
+        row["source"],
+        row["event_id"],
+        row["body"]["type"] if row["body"] else None,
+        row["reason"] or "",
+        row["received_at"],
+        row["received_at"] + KEPT,
+        row["body"],
     )

@@ -140,8 +140,7 @@ async def cancel_pledge(request: Request, pledge_id: FromPath[str]) -> JsonAnswe
 @get("/v1/trees/{number:str}", "public", operation_id="getTree", answer=TreeAnswer, is_kept=True)
 async def get_one_tree(request: Request, number: FromPath[str]) -> JsonAnswer:
     """The public proof of a tree, by its number as people type it."""
-    async with shared(request, Database).sessions() as session:
-        found = await get_tree(session, number, _trees_url(request))
+    found = await get_tree(shared(request, Database).reads, number, _trees_url(request))
     return public_answer(request, msgspec.json.encode(found))
 
 

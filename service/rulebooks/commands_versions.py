@@ -259,13 +259,11 @@ async def _activate(version: int, instance: Instance) -> bool:
 
 
 async def _versions(instance: Instance) -> list[RulebookSummary]:
-    async with instance.database.sessions() as session:
-        return await list_versions(session, limit=_LISTED_MAX)
+    return await list_versions(instance.database.lists, limit=_LISTED_MAX)
 
 
 async def _version(version: int, instance: Instance) -> RulebookAnswer:
-    async with instance.database.sessions() as session:
-        return await get_version(session, version)
+    return await get_version(instance.database.lists, version)
 
 
 commands: list[click.Command] = [

@@ -141,8 +141,8 @@ async def publish_rulebook(request: Request) -> JsonAnswer:
 async def list_rulebooks(request: Request) -> Listing[RulebookSummary]:
     """Published versions, the newest first."""
     page = paged(request, "rulebooks", version=int)
-    async with shared(request, Database).sessions() as session:
-        views = await list_versions(session, before=page.after, limit=page.rows)
+    lists = shared(request, Database).lists
+    views = await list_versions(lists, before=page.after, limit=page.rows)
     await _log(request, "rulebook.list", "rulebooks")
     return page.listing(views)
 
@@ -150,7 +150,7 @@ async def list_rulebooks(request: Request) -> Listing[RulebookSummary]:
 @get("/v1/operator/rulebooks/{version:str}", "operator:rules:write")
 async def get_rulebook(request: Request, version: FromPath[str]) -> RulebookAnswer:
     """One published version with its files."""
-    answer = await _rulebook(request, _version(version))
+    answer = await get_version(shared(request, Database).lists, _version(version))
     await _log(request, "rulebook.show", str(answer.version))
     return answer
 
@@ -187,18 +187,13 @@ async def activate_rulebook(request: Request, version: FromPath[str]) -> Ruleboo
     async with shared(request, Database).transaction() as connection:
         await activate(connection, wanted, act_of(request), rulebook)
     await shared(request, Rulebooks).look()
-    return await _rulebook(request, wanted)
+    return await get_version(shared(request, Database).lists, wanted)
 
 
 async def _log(request: Request, act: str, object_id: str, **detail: object) -> None:
     """Who looked at rules, and at which: who saw a mistake before it was paid is asked later."""
     async with shared(request, Database).transaction() as connection:
         await act_of(request).log(connection, act, object_id, detail)
-
-
-async def _rulebook(request: Request, version: int) -> RulebookAnswer:
-    async with shared(request, Database).sessions() as session:
-        return await get_version(session, version)
 
 
 def _version(text: str) -> int:

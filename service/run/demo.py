@@ -68,8 +68,8 @@ async def seed_demo(settings: Settings, database_url: str) -> None:
             participant_id = await resolve_participant(
                 database, settings.secret_key, issuer_of("participant"), subject, now - WALKED_AGO
             )
-            async with database.sessions.begin() as session:
-                await edit_profile(session, participant_id, {"region": region})
+            async with database.transaction() as connection:
+                await edit_profile(connection, participant_id, {"region": region})
             walk = {"steps": steps, "distance_km": distance_km}
             await _walk(database, settings, rulebook, participant_id, walk=walk, now=now)
         await _make_partner(database, settings, clock)
