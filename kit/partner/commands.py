@@ -289,6 +289,3 @@ def _print_state(console: Console, journal: Journal, sent: int) -> None:
         console.print(f"{reason}, first in {first}", markup=False)
     if state.statuses.get("rejected"):
         console.print(f"rejected items with their problems: {journal.rejected_path}", markup=False)
-
-
-commands: list[click.Command] = [partner]

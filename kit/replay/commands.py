@@ -203,6 +203,3 @@ def _table(first: str, *columns: str, title: str | None = None) -> Table:
     for column in columns:
         table.add_column(column, justify="left" if column == "name" else "right")
     return table
-
-
-commands: list[click.Command] = [replay]

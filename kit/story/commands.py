@@ -154,6 +154,3 @@ async def _until_ready(process: subprocess.Popen[bytes], url: str, log: Path) ->
 def _last_line(log: Path) -> str:
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     return lines[-1] if lines else "it said nothing"
-
-
-commands: list[click.Command] = [demo]

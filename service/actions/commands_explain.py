@@ -184,5 +184,3 @@ FROM actions a LEFT JOIN actions r ON r.participant_id = a.participant_id
     AND r.occurred_at = a.occurred_at AND r.reverses = a.id
 WHERE a.id = $1 AND a.kind = 'action' AND ($2::uuid IS NULL OR a.participant_id = $2)"""
 _PUBLISHED = "SELECT created_at, author, note, sha256 FROM rulebooks WHERE version = $1"
-
-commands: list[click.Command] = [explain]

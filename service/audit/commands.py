@@ -128,5 +128,3 @@ def _print(report: AuditAnswer, participant: UUID | None) -> None:
 
 
 _IS_THERE = "SELECT true FROM books WHERE participant_id = $1"
-
-commands: list[click.Command] = [ledger]

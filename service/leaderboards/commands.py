@@ -112,6 +112,3 @@ async def _shared(instance: Instance) -> AsyncIterator[Shared]:
         yield Shared(
             database, redis, layout, settings.lanes, clock, lambda: rulebooks.active.program
         )
-
-
-commands: list[click.Command] = [leaderboards]

@@ -7,7 +7,9 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 
+import click
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -27,6 +29,11 @@ class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
         done = task.completed - task.fields.get("before", 0)
         return Text(f"{done / task.elapsed:,.0f}/s" if task.elapsed else "")
+
+
+def commands_of(module: ModuleType) -> list[click.Command]:
+    """The commands that a module makes."""
+    return [each for each in vars(module).values() if isinstance(each, click.Command)]
 
 
 def progress_bar(console: Console) -> Progress:

@@ -76,6 +76,3 @@ async def _erase_again(ids: list[UUID], instance: Instance) -> None:
             done["erased" if is_new else "before"] += 1
     told = "{erased} erased, {before} were erased already, {unknown} are not there"
     click.echo(told.format_map(done))
-
-
-commands: list[click.Command] = [participants]

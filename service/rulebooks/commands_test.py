@@ -65,6 +65,3 @@ def schema_text() -> str:
 def scenario_schema_text() -> str:
     """The JSON Schema as openapi/scenarios.schema.json holds it."""
     return f"{pretty(scenario_schema.json_schema())}\n"
-
-
-commands: list[click.Command] = [test, schema]

@@ -264,13 +264,3 @@ async def _versions(instance: Instance) -> list[RulebookSummary]:
 
 async def _version(version: int, instance: Instance) -> RulebookAnswer:
     return await get_version(instance.database.lists, version)
-
-
-commands: list[click.Command] = [
-    diff_sets,
-    publish_folder,
-    list_published,
-    activate_version,
-    show_version,
-    pull_version,
-]

@@ -28,6 +28,3 @@ def generated() -> dict[str, bytes]:
         "rules.schema.json": schema_text().encode(),
         "scenarios.schema.json": scenario_schema_text().encode(),
     }
-
-
-commands: list[click.Command] = [openapi]

@@ -179,6 +179,3 @@ async def _purge(database: Database, clock: Clock, settings: Settings, stop: asy
             _log.error("outbox_lane_unknown", lane=lane, lanes=settings.lanes)
         await finish_erasures(database, clock.now())
         await pause(stop, _PURGE_AGAIN_S if purged >= _PURGED_MANY else _PURGE_S)
-
-
-commands: list[click.Command] = [worker]

@@ -98,6 +98,3 @@ async def _simulate(
                 on_progress=show_progress,
             )
     return simulation, "Each action by its own version" if as_recorded else name
-
-
-commands: list[click.Command] = [simulate_draft]
