@@ -18,7 +18,7 @@ from uuid import UUID
 import asyncpg
 import litestar
 from litestar.datastructures import State
-from sqlalchemy import CheckConstraint, DateTime, Index, LargeBinary, SmallInteger, Text
+from sqlalchemy import CheckConstraint, Index, SmallInteger
 from sqlalchemy.orm import Mapped, mapped_column
 
 from service.http.access import caller
@@ -39,12 +39,12 @@ class IdempotencyKey(Base):
     __tablename__ = "idempotency_keys"
 
     participant_id: Mapped[UUID] = mapped_column(primary_key=True)
-    route: Mapped[str] = mapped_column(Text, primary_key=True)
-    key: Mapped[str] = mapped_column(Text, primary_key=True)
-    fingerprint: Mapped[bytes] = mapped_column(LargeBinary)
+    route: Mapped[str] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    fingerprint: Mapped[bytes]
     status: Mapped[int] = mapped_column(SmallInteger)
-    body: Mapped[bytes] = mapped_column(LargeBinary)
-    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    body: Mapped[bytes]
+    created_at: Mapped[datetime]
 
     __table_args__ = (
         CheckConstraint("status = 0 OR status BETWEEN 200 AND 499", name="status_is_final"),

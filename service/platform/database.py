@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache, partial
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
@@ -17,7 +18,8 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 import asyncpg
 import msgspec
 from asyncpg.pool import PoolConnectionProxy
-from sqlalchemy import MetaData
+from sqlalchemy import DateTime, MetaData, Text
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import DeclarativeBase
 
@@ -54,9 +56,20 @@ class DatabaseUnusableError(Exception):
 
 
 class Base(DeclarativeBase):
-    """Base of every table; alembic and the drift test compare its metadata with the database."""
+    """Base of every table; alembic and the drift test compare its metadata with the database.
+
+    A column is of the type that its annotation says; whole numbers of another width say so.
+    """
 
     metadata = MetaData(naming_convention=_NAMES)
+    type_annotation_map = {  # noqa: RUF012 - SQLAlchemy reads it of the class
+        str: Text,
+        datetime: DateTime(timezone=True),
+        list[str]: ARRAY(Text),
+        dict[str, str]: JSONB,
+        dict[str, Any]: JSONB,
+        list[dict[str, Any]]: JSONB,
+    }
 
 
 @dataclass(frozen=True, slots=True)

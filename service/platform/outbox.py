@@ -5,8 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, DateTime, Identity, Index, SmallInteger, Text
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import BigInteger, CheckConstraint, Identity, Index, SmallInteger
 from sqlalchemy.orm import Mapped, mapped_column
 
 from service.platform.clock import Clock
@@ -29,8 +28,8 @@ class OutboxRow(Base):
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
     lane: Mapped[int] = mapped_column(SmallInteger)
     position: Mapped[int | None] = mapped_column(BigInteger)
-    at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
-    body: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    at: Mapped[datetime]
+    body: Mapped[dict[str, Any]]
 
     __table_args__ = (
         Index(None, "lane", "id", postgresql_where="position IS NULL"),
@@ -54,12 +53,12 @@ class RelayLane(Base):
     lane: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
     epoch: Mapped[int] = mapped_column(BigInteger, server_default="0")
     owner: Mapped[UUID | None]
-    lease_until: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    lease_until: Mapped[datetime | None]
     positioned: Mapped[int] = mapped_column(BigInteger, server_default="0")
     applied: Mapped[int] = mapped_column(BigInteger, server_default="0")
     generation: Mapped[int] = mapped_column(BigInteger, server_default="0")
     wanted: Mapped[int] = mapped_column(BigInteger, server_default="0")
-    timezone: Mapped[str | None] = mapped_column(Text)
+    timezone: Mapped[str | None]
 
     __table_args__ = (CheckConstraint("applied <= positioned", name="applied_is_positioned"),)
 

@@ -14,11 +14,7 @@ from service.http.shared import shared
 from service.rulebooks.publish import Rulebooks
 from service.rules.decide.languages import Reader
 from service.rules.decide.rulebook import Rulebook
-from service.rules.tell.catalogue import (
-    ActionTypeAnswer,
-    Suggestion,
-    list_action_types,
-)
+from service.rules.tell.catalogue import ActionTypeAnswer, Suggestion, list_action_types
 
 S = TypeVar("S", bound=Suggestion)
 

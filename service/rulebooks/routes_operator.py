@@ -20,19 +20,9 @@ from service.http.shared import shared
 from service.http.texts import prose
 from service.platform.database import Connection, Database
 from service.platform.errors import NotFoundError
-from service.rulebooks.checked import (
-    RulebookInvalidError,
-    checked_draft,
-    diff_or_raise,
-    files_of,
-)
+from service.rulebooks.checked import RulebookInvalidError, checked_draft, diff_or_raise, files_of
 from service.rulebooks.publish import Rulebooks, activate, store
-from service.rulebooks.queries import (
-    RulebookAnswer,
-    RulebookSummary,
-    get_version,
-    list_versions,
-)
+from service.rulebooks.queries import RulebookAnswer, RulebookSummary, get_version, list_versions
 from service.rules.compile.draft import sha256_of
 from service.rules.tell.changes import RulebookDifference
 from service.rules.trial.check import problems_json

@@ -8,12 +8,7 @@ from typing import Literal
 from service.rules.cel.expression import Compiled, Expression, Scope
 from service.rules.cel.ranges import Range
 from service.rules.compile.examples import check_examples
-from service.rules.compile.limits import (
-    LimitDraft,
-    compile_limits,
-    grams_text,
-    warn_of_awards,
-)
+from service.rules.compile.limits import LimitDraft, compile_limits, grams_text, warn_of_awards
 from service.rules.compile.texts import check_dates, localized, note_findings
 from service.rules.compile.types import TypeDraft
 from service.rules.decide.explain import explainer
