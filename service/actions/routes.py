@@ -22,8 +22,8 @@ from service.http.decode import Time, parse, path_uuid, read_body
 from service.http.idempotency import (
     Answer,
     KeyMalformedError,
-    idempotency_key,
     is_key,
+    key_of,
     key_text,
     once,
 )
@@ -148,7 +148,7 @@ async def record_actions(request: Request) -> JsonAnswer:
             await hold_open(connection, participant_id)
         return Answer(200, msgspec.json.encode(answer), reader=reader)
 
-    key = idempotency_key(request, await request.body())
+    key = await key_of(request)
     if key is None:
         return answered(await effect())
     return answered(

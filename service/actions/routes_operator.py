@@ -11,7 +11,6 @@ from service.actions.reverse_by_operator import find_owner, reverse_by_operator
 from service.http.access import Request, act_of, post
 from service.http.answer import JsonAnswer, answer_once
 from service.http.decode import Time, path_uuid, read_body
-from service.http.idempotency import operator_key
 from service.http.shared import shared
 from service.http.texts import prose
 from service.platform.database import Connection, Database
@@ -82,5 +81,4 @@ async def reverse_action(request: Request, action_id: FromPath[str]) -> JsonAnsw
             TakenBack(**{f"{a.column}_g": reversal.taken.get(a, 0) for a in FOUND_IN}),
         )
 
-    key = operator_key(request, await request.body())
-    return await answer_once(request, key, effect)
+    return await answer_once(request, effect)

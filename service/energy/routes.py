@@ -12,7 +12,7 @@ from service.energy.collect import Collected, CollectOrder
 from service.http.access import Request, caller, get, post
 from service.http.answer import JsonAnswer, Listing, as_json
 from service.http.decode import NoFields, Time, path_uuid, read_body
-from service.http.idempotency import idempotency_key
+from service.http.idempotency import key_of
 from service.http.pages import Page, paged
 from service.http.shared import shared
 from service.ledger.balances import Balances, balances_of
@@ -101,8 +101,7 @@ async def _collect(
     request: Request, tell: Callable[[Collected], msgspec.Struct], bubble_id: UUID | None = None
 ) -> JsonAnswer:
     await read_body(request, NoFields)
-    key = idempotency_key(request, await request.body())
-    owner = caller(request).participant_id
+    key, owner = await key_of(request), caller(request).participant_id
     return await answer_order(request, CollectOrder(owner, key=key, tell=tell, bubble_id=bubble_id))
 
 

@@ -5,14 +5,12 @@ from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import Any
 
-import litestar
-from litestar.datastructures import State
 from litestar.enums import HttpMethod
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
 from service.http.auth import Credentials
-from service.http.shared import shared
+from service.http.shared import AnyRequest, shared
 from service.platform.acts import Act
 from service.platform.clock import Clock
 from service.platform.errors import MalformedRequestError, SaxaulError
@@ -93,7 +91,7 @@ patch = partial(route, HttpMethod.PATCH)
 delete = partial(route, HttpMethod.DELETE, status=204)
 
 
-class Request(litestar.Request[Any, Any, State]):
+class Request(AnyRequest):
     """A request whose body is bounded by the route's role and is of a type that the route takes."""
 
     __slots__ = ()
@@ -148,13 +146,13 @@ def media_type(content_type: bytes) -> str:
     return content_type.partition(b";")[0].strip().lower().decode("latin-1")
 
 
-def caller(request: litestar.Request[Any, Any, State]) -> Credentials:
+def caller(request: AnyRequest) -> Credentials:
     """Who sent this request; only behind routes that are not public."""
     credentials: Credentials = request.scope["auth"]
     return credentials
 
 
-def act_of(request: litestar.Request[Any, Any, State]) -> Act:
+def act_of(request: AnyRequest) -> Act:
     """Who acts by this request, and when; only behind routes that are not public."""
     request_id = request.scope["request_id"]  # type: ignore[typeddict-item]
     return Act(caller(request).subject, request_id, shared(request, Clock).now())

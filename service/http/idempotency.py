@@ -12,17 +12,15 @@ import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 from uuid import UUID
 
 import asyncpg
-import litestar
-from litestar.datastructures import State
 from sqlalchemy import CheckConstraint, Index, SmallInteger
 from sqlalchemy.orm import Mapped, mapped_column
 
 from service.http.access import caller
 from service.http.problems import problem_body, reader_of
+from service.http.shared import AnyRequest, headers_of
 from service.platform.arrays import Columns
 from service.platform.clock import Clock
 from service.platform.database import Base, Connection, Database, Write, row_count
@@ -233,49 +231,33 @@ class KeyMalformedError(SaxaulError):
     text = "Idempotency-Key must have 16 to 128 visible ASCII characters."
 
 
-def idempotency_key(
-    request: litestar.Request[Any, Any, State], body_bytes: bytes, *, required: bool = False
-) -> Key | None:
-    """The key that makes this request repeatable, bare or as a quoted string.
+async def key_of(request: AnyRequest) -> Key | None:
+    """The key that makes this request repeatable, bare or as a quoted string, if it has one.
 
-    Its fingerprint covers method, path, query and body. Raises KeyRequiredError,
-    KeyMalformedError.
+    An operator's is kept under an id that is nobody's. Its fingerprint covers method, path, query
+    and body. Raises KeyRequiredError, KeyMalformedError.
     """
-    text = key_text(request)
+    text, access = key_text(request), request.route_handler.opt["access"]
     if text is None:
-        if required:
+        if access.key_required:
             raise KeyRequiredError
         return None
-    return _key(request, text, caller(request).participant_id, body_bytes)
-
-
-def operator_key(request: litestar.Request[Any, Any, State], body_bytes: bytes) -> Key | None:
-    """The same for an operator, under an id that is nobody's. Raises KeyMalformedError."""
-    text = key_text(request)
-    if text is None:
-        return None
-    owner = derived_uuid(b"keys of an operator", caller(request).subject.encode())
-    return _key(request, text, owner, body_bytes)
-
-
-def _key(
-    request: litestar.Request[Any, Any, State], text: str, owner: UUID, body_bytes: bytes
-) -> Key:
-    scope = request.scope
+    who, scope = caller(request), request.scope
+    owner = who.participant or derived_uuid(b"keys of an operator", who.subject.encode())
     digest = hashlib.sha256()
     for part in (scope["method"].encode(), scope["path"].encode(), scope["query_string"]):
         digest.update(len(part).to_bytes(4) + part)
-    digest.update(body_bytes)
+    digest.update(await request.body())
     route = f"{scope['method']} {scope['path_template']}"
     return Key(owner, route, text, digest.digest(), reader_of(request))
 
 
-def key_text(request: litestar.Request[Any, Any, State]) -> str | None:
+def key_text(request: AnyRequest) -> str | None:
     """The header Idempotency-Key, bare or as a quoted string. Raises KeyMalformedError."""
-    values = [value for name, value in request.scope["headers"] if name == b"idempotency-key"]
+    values = headers_of(request, b"idempotency-key")
     if not values:
         return None
-    text = values[0].decode("latin-1").strip()
+    text = values[0].strip()
     if len(text) > 1 and text[0] == text[-1] == '"':
         text = text[1:-1]
     if len(values) > 1 or _KEY.fullmatch(text) is None:

@@ -8,7 +8,6 @@ from msgspec import Meta, Struct
 from service.http.access import Request, caller, delete, get, post
 from service.http.answer import JsonAnswer, Listing, answer_once, as_json
 from service.http.decode import Time, parse, read_body
-from service.http.idempotency import idempotency_key
 from service.http.pages import Page, paged
 from service.http.shared import shared
 from service.http.texts import reference
@@ -63,7 +62,6 @@ class LinkAnswer(Struct, frozen=True):
 async def make_code(request: Request) -> JsonAnswer:
     """A code that lets a partner link its reference to me: single use, 10 minutes."""
     order = await read_body(request, CodeOrder)
-    key = idempotency_key(request, await request.body())
     participant_id, real_now = caller(request).participant_id, shared(request, Clock).real_now()
 
     async def effect(connection: Connection) -> CodeAnswer:
@@ -73,7 +71,7 @@ async def make_code(request: Request) -> JsonAnswer:
             connection, participant_id, order.partner_id, code_key, real_now=real_now
         )
 
-    return await answer_once(request, key, effect, status=201)
+    return await answer_once(request, effect, status=201)
 
 
 @get("/v1/me/links", "participant", query=Page, answer=Listing[MyLink])

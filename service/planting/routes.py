@@ -12,7 +12,7 @@ from msgspec import Meta, Struct
 from service.http.access import Request, caller, get, post
 from service.http.answer import JsonAnswer, Listing, as_json
 from service.http.decode import NoFields, path_uuid, read_body
-from service.http.idempotency import idempotency_key
+from service.http.idempotency import key_of
 from service.http.pages import Page, paged
 from service.http.public_answer import public_answer
 from service.http.shared import shared
@@ -83,10 +83,9 @@ async def get_one_project(request: Request, project_id: FromPath[str]) -> JsonAn
 async def make_pledge(request: Request) -> JsonAnswer:
     """Promise available energy to a project, for one or more trees."""
     body = await read_body(request, PledgeBody)
-    key = idempotency_key(request, await request.body(), required=True)
     order = PledgeOrder(
         caller(request).participant_id,
-        key=key,
+        key=await key_of(request),
         tell=_telling(request),
         status=201,
         project_id=body.project_id,
@@ -132,9 +131,13 @@ async def cancel_pledge(request: Request, pledge_id: FromPath[str]) -> JsonAnswe
     """Take a pledge back, as long as none of its trees has a plot."""
     wanted = path_uuid(pledge_id)
     await read_body(request, NoFields)
-    key = idempotency_key(request, await request.body())
-    owner, tell = caller(request).participant_id, _telling(request)
-    return await answer_order(request, CancelOrder(owner, key=key, tell=tell, pledge_id=wanted))
+    order = CancelOrder(
+        caller(request).participant_id,
+        key=await key_of(request),
+        tell=_telling(request),
+        pledge_id=wanted,
+    )
+    return await answer_order(request, order)
 
 
 @get("/v1/trees/{number:str}", "public", operation_id="getTree", answer=TreeAnswer, is_kept=True)

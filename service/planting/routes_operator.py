@@ -14,7 +14,6 @@ from service.http.access import Request, act_of, patch, post
 from service.http.answer import JsonAnswer, answer_once
 from service.http.decode import Time, path_uuid, read_body
 from service.http.faults import fault
-from service.http.idempotency import operator_key
 from service.http.shared import shared
 from service.http.texts import label
 from service.planting.advance import StepOrder, advance_trees
@@ -136,8 +135,7 @@ async def make_one_project(request: Request) -> JsonAnswer:
         stock = {"for_sale": facts.for_sale, "pledged": 0, "planted": 0, "verified": 0}
         return project_answer(FundedProjectAnswer, {"id": project_id, **asdict(facts), **stock})
 
-    key = operator_key(request, await request.body())
-    return await answer_once(request, key, effect, status=201)
+    return await answer_once(request, effect, status=201)
 
 
 @patch(
@@ -178,8 +176,7 @@ async def make_one_plot(request: Request, project_id: FromPath[str]) -> JsonAnsw
         plot_id = await make_plot(connection, wanted, facts, act_of(request))
         return PlotAnswer(plot_id, wanted, body.name, kept, body.area_m2)
 
-    key = operator_key(request, await request.body())
-    return await answer_once(request, key, effect, status=201)
+    return await answer_once(request, effect, status=201)
 
 
 @post(

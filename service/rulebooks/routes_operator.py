@@ -14,7 +14,6 @@ from service.http.access import Request, act_of, get, post
 from service.http.answer import JsonAnswer, Listing, answer_once
 from service.http.decode import NoFields, read_body
 from service.http.faults import fault
-from service.http.idempotency import operator_key
 from service.http.pages import Page, paged
 from service.http.shared import shared
 from service.http.texts import prose
@@ -121,8 +120,7 @@ async def publish_rulebook(request: Request) -> JsonAnswer:
         )
         return PublishedAnswer(version, sha256_of(files))
 
-    key = operator_key(request, await request.body())
-    answer = await answer_once(request, key, effect, status=201)
+    answer = await answer_once(request, effect, status=201)
     await shared(request, Rulebooks).look()
     return answer
 
