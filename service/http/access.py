@@ -1,13 +1,12 @@
 """Who may use a route, what goes in and out, and who asks: read by the edge and by OpenAPI."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import Any
 
 from litestar.enums import HttpMethod
 from litestar.handlers import HTTPRouteHandler
-from msgspec import Struct
+from msgspec import Struct, field
 
 from service.http.auth import Credentials
 from service.http.shared import AnyRequest, shared
@@ -32,8 +31,7 @@ class UnsupportedMediaTypeError(SaxaulError):
     allowed: str = "application/json"
 
 
-@dataclass(frozen=True, slots=True)
-class Access:
+class Access(Struct, frozen=True):
     """Who may use a route, and what goes in and out: read by the edge and by OpenAPI.
 
     `media` are what its body may be, by media type, if that is not JSON of `body`. `answer` names

@@ -10,11 +10,11 @@ Actions do not come here: their key is their id.
 import hashlib
 import re
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
 import asyncpg
+from msgspec import Struct
 from sqlalchemy import CheckConstraint, Index, SmallInteger
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -55,8 +55,7 @@ KeyRow = tuple[UUID, str, str]
 """Whose key it is, on which route, and its text."""
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
+class Key(Struct, frozen=True):
     """Who repeats what: `fingerprint` is the SHA-256 of everything that must be the same.
 
     In the language of the first `reader` the answer stays.
@@ -74,8 +73,7 @@ class Key:
         return self.participant_id, self.route, self.key
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """A status and a JSON body, ready to send; `reader` is whose language its sentences are in."""
 
     status: int

@@ -5,7 +5,6 @@ import binascii
 import hashlib
 import hmac
 from collections.abc import Sequence
-from dataclasses import dataclass
 from types import GenericAlias
 from typing import Annotated, Any, TypeVar
 
@@ -31,8 +30,7 @@ class Page(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     cursor: Annotated[str, Meta(max_length=512)] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Paged:
+class Paged(Struct, frozen=True):
     """The page that a request asks for: of a list that runs by these `members` of its items.
 
     `after` is where the last page ended: the value of one member, a tuple of several, or None.

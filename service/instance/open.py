@@ -3,8 +3,9 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import TypeVar
+
+from msgspec import Struct
 
 from service.instance.migrate import check_migrated
 from service.instance.servers import Servers, instance_name, require_instance, servers
@@ -15,8 +16,7 @@ from service.platform.settings import Settings, load_settings
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Instance:
+class Instance(Struct, frozen=True):
     """An instance that can be worked with. `name` tells people which one, without a password."""
 
     settings: Settings

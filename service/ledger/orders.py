@@ -6,7 +6,6 @@ what decides; lock campaigns' budgets and projects' stock, if any are wanted; wr
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import Any, ClassVar, Protocol
@@ -14,6 +13,7 @@ from uuid import UUID
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from service.http.idempotency import Answer, Key, KeyReusedError, keep_answers, read_answers
 from service.http.problems import problem_body

@@ -5,7 +5,6 @@ when the next one fails: the same call again goes on from there.
 """
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
@@ -28,8 +27,7 @@ class PeopleBusyError(UnavailableError):
     text = "Some accounts are busy; send the request again, it goes on from here."
 
 
-@dataclass(frozen=True, slots=True)
-class Plot:
+class Plot(Struct, frozen=True):
     """A locked plot. `to_allocate` is what is left of an allocation between its chunks."""
 
     id: UUID

@@ -1,6 +1,5 @@
 """Planting over HTTP, the operators' side: projects, plots, and how far the trees are."""
 
-from dataclasses import asdict
 from datetime import UTC
 from itertools import chain
 from typing import Annotated, Any
@@ -133,7 +132,9 @@ async def make_one_project(request: Request) -> JsonAnswer:
     async def effect(connection: Connection) -> FundedProjectAnswer:
         project_id = await make_project(connection, facts, act_of(request))
         stock = {"for_sale": facts.for_sale, "pledged": 0, "planted": 0, "verified": 0}
-        return project_answer(FundedProjectAnswer, {"id": project_id, **asdict(facts), **stock})
+        return project_answer(
+            FundedProjectAnswer, {"id": project_id, **structs.asdict(facts), **stock}
+        )
 
     return await answer_once(request, effect, status=201)
 

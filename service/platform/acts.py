@@ -3,7 +3,6 @@
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from itertools import combinations, islice
 from typing import Any
@@ -45,8 +44,7 @@ class AuditHead(Base):
     __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
 
 
-@dataclass(frozen=True, slots=True)
-class Act:
+class Act(msgspec.Struct, frozen=True):
     """Who acts, by which request, and when."""
 
     actor: str

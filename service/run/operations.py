@@ -5,7 +5,6 @@ thing, or `Schema.name` says otherwise. `examples.json` is a story that a test s
 """
 
 import re
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import NoneType
@@ -83,8 +82,7 @@ def story() -> list[Step]:
     return msgspec.json.decode((_FOLDER / "examples.json").read_bytes(), type=list[Step])
 
 
-@dataclass(frozen=True, slots=True)
-class Operation:
+class Operation(Struct, frozen=True):
     """One method of one path."""
 
     method: str

@@ -4,7 +4,6 @@ import gc
 import hashlib
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import PurePath
 from typing import Any
@@ -27,8 +26,7 @@ from service.rules.language.problems import EnoughError, Problem, place_of, show
 from service.rules.language.shape import Source, shape_file, whole
 
 
-@dataclass(frozen=True, slots=True)
-class ExampleCase:
+class ExampleCase(msgspec.Struct, frozen=True):
     """An example with the rule it belongs to and its place, for those that run it."""
 
     rule: Rule
@@ -36,15 +34,14 @@ class ExampleCase:
     source: Source
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(msgspec.Struct, frozen=True):
     """What compiling came to. There is a rulebook unless a problem is an error."""
 
     rulebook: Rulebook | None
     problems: tuple[Problem, ...]
     examples: tuple[ExampleCase, ...]
     # By campaign, what a person could earn with it by reports that nobody verifies, if it is much.
-    worries: Mapping[str, str] = field(default_factory=dict)
+    worries: Mapping[str, str] = msgspec.field(default_factory=dict)
 
     @property
     def errors(self) -> list[Problem]:

@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
 from typing import Literal
+
+from msgspec import Struct, field
 
 from service.rules.cel.expression import Compiled, Expression, Scope
 from service.rules.cel.ranges import Range
@@ -18,8 +19,7 @@ from service.rules.language import schema
 from service.rules.language.shape import Source, whole
 
 
-@dataclass(slots=True)
-class RuleDraft:
+class RuleDraft(Struct):
     """A rule in its file, on the way to be compiled."""
 
     source: Source

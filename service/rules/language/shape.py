@@ -7,11 +7,11 @@ walked here beside the nodes.
 import datetime as dt
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeVar
 
 import msgspec.inspect as mi
+from msgspec import Struct
 from msgspec.structs import replace
 
 from service.rules.cel.text import did_you_mean
@@ -55,8 +55,7 @@ def shape_list(name: str, root: Node, kind: type[Member], problems: list[Problem
     return [shaper.convert(item, wanted, (index,)) for index, item in enumerate(root.items)]
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(Struct, frozen=True):
     """A place of one file on its way through the checks: its nodes, its struct, its problems."""
 
     name: str

@@ -1,10 +1,9 @@
 """How what differs between two sets of rules is told: each change, and all of them as a report."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from service.rules.tell.consequences import ConsequenceAnswer
 from service.rules.tell.words import fields_of, shown
@@ -68,8 +67,7 @@ def _counted(count: int, what: str) -> str:
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
-@dataclass(slots=True)
-class Words:
+class Words(Struct):
     """How differences of one section are told."""
 
     section: Section

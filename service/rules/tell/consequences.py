@@ -1,7 +1,6 @@
 """What the examples of two rule sets come to under each of them: the difference in grams."""
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -87,8 +86,7 @@ def _cases(before: RuleSet, after: RuleSet) -> Iterator["_Sides"]:
             yield _Sides((before.rulebook, old), (after.rulebook, new), shape)
 
 
-@dataclass(frozen=True, slots=True)
-class _Sides:
+class _Sides(msgspec.Struct, frozen=True):
     """One example under both sets."""
 
     before: tuple[Rulebook, Rule]

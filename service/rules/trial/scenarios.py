@@ -7,8 +7,9 @@ functions that judge and evaluate real actions. Scenarios are no rules: they are
 
 import datetime as dt
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from service.rules.cel.text import did_you_mean
 from service.rules.compile.texts import instant_of
@@ -31,8 +32,7 @@ Fault = tuple[tuple[PathStep, ...], str]
 """Where under `expect` something is otherwise, and how."""
 
 
-@dataclass(slots=True)
-class Scenario:
+class Scenario(Struct):
     """A scenario that can be run: its steps with their moments, and where they stand."""
 
     name: str
