@@ -7,7 +7,7 @@ import msgspec
 from litestar.types import Receive, Scope, Send
 from msgspec import Struct
 
-from service.http.idempotency import Answer, Hold, key_of, once
+from service.http.idempotency import Answer, key_of, once
 from service.http.shared import AnyRequest, shared
 from service.platform.clock import Clock
 from service.platform.database import Connection, Database
@@ -76,7 +76,6 @@ async def answer_once(
     effect: Callable[[Connection], Awaitable[Struct]],
     *,
     status: int = 200,
-    hold: Hold | None = None,
 ) -> JsonAnswer:
     """What the effect answers, or its first answer again. Raises the errors of `once`."""
 
@@ -84,4 +83,4 @@ async def answer_once(
         return Answer(status, msgspec.json.encode(await effect(connection)))
 
     key, real_now = await key_of(request), shared(request, Clock).real_now()
-    return answered(await once(shared(request, Database), key, real_now, encoded, hold=hold))
+    return answered(await once(shared(request, Database), key, real_now, encoded))

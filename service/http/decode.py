@@ -39,7 +39,7 @@ S = TypeVar("S", bound=Struct)
 # A time as people send it: RFC 3339 with an offset; `parse` also refuses years outside 2000..2199.
 Time = Annotated[datetime, Meta(tz=True)]
 _YEARS = range(2000, 2200)
-_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+UUID_TEXT = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _QUERY_FIELDS_MAX = 50
 
 
@@ -114,7 +114,7 @@ def read_query(request: AnyRequest, kind: type[S]) -> S:
 
 def path_uuid(text: str) -> UUID:
     """An id of the path. Raises NotFoundError when it is none."""
-    if _UUID.fullmatch(text) is None:
+    if UUID_TEXT.fullmatch(text) is None:
         raise NotFoundError
     return UUID(text)
 

@@ -14,7 +14,7 @@ from prometheus_client import Histogram
 
 from service.http.access import Access
 from service.http.auth import Authenticator, require_access
-from service.http.decode import NoFields, read_query
+from service.http.decode import UUID_TEXT, NoFields, read_query
 from service.http.problems import problem_body, reader_of
 from service.http.rate_limit import Limit, RateLimitedError, RateLimiter, client_address
 from service.http.shared import AnyRequest, headers_of, shared
@@ -36,7 +36,6 @@ from service.platform.redis_client import REDIS_AWAY
 from service.platform.settings import Settings
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9_-]{8,64}")
-_UUID_TEXT = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
@@ -225,7 +224,7 @@ def render(request: AnyRequest, error: Exception) -> litestar.Response[bytes]:
         _log.info("request_runs_again", request_id=request_id, error=repr(error))
     instance = (
         request_id
-        if _UUID_TEXT.fullmatch(request_id)
+        if UUID_TEXT.fullmatch(request_id)
         else str(derived_uuid(b"request", request_id.encode()))
     )
     if isinstance(told, InternalError):

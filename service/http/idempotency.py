@@ -99,23 +99,17 @@ class KeyInProgressError(SaxaulError):
     key: str
 
 
-Hold = Callable[[Connection, UUID], Awaitable[None]]
-
-
 async def once(
     database: Database,
     key: Key | None,
     real_now: datetime,
     effect: Callable[[Connection], Awaitable[Answer]],
-    *,
-    hold: Hold | None = None,
 ) -> Answer:
     """Run the effect in one transaction, or replay its first answer.
 
     A conflict (409) that the effect raises is an answer too: its own writes and locks are rolled
-    back, and before the answer is kept `hold` takes the lock again under which it may be: an
-    erasure in between must find whatever is kept of a person. Raises KeyReusedError,
-    KeyInProgressError, and whatever else the effect or `hold` raises.
+    back. So only orders may conflict for a person: an erasure in between must find whatever is kept
+    of somebody. Raises KeyReusedError, KeyInProgressError, and whatever else the effect raises.
     """
     async with database.transaction() as connection:
         if key is None:
@@ -127,31 +121,25 @@ async def once(
             async with connection.transaction():
                 answer = await effect(connection)
         except ConflictError as conflict:
-            if hold is not None:
-                await hold(connection, key.participant_id)
             body = problem_body(conflict, key.reader)
             answer = Answer(conflict.status, body, reader=key.reader)
-        await connection.execute(_STORE, *_row_of(key), answer.status, answer.body)
+        await connection.execute(_STORE, *key.row, answer.status, answer.body)
         return answer
 
 
 async def _first_answer(connection: Connection, key: Key, real_now: datetime) -> Answer | None:
     await connection.execute("SELECT set_config('lock_timeout', '2s', true)")
     try:
-        mine = await connection.fetchval(_RESERVE, *_row_of(key), key.fingerprint, real_now)
+        mine = await connection.fetchval(_RESERVE, *key.row, key.fingerprint, real_now)
     except asyncpg.LockNotAvailableError as error:
         raise KeyInProgressError(key.key) from error
     await connection.execute("SELECT set_config('lock_timeout', '0', true)")
     if mine:
         return None
-    row = await connection.fetchrow(_READ, *_row_of(key))
-    if row is None or row["fingerprint"] != key.fingerprint:
+    fingerprint, answer = (await read_answers(connection, [key])).get(key.row, (b"", None))
+    if fingerprint != key.fingerprint:
         raise KeyReusedError(key.key)
-    return Answer(row["status"], row["body"], replayed=True)
-
-
-def _row_of(key: Key) -> tuple[UUID, str, str]:
-    return key.participant_id, key.route, key.key
+    return answer
 
 
 async def read_answers(
@@ -163,7 +151,7 @@ async def read_answers(
     """
     if not keys:
         return {}
-    rows = await connection.fetch(_READ_KEPT, *zip(*[key.row for key in keys], strict=True))
+    rows = await connection.fetch(_READ, *zip(*[key.row for key in keys], strict=True))
     return {
         (row[0], row[1], row[2]): (row[3], Answer(row[4], row[5], replayed=True)) for row in rows
     }
@@ -187,10 +175,6 @@ VALUES ($1, $2, $3, $4, 0, '', $5)
 ON CONFLICT DO NOTHING
 RETURNING true"""
 
-_READ = """
-SELECT fingerprint, status, body FROM idempotency_keys
-WHERE participant_id = $1 AND route = $2 AND key = $3"""
-
 _STORE = """
 UPDATE idempotency_keys SET status = $4, body = $5
 WHERE participant_id = $1 AND route = $2 AND key = $3"""
@@ -203,7 +187,7 @@ _KEEP = f"""
 INSERT INTO idempotency_keys ({_KEPT.names}, created_at)
 SELECT d.*, $7 FROM {_KEPT.rows}"""  # noqa: S608 - constant columns
 
-_READ_KEPT = """
+_READ = """
 SELECT participant_id, route, key, fingerprint, status, body FROM idempotency_keys
 JOIN unnest($1::uuid[], $2::text[], $3::text[]) AS k (participant_id, route, key)
     USING (participant_id, route, key)"""

@@ -127,10 +127,8 @@ async def end_key(act: PartnerAct, key_id: UUID, overlap: timedelta | None) -> N
 
     Raises KeyMissingError.
     """
-    how, until = (
-        ("revoke" if overlap is None else "retire"),
-        act.real_now + (overlap or timedelta()),
-    )
+    how = "revoke" if overlap is None else "retire"
+    until = act.real_now + (overlap or timedelta())
     if not await act.connection.fetchval(_END[how], act.partner_id, key_id, until):
         raise KeyMissingError
     detail = {"key_id": str(key_id)} | ({} if overlap is None else {"not_after": until.isoformat()})

@@ -13,7 +13,6 @@ from service.http.shared import shared
 from service.http.texts import reference
 from service.participants.links import CodeAnswer, link_subject, make_link_code, unlink
 from service.partners.administer import require_enabled
-from service.partners.queries import list_links
 from service.partners.receive import Intake
 from service.partners.release import release_new_link
 from service.partners.routes_signed import signed
@@ -79,8 +78,8 @@ async def list_my_links(request: Request) -> JsonAnswer:
     """Who may tell of me; one entry for each of a partner's references."""
     participant_id = caller(request).participant_id
     page = paged(request, f"links:{participant_id}", partner_id=str, subject_key=bytes)
-    rows = await list_links(
-        shared(request, Database).reads, participant_id, after=page.after, limit=page.rows
+    rows = await shared(request, Database).reads.fetch(
+        _LINKS, participant_id, *(page.after or ("", b"")), page.rows
     )
     items = [MyLink(partner_id, name, at) for partner_id, _, name, at in rows]
     return as_json(page.listing(items, [(row[0], row[1]) for row in rows]))
@@ -117,3 +116,10 @@ async def link_one(request: Request, partner_id: FromPath[str]) -> LinkAnswer:
     )
     await release_new_link(intake, subject)
     return LinkAnswer(sent.partner.id, order.subject, now)
+
+
+_LINKS = """
+SELECT l.partner_id, l.subject_key, p.name, l.linked_at
+FROM links l JOIN partners p ON p.id = l.partner_id
+WHERE l.participant_id = $1 AND l.ended_at IS NULL AND (l.partner_id, l.subject_key) > ($2, $3)
+ORDER BY l.partner_id, l.subject_key LIMIT $4"""

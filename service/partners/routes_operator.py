@@ -28,7 +28,6 @@ from service.partners.administer import (
 )
 from service.partners.envelope import master_keys
 from service.partners.keys import KeyState, Kind, is_partner_id, key_state
-from service.partners.queries import find_partner, keys_of, list_partners
 from service.partners.signature import KeyTextError, public_text, read_public_key
 from service.platform.clock import Clock
 from service.platform.database import Database
@@ -123,8 +122,7 @@ async def make_one_partner(request: Request) -> PartnerAnswer:
 async def list_all_partners(request: Request) -> Listing[PartnerAnswer]:
     """All partners with their keys and when these were used last."""
     page = paged(request, "partners", id=str)
-    lists = shared(request, Database).lists
-    rows = await list_partners(lists, after=page.after, limit=page.rows)
+    rows = await shared(request, Database).lists.fetch(_LIST, page.after or "", page.rows)
     return page.listing(await _answers(request, rows))
 
 
@@ -215,12 +213,12 @@ async def _acting(request: Request, partner_id: str) -> AsyncIterator[PartnerAct
 
 
 async def _shown(request: Request, partner_id: str) -> PartnerAnswer:
-    lists = shared(request, Database).lists
     # What cannot be a name may hold what no database takes.
-    partner = await find_partner(lists, partner_id) if is_partner_id(partner_id) else None
-    if partner is None:
+    name = partner_id if is_partner_id(partner_id) else ""
+    partners = await shared(request, Database).lists.fetch(_PARTNER, name)
+    if not partners:
         raise PartnerMissingError
-    return (await _answers(request, [partner]))[0]
+    return (await _answers(request, partners))[0]
 
 
 async def _shown_key(request: Request, partner_id: str, key_id: UUID) -> KeyAnswer:
@@ -230,7 +228,7 @@ async def _shown_key(request: Request, partner_id: str, key_id: UUID) -> KeyAnsw
 
 async def _answers(request: Request, partners: Sequence[Row]) -> list[PartnerAnswer]:
     ids, now = [partner["id"] for partner in partners], shared(request, Clock).real_now()
-    keys = await keys_of(shared(request, Database).lists, ids)
+    keys = await shared(request, Database).lists.fetch(_KEYS, ids)
     told = [
         {**partner, "keys": [_told_key(key, now) for key in keys if key["partner_id"] == id_]}
         for id_, partner in zip(ids, partners, strict=True)
@@ -245,3 +243,10 @@ def _told_key(key: Row, now: datetime) -> dict[str, Any]:
         "state": key_state(now, key["not_before"], key["not_after"], key["revoked_at"]),
         "public_key": public_text(key["public_key"]) if key["public_key"] else None,
     }
+
+
+_LIST = "SELECT * FROM partners WHERE id > $1 ORDER BY id LIMIT $2"
+
+_PARTNER = "SELECT * FROM partners WHERE id = $1"
+
+_KEYS = "SELECT * FROM partner_keys WHERE partner_id = ANY($1) ORDER BY created_at DESC, id"

@@ -67,8 +67,7 @@ class Source(Struct, frozen=True):
 
     def at(self, *steps: Step) -> "Source":
         """A place below this one."""
-        path = (*self.path, *steps)
-        return Source(self.name, self.root, self.shape, self.problems, self.is_published, path)
+        return replace(self, path=(*self.path, *steps))
 
     @property
     def node(self) -> Node:
