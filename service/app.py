@@ -97,8 +97,7 @@ async def _live(app: Litestar, settings: Settings) -> AsyncIterator[None]:
         follows = (clock.follow, authenticator.follow, partner_keys.follow, kept.follow)
         await stack.enter_async_context(listening(found.database_url, follows))
         rulebooks = Rulebooks(database)
-        async with database.pool.acquire() as connection:
-            await rulebooks.refresh(connection)
+        await rulebooks.look()
         await stack.enter_async_context(beside(rulebooks.run()))
         lanes = Lanes(database, clock, lambda: rulebooks.active, settings)
         lanes.start()

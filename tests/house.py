@@ -33,7 +33,6 @@ KIT_MAY_IMPORT = {
     "service.partners.signature": "they sign as partners do",
     "service.platform.clock": "real time, from the one place that asks for it",
     "service.platform.settings": "where the instance is",
-    "service.platform.terminal": "progress, and how the program is typed",
 }
 # Who writes tables of others, and why. Everybody else asks the owner's functions.
 WRITES_ELSEWHERE = {

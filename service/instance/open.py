@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import TypeVar
+from typing import TypeVar, TypeVarTuple
 
 from msgspec import Struct
 
@@ -14,6 +14,7 @@ from service.platform.database import Database, open_database
 from service.platform.settings import Settings, load_settings
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 
 class Instance(Struct, frozen=True):
@@ -26,12 +27,12 @@ class Instance(Struct, frozen=True):
     name: str
 
 
-def on_instance(what: str, work: Callable[[Instance], Awaitable[T]]) -> T:
+def on_instance(what: str, work: Callable[[Instance, *Ts], Awaitable[T]], *given: *Ts) -> T:
     """What a command works out on the instance of the settings. Raises as `open_instance`."""
 
     async def done() -> T:
         async with open_instance(load_settings(), what) as instance:
-            return await work(instance)
+            return await work(instance, *given)
 
     return asyncio.run(done())
 

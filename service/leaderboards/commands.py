@@ -105,8 +105,8 @@ async def _shared(instance: Instance) -> AsyncIterator[Shared]:
     async with open_redis(instance.servers.redis_url) as redis:
         await redis.ping()
         rulebooks = Rulebooks(database)
+        await rulebooks.look()
         async with database.transaction() as connection:
-            await rulebooks.refresh(connection)
             await prepare_lanes(connection, settings.lanes, clock.real_now())
         layout = Layout(settings.redis_prefix, settings.leaderboard_shards)
         yield Shared(

@@ -15,6 +15,7 @@ from service.rulebooks.checked import RulebookInvalidError, files_of
 from service.rules.compile.draft import compile_rulebook
 from service.rules.language.load import read_folder
 from service.rules.language.problems import Problem
+from service.rules.tell.changes import counted
 from service.rules.tell.rule_set import BrokenSetError
 from service.rules.trial.check import problems_json
 
@@ -44,7 +45,7 @@ def report(problems: Sequence[Problem], form: Format, summary: str) -> None:
     errors = sum(problem.severity == "error" for problem in problems)
     warnings = len(problems) - errors
     if errors or warnings:
-        click.echo(f"{_counted(errors, 'error')}, {_counted(warnings, 'warning')}")
+        click.echo(f"{counted(errors, 'error')}, {counted(warnings, 'warning')}")
     if summary:
         click.echo(summary)
 
@@ -57,10 +58,6 @@ def problems_told(form: Format = "text", summary: str = "") -> Iterator[None]:
     except (BrokenSetError, RulebookInvalidError) as error:
         report(error.problems, form, summary)
         sys.exit(1)
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def print_json(value: object) -> None:

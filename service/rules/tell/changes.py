@@ -45,14 +45,14 @@ class RulebookDifference(Struct, frozen=True):
         yield from map(_line, self.consequences)
         loud = sum(change.warning is not None for change in self.changes)
         loud += sum(consequence.warning is not None for consequence in self.consequences)
-        told = f"{_counted(len(self.changes), 'change')}, "
+        told = f"{counted(len(self.changes), 'change')}, "
         otherwise = sum(bool(consequence.before) for consequence in self.consequences)
         if otherwise:
-            told += f"{_counted(otherwise, 'example')} otherwise"
+            told += f"{counted(otherwise, 'example')} otherwise"
         else:
             told += "every example comes out as before"
         if new := len(self.consequences) - otherwise:
-            told += f", {_counted(new, 'new one')}"
+            told += f", {counted(new, 'new one')}"
         yield f"{told}; {loud} to look at twice (!)" if loud else told, False
         if self.left:
             yield f"{self.left} examples were not compared: there are too many", False
@@ -63,7 +63,8 @@ def _line(one: ChangeAnswer | ConsequenceAnswer) -> tuple[str, bool]:
     return f"{'!' if why else ' '} {one.text}{why}", bool(why)
 
 
-def _counted(count: int, what: str) -> str:
+def counted(count: int, what: str) -> str:
+    """So many of it, in words."""
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
