@@ -17,6 +17,7 @@ from service.instance.open import Instance, on_instance
 from service.platform.acts import Act
 from service.platform.database import Connection
 from service.platform.settings import load_settings
+from service.rulebooks.checked import checked_draft
 from service.rulebooks.commands_report import (
     FOLDER,
     FORMAT,
@@ -240,15 +241,10 @@ async def _publish(
     based_on: int | None,
     folder_sha256: str | None,
 ) -> int:
+    draft = checked_draft(files)
     async with _acting(instance) as (connection, act):
         return await publish(
-            connection,
-            files,
-            author=act.actor,
-            note=note,
-            now=act.now,
-            based_on=based_on,
-            folder_sha256=folder_sha256,
+            connection, files, draft, act, note=note, based_on=based_on, folder_sha256=folder_sha256
         )
 
 

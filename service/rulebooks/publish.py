@@ -21,7 +21,6 @@ from service.platform.ids import uuid7
 from service.rulebooks.budgets import open_budgets
 from service.rulebooks.checked import (
     RulebookInvalidError,
-    checked_draft,
     checked_folder,
     compile_rulebook_or_raise,
     difference_of,
@@ -58,28 +57,6 @@ class NoRulebookError(UnavailableError):
 async def publish(
     connection: Connection,
     files: Mapping[str, str],
-    *,
-    author: str,
-    note: str,
-    now: datetime,
-    based_on: int | None = None,
-    folder_sha256: str | None = None,
-) -> int:
-    """Check, store and activate a rule set; answer its version. Call it in a transaction.
-
-    `folder_sha256` remembers what the watched folder held. Raises RulebookInvalidError and
-    RulebookChangedError.
-    """
-    await connection.execute(_PATIENCE)
-    draft, act = checked_draft(files), Act(author, "", now)
-    return await store(
-        connection, files, draft, act, note=note, based_on=based_on, folder_sha256=folder_sha256
-    )
-
-
-async def store(
-    connection: Connection,
-    files: Mapping[str, str],
     draft: Draft,
     act: Act,
     *,
@@ -89,8 +66,8 @@ async def store(
 ) -> int:
     """Store and activate files of which `checked_draft` made this draft; answer the version.
 
-    Apart from `publish` because a check may take long, and belongs before the transaction then.
-    Raises RulebookChangedError.
+    A check may take long, and so belongs before the transaction. `folder_sha256` remembers what the
+    watched folder held. Raises RulebookChangedError.
     """
     await connection.execute(_PATIENCE)
     active = await _lock_active(connection)
@@ -165,7 +142,7 @@ async def publish_folder_if_changed(
     if await _is_known(connection, bytes.fromhex(sha256)):
         return None  # it was known before, or another process was quicker
     note, act = f"from the folder {folder.name}", Act("folder", "", now)
-    return await store(connection, files, draft, act, note=note, folder_sha256=sha256)
+    return await publish(connection, files, draft, act, note=note, folder_sha256=sha256)
 
 
 async def _is_known(connection: Connection, folder_sha256: bytes) -> bool:

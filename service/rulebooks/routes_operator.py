@@ -20,7 +20,7 @@ from service.http.texts import prose
 from service.platform.database import Connection, Database
 from service.platform.errors import NotFoundError
 from service.rulebooks.checked import RulebookInvalidError, checked_draft, diff_or_raise, files_of
-from service.rulebooks.publish import Rulebooks, activate, store
+from service.rulebooks.publish import Rulebooks, activate, publish
 from service.rulebooks.queries import RulebookAnswer, RulebookSummary, get_version, list_versions
 from service.rules.compile.draft import sha256_of
 from service.rules.tell.changes import RulebookDifference
@@ -115,7 +115,7 @@ async def publish_rulebook(request: Request) -> JsonAnswer:
 
     async def effect(connection: Connection) -> PublishedAnswer:
         act = act_of(request)
-        version = await store(
+        version = await publish(
             connection, files, draft, act, note=order.note, based_on=order.based_on
         )
         return PublishedAnswer(version, sha256_of(files))

@@ -6,9 +6,10 @@ from datetime import UTC, datetime, timedelta
 from service.actions.order import participant_report
 from service.actions.reverse import Undo, Undoing, reverse_action
 from service.privacy.erase import erase_participant
-from service.rulebooks.publish import Rulebooks, publish
+from service.rulebooks.publish import Rulebooks
 from tests.ledger.histories import make_person
 from tests.orders import settle
+from tests.people import publish
 
 # Of the settings of tests: simulations must find the claims and hidden values.
 SECRET = b"a key of the tests, 32 characters"
