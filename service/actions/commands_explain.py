@@ -1,7 +1,5 @@
 """`saxaul rules explain`: every step of an award, of an example or of what was recorded."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
