@@ -11,7 +11,6 @@ from sqlalchemy.orm import Mapped, mapped_column
 from service.platform.clock import Clock
 from service.platform.database import Base, Connection, Database, Write, row_count
 from service.platform.persons import of_persons
-from service.platform.purge import ROWS_MAX
 from service.platform.settings import Settings
 
 
@@ -109,7 +108,7 @@ async def drop_rows(connection: Connection) -> None:
 async def purge_outbox(database: Database, clock: Clock, _settings: Settings) -> int:
     """Delete rows that were applied: a shard that lost its tail is mended from the last hour's."""
     before = clock.now() - _KEEP
-    return row_count(await database.pool.execute(_PURGE, before, ROWS_MAX))
+    return row_count(await database.pool.execute(_PURGE, before, _PURGED_MAX))
 
 
 async def unknown_lane(database: Database, lanes: int) -> int | None:
@@ -119,6 +118,7 @@ async def unknown_lane(database: Database, lanes: int) -> int | None:
 
 
 _KEEP = timedelta(hours=1)
+_PURGED_MAX = 5_000
 
 _INSERT = """
 INSERT INTO outbox (participant_id, lane, at, body) VALUES ($1, $2, $3, $4)"""

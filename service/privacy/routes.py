@@ -14,7 +14,7 @@ from service.privacy.export import export_participant
 from service.rulebooks.publish import Rulebooks
 
 
-@get("/v1/me/export", "participant")
+@get("/v1/me/export", "participant", answer=dict)
 async def export_me(request: Request) -> Stream:
     """Everything held about me, as one JSON document: a list of rows for each kind of thing."""
     pieces = await export_participant(

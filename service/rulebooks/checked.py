@@ -19,6 +19,7 @@ from service.rules.trial.scenarios import read_scenarios
 # A thousand rules of one type with an example each; they take some ten seconds.
 _TRIED_MAX = 1_000_000
 VERSION_MAX = 2**31 - 1
+ACTIVE = "SELECT version FROM active_rulebook"
 
 
 class RulebookInvalidError(SaxaulError):

@@ -11,7 +11,7 @@ import msgspec
 
 from service.platform.database import Connection
 from service.platform.errors import SaxaulError
-from service.rulebooks.checked import RulebookInvalidError, files_of
+from service.rulebooks.checked import ACTIVE, RulebookInvalidError, files_of
 from service.rules.compile.draft import compile_rulebook
 from service.rules.language.load import read_folder
 from service.rules.language.problems import Problem
@@ -90,13 +90,10 @@ def folder_files(text: str) -> dict[str, str]:
 
 async def version_files(connection: Connection, text: str) -> tuple[int, dict[str, str]]:
     """A version or the active one, with its files. Raises click.UsageError."""
-    version = int(text) if text != "active" else await connection.fetchval(_ACTIVE)
+    version = int(text) if text != "active" else await connection.fetchval(ACTIVE)
     if version is None:
         raise click.UsageError("No version is active yet.")
     try:
         return version, await files_of(connection, version)
     except SaxaulError as error:
         raise click.UsageError(str(error)) from error
-
-
-_ACTIVE = "SELECT version FROM active_rulebook"

@@ -20,6 +20,7 @@ from service.platform.errors import ConflictError, UnavailableError
 from service.platform.ids import uuid7
 from service.rulebooks.budgets import open_budgets
 from service.rulebooks.checked import (
+    ACTIVE,
     RulebookInvalidError,
     checked_folder,
     compile_rulebook_or_raise,
@@ -158,7 +159,7 @@ async def _is_known(connection: Connection, folder_sha256: bytes) -> bool:
 async def _lock_active(connection: Connection) -> int | None:
     """Let one publish at a time; readers go on. Answer the active version."""
     await connection.execute("LOCK TABLE active_rulebook IN SHARE ROW EXCLUSIVE MODE")
-    version: int | None = await connection.fetchval("SELECT version FROM active_rulebook")
+    version: int | None = await connection.fetchval(ACTIVE)
     return version
 
 
@@ -198,7 +199,7 @@ class Rulebooks:
     async def refresh(self, connection: Connection) -> bool:
         """Switch to the active version if it is another one; tell whether we did."""
         async with self._looking:
-            version: int | None = await connection.fetchval("SELECT version FROM active_rulebook")
+            version: int | None = await connection.fetchval(ACTIVE)
             current = None if self._active is None else self._active.version
             if version is None or version in {current, self._bad_version}:
                 return False

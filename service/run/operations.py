@@ -8,9 +8,8 @@ import re
 from functools import cache
 from pathlib import Path
 from types import NoneType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, get_type_hints
 
-import litestar
 import msgspec
 from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
@@ -101,14 +100,8 @@ class Operation(Struct, frozen=True):
     @property
     def answer(self) -> Any:
         """The type of a good answer; None for one without a body."""
-        if self.access.answer is not None:
-            return self.access.answer
         hint = get_type_hints(self.handler.fn, include_extras=True)["return"]
-        if get_origin(hint) is litestar.Response:
-            hint = get_args(hint)[0]
-        elif isinstance(hint, type) and issubclass(hint, litestar.Response):
-            hint = dict
-        return None if hint is NoneType else hint
+        return self.access.answer or (None if hint is NoneType else hint)
 
     @property
     def tag(self) -> str:
