@@ -19,14 +19,7 @@ from service.actions.store import read_actions, reversal_key
 from service.http.access import Request, caller, get, post
 from service.http.answer import JsonAnswer, Listing, answered, read_by
 from service.http.decode import Time, parse, path_uuid, read_body
-from service.http.idempotency import (
-    Answer,
-    KeyMalformedError,
-    is_key,
-    key_of,
-    key_text,
-    once,
-)
+from service.http.idempotency import Answer, KeyMalformedError, is_key, key_of, key_text, once
 from service.http.pages import Page, paged
 from service.http.problems import ItemProblem, item_problem, reader_of
 from service.http.shared import shared

@@ -7,14 +7,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from service.platform.errors import PlainError
 from service.platform.settings import Settings
 
 # The sockets of a run that was killed close within moments.
 _PATIENCE_S = 3.0
 
 
-class AddressError(Exception):
-    """Nothing of ours can listen there; the message is one line for a person."""
+class AddressError(PlainError):
+    """Nothing of ours can listen there."""
 
 
 def url_of(settings: Settings) -> str:

@@ -22,6 +22,7 @@ from service.leaderboards.sums import (
     snapshot_for_sums,
 )
 from service.platform.database import Connection
+from service.platform.errors import PlainError
 
 _ROUNDS_MAX = 20
 _CAUGHT_UP_S = 10.0
@@ -47,7 +48,7 @@ class DriftReport(NamedTuple):
     moving: int
 
 
-class RelayBehindError(Exception):
+class RelayBehindError(PlainError):
     """The relays do not catch up; without a worker nobody carries bookings to the boards."""
 
 

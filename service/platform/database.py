@@ -23,6 +23,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import DeclarativeBase
 
+from service.platform.errors import PlainError
 from service.platform.reads import Reads
 from service.platform.settings import Settings
 
@@ -51,8 +52,8 @@ DRIVER_FAULTS = (
 _PASSING = ("08", "28", "3D", "40", "53", "55", "57", "25P03", "25006", "XX000")
 
 
-class DatabaseUnusableError(Exception):
-    """Nobody answers there, or the tables are not ours; the message is one line for a person."""
+class DatabaseUnusableError(PlainError):
+    """Nobody answers there, or the tables are not ours."""
 
 
 class Base(DeclarativeBase):

@@ -27,6 +27,7 @@ from service.instance.servers import (
     take_home,
 )
 from service.platform.database import DRIVER_FAULTS
+from service.platform.errors import PlainError
 from service.platform.settings import Settings, with_secret_key, without_unknown
 from service.platform.terminal import typed
 from service.rulebooks.watch import FolderWatcher
@@ -39,8 +40,8 @@ _BACKOFF_RESET_S = 60.0
 _SERVER_ENDED = "PostgreSQL or Redis ended by itself; what was answered is stored. Start again."
 
 
-class RunError(Exception):
-    """The program cannot start or go on; the message is one line for a person."""
+class RunError(PlainError):
+    """The program cannot start or go on."""
 
 
 async def run(settings: Settings, say: Callable[[str], None]) -> None:
