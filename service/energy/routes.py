@@ -64,19 +64,8 @@ async def list_bubbles(request: Request) -> JsonAnswer:
     rows = await shared(request, Database).reads.fetch(
         _LIST, participant_id, now, *(page.after or _FROM_THE_FIRST), page.rows
     )
-    items = [
-        BubbleAnswer(
-            bubble_id,
-            energy_g,
-            remaining_g,
-            "ripe" if ripens_at <= now else "ripening",
-            ripens_at,
-            expires_at,
-            Origin("action" if origin == "action" else "gift", origin_id),
-        )
-        for bubble_id, energy_g, remaining_g, ripens_at, expires_at, origin, origin_id in rows
-    ]
-    return as_json(page.listing(items))
+    told = [(*row[:6], Origin(*row[6:])) for row in rows]
+    return as_json(page.listing([BubbleAnswer(*each) for each in told]))
 
 
 @post(
@@ -116,6 +105,7 @@ def _tell_all(done: Collected) -> CollectAllAnswer:
 _FROM_THE_FIRST = datetime(1, 1, 1, tzinfo=UTC), UUID(int=0)
 
 _LIST = """
-SELECT id, energy_g, remaining_g, ripens_at, expires_at, origin, origin_id FROM bubbles
+SELECT id, energy_g, remaining_g, CASE WHEN ripens_at <= $2 THEN 'ripe' ELSE 'ripening' END,
+    ripens_at, expires_at, origin, origin_id FROM bubbles
 WHERE participant_id = $1 AND remaining_g > 0 AND expires_at > $2 AND (ripens_at, id) > ($3, $4)
 ORDER BY ripens_at, id LIMIT $5"""

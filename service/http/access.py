@@ -12,6 +12,7 @@ from service.http.auth import Credentials
 from service.http.shared import AnyRequest, shared
 from service.platform.acts import Act
 from service.platform.clock import Clock
+from service.platform.database import Database
 from service.platform.errors import MalformedRequestError, SaxaulError
 
 
@@ -148,6 +149,12 @@ def caller(request: AnyRequest) -> Credentials:
     """Who sent this request; only behind routes that are not public."""
     credentials: Credentials = request.scope["auth"]
     return credentials
+
+
+async def log_act(request: AnyRequest, act: str, object_id: object, detail: dict[str, Any]) -> None:
+    """Log by itself what an operator looked at, or what was done apart from its entry."""
+    async with shared(request, Database).transaction() as connection:
+        await act_of(request).log(connection, act, object_id, detail)
 
 
 def act_of(request: AnyRequest) -> Act:

@@ -7,7 +7,7 @@ from uuid import UUID
 from litestar.params import FromPath
 from msgspec import Meta, Struct
 
-from service.http.access import Request, act_of, get, post
+from service.http.access import Request, act_of, get, log_act, post
 from service.http.answer import Listing
 from service.http.auth import Authenticator
 from service.http.decode import path_uuid, read_body, read_query
@@ -25,6 +25,9 @@ from service.participants.queries import (
 from service.platform.database import Database
 from service.platform.errors import FieldError, InvalidRequestError
 from service.platform.settings import Settings
+
+# That an operator looked somebody up; whom they searched for is told by what was found.
+_FIND = "participant.find"
 
 
 class ParticipantSearch(Page, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -54,11 +57,11 @@ async def find_participants(request: Request) -> Listing[ParticipantAnswer]:
     if search.subject is not None:
         issuers = shared(request, Authenticator).issuers("participant")
         found = await list_by_subject(reads, secret, issuers, search.subject)
-        await _log_look(request, "participants", _found("subject", found))
+        await log_act(request, _FIND, "participants", _found("subject", found))
         return Listing(found)
     page = paged(request, f"participants:{search.alias}", search, participant_id=UUID)
     found = await list_by_alias(reads, alias=search.alias, after=page.after, limit=page.rows)
-    await _log_look(request, "participants", _found("alias", found[: search.limit]))
+    await log_act(request, _FIND, "participants", _found("alias", found[: search.limit]))
     return page.listing(found)
 
 
@@ -67,18 +70,12 @@ async def get_participant(request: Request, participant_id: FromPath[str]) -> Pa
     """One participant, also one who was erased."""
     wanted = path_uuid(participant_id)
     answer = await _shown(shared(request, Database), wanted)
-    await _log_look(request, participant_id, {})
+    await log_act(request, _FIND, participant_id, {})
     return answer
 
 
 def _found(by: str, found: Sequence[ParticipantAnswer]) -> dict[str, Any]:
     return {"by": by, "found": [str(each.participant_id) for each in found]}
-
-
-async def _log_look(request: Request, object_id: str, detail: dict[str, Any]) -> None:
-    """Log that an operator looked somebody up; whom they searched for is told by what was found."""
-    async with shared(request, Database).transaction() as connection:
-        await act_of(request).log(connection, "participant.find", object_id, detail)
 
 
 @post(

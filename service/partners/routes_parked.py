@@ -9,7 +9,7 @@ from litestar.params import FromPath
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from service.actions.event_rows import KEPT, discard_event, list_parked
-from service.http.access import Request, act_of, get, post
+from service.http.access import Request, act_of, get, log_act, post
 from service.http.answer import Listing
 from service.http.decode import Time, path_uuid, read_query
 from service.http.pages import Page, paged
@@ -107,9 +107,7 @@ async def retry_parked_event(request: Request, event_id: FromPath[str]) -> Parke
     outcome = await release_one(shared(request, Intake), wanted.bytes)
     if outcome is None:
         raise NotFoundError("There is no such parked event.")
-    async with shared(request, Database).transaction() as connection:
-        detail = {"status": outcome.status}
-        await act_of(request).log(connection, "parked-event.retry", wanted, detail)
+    await log_act(request, "parked-event.retry", wanted, {"status": outcome.status})
     error, action = outcome.error, outcome.action
     return ParkedStepAnswer(
         wanted,

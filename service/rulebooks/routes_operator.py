@@ -10,7 +10,7 @@ import msgspec
 from litestar.params import FromPath
 from msgspec import Meta, Struct
 
-from service.http.access import Request, act_of, get, post
+from service.http.access import Request, act_of, get, log_act, post
 from service.http.answer import JsonAnswer, Listing, answer_once
 from service.http.decode import NoFields, read_body
 from service.http.faults import fault
@@ -89,7 +89,7 @@ async def check_rulebook(request: Request) -> CheckAnswer:
     except RulebookInvalidError as error:
         found = problems_json(error.problems)
     answer = msgspec.convert(found, CheckAnswer)
-    await _log(request, "rulebook.check", sha256_of(files), ok=answer.ok)
+    await log_act(request, "rulebook.check", sha256_of(files), {"ok": answer.ok})
     return answer
 
 
@@ -131,7 +131,7 @@ async def list_rulebooks(request: Request) -> Listing[RulebookSummary]:
     page = paged(request, "rulebooks", version=int)
     lists = shared(request, Database).lists
     views = await list_versions(lists, before=page.after, limit=page.rows)
-    await _log(request, "rulebook.list", "rulebooks")
+    await log_act(request, "rulebook.list", "rulebooks", {})
     return page.listing(views)
 
 
@@ -139,7 +139,7 @@ async def list_rulebooks(request: Request) -> Listing[RulebookSummary]:
 async def get_rulebook(request: Request, version: FromPath[str]) -> RulebookAnswer:
     """One published version with its files."""
     answer = await get_version(shared(request, Database).lists, _version(version))
-    await _log(request, "rulebook.show", str(answer.version))
+    await log_act(request, "rulebook.show", answer.version, {})
     return answer
 
 
@@ -156,7 +156,7 @@ async def diff_rulebooks(
     async with shared(request, Database).pool.acquire() as connection:
         sides = [await files_of(connection, version) for version in wanted]
     difference = await asyncio.to_thread(diff_or_raise, *sides)
-    await _log(request, "rulebook.diff", str(wanted[1]), before=wanted[0])
+    await log_act(request, "rulebook.diff", wanted[1], {"before": wanted[0]})
     return difference
 
 
@@ -176,12 +176,6 @@ async def activate_rulebook(request: Request, version: FromPath[str]) -> Ruleboo
         await activate(connection, wanted, act_of(request), rulebook)
     await shared(request, Rulebooks).look()
     return await get_version(shared(request, Database).lists, wanted)
-
-
-async def _log(request: Request, act: str, object_id: str, **detail: object) -> None:
-    """Who looked at rules, and at which: who saw a mistake before it was paid is asked later."""
-    async with shared(request, Database).transaction() as connection:
-        await act_of(request).log(connection, act, object_id, detail)
 
 
 def _version(text: str) -> int:

@@ -6,12 +6,11 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
-from service.http.access import Request, act_of, post
+from service.http.access import Request, log_act, post
 from service.http.decode import read_body
 from service.http.faults import fault
 from service.http.shared import shared
 from service.platform.clock import Clock
-from service.platform.database import Database
 from service.rulebooks.checked import compile_rulebook_or_raise
 from service.rulebooks.routes_operator import Files, parted
 from service.simulate.passes import Trial
@@ -44,7 +43,6 @@ async def simulate_rulebook(request: Request) -> SimulationAnswer:
     except PeriodError as error:
         raise fault(f"#/{error.which}", error.detail) from error
     simulation = await shared(request, Simulator).run(Trial(draft, files, period))
-    async with shared(request, Database).transaction() as connection:
-        detail = {"from": period.starts_at.isoformat(), "to": period.ends_at.isoformat()}
-        await act_of(request).log(connection, "rulebook.simulate", draft.sha256, detail)
+    detail = {"from": period.starts_at.isoformat(), "to": period.ends_at.isoformat()}
+    await log_act(request, "rulebook.simulate", draft.sha256, detail)
     return simulation_report(simulation)
