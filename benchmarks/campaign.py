@@ -42,7 +42,8 @@ from service.platform.clock import Clock
 from service.platform.database import Database, open_database
 from service.platform.errors import UnavailableError
 from service.platform.settings import Settings
-from service.rulebooks.publish import Rulebooks, publish
+from service.rulebooks.publish import Rulebooks
+from tests.people import publish
 
 GRAMS_A_DAY, AWARDS_A_DAY = 6_000, 36
 UNDER_WAY = 100

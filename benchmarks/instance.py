@@ -21,8 +21,8 @@ from urllib.parse import urlsplit
 import asyncpg
 import httpx
 
+from kit.ports import free_port
 from service.development.issuer import DevelopmentIssuer
-from service.instance.address import free_port
 from service.instance.servers import servers
 from service.platform.clock import Clock
 from service.platform.settings import Settings, load_settings, with_secret_key

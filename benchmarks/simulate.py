@@ -34,13 +34,14 @@ from service.ledger.chain import first_head
 from service.platform.database import Database, open_database
 from service.platform.ids import uuid4
 from service.platform.settings import Settings
-from service.rulebooks.publish import Rulebooks, publish
+from service.rulebooks.publish import Rulebooks
 from service.rules.decide.rulebook import Rulebook
 from service.rules.language.load import read_folder
 from service.simulate.passes import Progress, Trial, simulate
 from service.simulate.period import Period
 from service.simulate.worker import Setup, Worker, connect_to_read
 from tests.orders import reverse, settle
+from tests.people import publish
 
 ROOT = Path(__file__).parent.parent
 SECRET = b"a key of the benchmark"

@@ -15,8 +15,9 @@ import click
 
 from service import VERSION
 from service.platform.settings import unknown_variables
+from service.platform.terminal import commands_of
 
-# Where each command stands, in the module's list `commands`.
+# In which module each command stands.
 COMMANDS = {
     "api": "service.run.serve",
     "config": "service.run.configuration",
@@ -51,10 +52,10 @@ class _Commands(click.Group):
         service.run.interrupt.be_quiet()
         # What is loaded stays: looking through it for garbage took half of a short command.
         gc.disable()
-        commands: list[click.Command] = import_module(COMMANDS[cmd_name]).commands
+        commands = commands_of(import_module(COMMANDS[cmd_name]))
         found = next(command for command in commands if command.name == cmd_name)
         if cmd_name in ADDED and isinstance(found, click.Group):
-            for command in import_module(ADDED[cmd_name]).commands:
+            for command in commands_of(import_module(ADDED[cmd_name])):
                 found.add_command(command)
         gc.freeze()
         gc.enable()

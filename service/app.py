@@ -3,6 +3,8 @@
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
+from importlib import import_module
+from pathlib import Path
 from uuid import UUID
 
 import httpx
@@ -11,12 +13,7 @@ from litestar.datastructures import State
 from litestar.handlers import HTTPRouteHandler
 
 from service.actions.kept import KeptAnswers
-from service.actions.routes import routes as action_routes
-from service.actions.routes_operator import routes as action_operator_routes
-from service.audit.routes import routes as audit_routes
 from service.development.issuer import DevelopmentIssuer
-from service.development.routes import routes as development_routes
-from service.energy.routes import routes as energy_routes
 from service.http.access import Request
 from service.http.auth import Authenticator, Trust
 from service.http.edge import Edge, authenticate, render
@@ -26,70 +23,39 @@ from service.instance.servers import servers
 from service.leaderboards.boards import Boards
 from service.leaderboards.heads import Heads
 from service.leaderboards.keys import Layout
-from service.leaderboards.routes import routes as leaderboard_routes
 from service.ledger.lanes import Lanes
-from service.ledger.routes import routes as ledger_routes
-from service.operations.routes import routes as operation_routes
-from service.operations.routes_operator import routes as act_routes
 from service.participants.identities import resolve_participant
 from service.participants.names import Names
-from service.participants.routes import routes as participant_routes
-from service.participants.routes_operator import routes as participant_operator_routes
 from service.partners.envelope import master_keys
 from service.partners.events import Identifier
 from service.partners.keys import PartnerKeys
 from service.partners.receive import Intake
-from service.partners.routes import routes as partner_routes
-from service.partners.routes_events import routes as partner_event_routes
-from service.partners.routes_operator import routes as partner_operator_routes
-from service.partners.routes_parked import routes as parked_routes
-from service.planting.routes import routes as planting_routes
-from service.planting.routes_operator import routes as planting_operator_routes
 from service.platform.beside import beside
 from service.platform.clock import Clock
 from service.platform.database import Database, open_database
 from service.platform.listen import listening
 from service.platform.redis_client import open_redis
 from service.platform.settings import Settings, with_secret_key
-from service.privacy.routes import routes as privacy_routes
 from service.rulebooks.publish import Rulebooks
-from service.rulebooks.routes import routes as rule_routes
-from service.rulebooks.routes_operator import routes as rule_operator_routes
-from service.rulebooks.routes_program import routes as program_routes
 from service.run.openapi import openapi_text
-from service.simulate.routes import routes as simulation_routes
 from service.simulate.simulator import Simulator
 
-ROUTES: tuple[HTTPRouteHandler, ...] = (
-    *action_routes,
-    *action_operator_routes,
-    *act_routes,
-    *audit_routes,
-    *energy_routes,
-    *leaderboard_routes,
-    *ledger_routes,
-    *operation_routes,
-    *participant_routes,
-    *participant_operator_routes,
-    *partner_routes,
-    *partner_event_routes,
-    *partner_operator_routes,
-    *parked_routes,
-    *privacy_routes,
-    *planting_routes,
-    *planting_operator_routes,
-    *program_routes,
-    *rule_routes,
-    *simulation_routes,
-    *rule_operator_routes,
-)
+
+def routes(*, development: bool) -> list[HTTPRouteHandler]:
+    """Whatever a file `routes*.py` of any part of the service made a route of."""
+    found = [
+        handler
+        for file in sorted(Path(__file__).parent.glob("*/routes*.py"))
+        for handler in vars(import_module(f"service.{file.parent.name}.{file.stem}")).values()
+        if development or file.parent.name != "development"
+    ]
+    return [handler for handler in found if isinstance(handler, HTTPRouteHandler)]
 
 
 def create_app(settings: Settings) -> Litestar:
     """The application of these settings; it connects to its servers when it starts."""
-    development = development_routes if settings.development_mode else []
     app = Litestar(
-        route_handlers=[*ROUTES, *development],
+        route_handlers=routes(development=settings.development_mode),
         lifespan=[partial(_live, settings=settings)],
         before_request=authenticate,
         exception_handlers={Exception: render},
@@ -131,8 +97,7 @@ async def _live(app: Litestar, settings: Settings) -> AsyncIterator[None]:
         follows = (clock.follow, authenticator.follow, partner_keys.follow, kept.follow)
         await stack.enter_async_context(listening(found.database_url, follows))
         rulebooks = Rulebooks(database)
-        async with database.pool.acquire() as connection:
-            await rulebooks.refresh(connection)
+        await rulebooks.look()
         await stack.enter_async_context(beside(rulebooks.run()))
         lanes = Lanes(database, clock, lambda: rulebooks.active, settings)
         lanes.start()

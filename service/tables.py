@@ -1,4 +1,4 @@
-"""Every module that defines tables, so that alembic and the drift test see them all."""
+"""Every module that defines tables: migrations, erasure and export must know them all."""
 
 import service.actions.models
 import service.energy.models

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from click.testing import CliRunner
 
+from kit.ports import free_port
 from service.__main__ import main
-from service.instance.address import free_port
 from tests.logs import logging_kept
 
 ROOT = Path(__file__).parent.parent

@@ -13,6 +13,7 @@ import service
 from service.__main__ import ADDED, COMMANDS
 from service.platform.errors import PROBLEMS, SaxaulError
 from service.platform.settings import Settings, meanings
+from service.platform.terminal import commands_of
 from service.tables import metadata
 from tests.house import House
 
@@ -214,11 +215,12 @@ def test_every_error_has_a_code_with_status_and_title():
 
 def test_every_command_is_reached_by_its_name():
     for name, module in COMMANDS.items():
-        assert name in {command.name for command in importlib.import_module(module).commands}, name
+        assert name in {made.name for made in commands_of(importlib.import_module(module))}, name
     reached = {*COMMANDS.values(), *ADDED.values()}
     reached |= {name for module in reached for name in imports_of(module)}
-    offered = {name for name, path in NAMES.items() if "\ncommands: list[" in path.read_text()}
-    assert offered - reached == set()
+    made = re.compile(r"^@click\.(command|group)\(", re.MULTILINE)
+    offered = {name for name, path in NAMES.items() if made.search(path.read_text())}
+    assert offered - reached == {"service.__main__"}
 
 
 def test_every_setting_is_explained():

@@ -36,11 +36,11 @@ from kit.partner.send import (
     batches_of,
 )
 from kit.partner.vectors import AT, PRIVATE_KEY, SECRET, Setting, vectors_of
+from kit.progress import progress_bar
 from kit.replay.table import FileFaultError
 from service.instance.address import url_of
 from service.partners.signature import read_private_key, read_secret
 from service.platform.settings import SettingsError, load_settings
-from service.platform.terminal import progress_bar
 
 _TIMEOUT_S = 60.0
 _PAGE = 200
@@ -289,6 +289,3 @@ def _print_state(console: Console, journal: Journal, sent: int) -> None:
         console.print(f"{reason}, first in {first}", markup=False)
     if state.statuses.get("rejected"):
         console.print(f"rejected items with their problems: {journal.rejected_path}", markup=False)
-
-
-commands: list[click.Command] = [partner]

@@ -12,6 +12,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from kit.progress import progress_bar
 from kit.replay.api import PATIENCE_S, ApiError, open_api
 from kit.replay.as_partner import PartnerReplay
 from kit.replay.plan import PEOPLE, Order, plan_days, plan_partner_days
@@ -20,7 +21,6 @@ from kit.replay.run import Replay, Tally
 from kit.replay.table import FileFaultError
 from service.instance.address import url_of
 from service.platform.settings import load_settings
-from service.platform.terminal import progress_bar
 
 _HEAD = 10
 # Times of the API lie in these years, those of the mornings after the last day included.
@@ -203,6 +203,3 @@ def _table(first: str, *columns: str, title: str | None = None) -> Table:
     for column in columns:
         table.add_column(column, justify="left" if column == "name" else "right")
     return table
-
-
-commands: list[click.Command] = [replay]

@@ -16,9 +16,9 @@ import click
 import msgspec
 from rich.console import Console
 
+from kit.ports import free_port
 from kit.replay.api import ApiError, open_api
 from kit.story.tell import tell_story
-from service.instance.address import free_port
 from service.instance.children import EmbeddedError, start_child, stop_child
 from service.instance.servers import reset_home
 from service.platform.settings import Settings, child_environment, load_only
@@ -154,6 +154,3 @@ async def _until_ready(process: subprocess.Popen[bytes], url: str, log: Path) ->
 def _last_line(log: Path) -> str:
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     return lines[-1] if lines else "it said nothing"
-
-
-commands: list[click.Command] = [demo]

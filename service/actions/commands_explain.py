@@ -1,7 +1,5 @@
 """`saxaul rules explain`: every step of an award, of an example or of what was recorded."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -184,5 +182,3 @@ FROM actions a LEFT JOIN actions r ON r.participant_id = a.participant_id
     AND r.occurred_at = a.occurred_at AND r.reverses = a.id
 WHERE a.id = $1 AND a.kind = 'action' AND ($2::uuid IS NULL OR a.participant_id = $2)"""
 _PUBLISHED = "SELECT created_at, author, note, sha256 FROM rulebooks WHERE version = $1"
-
-commands: list[click.Command] = [explain]

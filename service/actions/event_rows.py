@@ -6,20 +6,18 @@ reversal leaves for an event that has not come; or discarded.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
 import asyncpg
-from sqlalchemy import select, tuple_
-from sqlalchemy.ext.asyncio import AsyncSession
 
-from service.actions.models import PartnerEvent
 from service.actions.report import EventRef
 from service.actions.store import RowKey
 from service.http.texts import cleaned
 from service.platform.arrays import Columns
 from service.platform.database import Connection, row_count
+from service.platform.reads import Reads, Row
 
 KEPT = timedelta(days=30)
 _PURGED_MAX = 2_000
@@ -150,21 +148,24 @@ async def purge_parked(connection: Connection, now: datetime) -> int:
 
 
 async def list_parked(
-    session: AsyncSession,
+    lists: Reads,
     *,
     state: Literal["parked", "discarded"],
     partner_id: str | None,
     after: tuple[datetime, UUID] | None,
     limit: int,
-) -> Sequence[PartnerEvent]:
+) -> list[Row]:
     """Events that wait or waited in vain, of one partner or of all, the first to come first."""
-    query = select(PartnerEvent).where(PartnerEvent.state == state)
-    place = PartnerEvent.received_at, PartnerEvent.event_key
-    if partner_id is not None:
-        query = query.where(PartnerEvent.partner_id == partner_id)
-    if after is not None:
-        query = query.where(tuple_(*place) > (after[0], after[1].bytes))
-    return (await session.scalars(query.order_by(*place).limit(limit))).all()
+    received_at, key = after or (_FROM_THE_FIRST, UUID(int=0))
+    return await lists.fetch(_LIST, state, partner_id, received_at, key.bytes, limit)
+
+
+_FROM_THE_FIRST = datetime(1, 1, 1, tzinfo=UTC)
+
+_LIST = """
+SELECT * FROM partner_events
+WHERE state = $1 AND ($2::text IS NULL OR partner_id = $2) AND (received_at, event_key) > ($3, $4)
+ORDER BY received_at, event_key LIMIT $5"""
 
 
 _TOLD = (

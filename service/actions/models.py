@@ -4,17 +4,7 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import (
-    BigInteger,
-    CheckConstraint,
-    Date,
-    DateTime,
-    Index,
-    Integer,
-    LargeBinary,
-    Text,
-)
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import BigInteger, CheckConstraint, Index
 from sqlalchemy.orm import Mapped, mapped_column
 
 from service.platform.database import Base
@@ -33,28 +23,28 @@ class Action(Base):
     participant_id: Mapped[UUID] = mapped_column(primary_key=True)
     id: Mapped[UUID] = mapped_column(primary_key=True)
     seq: Mapped[int] = mapped_column(BigInteger)
-    occurred_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
-    ends_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
-    recorded_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
-    ripens_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
-    expires_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    occurred_at: Mapped[datetime]
+    ends_at: Mapped[datetime | None]
+    recorded_at: Mapped[datetime]
+    ripens_at: Mapped[datetime | None]
+    expires_at: Mapped[datetime | None]
     saved_g: Mapped[int] = mapped_column(BigInteger)
     energy_g: Mapped[int] = mapped_column(BigInteger)
-    rulebook_version: Mapped[int] = mapped_column(Integer)
-    streak_days: Mapped[int] = mapped_column(Integer)
-    kind: Mapped[str] = mapped_column(Text)
+    rulebook_version: Mapped[int]
+    streak_days: Mapped[int]
+    kind: Mapped[str]
     exclusive: Mapped[bool]
     verified: Mapped[bool]
-    type: Mapped[str] = mapped_column(Text)
-    source: Mapped[str] = mapped_column(Text)
-    reporter: Mapped[str] = mapped_column(Text)
-    region: Mapped[str] = mapped_column(Text)
+    type: Mapped[str]
+    source: Mapped[str]
+    reporter: Mapped[str]
+    region: Mapped[str]
     reverses: Mapped[UUID | None]
-    fingerprint: Mapped[bytes] = mapped_column(LargeBinary)
-    facts_digest: Mapped[bytes] = mapped_column(LargeBinary)
-    claim_key: Mapped[bytes | None] = mapped_column(LargeBinary)
-    attributes: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
-    awards: Mapped[list[dict[str, Any]]] = mapped_column(JSONB)
+    fingerprint: Mapped[bytes]
+    facts_digest: Mapped[bytes]
+    claim_key: Mapped[bytes | None]
+    attributes: Mapped[dict[str, Any] | None]
+    awards: Mapped[list[dict[str, Any]]]
 
     __table_args__ = (
         CheckConstraint("kind IN ('action', 'reversal')", name="kind_is_known"),
@@ -85,17 +75,17 @@ class Counter(Base):
     __tablename__ = "counters"
 
     participant_id: Mapped[UUID] = mapped_column(primary_key=True)
-    counter: Mapped[str] = mapped_column(Text, primary_key=True)
-    period: Mapped[str] = mapped_column(Text, primary_key=True)
-    by_key: Mapped[str] = mapped_column(Text, primary_key=True)
+    counter: Mapped[str] = mapped_column(primary_key=True)
+    period: Mapped[str] = mapped_column(primary_key=True)
+    by_key: Mapped[str] = mapped_column(primary_key=True)
     n: Mapped[int] = mapped_column(BigInteger)
     grams: Mapped[int] = mapped_column(BigInteger)
     earned_g: Mapped[int] = mapped_column(BigInteger, server_default="0")
     earned_rest_ng: Mapped[int] = mapped_column(BigInteger, server_default="0")
     saved_g: Mapped[int] = mapped_column(BigInteger, server_default="0")
     saved_rest_ng: Mapped[int] = mapped_column(BigInteger, server_default="0")
-    ends_on: Mapped[date | None] = mapped_column(Date)
-    counts_as: Mapped[str | None] = mapped_column(Text)
+    ends_on: Mapped[date | None]
+    counts_as: Mapped[str | None]
 
     __table_args__ = (
         CheckConstraint("n >= 0", name="n_not_negative"),
@@ -122,11 +112,11 @@ class Claim(Base):
 
     __tablename__ = "claims"
 
-    claim_key: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    claim_key: Mapped[bytes] = mapped_column(primary_key=True)
     participant_id: Mapped[UUID]
     action_id: Mapped[UUID]
-    bound_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
-    of_key: Mapped[bytes | None] = mapped_column(LargeBinary)
+    bound_at: Mapped[datetime]
+    of_key: Mapped[bytes | None]
 
     __table_args__ = (
         CheckConstraint("octet_length(claim_key) = 32", name="claim_key_is_hmac"),
@@ -147,19 +137,19 @@ class PartnerEvent(Base):
 
     __tablename__ = "partner_events"
 
-    event_key: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
-    partner_id: Mapped[str] = mapped_column(Text)
-    source: Mapped[str] = mapped_column(Text)
-    event_id: Mapped[str] = mapped_column(Text)
-    fingerprint: Mapped[bytes] = mapped_column(LargeBinary)
+    event_key: Mapped[bytes] = mapped_column(primary_key=True)
+    partner_id: Mapped[str]
+    source: Mapped[str]
+    event_id: Mapped[str]
+    fingerprint: Mapped[bytes]
     participant_id: Mapped[UUID | None]
     action_id: Mapped[UUID | None]
-    state: Mapped[str] = mapped_column(Text)
-    reason: Mapped[str | None] = mapped_column(Text)
-    body: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
-    subject_key: Mapped[bytes | None] = mapped_column(LargeBinary)
-    target_key: Mapped[bytes | None] = mapped_column(LargeBinary)
-    received_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    state: Mapped[str]
+    reason: Mapped[str | None]
+    body: Mapped[dict[str, Any] | None]
+    subject_key: Mapped[bytes | None]
+    target_key: Mapped[bytes | None]
+    received_at: Mapped[datetime]
 
     __table_args__ = (
         CheckConstraint(

@@ -4,16 +4,16 @@ from datetime import timedelta
 
 from service.platform.clock import Clock
 from service.platform.database import Database, row_count
-from service.platform.purge import ROWS_MAX
 from service.platform.settings import Settings
 
 _KEEP = timedelta(days=120)
+_PURGED_MAX = 5_000
 
 
 async def purge_counters(database: Database, clock: Clock, _settings: Settings) -> int:
     """Delete the next of them."""
     ended_before = (clock.now() - _KEEP).date()
-    return row_count(await database.pool.execute(_PURGE, ended_before, ROWS_MAX))
+    return row_count(await database.pool.execute(_PURGE, ended_before, _PURGED_MAX))
 
 
 _PURGE = """

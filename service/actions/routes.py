@@ -8,8 +8,6 @@ from typing import Annotated, Literal
 from uuid import UUID
 
 import msgspec
-from litestar import get, post
-from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from msgspec import Meta, Struct
 
@@ -18,17 +16,10 @@ from service.actions.order import participant_report
 from service.actions.queries import list_actions, read_situation
 from service.actions.record import Recorded
 from service.actions.store import read_actions, reversal_key
-from service.http.access import Request, caller, opens
+from service.http.access import Request, caller, get, post
 from service.http.answer import JsonAnswer, Listing, answered, read_by
 from service.http.decode import Time, parse, path_uuid, read_body
-from service.http.idempotency import (
-    Answer,
-    KeyMalformedError,
-    idempotency_key,
-    is_key,
-    key_text,
-    once,
-)
+from service.http.idempotency import Answer, KeyMalformedError, is_key, key_of, key_text, once
 from service.http.pages import Page, paged
 from service.http.problems import ItemProblem, item_problem, reader_of
 from service.http.shared import shared
@@ -104,16 +95,13 @@ class Suggestions(Struct, frozen=True):
 
 @post(
     "/v1/me/actions",
-    status_code=201,
-    operation_id="recordAction",
-    **opens(
-        "participant",
-        body=ActionReport,
-        answer=ActionAnswer,
-        problems=("action-refused", "unknown-action-type", "invalid-attributes"),
-    ),
+    "participant",
+    status=201,
+    body=ActionReport,
+    answer=ActionAnswer,
+    problems=("action-refused", "unknown-action-type", "invalid-attributes"),
 )
-async def record_one(request: Request) -> JsonAnswer:
+async def record_action(request: Request) -> JsonAnswer:
     """Record one action; the answer is durable and explains every gram."""
     report = await read_body(request, ActionReport)
     participant_id, reader = caller(request).participant_id, reader_of(request)
@@ -141,13 +129,8 @@ async def _submit(
     return recorded
 
 
-@post(
-    "/v1/me/actions/batch",
-    status_code=200,
-    operation_id="recordActions",
-    **opens("participant", body=ActionBatch, answer=BatchAnswer),
-)
-async def record_batch(request: Request) -> JsonAnswer:
+@post("/v1/me/actions/batch", "participant", body=ActionBatch, answer=BatchAnswer)
+async def record_actions(request: Request) -> JsonAnswer:
     """Record up to 100 actions of an offline phone; a bad one never harms the others."""
     batch = await read_body(request, ActionBatch)
     participant_id, reader = caller(request).participant_id, reader_of(request)
@@ -158,7 +141,7 @@ async def record_batch(request: Request) -> JsonAnswer:
             await hold_open(connection, participant_id)
         return Answer(200, msgspec.json.encode(answer), reader=reader)
 
-    key = idempotency_key(request, await request.body())
+    key = await key_of(request)
     if key is None:
         return answered(await effect())
     return answered(
@@ -225,8 +208,10 @@ def _readable_key(raw: msgspec.Raw) -> str | None:
 
 @get(
     "/v1/me/actions",
+    "participant",
     operation_id="listActions",
-    **opens("participant", query=Page, answer=Listing[ActionAnswer]),
+    query=Page,
+    answer=Listing[ActionAnswer],
 )
 async def list_my_actions(request: Request) -> JsonAnswer:
     """My actions, the latest to have happened first."""
@@ -238,12 +223,8 @@ async def list_my_actions(request: Request) -> JsonAnswer:
     return read_by(reader, page.listing(items, [(row[0], row[1]) for row in rows]))
 
 
-@get(
-    "/v1/me/actions/{action_id:str}",
-    operation_id="getAction",
-    **opens("participant", answer=ActionAnswer),
-)
-async def get_my_action(request: Request, action_id: FromPath[str]) -> JsonAnswer:
+@get("/v1/me/actions/{action_id:str}", "participant", answer=ActionAnswer)
+async def get_action(request: Request, action_id: FromPath[str]) -> JsonAnswer:
     """One of my actions."""
     wanted = path_uuid(action_id)
     participant_id = caller(request).participant_id
@@ -257,8 +238,10 @@ async def get_my_action(request: Request, action_id: FromPath[str]) -> JsonAnswe
 
 @get(
     "/v1/me/suggestions",
+    "participant",
     operation_id="listSuggestions",
-    **opens("participant", query=Page, answer=Suggestions),
+    query=Page,
+    answer=Suggestions,
 )
 async def suggest(request: Request) -> JsonAnswer:
     """What I can still do today."""
@@ -276,12 +259,3 @@ async def suggest(request: Request) -> JsonAnswer:
     )
     shown = page_by_type(paged(request, "suggestions", type=str), items)
     return read_by(reader, Suggestions(shown.items, shown.next_cursor))
-
-
-routes: list[HTTPRouteHandler] = [
-    record_one,
-    record_batch,
-    list_my_actions,
-    get_my_action,
-    suggest,
-]

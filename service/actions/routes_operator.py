@@ -3,17 +3,15 @@
 from typing import Annotated
 from uuid import UUID
 
-from litestar import post
-from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from msgspec import Meta, Struct
 
 from service.actions.reverse import FOUND_IN, Reversal
 from service.actions.reverse_by_operator import ReverseOrder, find_owner
-from service.http.access import Request, act_of, opens
+from service.http.access import Request, act_of, post
 from service.http.answer import JsonAnswer
 from service.http.decode import Time, path_uuid, read_body
-from service.http.idempotency import operator_key
+from service.http.idempotency import key_of
 from service.http.shared import shared
 from service.http.texts import prose
 from service.ledger.lanes import answer_order
@@ -51,17 +49,13 @@ class ReversalAnswer(Struct, frozen=True):
 
 @post(
     "/v1/operator/actions/{action_id:str}/reverse",
-    status_code=200,
-    operation_id="reverseAction",
-    **opens(
-        "operator:ledger:adjust",
-        body=ReversalOrder,
-        answer=ReversalAnswer,
-        takes_key=True,
-        problems=("already-reversed", "conflict"),
-    ),
+    "operator:ledger:adjust",
+    body=ReversalOrder,
+    answer=ReversalAnswer,
+    takes_key=True,
+    problems=("already-reversed", "conflict"),
 )
-async def reverse_one(request: Request, action_id: FromPath[str]) -> JsonAnswer:
+async def reverse_action(request: Request, action_id: FromPath[str]) -> JsonAnswer:
     """Take an action's award back by opposite transfers, and free its limits and its claim."""
     wanted = path_uuid(action_id)
     body = await read_body(request, ReversalOrder)
@@ -82,13 +76,10 @@ async def reverse_one(request: Request, action_id: FromPath[str]) -> JsonAnswer:
 
     order = ReverseOrder(
         owner,
-        key=operator_key(request, await request.body()),
+        key=await key_of(request),
         tell=tell,
         action_id=wanted,
         reason=body.reason,
         act=act_of(request),
     )
     return await answer_order(request, order)
-
-
-routes: list[HTTPRouteHandler] = [reverse_one]

@@ -9,7 +9,6 @@ moved since they were last found clean (`books.audited_seq`) and recomputes thei
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import accumulate
 from typing import Annotated, Any, Literal
@@ -81,8 +80,7 @@ class AuditAnswer(Struct):
             self.differences += [AuditDifference(check, *row) for row in rows[:room]]
 
 
-@dataclass(frozen=True, slots=True)
-class _Page:
+class _Page(Struct, frozen=True):
     """The books of one page: ids, and from which transfer on their chains are recomputed."""
 
     ids: list[UUID]

@@ -8,7 +8,7 @@ import click
 import msgspec
 from rich.console import Console
 from rich.progress import TimeElapsedColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from service.audit.across import STRANGERS
 from service.audit.audit import AuditAnswer, Mode, audit
@@ -89,10 +89,8 @@ async def _audit(
 
 
 def _print(report: AuditAnswer, participant: UUID | None) -> None:
-    table = Table(title="saxaul ledger audit", title_justify="left")
-    table.add_column("check")
-    table.add_column("what must be true")
-    table.add_column("differences", justify="right")
+    columns = "check", "what must be true", Column("differences", justify="right")
+    table = Table(*columns, title="saxaul ledger audit", title_justify="left")
     asked = [
         (check.name, check.asks)
         for check in CHECKS
@@ -128,5 +126,3 @@ def _print(report: AuditAnswer, participant: UUID | None) -> None:
 
 
 _IS_THERE = "SELECT true FROM books WHERE participant_id = $1"
-
-commands: list[click.Command] = [ledger]

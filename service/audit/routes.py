@@ -2,13 +2,11 @@
 
 from uuid import UUID
 
-from litestar import post
-from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
 from service.audit.audit import AuditAnswer, Mode, audit
 from service.audit.checks import COMPARES, WHOLE
-from service.http.access import Request, opens
+from service.http.access import Request, post
 from service.http.decode import read_body
 from service.http.shared import shared
 from service.ledger.books import BookMissingError
@@ -27,12 +25,7 @@ class AuditOrder(Struct, frozen=True, forbid_unknown_fields=True):
     after: UUID | None = None
 
 
-@post(
-    "/v1/operator/ledger/audit",
-    status_code=200,
-    operation_id="auditLedger",
-    **opens("operator:audit:read", body=AuditOrder),
-)
+@post("/v1/operator/ledger/audit", "operator:audit:read", body=AuditOrder)
 async def audit_ledger(request: Request) -> AuditAnswer:
     """Recompute books, bubbles, limits and chains from what was written down, for 20 s at most."""
     order = await read_body(request, AuditOrder) if await request.body() else AuditOrder()
@@ -49,6 +42,3 @@ async def audit_ledger(request: Request) -> AuditAnswer:
         more=COMPARES,
         whole=WHOLE,
     )
-
-
-routes: list[HTTPRouteHandler] = [audit_ledger]

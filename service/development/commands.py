@@ -103,6 +103,3 @@ def _body(data: str) -> bytes:
             return bytes(file.read())
     except OSError as error:
         raise click.BadParameter(f"{data[1:]}: {error.strerror}") from error
-
-
-commands: list[click.Command] = [dev]

@@ -30,11 +30,6 @@ _KEY_ID, _AUDIENCE = "development", "saxaul-"
 class NotInDevelopmentError(Exception):
     """Asked for development's conveniences where they would be holes."""
 
-    def __str__(self) -> str:
-        """Say where they work."""
-        where = "SAXAUL_ENV=development and SAXAUL_HOST on loopback"
-        return f"development tokens exist only with {where}"
-
 
 def issuer_of(realm: Realm) -> str:
     """The issuer's name in tokens of this realm."""
@@ -52,7 +47,8 @@ class DevelopmentIssuer:
     def __init__(self, settings: Settings) -> None:
         """Raises NotInDevelopmentError, and OSError when the key cannot be kept."""
         if not settings.development_mode:
-            raise NotInDevelopmentError
+            where = "SAXAUL_ENV=development and SAXAUL_HOST on loopback"
+            raise NotInDevelopmentError(f"development tokens exist only with {where}")
         text = kept_text(key_file(settings), _new_key)
         key = load_pem_private_key(text.encode(), password=None)
         assert isinstance(key, Ed25519PrivateKey)

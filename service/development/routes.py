@@ -5,12 +5,10 @@ from typing import Annotated, Literal
 from urllib.parse import urlsplit
 from uuid import UUID
 
-from litestar import get, post
-from litestar.handlers import HTTPRouteHandler
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from service.development.issuer import DevelopmentIssuer, issuer_of
-from service.http.access import Request, opens
+from service.http.access import Request, get, post
 from service.http.auth import SCOPES
 from service.http.decode import Time, read_body
 from service.http.faults import fault
@@ -54,7 +52,7 @@ class ClockReading(Struct, frozen=True):
     now: Time
 
 
-@post("/v1/dev/token", status_code=200, **opens("public", body=TokenOrder))
+@post("/v1/dev/token", "public", body=TokenOrder)
 async def make_development_token(request: Request) -> Token:
     """Make a token for anybody; it holds for 24 hours. In development mode only."""
     _require_this_machine(request)
@@ -73,14 +71,14 @@ async def make_development_token(request: Request) -> Token:
     return Token(token, participant_id)
 
 
-@get("/v1/dev/clock", **opens("public"))
+@get("/v1/dev/clock", "public")
 async def read_clock(request: Request) -> ClockReading:
     """Tell the programme's time. In development mode only."""
     _require_this_machine(request)
     return ClockReading(shared(request, Clock).now())
 
 
-@post("/v1/dev/clock", status_code=200, **opens("public", body=ClockMove))
+@post("/v1/dev/clock", "public", body=ClockMove)
 async def move_clock(request: Request) -> ClockReading:
     """Move the programme's clock forward for all processes. In development mode only."""
     _require_this_machine(request)
@@ -102,6 +100,3 @@ def _require_this_machine(request: Request) -> None:
     client = request.scope.get("client")
     if not is_loopback(host) or (client is not None and not is_loopback(client[0])):
         raise NotFoundError
-
-
-routes: list[HTTPRouteHandler] = [make_development_token, read_clock, move_clock]

@@ -4,9 +4,10 @@ A bubble has no lock of its own: whoever changes one holds its owner's book.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
+
+from msgspec import Struct
 
 from service.platform.arrays import Columns
 from service.platform.database import Connection, Write
@@ -36,8 +37,7 @@ class BubbleEmptyError(ConflictError):
     text = "There is nothing left in this bubble."
 
 
-@dataclass(slots=True)
-class Bubble:
+class Bubble(Struct):
     """The working copy of a bubble whose owner's book is locked; amounts in grams."""
 
     participant_id: UUID
@@ -109,7 +109,7 @@ async def read_expired_bubbles(
     return [Bubble(*row) for row in rows]
 
 
-_BUBBLE = ", ".join(Bubble.__dataclass_fields__)
+_BUBBLE = ", ".join(Bubble.__struct_fields__)
 
 _READ_THESE = f"""
 SELECT {_BUBBLE} FROM bubbles
@@ -127,7 +127,7 @@ WITH found AS (
     WHERE participant_id = ANY($3::uuid[])
         AND remaining_g > 0 AND ripens_at <= k.at AND expires_at > k.at
 )
-SELECT {", ".join(f"f.{name}" for name in Bubble.__dataclass_fields__)}, a.region
+SELECT {", ".join(f"f.{name}" for name in Bubble.__struct_fields__)}, a.region
 FROM found f
 LEFT JOIN actions a ON a.participant_id = f.participant_id AND a.id = f.id
 ORDER BY f.ripens_at, f.id"""  # noqa: S608 - constant columns

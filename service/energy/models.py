@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, DateTime, Index, Text
+from sqlalchemy import BigInteger, CheckConstraint, Index
 from sqlalchemy.orm import Mapped, mapped_column
 
 from service.platform.database import Base
@@ -26,9 +26,9 @@ class Bubble(Base):
     taken_g: Mapped[int] = mapped_column(BigInteger, server_default="0")
     expired_g: Mapped[int] = mapped_column(BigInteger, server_default="0")
     reversed_g: Mapped[int] = mapped_column(BigInteger, server_default="0")
-    ripens_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
-    expires_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
-    origin: Mapped[str] = mapped_column(Text)
+    ripens_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    origin: Mapped[str]
     origin_id: Mapped[UUID]
 
     __table_args__ = (
@@ -60,7 +60,7 @@ class Take(Base):
     bubble_id: Mapped[UUID] = mapped_column(primary_key=True)
     taker_id: Mapped[UUID] = mapped_column(primary_key=True)
     taken_g: Mapped[int] = mapped_column(BigInteger)
-    at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    at: Mapped[datetime]
 
     __table_args__ = (
         CheckConstraint("taken_g > 0", name="taken_is_positive"),

@@ -6,15 +6,13 @@ from typing import Literal
 from uuid import UUID
 
 import msgspec
-from litestar import get, post
-from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
 from service.energy.collect import Collected, CollectOrder
-from service.http.access import Request, caller, opens
+from service.http.access import Request, caller, get, post
 from service.http.answer import JsonAnswer, Listing, as_json
 from service.http.decode import NoFields, Time, path_uuid, read_body
-from service.http.idempotency import idempotency_key
+from service.http.idempotency import key_of
 from service.http.pages import Page, paged
 from service.http.shared import shared
 from service.ledger.balances import Balances, balances_of
@@ -57,12 +55,8 @@ class CollectAllAnswer(msgspec.Struct, frozen=True):
     balances: Balances
 
 
-@get(
-    "/v1/me/bubbles",
-    operation_id="listBubbles",
-    **opens("participant", query=Page, answer=Listing[BubbleAnswer]),
-)
-async def list_my_bubbles(request: Request) -> JsonAnswer:
+@get("/v1/me/bubbles", "participant", query=Page, answer=Listing[BubbleAnswer])
+async def list_bubbles(request: Request) -> JsonAnswer:
     """My bubbles that still hold energy, the first to ripen first."""
     participant_id = caller(request).participant_id
     page = paged(request, f"bubbles:{participant_id}", ripens_at=datetime, id=UUID)
@@ -70,44 +64,24 @@ async def list_my_bubbles(request: Request) -> JsonAnswer:
     rows = await shared(request, Database).reads.fetch(
         _LIST, participant_id, now, *(page.after or _FROM_THE_FIRST), page.rows
     )
-    items = [
-        BubbleAnswer(
-            bubble_id,
-            energy_g,
-            remaining_g,
-            "ripe" if ripens_at <= now else "ripening",
-            ripens_at,
-            expires_at,
-            Origin("action" if origin == "action" else "gift", origin_id),
-        )
-        for bubble_id, energy_g, remaining_g, ripens_at, expires_at, origin, origin_id in rows
-    ]
-    return as_json(page.listing(items))
+    told = [(*row[:6], Origin(*row[6:])) for row in rows]
+    return as_json(page.listing([BubbleAnswer(*each) for each in told]))
 
 
 @post(
     "/v1/me/bubbles/{bubble_id:str}/collect",
-    status_code=200,
-    operation_id="collectBubble",
-    **opens(
-        "participant",
-        body=NoFields,
-        answer=CollectAnswer,
-        problems=("bubble-not-ripe", "bubble-expired", "bubble-empty"),
-    ),
+    "participant",
+    body=NoFields,
+    answer=CollectAnswer,
+    problems=("bubble-not-ripe", "bubble-expired", "bubble-empty"),
 )
-async def collect_one(request: Request, bubble_id: FromPath[str]) -> JsonAnswer:
+async def collect_bubble(request: Request, bubble_id: FromPath[str]) -> JsonAnswer:
     """Collect one ripe bubble."""
     return await _collect(request, _tell_one, path_uuid(bubble_id))
 
 
-@post(
-    "/v1/me/bubbles/collect",
-    status_code=200,
-    operation_id="collectAllBubbles",
-    **opens("participant", body=NoFields, answer=CollectAllAnswer),
-)
-async def collect_all(request: Request) -> JsonAnswer:
+@post("/v1/me/bubbles/collect", "participant", body=NoFields, answer=CollectAllAnswer)
+async def collect_all_bubbles(request: Request) -> JsonAnswer:
     """Collect every ripe bubble."""
     return await _collect(request, _tell_all)
 
@@ -116,8 +90,7 @@ async def _collect(
     request: Request, tell: Callable[[Collected], msgspec.Struct], bubble_id: UUID | None = None
 ) -> JsonAnswer:
     await read_body(request, NoFields)
-    key = idempotency_key(request, await request.body())
-    owner = caller(request).participant_id
+    key, owner = await key_of(request), caller(request).participant_id
     return await answer_order(request, CollectOrder(owner, key=key, tell=tell, bubble_id=bubble_id))
 
 
@@ -132,9 +105,7 @@ def _tell_all(done: Collected) -> CollectAllAnswer:
 _FROM_THE_FIRST = datetime(1, 1, 1, tzinfo=UTC), UUID(int=0)
 
 _LIST = """
-SELECT id, energy_g, remaining_g, ripens_at, expires_at, origin, origin_id FROM bubbles
+SELECT id, energy_g, remaining_g, CASE WHEN ripens_at <= $2 THEN 'ripe' ELSE 'ripening' END,
+    ripens_at, expires_at, origin, origin_id FROM bubbles
 WHERE participant_id = $1 AND remaining_g > 0 AND expires_at > $2 AND (ripens_at, id) > ($3, $4)
 ORDER BY ripens_at, id LIMIT $5"""
-
-
-routes: list[HTTPRouteHandler] = [list_my_bubbles, collect_one, collect_all]

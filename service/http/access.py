@@ -1,18 +1,18 @@
 """Who may use a route, what goes in and out, and who asks: read by the edge and by OpenAPI."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
-import litestar
-from litestar.datastructures import State
-from msgspec import Struct
+from litestar.enums import HttpMethod
+from litestar.handlers import HTTPRouteHandler
+from msgspec import Struct, field
 
 from service.http.auth import Credentials
-from service.http.shared import shared
+from service.http.shared import AnyRequest, shared
 from service.platform.acts import Act
 from service.platform.clock import Clock
+from service.platform.database import Database
 from service.platform.errors import MalformedRequestError, SaxaulError
 
 
@@ -32,8 +32,7 @@ class UnsupportedMediaTypeError(SaxaulError):
     allowed: str = "application/json"
 
 
-@dataclass(frozen=True, slots=True)
-class Access:
+class Access(Struct, frozen=True):
     """Who may use a route, and what goes in and out: read by the edge and by OpenAPI.
 
     `media` are what its body may be, by media type, if that is not JSON of `body`. `answer` names
@@ -54,21 +53,44 @@ class Access:
     media: Mapping[str, Any] = field(default_factory=dict)
 
 
-def opens(who: str, **told: Any) -> dict[str, Any]:
-    """Keyword arguments of a route's decorator: who may use it, and the other fields of `Access`.
+def route(
+    method: HttpMethod,
+    path: str | list[str],
+    who: str,
+    *,
+    status: int = 200,
+    operation_id: str | None = None,
+    include_in_schema: bool = True,
+    **told: Any,
+) -> HTTPRouteHandler:
+    """Make a function answer this method of a path: `app.py` finds it in any file `routes*.py`.
 
-    `who` is "public", "participant", "operator:<scope>", or "partner": then the route itself checks
-    the signature.
+    `who` may use it is "public", "participant", "operator:<scope>", or "partner": then the function
+    itself checks the signature. `told` are the other fields of `Access`. In the API's document the
+    operation has the function's name, or else `operation_id`.
     """
     role, _, scope = who.partition(":")
     roles = {"public", "participant", "operator", "partner"}
     if role not in roles or (role == "operator") != bool(scope):
         raise ValueError(f"no such access: {who}")
     told.setdefault("media", {"application/json": told.get("body")})
-    return {"opt": {"access": Access(role, scope, **told)}}
+    return HTTPRouteHandler(
+        path,
+        http_method=method,
+        status_code=status,
+        operation_id=operation_id,
+        include_in_schema=include_in_schema,
+        opt={"access": Access(role, scope, **told)},
+    )
 
 
-class Request(litestar.Request[Any, Any, State]):
+get = partial(route, HttpMethod.GET)
+post = partial(route, HttpMethod.POST)
+patch = partial(route, HttpMethod.PATCH)
+delete = partial(route, HttpMethod.DELETE, status=204)
+
+
+class Request(AnyRequest):
     """A request whose body is bounded by the route's role and is of a type that the route takes."""
 
     __slots__ = ()
@@ -123,13 +145,19 @@ def media_type(content_type: bytes) -> str:
     return content_type.partition(b";")[0].strip().lower().decode("latin-1")
 
 
-def caller(request: litestar.Request[Any, Any, State]) -> Credentials:
+def caller(request: AnyRequest) -> Credentials:
     """Who sent this request; only behind routes that are not public."""
     credentials: Credentials = request.scope["auth"]
     return credentials
 
 
-def act_of(request: litestar.Request[Any, Any, State]) -> Act:
+async def log_act(request: AnyRequest, act: str, object_id: object, detail: dict[str, Any]) -> None:
+    """Log by itself what an operator looked at, or what was done apart from its entry."""
+    async with shared(request, Database).transaction() as connection:
+        await act_of(request).log(connection, act, object_id, detail)
+
+
+def act_of(request: AnyRequest) -> Act:
     """Who acts by this request, and when; only behind routes that are not public."""
     request_id = request.scope["request_id"]  # type: ignore[typeddict-item]
     return Act(caller(request).subject, request_id, shared(request, Clock).now())

@@ -1,16 +1,14 @@
 """Values become bytes: answers whose JSON is rendered once, lists, and answers given again."""
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
-import litestar
 import msgspec
-from litestar.datastructures import State
 from litestar.types import Receive, Scope, Send
 from msgspec import Struct
 
-from service.http.idempotency import Answer, Key, once
-from service.http.shared import shared
+from service.http.idempotency import Answer, key_of, once
+from service.http.shared import AnyRequest, shared
 from service.platform.clock import Clock
 from service.platform.database import Connection, Database
 from service.rules.decide.languages import Reader
@@ -74,8 +72,7 @@ def answered(answer: Answer) -> JsonAnswer:
 
 
 async def answer_once(
-    request: litestar.Request[Any, Any, State],
-    key: Key | None,
+    request: AnyRequest,
     effect: Callable[[Connection], Awaitable[Struct]],
 ) -> JsonAnswer:
     """What the effect makes (201), or its first answer again. Raises the errors of `once`."""
@@ -83,5 +80,5 @@ async def answer_once(
     async def encoded(connection: Connection) -> Answer:
         return Answer(201, msgspec.json.encode(await effect(connection)))
 
-    real_now = shared(request, Clock).real_now()
+    key, real_now = await key_of(request), shared(request, Clock).real_now()
     return answered(await once(shared(request, Database), key, real_now, encoded))

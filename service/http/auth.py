@@ -7,7 +7,6 @@ time, never by the programme's clock.
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 from uuid import UUID
@@ -45,8 +44,7 @@ class InvalidTokenError(UnauthenticatedError):
     challenge = 'Bearer error="invalid_token"'
 
 
-@dataclass(frozen=True, slots=True)
-class Trust:
+class Trust(msgspec.Struct, frozen=True):
     """An issuer whose tokens for this audience are believed, for one realm."""
 
     issuer: str
@@ -56,8 +54,7 @@ class Trust:
     accept_typ: tuple[str, ...] = ("at+jwt",)
 
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
+class Credentials(msgspec.Struct, frozen=True):
     """What a verified token says, believed until then. Only participants have an id."""
 
     realm: Realm

@@ -14,9 +14,7 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_typ
 from urllib.parse import parse_qsl
 from uuid import UUID
 
-import litestar
 import msgspec
-from litestar.datastructures import State
 from msgspec import Meta, Struct
 from msgspec.structs import force_setattr
 
@@ -31,6 +29,7 @@ from service.http.faults import (
     refuse_nul,
     refuse_twice,
 )
+from service.http.shared import AnyRequest
 from service.http.texts import TextError
 from service.http.times import has_finer_times, kept_time, kept_times
 from service.platform.errors import FieldError, MalformedRequestError, NotFoundError
@@ -40,7 +39,7 @@ S = TypeVar("S", bound=Struct)
 # A time as people send it: RFC 3339 with an offset; `parse` also refuses years outside 2000..2199.
 Time = Annotated[datetime, Meta(tz=True)]
 _YEARS = range(2000, 2200)
-_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+UUID_TEXT = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _QUERY_FIELDS_MAX = 50
 
 
@@ -48,7 +47,7 @@ class NoFields(Struct, frozen=True, forbid_unknown_fields=True):
     """The body of a POST that says all by its address: nothing, or `{}`."""
 
 
-async def read_body(request: litestar.Request[Any, Any, State], kind: type[S]) -> S:
+async def read_body(request: AnyRequest, kind: type[S]) -> S:
     """The body as this struct. Raises the errors of `Request.body` and `parse`."""
     data = await request.body()
     return parse(data if data or _decoder(kind).has_fields else b"{}", kind)
@@ -83,7 +82,7 @@ def parse(data: bytes, kind: type[S], at: str = "#") -> S:
     return value
 
 
-def read_query(request: litestar.Request[Any, Any, State], kind: type[S]) -> S:
+def read_query(request: AnyRequest, kind: type[S]) -> S:
     """The query as this struct. Raises MalformedRequestError, InvalidRequestError."""
     text = request.scope["query_string"]
     try:
@@ -115,7 +114,7 @@ def read_query(request: litestar.Request[Any, Any, State], kind: type[S]) -> S:
 
 def path_uuid(text: str) -> UUID:
     """An id of the path. Raises NotFoundError when it is none."""
-    if _UUID.fullmatch(text) is None:
+    if UUID_TEXT.fullmatch(text) is None:
         raise NotFoundError
     return UUID(text)
 

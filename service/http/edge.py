@@ -7,7 +7,6 @@ from typing import Any
 
 import litestar
 import structlog
-from litestar.datastructures import State
 from litestar.enums import HttpMethod, ScopeType
 from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
@@ -15,10 +14,10 @@ from prometheus_client import Histogram
 
 from service.http.access import Access
 from service.http.auth import Authenticator, require_access
-from service.http.decode import NoFields, read_query
+from service.http.decode import UUID_TEXT, NoFields, read_query
 from service.http.problems import problem_body, reader_of
 from service.http.rate_limit import Limit, RateLimitedError, RateLimiter, client_address
-from service.http.shared import shared
+from service.http.shared import AnyRequest, headers_of, shared
 from service.http.unread_body import discard
 from service.platform.clock import Clock
 from service.platform.database import has_stored, is_outdated_plan, is_passing
@@ -37,7 +36,6 @@ from service.platform.redis_client import REDIS_AWAY
 from service.platform.settings import Settings
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9_-]{8,64}")
-_UUID_TEXT = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
@@ -152,7 +150,7 @@ def _request_id(headers: Any) -> str:
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
 
 
-async def authenticate(request: litestar.Request[Any, Any, State]) -> None:
+async def authenticate(request: AnyRequest) -> None:
     """Let pass who may use this route. Raises UnauthenticatedError, ForbiddenError."""
     scope: Any = request.scope
     if "loose_path" in scope:
@@ -168,7 +166,9 @@ async def authenticate(request: litestar.Request[Any, Any, State]) -> None:
     if access.role == "partner":
         # Its body is signed, and is read by the route.
         return
-    header = _authorization(scope["headers"])
+    sent = [value for name, value in scope["headers"] if name == b"authorization"]
+    # None is as good as two.
+    header = sent[0] if len(sent) == 1 else b""
     try:
         credentials = await shared(request, Authenticator).credentials(
             header, shared(request, Clock).real_now()
@@ -184,7 +184,7 @@ async def authenticate(request: litestar.Request[Any, Any, State]) -> None:
     scope["auth"] = credentials
 
 
-def _refuse_query(request: litestar.Request[Any, Any, State], access: Access | None) -> None:
+def _refuse_query(request: AnyRequest, access: Access | None) -> None:
     """Raise InvalidRequestError for a query where the route reads none; pages for people may."""
     scope = request.scope
     is_read = access is None or access.query is not None or not scope["path"].startswith("/v1/")
@@ -192,43 +192,28 @@ def _refuse_query(request: litestar.Request[Any, Any, State], access: Access | N
         read_query(request, NoFields)
 
 
-def _authorization(headers: Any) -> bytes:
-    """The one header Authorization; empty when there is none, or more than one."""
-    found = b""
-    for name, value in headers:
-        if name == b"authorization":
-            if found:
-                return b""
-            found = value
-    return found
-
-
-async def limit_partner(request: litestar.Request[Any, Any, State], partner_id: str) -> None:
+async def limit_partner(request: AnyRequest, partner_id: str) -> None:
     """Count a signed request of this partner. Raises RateLimitedError."""
     await _limit(request, shared(request, RateLimiter).partner, partner_id)
 
 
-async def _limit(request: litestar.Request[Any, Any, State], limit: Limit, who: str) -> None:
+async def _limit(request: AnyRequest, limit: Limit, who: str) -> None:
     scope: Any = request.scope
     limiter, is_write = shared(request, RateLimiter), scope["method"] != "GET"
     scope["rate"] = await limiter.take(limit, who, is_write=is_write)
 
 
-async def limit_address(request: litestar.Request[Any, Any, State]) -> None:
+async def limit_address(request: AnyRequest) -> None:
     """Count a request without credentials, or of a stranger. Raises RateLimitedError."""
-    scope: Any = request.scope
-    forwarded: list[str] = []
-    for name, value in scope["headers"]:
-        if name == b"x-forwarded-for":
-            forwarded += [hop.strip() for hop in value.decode("latin-1").split(",")]
-    peer = scope["client"][0] if scope.get("client") else None
+    client: Any = request.scope.get("client")
+    named = headers_of(request, b"x-forwarded-for")
+    forwarded = [hop.strip() for header in named for hop in header.split(",")]
+    peer = client[0] if client else None
     address = client_address(peer, forwarded, shared(request, Settings).trusted_proxies)
     await _limit(request, shared(request, RateLimiter).address, address)
 
 
-def render(
-    request: litestar.Request[Any, Any, State], error: Exception
-) -> litestar.Response[bytes]:
+def render(request: AnyRequest, error: Exception) -> litestar.Response[bytes]:
     """Any exception as a problem document."""
     told = _told(error)
     scope: Any = request.scope
@@ -239,7 +224,7 @@ def render(
         _log.info("request_runs_again", request_id=request_id, error=repr(error))
     instance = (
         request_id
-        if _UUID_TEXT.fullmatch(request_id)
+        if UUID_TEXT.fullmatch(request_id)
         else str(derived_uuid(b"request", request_id.encode()))
     )
     if isinstance(told, InternalError):

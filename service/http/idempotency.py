@@ -10,19 +10,17 @@ Actions do not come here: their key is their id.
 import hashlib
 import re
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 from uuid import UUID
 
 import asyncpg
-import litestar
-from litestar.datastructures import State
-from sqlalchemy import CheckConstraint, DateTime, Index, LargeBinary, SmallInteger, Text
+from msgspec import Struct
+from sqlalchemy import CheckConstraint, Index, SmallInteger
 from sqlalchemy.orm import Mapped, mapped_column
 
 from service.http.access import caller
 from service.http.problems import problem_body, reader_of
+from service.http.shared import AnyRequest, headers_of
 from service.platform.arrays import Columns
 from service.platform.clock import Clock
 from service.platform.database import Base, Connection, Database, Write, row_count
@@ -39,12 +37,12 @@ class IdempotencyKey(Base):
     __tablename__ = "idempotency_keys"
 
     participant_id: Mapped[UUID] = mapped_column(primary_key=True)
-    route: Mapped[str] = mapped_column(Text, primary_key=True)
-    key: Mapped[str] = mapped_column(Text, primary_key=True)
-    fingerprint: Mapped[bytes] = mapped_column(LargeBinary)
+    route: Mapped[str] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    fingerprint: Mapped[bytes]
     status: Mapped[int] = mapped_column(SmallInteger)
-    body: Mapped[bytes] = mapped_column(LargeBinary)
-    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    body: Mapped[bytes]
+    created_at: Mapped[datetime]
 
     __table_args__ = (
         CheckConstraint("status = 0 OR status BETWEEN 200 AND 499", name="status_is_final"),
@@ -57,8 +55,7 @@ KeyRow = tuple[UUID, str, str]
 """Whose key it is, on which route, and its text."""
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
+class Key(Struct, frozen=True):
     """Who repeats what: `fingerprint` is the SHA-256 of everything that must be the same.
 
     In the language of the first `reader` the answer stays.
@@ -76,8 +73,7 @@ class Key:
         return self.participant_id, self.route, self.key
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """A status and a JSON body, ready to send; `reader` is whose language its sentences are in."""
 
     status: int
@@ -139,10 +135,10 @@ async def _first_answer(connection: Connection, key: Key, real_now: datetime) ->
     await connection.execute("SELECT set_config('lock_timeout', '0', true)")
     if mine:
         return None
-    row = await connection.fetchrow(_READ, *key.row)
-    if row is None or row["fingerprint"] != key.fingerprint:
+    fingerprint, answer = (await read_answers(connection, [key])).get(key.row, (b"", None))
+    if fingerprint != key.fingerprint:
         raise KeyReusedError(key.key)
-    return Answer(row["status"], row["body"], replayed=True)
+    return answer
 
 
 async def read_answers(
@@ -154,7 +150,7 @@ async def read_answers(
     """
     if not keys:
         return {}
-    rows = await connection.fetch(_READ_KEPT, *zip(*[key.row for key in keys], strict=True))
+    rows = await connection.fetch(_READ, *zip(*[key.row for key in keys], strict=True))
     return {
         (row[0], row[1], row[2]): (row[3], Answer(row[4], row[5], replayed=True)) for row in rows
     }
@@ -178,10 +174,6 @@ VALUES ($1, $2, $3, $4, 0, '', $5)
 ON CONFLICT DO NOTHING
 RETURNING true"""
 
-_READ = """
-SELECT fingerprint, status, body FROM idempotency_keys
-WHERE participant_id = $1 AND route = $2 AND key = $3"""
-
 _STORE = """
 UPDATE idempotency_keys SET status = $4, body = $5
 WHERE participant_id = $1 AND route = $2 AND key = $3"""
@@ -194,7 +186,7 @@ _KEEP = f"""
 INSERT INTO idempotency_keys ({_KEPT.names}, created_at)
 SELECT d.*, $7 FROM {_KEPT.rows}"""  # noqa: S608 - constant columns
 
-_READ_KEPT = """
+_READ = """
 SELECT participant_id, route, key, fingerprint, status, body FROM idempotency_keys
 JOIN unnest($1::uuid[], $2::text[], $3::text[]) AS k (participant_id, route, key)
     USING (participant_id, route, key)"""
@@ -220,49 +212,33 @@ class KeyMalformedError(SaxaulError):
     text = "Idempotency-Key must have 16 to 128 visible ASCII characters."
 
 
-def idempotency_key(
-    request: litestar.Request[Any, Any, State], body_bytes: bytes, *, required: bool = False
-) -> Key | None:
-    """The key that makes this request repeatable, bare or as a quoted string.
+async def key_of(request: AnyRequest) -> Key | None:
+    """The key that makes this request repeatable, bare or as a quoted string, if it has one.
 
-    Its fingerprint covers method, path, query and body. Raises KeyRequiredError,
-    KeyMalformedError.
+    An operator's is kept under an id that is nobody's. Its fingerprint covers method, path, query
+    and body. Raises KeyRequiredError, KeyMalformedError.
     """
-    text = key_text(request)
+    text, access = key_text(request), request.route_handler.opt["access"]
     if text is None:
-        if required:
+        if access.key_required:
             raise KeyRequiredError
         return None
-    return _key(request, text, caller(request).participant_id, body_bytes)
-
-
-def operator_key(request: litestar.Request[Any, Any, State], body_bytes: bytes) -> Key | None:
-    """The same for an operator, under an id that is nobody's. Raises KeyMalformedError."""
-    text = key_text(request)
-    if text is None:
-        return None
-    owner = derived_uuid(b"keys of an operator", caller(request).subject.encode())
-    return _key(request, text, owner, body_bytes)
-
-
-def _key(
-    request: litestar.Request[Any, Any, State], text: str, owner: UUID, body_bytes: bytes
-) -> Key:
-    scope = request.scope
+    who, scope = caller(request), request.scope
+    owner = who.participant or derived_uuid(b"keys of an operator", who.subject.encode())
     digest = hashlib.sha256()
     for part in (scope["method"].encode(), scope["path"].encode(), scope["query_string"]):
         digest.update(len(part).to_bytes(4) + part)
-    digest.update(body_bytes)
+    digest.update(await request.body())
     route = f"{scope['method']} {scope['path_template']}"
     return Key(owner, route, text, digest.digest(), reader_of(request))
 
 
-def key_text(request: litestar.Request[Any, Any, State]) -> str | None:
+def key_text(request: AnyRequest) -> str | None:
     """The header Idempotency-Key, bare or as a quoted string. Raises KeyMalformedError."""
-    values = [value for name, value in request.scope["headers"] if name == b"idempotency-key"]
+    values = headers_of(request, b"idempotency-key")
     if not values:
         return None
-    text = values[0].decode("latin-1").strip()
+    text = values[0].strip()
     if len(text) > 1 and text[0] == text[-1] == '"':
         text = text[1:-1]
     if len(values) > 1 or _KEY.fullmatch(text) is None:

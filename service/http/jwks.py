@@ -7,7 +7,6 @@ last good answer for up to a day when the issuer is away.
 import asyncio
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -38,8 +37,7 @@ class KeysUnavailableError(UnavailableError):
     text = "The keys of the token's issuer cannot be fetched now."
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
+class Key(msgspec.Struct, frozen=True):
     """A public key and the one algorithm that it may be used with."""
 
     algorithm: str

@@ -5,7 +5,6 @@ import binascii
 import hashlib
 import hmac
 from collections.abc import Sequence
-from dataclasses import dataclass
 from types import GenericAlias
 from typing import Annotated, Any, TypeVar
 
@@ -31,8 +30,7 @@ class Page(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     cursor: Annotated[str, Meta(max_length=512)] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Paged:
+class Paged(Struct, frozen=True):
     """The page that a request asks for: of a list that runs by these `members` of its items.
 
     `after` is where the last page ended: the value of one member, a tuple of several, or None.
@@ -50,8 +48,13 @@ class Paged:
         return self.limit + 1
 
     def cursor(self, key_values: Sequence[Any]) -> str:
-        """The cursor behind an item with these values."""
-        return encode_cursor(self.secret, self.kind, key_values)
+        """The cursor behind an item with these values.
+
+        Its tag ties it to list and filters, so that a cursor of one is none of another.
+        """
+        payload = msgspec.msgpack.encode(list(key_values))
+        sent = _tag(self.secret, self.kind, payload) + payload
+        return base64.urlsafe_b64encode(sent).decode().rstrip("=")
 
     def listing(self, items: list[T], keys: Sequence[Sequence[Any]] | None = None) -> Listing[T]:
         """The page of what was read; `keys` are the values of the items that do not show them."""
@@ -70,26 +73,13 @@ def paged(request: Request, kind: str, query: Page | None = None, /, **members: 
     page = query or read_query(request, Page)
     secret, after = shared(request, Settings).secret_key, None
     if page.cursor:
-        key_type = GenericAlias(tuple, (*members.values(),))
-        after = decode_cursor(secret, kind, page.cursor, key_type)
+        after = _read(secret, kind, page.cursor, GenericAlias(tuple, (*members.values(),)))
         after = after if len(after) > 1 else after[0]
     return Paged(secret, kind, (*members,), page.limit, after)
 
 
-def encode_cursor(secret: str, kind: str, key_values: Sequence[Any]) -> str:
-    """A cursor behind the row with these sort key values; `kind` names the list with its filters.
-
-    The tag ties it to list and filters, so that a cursor of one is none of another.
-    """
-    payload = msgspec.msgpack.encode(list(key_values))
-    return base64.urlsafe_b64encode(_tag(secret, kind, payload) + payload).decode().rstrip("=")
-
-
-def decode_cursor(secret: str, kind: str, text: str, key_type: Any = list[Any]) -> Any:
-    """The sort key values of a cursor, as `key_type`: a tuple type such as tuple[datetime, UUID].
-
-    Raises InvalidRequestError for a cursor that this list did not give.
-    """
+def _read(secret: str, kind: str, text: str, key_type: Any) -> Any:
+    """The values of a cursor. Raises InvalidRequestError for one that this list did not give."""
     try:
         data = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
         tag, payload = data[:_TAG_BYTES], data[_TAG_BYTES:]

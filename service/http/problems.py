@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import litestar
 import msgspec
-from litestar.datastructures import State
 
+from service.http.shared import AnyRequest, headers_of
 from service.platform.errors import PROBLEMS, Code, FieldError, Reason, SaxaulError
 from service.rules.decide.languages import Reader, Words, preferred_languages
 
@@ -34,14 +33,12 @@ def known_words() -> dict[str, Words]:
     }
 
 
-def languages_of(request: litestar.Request[Any, Any, State]) -> tuple[str, ...]:
+def languages_of(request: AnyRequest) -> tuple[str, ...]:
     """What the header Accept-Language asks for, the most wanted first."""
-    headers = request.scope["headers"]
-    values = [value.decode("latin-1") for name, value in headers if name == b"accept-language"]
-    return preferred_languages(",".join(values))
+    return preferred_languages(",".join(headers_of(request, b"accept-language")))
 
 
-def reader_of(request: litestar.Request[Any, Any, State]) -> Reader:
+def reader_of(request: AnyRequest) -> Reader:
     """Who reads the answer."""
     return Reader(languages_of(request), known_words())
 

@@ -10,10 +10,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from hashlib import sha256
 
-import litestar
-from litestar.datastructures import State
-
 from service.http.answer import JsonAnswer
+from service.http.shared import AnyRequest
 
 # A header of a shorter one costs more than it saves.
 _PACKED_MIN_BYTES = 1_000
@@ -24,7 +22,7 @@ Headers = Sequence[tuple[bytes, bytes]]
 
 
 def public_answer(
-    request: litestar.Request[object, object, State],
+    request: AnyRequest,
     body: bytes,
     *,
     headers: Headers = (),

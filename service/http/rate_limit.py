@@ -8,11 +8,11 @@ away, reads pass, and writes take from a bucket of this process.
 import ipaddress
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 
 import structlog
+from msgspec import Struct
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
@@ -48,8 +48,7 @@ class RateLimitedError(SaxaulError):
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Limit:
+class Limit(Struct, frozen=True):
     """So many requests a second, so many at once after a pause."""
 
     name: str
@@ -68,8 +67,7 @@ class Limit:
         return f'"{self.name}";q={self.burst};w={window_s}'.encode()
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
+class Taken(Struct, frozen=True):
     """The state of a bucket after a request: what is left, and when it is full again."""
 
     is_allowed: bool

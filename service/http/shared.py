@@ -7,8 +7,17 @@ from litestar.datastructures import State
 
 T = TypeVar("T")
 
+AnyRequest = litestar.Request[Any, Any, State]
+"""A request to whatever route."""
 
-def shared(request: litestar.Request[Any, Any, State], kind: type[T]) -> T:
+
+def headers_of(request: AnyRequest, name: bytes) -> list[str]:
+    """Every header of this name, which is in small letters."""
+    headers = request.scope["headers"]
+    return [value.decode("latin-1") for each, value in headers if each == name]
+
+
+def shared(request: AnyRequest, kind: type[T]) -> T:
     """The one object of this type in the process that serves this request."""
     found: T = request.app.state.shared[kind]
     return found

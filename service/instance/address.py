@@ -2,20 +2,20 @@
 
 import asyncio
 import errno
-import random
 import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from service.platform.errors import PlainError
 from service.platform.settings import Settings
 
 # The sockets of a run that was killed close within moments.
 _PATIENCE_S = 3.0
 
 
-class AddressError(Exception):
-    """Nothing of ours can listen there; the message is one line for a person."""
+class AddressError(PlainError):
+    """Nothing of ours can listen there."""
 
 
 def url_of(settings: Settings) -> str:
@@ -34,19 +34,6 @@ async def find_port_free(settings: Settings) -> None:
                 " set SAXAUL_PORT to a free port."
             )
         await asyncio.sleep(0.1)
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that nobody has, for an instance that starts in a moment.
-
-    Not one that the kernel would choose: it might give the same to an outgoing connection before
-    the instance listens. Its range begins at 32,768 on Linux and higher elsewhere.
-    """
-    while True:
-        port = random.randrange(20_000, 32_768)  # noqa: S311 - nothing secret
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
 
 
 @contextmanager

@@ -14,13 +14,15 @@ from typing import IO, Any
 
 from msgspec import Struct
 
+from service.platform.errors import PlainError
+
 Process = subprocess.Popen[bytes]
 
 _LAUNCH = str(Path(__file__).with_name("launch.py"))
 
 
-class EmbeddedError(Exception):
-    """The embedded servers cannot work here; the message is one line for a person."""
+class EmbeddedError(PlainError):
+    """The embedded servers cannot work here."""
 
 
 class Owner(Struct, frozen=True):

@@ -9,7 +9,6 @@ import asyncpg
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy import LargeBinary, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from service.platform.database import Base, Connection, DatabaseUnusableError, speak_json
@@ -27,8 +26,8 @@ class UnfinishedMigration(Base):
 
     __tablename__ = "unfinished_migrations"
 
-    step: Mapped[str] = mapped_column(Text, primary_key=True)
-    after: Mapped[bytes] = mapped_column(LargeBinary)
+    step: Mapped[str] = mapped_column(primary_key=True)
+    after: Mapped[bytes]
 
 
 async def check_migrated(connection: Connection, name: str) -> None:

@@ -3,8 +3,9 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeVar, TypeVarTuple
+
+from msgspec import Struct
 
 from service.instance.migrate import check_migrated
 from service.instance.servers import Servers, instance_name, require_instance, servers
@@ -13,10 +14,10 @@ from service.platform.database import Database, open_database
 from service.platform.settings import Settings, load_settings
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 
-@dataclass(frozen=True, slots=True)
-class Instance:
+class Instance(Struct, frozen=True):
     """An instance that can be worked with. `name` tells people which one, without a password."""
 
     settings: Settings
@@ -26,12 +27,12 @@ class Instance:
     name: str
 
 
-def on_instance(what: str, work: Callable[[Instance], Awaitable[T]]) -> T:
+def on_instance(what: str, work: Callable[[Instance, *Ts], Awaitable[T]], *given: *Ts) -> T:
     """What a command works out on the instance of the settings. Raises as `open_instance`."""
 
     async def done() -> T:
         async with open_instance(load_settings(), what) as instance:
-            return await work(instance)
+            return await work(instance, *given)
 
     return asyncio.run(done())
 

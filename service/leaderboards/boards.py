@@ -7,11 +7,11 @@ cursor (score and member) means the same whatever moves above it.
 import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from msgspec import Struct
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
@@ -44,8 +44,7 @@ class Entry(NamedTuple):
     score: int
 
 
-@dataclass(frozen=True, slots=True)
-class Ranking:
+class Ranking(Struct, frozen=True):
     """Part of a board, best first; `size` counts all that are on it.
 
     All that was booked until `as_of`, by the programme's clock, is in it.
@@ -57,8 +56,7 @@ class Ranking:
     is_last: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(Struct, frozen=True):
     """Where one member stands and who is around; no rank when not on the board."""
 
     rank: int | None

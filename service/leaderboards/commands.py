@@ -10,9 +10,8 @@ import click
 
 from service.instance.open import Instance, on_instance
 from service.leaderboards.drift import DriftReport, find_drift
-from service.leaderboards.keys import Layout
 from service.leaderboards.lane import Shared
-from service.leaderboards.rebuild import prepare_lanes, request_rebuild
+from service.leaderboards.rebuild import ready_lanes, request_rebuild
 from service.leaderboards.relay import Relay
 from service.platform.log import configure_logging
 from service.platform.redis_client import open_redis
@@ -104,14 +103,4 @@ async def _shared(instance: Instance) -> AsyncIterator[Shared]:
     database, settings, clock = instance.database, instance.settings, instance.clock
     async with open_redis(instance.servers.redis_url) as redis:
         await redis.ping()
-        rulebooks = Rulebooks(database)
-        async with database.transaction() as connection:
-            await rulebooks.refresh(connection)
-            await prepare_lanes(connection, settings.lanes, clock.real_now())
-        layout = Layout(settings.redis_prefix, settings.leaderboard_shards)
-        yield Shared(
-            database, redis, layout, settings.lanes, clock, lambda: rulebooks.active.program
-        )
-
-
-commands: list[click.Command] = [leaderboards]
+        yield await ready_lanes(database, redis, settings, clock, Rulebooks(database))

@@ -22,11 +22,13 @@ from service.leaderboards.sums import (
     snapshot_for_sums,
 )
 from service.platform.database import Connection
+from service.platform.errors import PlainError
 
 _ROUNDS_MAX = 20
 _CAUGHT_UP_S = 10.0
 _POLL_S = 0.1
 _CHUNK = 2_000
+_BEHIND = "the boards do not catch up with the outbox; is a worker running?"
 
 
 class Drift(NamedTuple):
@@ -46,12 +48,8 @@ class DriftReport(NamedTuple):
     moving: int
 
 
-class RelayBehindError(Exception):
+class RelayBehindError(PlainError):
     """The relays do not catch up; without a worker nobody carries bookings to the boards."""
-
-    def __init__(self) -> None:
-        """One sentence."""
-        super().__init__("the boards do not catch up with the outbox; is a worker running?")
 
 
 Scores = dict[tuple[Board, bytes], int]
@@ -183,10 +181,10 @@ async def _caught_up(shared: Shared) -> None:
         async with asyncio.timeout(_CAUGHT_UP_S):
             while not await pool.fetchval(_IS_APPLIED, newest):
                 if not await pool.fetchval(_IS_RELAYED, clock.real_now()):
-                    raise RelayBehindError
+                    raise RelayBehindError(_BEHIND)
                 await asyncio.sleep(_POLL_S)
     except TimeoutError as error:
-        raise RelayBehindError from error
+        raise RelayBehindError(_BEHIND) from error
 
 
 _ON_BOARD = """

@@ -4,10 +4,11 @@ Nothing here is awaited; `write.py` sends what this makes.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from datetime import date, timedelta
 from itertools import product
 from typing import Any, NamedTuple
+
+from msgspec import Struct, field
 
 from service.leaderboards.keys import BOARDS, Board, Layout, keep_s, periods_of
 
@@ -27,8 +28,7 @@ class Group(NamedTuple):
     region: str
 
 
-@dataclass(slots=True)
-class Changes:
+class Changes(Struct):
     """What happens to the members of one shard.
 
     People are forgotten after all else was summed: nothing is booked for them afterwards.

@@ -6,10 +6,11 @@ on a cluster. A generation is one building of all boards; readers use the active
 """
 
 import re
-from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import lru_cache
 from typing import Literal, NamedTuple
+
+from msgspec import Struct
 
 from service.rules.decide.rulebook import period_names
 
@@ -67,8 +68,7 @@ def keep_s(period: Period, today: date) -> int:
     return ((period.end - today).days + KEEP_DAYS) * 86_400 or -1
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
+class Layout(Struct, frozen=True):
     """The names of all keys: a prefix, and over how many shards members are divided."""
 
     prefix: str

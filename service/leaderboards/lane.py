@@ -2,12 +2,12 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID, uuid4
 
 import asyncpg
+from msgspec import Struct
 from redis.asyncio import Redis
 
 from service.leaderboards.keys import Layout
@@ -24,8 +24,7 @@ class StartOverError(Exception):
     """This round cannot go on: the turn is over, or boards are lost. The next look decides."""
 
 
-@dataclass(frozen=True, slots=True)
-class Shared:
+class Shared(Struct, frozen=True):
     """What all relays of a process work with; `program` gives the active rulebook's."""
 
     database: Database

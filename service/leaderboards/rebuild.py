@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from service.leaderboards.keys import keep_s
+from redis.asyncio import Redis
+
+from service.leaderboards.keys import Layout, keep_s
 from service.leaderboards.lane import Shared, StartOverError, Turns
 from service.leaderboards.sums import (
     Span,
@@ -21,8 +23,11 @@ from service.leaderboards.sums import (
     snapshot_for_sums,
 )
 from service.leaderboards.write import Turn, load_scores
-from service.platform.database import Connection
+from service.platform.clock import Clock
+from service.platform.database import Connection, Database
 from service.platform.outbox import drop_rows, position_rows
+from service.platform.settings import Settings
+from service.rulebooks.publish import Rulebooks
 
 
 async def request_rebuild(
@@ -58,6 +63,17 @@ async def prepare_lanes(connection: Connection, lanes: int, real_now: datetime) 
         await connection.execute("DELETE FROM relay_lanes WHERE lane >= $1", lanes)
     await connection.execute(_ADD_LANES, lanes)
     await request_rebuild(connection, real_now)
+
+
+async def ready_lanes(
+    database: Database, redis: Redis, settings: Settings, clock: Clock, rulebooks: Rulebooks
+) -> Shared:
+    """What relays work with, once the rules are known and every lane has its row."""
+    await rulebooks.look()
+    async with database.transaction() as connection:
+        await prepare_lanes(connection, settings.lanes, clock.real_now())
+    layout = Layout(settings.redis_prefix, settings.leaderboard_shards)
+    return Shared(database, redis, layout, settings.lanes, clock, lambda: rulebooks.active.program)
 
 
 async def _found_lanes(connection: Connection) -> set[int]:

@@ -7,12 +7,10 @@ from typing import Annotated
 from uuid import UUID
 
 import msgspec
-from litestar import get
-from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from msgspec import Meta, Struct
 
-from service.http.access import Request, caller, opens
+from service.http.access import Request, caller, get
 from service.http.answer import JsonAnswer
 from service.http.decode import Time, read_query
 from service.http.faults import fault
@@ -84,12 +82,8 @@ class MyRank(Struct, frozen=True):
     items: list[BoardItem]
 
 
-@get(
-    "/v1/leaderboards/{board:str}",
-    operation_id="getLeaderboard",
-    **opens("participant", query=BoardQuery, answer=BoardPage),
-)
-async def get_board(request: Request, board: FromPath[str]) -> JsonAnswer:
+@get("/v1/leaderboards/{board:str}", "participant", query=BoardQuery, answer=BoardPage)
+async def get_leaderboard(request: Request, board: FromPath[str]) -> JsonAnswer:
     """A page of a leaderboard: energy collected, CO2e saved, saved and verified, trees pledged.
 
     `saved` is all that is avoided, on anybody's word; `verified` is what of it partners told.
@@ -116,11 +110,7 @@ async def get_board(request: Request, board: FromPath[str]) -> JsonAnswer:
     return JsonAnswer(200, _page(query, wanted, page, head.seen, viewer))
 
 
-@get(
-    "/v1/leaderboards/{board:str}/me",
-    operation_id="getMyRank",
-    **opens("participant", query=AroundQuery, answer=MyRank),
-)
+@get("/v1/leaderboards/{board:str}/me", "participant", query=AroundQuery, answer=MyRank)
 async def get_my_rank(request: Request, board: FromPath[str]) -> JsonAnswer:
     """My rank and score on a leaderboard, with my neighbours."""
     query, now = read_query(request, AroundQuery), shared(request, Clock).now()
@@ -191,6 +181,3 @@ def _items(
         for entry, (person, display_name, is_public) in named
         if is_public or person == viewer
     ]
-
-
-routes: list[HTTPRouteHandler] = [get_board, get_my_rank]

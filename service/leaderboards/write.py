@@ -1,12 +1,12 @@
 """The only writes to boards: scripts that refuse what does not follow on what a shard holds."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from msgspec import Struct
 from redis.asyncio import Redis
 
 from service.leaderboards.fold import Changes, script_arguments
@@ -20,8 +20,7 @@ _ACTIVATE = (_FOLDER / "activate.lua").read_text(encoding="utf-8")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
+class Turn(Struct, frozen=True):
     """In whose name a lane's relay writes: a script refuses a turn before one that it has seen."""
 
     lane: int
@@ -29,8 +28,7 @@ class Turn:
     generation: int
 
 
-@dataclass(frozen=True, slots=True)
-class Slice:
+class Slice(Struct, frozen=True):
     """What follows on position `start` of a lane, up to `end`, for one shard.
 
     `as_of` is the programme's time for which the shard is good afterwards, when that is known.

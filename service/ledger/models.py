@@ -3,17 +3,7 @@
 from datetime import date, datetime
 from uuid import UUID
 
-from sqlalchemy import (
-    BigInteger,
-    CheckConstraint,
-    DateTime,
-    Index,
-    Integer,
-    LargeBinary,
-    SmallInteger,
-    Text,
-    text,
-)
+from sqlalchemy import BigInteger, CheckConstraint, Index, SmallInteger, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from service.ledger.accounts import Account
@@ -39,15 +29,15 @@ class Book(Base):
     seq: Mapped[int] = mapped_column(BigInteger, server_default="0")
     action_seq: Mapped[int] = mapped_column(BigInteger, server_default="0")
     audited_seq: Mapped[int] = mapped_column(BigInteger, server_default="0")
-    last_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    last_at: Mapped[datetime]
     active_days: Mapped[int] = mapped_column(BigInteger, server_default="0")
     active_anchor: Mapped[date | None]
-    active_before: Mapped[int] = mapped_column(Integer, server_default="0")
-    trees: Mapped[int] = mapped_column(Integer, server_default="0")
+    active_before: Mapped[int] = mapped_column(server_default="0")
+    trees: Mapped[int] = mapped_column(server_default="0")
     closed: Mapped[bool] = mapped_column(server_default="false")
     suspended: Mapped[bool] = mapped_column(server_default="false")
-    head: Mapped[bytes] = mapped_column(LargeBinary)
-    salt: Mapped[bytes | None] = mapped_column(LargeBinary)
+    head: Mapped[bytes]
+    salt: Mapped[bytes | None]
 
     __table_args__ = (
         CheckConstraint(
@@ -78,13 +68,13 @@ class Transfer(Base):
     participant_id: Mapped[UUID] = mapped_column(primary_key=True)
     seq: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     amount_g: Mapped[int] = mapped_column(BigInteger)
-    at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    at: Mapped[datetime]
     cause_id: Mapped[UUID]
     counter_id: Mapped[UUID | None]
     debit: Mapped[int] = mapped_column(SmallInteger)
     credit: Mapped[int] = mapped_column(SmallInteger)
-    cause: Mapped[str] = mapped_column(Text)
-    hash: Mapped[bytes] = mapped_column(LargeBinary)
+    cause: Mapped[str]
+    hash: Mapped[bytes]
 
     __table_args__ = (
         CheckConstraint("amount_g > 0", name="amount_is_positive"),

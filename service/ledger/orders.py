@@ -7,7 +7,6 @@ what decides; lock campaigns' budgets and projects' stock, if any are wanted; wr
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import Any, ClassVar
@@ -15,6 +14,7 @@ from uuid import UUID
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from service.http.idempotency import Answer, Key, KeyReusedError, keep_answers, read_answers
 from service.http.problems import problem_body

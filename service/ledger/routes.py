@@ -4,12 +4,10 @@ import hashlib
 from typing import Annotated
 from uuid import UUID
 
-from litestar import get, post
-from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from service.http.access import Request, act_of, caller, opens
+from service.http.access import Request, act_of, caller, get, post
 from service.http.answer import JsonAnswer, Listing, as_json
 from service.http.decode import Time, path_uuid, read_body
 from service.http.faults import fault
@@ -56,22 +54,19 @@ class AdjustmentOrder(Struct, frozen=True, forbid_unknown_fields=True):
     reason: Annotated[str, Meta(min_length=1, max_length=500), prose]
 
 
-@get(
-    "/v1/me/statement",
-    operation_id="getStatement",
-    **opens("participant", query=Page, answer=Listing[TransferAnswer]),
-)
-async def get_my_statement(request: Request) -> JsonAnswer:
+@get("/v1/me/statement", "participant", query=Page, answer=Listing[TransferAnswer])
+async def get_statement(request: Request) -> JsonAnswer:
     """Every gram that moved in my book, the newest first."""
     return await _statement(request, caller(request).participant_id)
 
 
 @get(
     "/v1/operator/participants/{participant_id:str}/statement",
-    operation_id="getParticipantStatement",
-    **opens("operator:participants:read", query=Page, answer=Listing[TransferAnswer]),
+    "operator:participants:read",
+    query=Page,
+    answer=Listing[TransferAnswer],
 )
-async def get_statement(request: Request, participant_id: FromPath[str]) -> JsonAnswer:
+async def get_participant_statement(request: Request, participant_id: FromPath[str]) -> JsonAnswer:
     """Every gram that moved in somebody's book, also of somebody erased; the newest first."""
     wanted = path_uuid(participant_id)
     if not await has_book(shared(request, Database).reads, wanted):
@@ -103,15 +98,12 @@ async def _statement(request: Request, participant_id: UUID) -> JsonAnswer:
 
 @post(
     "/v1/operator/participants/{participant_id:str}/adjustments",
-    status_code=201,
-    operation_id="adjustParticipant",
-    **opens(
-        "operator:ledger:adjust",
-        body=AdjustmentOrder,
-        answer=AdjustmentAnswer,
-        takes_key=True,
-        problems=("insufficient-energy", "conflict"),
-    ),
+    "operator:ledger:adjust",
+    status=201,
+    body=AdjustmentOrder,
+    answer=AdjustmentAnswer,
+    takes_key=True,
+    problems=("insufficient-energy", "conflict"),
 )
 async def adjust_participant(request: Request, participant_id: FromPath[str]) -> JsonAnswer:
     """Correct what somebody can spend. With an Idempotency-Key it can be sent again safely."""
@@ -139,6 +131,3 @@ def _operator_key(request: Request, participant_id: UUID, body: bytes) -> Key | 
     digest = hashlib.sha256(f"{caller(request).subject}\0".encode() + body).digest()
     route = "POST /v1/operator/participants/*/adjustments"
     return Key(participant_id, route, text, digest, reader_of(request))
-
-
-routes: list[HTTPRouteHandler] = [get_my_statement, get_statement, adjust_participant]

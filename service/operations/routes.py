@@ -3,11 +3,10 @@
 from pathlib import Path
 from typing import Literal
 
-from litestar import Response, get
-from litestar.handlers import HTTPRouteHandler
+from litestar import Response
 from msgspec import Struct
 
-from service.http.access import Request, opens
+from service.http.access import Request, get
 from service.http.answer import JsonAnswer
 from service.http.public_answer import public_answer
 from service.http.shared import shared
@@ -44,13 +43,13 @@ class NotReadyError(UnavailableError):
     parts: dict[str, PartState]
 
 
-@get("/health/live", operation_id="getLiveness", **opens("public"))
+@get("/health/live", "public")
 async def get_liveness() -> Health:
     """The process answers."""
     return Health("live")
 
 
-@get("/health/ready", operation_id="getReadiness", **opens("public"))
+@get("/health/ready", "public")
 async def get_readiness(request: Request) -> Health:
     """Requests can be served: database migrated, rules active, demo data there if it is wanted."""
     states = await part_states(request)
@@ -60,7 +59,7 @@ async def get_readiness(request: Request) -> Health:
     return Health("ready", states)
 
 
-@get("/metrics", operation_id="getMetrics", **opens("public", answer=str))
+@get("/metrics", "public", answer=str)
 async def get_metrics(request: Request) -> Response[bytes]:
     """Figures for Prometheus; to this machine only, unless a setting opens them."""
     if not shared(request, Settings).metrics_public:
@@ -75,7 +74,7 @@ async def get_metrics(request: Request) -> Response[bytes]:
     return Response(exposition(), media_type="text/plain; version=0.0.4")
 
 
-@get("/schema", operation_id="getSchema", **opens("public", answer=dict, is_kept=True))
+@get("/schema", "public", answer=dict, is_kept=True)
 async def get_schema(request: Request) -> JsonAnswer:
     """This description; as a page for a browser."""
     if "text/html" in request.headers.get("accept", ""):
@@ -83,15 +82,13 @@ async def get_schema(request: Request) -> JsonAnswer:
     return _asset(request, _document(request), b"application/json")
 
 
-@get(
-    "/schema/openapi.json", operation_id="getOpenapi", **opens("public", answer=dict, is_kept=True)
-)
+@get("/schema/openapi.json", "public", answer=dict, is_kept=True)
 async def get_openapi(request: Request) -> JsonAnswer:
     """This description."""
     return _asset(request, _document(request), b"application/json")
 
 
-@get(["/schema/page.js", "/schema/page.css"], include_in_schema=False, **opens("public"))
+@get(["/schema/page.js", "/schema/page.css"], "public", include_in_schema=False)
 async def get_page_part(request: Request) -> JsonAnswer:
     """What makes the page of the description, and how it looks."""
     if request.scope["path"].endswith(".js"):
@@ -109,13 +106,3 @@ def _document(request: Request) -> bytes:
 
 def _asset(request: Request, content: bytes, media_type: bytes) -> JsonAnswer:
     return public_answer(request, content, headers=_PAGE_HEADERS, media_type=media_type)
-
-
-routes: list[HTTPRouteHandler] = [
-    get_liveness,
-    get_readiness,
-    get_metrics,
-    get_schema,
-    get_openapi,
-    get_page_part,
-]

@@ -2,18 +2,13 @@
 
 from typing import Any
 
-import msgspec
-from litestar import get
-from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
-from sqlalchemy import select
 
-from service.http.access import Request, opens
+from service.http.access import Request, get
 from service.http.answer import Listing
 from service.http.decode import Time
 from service.http.pages import Page, paged
 from service.http.shared import shared
-from service.platform.acts import AuditEntry
 from service.platform.database import Database
 
 
@@ -30,21 +25,16 @@ class ActAnswer(Struct, frozen=True):
     hash: str
 
 
-@get(
-    "/v1/operator/audit-log",
-    operation_id="listActs",
-    **opens("operator:audit:read", query=Page),
-)
-async def list_operator_acts(request: Request) -> Listing[ActAnswer]:
+@get("/v1/operator/audit-log", "operator:audit:read", query=Page)
+async def list_acts(request: Request) -> Listing[ActAnswer]:
     """What operators did, the latest first; each entry's hash continues the one before."""
     page = paged(request, "acts", seq=int)
-    query = select(AuditEntry).order_by(AuditEntry.seq.desc()).limit(page.rows)
-    if page.after is not None:
-        query = query.where(AuditEntry.seq < page.after)
-    async with shared(request, Database).sessions() as session:
-        rows = (await session.scalars(query)).all()
-    told = [{**vars(row), "hash": row.hash.hex()} for row in rows]
-    return page.listing(msgspec.convert(told, list[ActAnswer]))
+    rows = await shared(request, Database).lists.fetch(_ACTS, page.after or _EVERY, page.rows)
+    return page.listing([ActAnswer(*row) for row in rows])
 
 
-routes: list[HTTPRouteHandler] = [list_operator_acts]
+_EVERY = 2**63 - 1
+
+_ACTS = """
+SELECT seq, at, actor, act, object, detail, request_id, encode(hash, 'hex') FROM audit_log
+WHERE seq < $1 ORDER BY seq DESC LIMIT $2"""

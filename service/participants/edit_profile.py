@@ -4,16 +4,14 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import update
-from sqlalchemy.ext.asyncio import AsyncSession
-
-from service.participants.models import Participant
+from service.platform.database import Connection
 
 
 async def edit_profile(
-    session: AsyncSession, participant_id: UUID, changes: Mapping[str, Any]
+    connection: Connection, participant_id: UUID, changes: Mapping[str, Any]
 ) -> None:
     """Set these columns of a participant; one who was erased meanwhile stays erased."""
-    wanted = Participant.participant_id == participant_id
     if changes:
-        await session.execute(update(Participant).where(wanted).values(dict(changes)))
+        columns = ", ".join(f"{name} = ${number}" for number, name in enumerate(changes, 2))
+        text = f"UPDATE participants SET {columns} WHERE participant_id = $1"  # noqa: S608
+        await connection.execute(text, participant_id, *changes.values())

@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, DateTime, Index, LargeBinary, Text
+from sqlalchemy import CheckConstraint, Index
 from sqlalchemy.orm import Mapped, mapped_column
 
 from service.platform.database import Base
@@ -15,9 +15,9 @@ class Identity(Base):
 
     __tablename__ = "identities"
 
-    subject_key: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    subject_key: Mapped[bytes] = mapped_column(primary_key=True)
     participant_id: Mapped[UUID]
-    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    created_at: Mapped[datetime]
 
     __table_args__ = (
         CheckConstraint("octet_length(subject_key) = 32", name="subject_key_is_hmac"),
@@ -32,11 +32,11 @@ class Participant(Base):
     __tablename__ = "participants"
 
     participant_id: Mapped[UUID] = mapped_column(primary_key=True)
-    display_name: Mapped[str] = mapped_column(Text)
-    region: Mapped[str | None] = mapped_column(Text)
-    visibility: Mapped[str] = mapped_column(Text, server_default="public")
+    display_name: Mapped[str]
+    region: Mapped[str | None]
+    visibility: Mapped[str] = mapped_column(server_default="public")
     takeable: Mapped[bool] = mapped_column(server_default="true")
-    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    created_at: Mapped[datetime]
 
     __table_args__ = (
         CheckConstraint(
@@ -63,12 +63,12 @@ class Link(Base):
 
     __tablename__ = "links"
 
-    partner_id: Mapped[str] = mapped_column(Text, primary_key=True)
-    subject_key: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    partner_id: Mapped[str] = mapped_column(primary_key=True)
+    subject_key: Mapped[bytes] = mapped_column(primary_key=True)
     participant_id: Mapped[UUID | None]
-    linked_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
-    since: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
-    ended_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    linked_at: Mapped[datetime]
+    since: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None]
 
     __table_args__ = (
         CheckConstraint("octet_length(subject_key) = 32", name="subject_key_is_hmac"),
@@ -88,10 +88,10 @@ class LinkCode(Base):
 
     __tablename__ = "link_codes"
 
-    code_key: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
-    partner_id: Mapped[str] = mapped_column(Text)
+    code_key: Mapped[bytes] = mapped_column(primary_key=True)
+    partner_id: Mapped[str]
     participant_id: Mapped[UUID]
-    expires_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    expires_at: Mapped[datetime]
 
     __table_args__ = (
         CheckConstraint("octet_length(code_key) = 32", name="code_key_is_hmac"),

@@ -71,30 +71,21 @@ async def list_by_alias(
 
 def _answer(row: Row) -> ParticipantAnswer:
     """Who was found. What they earned leaves out adjustments."""
-    closed, suspended, issuance, adjusted_g, saved_g, trees, reason, at = row[:8]
-    participant_id, name, region, visibility, created_at = row[8:13]
-    return ParticipantAnswer(
-        participant_id,
-        "erased" if closed else "suspended" if suspended else "active",
-        name,
-        region,
-        visibility,
-        created_at,
-        Balances(*row[13:]),
-        Totals(-issuance - adjusted_g, saved_g, trees),
-        Suspension(reason, at) if at else UNSET,
-    )
+    suspension = Suspension(*row[9:11]) if row[10] else UNSET
+    told = (*row[:6], Balances(*row[11:]), Totals(*row[6:9]), suspension)
+    return ParticipantAnswer(*told)
 
 
 # What operators added less what they took back is no earning; why somebody is suspended is told by
 # the last act on them.
 _PARTICIPANTS = f"""
-SELECT b.closed, b.suspended, b.issuance, (
+SELECT b.participant_id,
+    CASE WHEN b.closed THEN 'erased' WHEN b.suspended THEN 'suspended' ELSE 'active' END,
+    p.display_name, p.region, p.visibility, p.created_at, -b.issuance - (
         SELECT coalesce(sum(CASE t.debit WHEN {Account.ISSUANCE:d} THEN t.amount_g
             ELSE -t.amount_g END), 0)::bigint
         FROM transfers t WHERE t.participant_id = b.participant_id AND t.cause = 'adjust'),
-    b.saved_g, b.trees, a.detail->>'reason', a.at, b.participant_id, p.display_name, p.region,
-    p.visibility, p.created_at, {", ".join(BALANCES)}
+    b.saved_g, b.trees, a.detail->>'reason', a.at, {", ".join(BALANCES)}
 FROM books b LEFT JOIN participants p USING (participant_id)
 LEFT JOIN LATERAL (
     SELECT detail, at FROM audit_log WHERE b.suspended AND object = b.participant_id::text

@@ -3,11 +3,9 @@
 from typing import Annotated, Literal
 from uuid import UUID
 
-from litestar import get, patch
-from litestar.handlers import HTTPRouteHandler
 from msgspec import UNSET, Meta, Struct, UnsetType, structs
 
-from service.http.access import Request, caller, opens
+from service.http.access import Request, caller, get, patch
 from service.http.answer import JsonAnswer, as_json
 from service.http.decode import Time, read_body
 from service.http.shared import shared
@@ -45,19 +43,19 @@ class ProfileEdit(Struct, frozen=True, forbid_unknown_fields=True):
     takeable: bool | UnsetType = UNSET
 
 
-@get("/v1/me", operation_id="getMe", **opens("participant", answer=Me))
+@get("/v1/me", "participant", answer=Me)
 async def get_me(request: Request) -> JsonAnswer:
     """Me: name, balances, totals."""
     return await _me(request)
 
 
-@patch("/v1/me", operation_id="editMe", **opens("participant", body=ProfileEdit, answer=Me))
+@patch("/v1/me", "participant", body=ProfileEdit, answer=Me)
 async def edit_me(request: Request) -> JsonAnswer:
     """Change what I show of myself."""
     edit = await read_body(request, ProfileEdit)
     changes = {name: value for name, value in structs.asdict(edit).items() if value is not UNSET}
-    async with shared(request, Database).sessions.begin() as session:
-        await edit_profile(session, caller(request).participant_id, changes)
+    async with shared(request, Database).transaction() as connection:
+        await edit_profile(connection, caller(request).participant_id, changes)
     return await _me(request)
 
 
@@ -67,6 +65,3 @@ async def _me(request: Request) -> JsonAnswer:
     if found is None or found.display_name is None:
         raise BookClosedError(participant_id)
     return as_json(Me(**{name: getattr(found, name) for name in Me.__struct_fields__}))
-
-
-routes: list[HTTPRouteHandler] = [get_me, edit_me]

@@ -4,12 +4,10 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 from uuid import UUID
 
-from litestar import get, post
-from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from msgspec import Meta, Struct
 
-from service.http.access import Request, act_of, opens
+from service.http.access import Request, act_of, get, log_act, post
 from service.http.answer import Listing
 from service.http.auth import Authenticator
 from service.http.decode import path_uuid, read_body, read_query
@@ -28,6 +26,9 @@ from service.platform.database import Database
 from service.platform.errors import FieldError, InvalidRequestError
 from service.platform.settings import Settings
 
+# That an operator looked somebody up; whom they searched for is told by what was found.
+_FIND = "participant.find"
+
 
 class ParticipantSearch(Page, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Whom to find: by the token's subject, or by the name they show; nothing: all."""
@@ -42,11 +43,7 @@ class SuspensionOrder(Struct, frozen=True, forbid_unknown_fields=True):
     reason: Annotated[str, Meta(min_length=1, max_length=500), prose] | None = None
 
 
-@get(
-    "/v1/operator/participants",
-    operation_id="findParticipants",
-    **opens("operator:participants:read", query=ParticipantSearch),
-)
+@get("/v1/operator/participants", "operator:participants:read", query=ParticipantSearch)
 async def find_participants(request: Request) -> Listing[ParticipantAnswer]:
     """Find participants by a token's subject (of every trusted issuer) or by display name."""
     search = read_query(request, ParticipantSearch)
@@ -60,24 +57,20 @@ async def find_participants(request: Request) -> Listing[ParticipantAnswer]:
     if search.subject is not None:
         issuers = shared(request, Authenticator).issuers("participant")
         found = await list_by_subject(reads, secret, issuers, search.subject)
-        await _log_look(request, "participants", _found("subject", found))
+        await log_act(request, _FIND, "participants", _found("subject", found))
         return Listing(found)
     page = paged(request, f"participants:{search.alias}", search, participant_id=UUID)
     found = await list_by_alias(reads, alias=search.alias, after=page.after, limit=page.rows)
-    await _log_look(request, "participants", _found("alias", found[: search.limit]))
+    await log_act(request, _FIND, "participants", _found("alias", found[: search.limit]))
     return page.listing(found)
 
 
-@get(
-    "/v1/operator/participants/{participant_id:str}",
-    operation_id="getParticipant",
-    **opens("operator:participants:read"),
-)
+@get("/v1/operator/participants/{participant_id:str}", "operator:participants:read")
 async def get_participant(request: Request, participant_id: FromPath[str]) -> ParticipantAnswer:
     """One participant, also one who was erased."""
     wanted = path_uuid(participant_id)
     answer = await _shown(shared(request, Database), wanted)
-    await _log_look(request, participant_id, {})
+    await log_act(request, _FIND, participant_id, {})
     return answer
 
 
@@ -85,17 +78,11 @@ def _found(by: str, found: Sequence[ParticipantAnswer]) -> dict[str, Any]:
     return {"by": by, "found": [str(each.participant_id) for each in found]}
 
 
-async def _log_look(request: Request, object_id: str, detail: dict[str, Any]) -> None:
-    """Log that an operator looked somebody up; whom they searched for is told by what was found."""
-    async with shared(request, Database).transaction() as connection:
-        await act_of(request).log(connection, "participant.find", object_id, detail)
-
-
 @post(
     "/v1/operator/participants/{participant_id:str}/suspend",
-    status_code=200,
-    operation_id="suspendParticipant",
-    **opens("operator:participants:write", body=SuspensionOrder, problems=("conflict",)),
+    "operator:participants:write",
+    body=SuspensionOrder,
+    problems=("conflict",),
 )
 async def suspend_participant(request: Request, participant_id: FromPath[str]) -> ParticipantAnswer:
     """Let nothing move in somebody's book, until they are resumed; reading goes on."""
@@ -104,9 +91,9 @@ async def suspend_participant(request: Request, participant_id: FromPath[str]) -
 
 @post(
     "/v1/operator/participants/{participant_id:str}/resume",
-    status_code=200,
-    operation_id="resumeParticipant",
-    **opens("operator:participants:write", body=SuspensionOrder, problems=("conflict",)),
+    "operator:participants:write",
+    body=SuspensionOrder,
+    problems=("conflict",),
 )
 async def resume_participant(request: Request, participant_id: FromPath[str]) -> ParticipantAnswer:
     """End a suspension."""
@@ -129,11 +116,3 @@ async def _shown(database: Database, participant_id: UUID) -> ParticipantAnswer:
     if found is None:
         raise BookMissingError(participant_id)
     return found
-
-
-routes: list[HTTPRouteHandler] = [
-    find_participants,
-    get_participant,
-    suspend_participant,
-    resume_participant,
-]

@@ -4,12 +4,12 @@ Every act stands in the operators' log, and every process hears of it at the com
 """
 
 import secrets
-from dataclasses import astuple, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from msgspec import UNSET, Struct, UnsetType
+from msgspec.structs import astuple
 
 from service.partners.envelope import EnvelopeError, MasterKeys, Sealed, rewrap, seal
 from service.partners.keys import KeyState, Kind, key_context, key_state, tell_keys_changed
@@ -34,8 +34,7 @@ class KeyMissingError(NotFoundError):
     text = "This partner has no such key."
 
 
-@dataclass(frozen=True, slots=True)
-class PartnerAct:
+class PartnerAct(Struct, frozen=True):
     """What an operator does to a partner, in one transaction; keys go by the wall's clock."""
 
     connection: Connection
@@ -128,10 +127,8 @@ async def end_key(act: PartnerAct, key_id: UUID, overlap: timedelta | None) -> N
 
     Raises KeyMissingError.
     """
-    how, until = (
-        ("revoke" if overlap is None else "retire"),
-        act.real_now + (overlap or timedelta()),
-    )
+    how = "revoke" if overlap is None else "retire"
+    until = act.real_now + (overlap or timedelta())
     if not await act.connection.fetchval(_END[how], act.partner_id, key_id, until):
         raise KeyMissingError
     detail = {"key_id": str(key_id)} | ({} if overlap is None else {"not_after": until.isoformat()})

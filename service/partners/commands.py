@@ -32,6 +32,3 @@ def rewrap_all() -> None:
 async def _rewrap(instance: Instance) -> tuple[int, list[str]]:
     async with instance.database.transaction() as connection:
         return await rewrap_keys(connection, master_keys(with_secret_key(instance.settings)))
-
-
-commands: list[click.Command] = [keys]

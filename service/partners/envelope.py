@@ -7,10 +7,10 @@ another. Changing the master key touches the inner keys only.
 import base64
 import hashlib
 import secrets
-from dataclasses import dataclass
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from msgspec import Struct
 
 from service.platform.settings import Settings
 
@@ -21,8 +21,7 @@ class EnvelopeError(Exception):
     """A secret that cannot be opened: another master key, or another row's bytes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sealed:
+class Sealed(Struct, frozen=True):
     """A secret as its row keeps it. Each part begins with its nonce."""
 
     secret: bytes
@@ -30,8 +29,7 @@ class Sealed:
     master_key_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class MasterKeys:
+class MasterKeys(Struct, frozen=True):
     """The master key that seals, and those that open: it and the one before."""
 
     current_id: str

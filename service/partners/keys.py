@@ -8,7 +8,6 @@ neither answer nor effort tells who exists. All of it goes by real time.
 import asyncio
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from time import monotonic
 from typing import Any, Literal
@@ -16,6 +15,7 @@ from uuid import UUID
 
 import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from msgspec import Struct
 
 from service.partners.envelope import EnvelopeError, MasterKeys, Sealed, unseal
 from service.partners.signature import Stamp, VerifyingKey, verify
@@ -45,8 +45,7 @@ class SignatureRefusedError(UnauthenticatedError):
     text = "The signature fits no key of this partner."
 
 
-@dataclass(frozen=True, slots=True)
-class Partner:
+class Partner(Struct, frozen=True):
     """A partner that may send, with what it may send."""
 
     id: str
@@ -64,16 +63,14 @@ class Partner:
         return source == prefix or source.startswith((f"{prefix}:", f"{prefix}/"))
 
 
-@dataclass(frozen=True, slots=True)
-class _Key:
+class _Key(Struct, frozen=True):
     id: UUID
     verifying: VerifyingKey
     not_before: datetime
     not_after: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
+class _Known(Struct, frozen=True):
     partner: Partner | None
     keys: tuple[_Key, ...]
     read_s: float

@@ -3,8 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, DateTime, ForeignKey, Index, LargeBinary, Text
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy import CheckConstraint, ForeignKey, Index
 from sqlalchemy.orm import Mapped, mapped_column
 
 from service.platform.database import Base
@@ -15,12 +14,12 @@ class Partner(Base):
 
     __tablename__ = "partners"
 
-    id: Mapped[str] = mapped_column(Text, primary_key=True)
-    name: Mapped[str] = mapped_column(Text)
-    source_prefix: Mapped[str] = mapped_column(Text)
-    action_types: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    source_prefix: Mapped[str]
+    action_types: Mapped[list[str]]
     disabled: Mapped[bool] = mapped_column(server_default="false")
-    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    created_at: Mapped[datetime]
 
     __table_args__ = (
         CheckConstraint("id ~ '^[a-z0-9][a-z0-9-]{1,62}$'", name="id_is_slug"),
@@ -37,19 +36,19 @@ class PartnerKey(Base):
     __tablename__ = "partner_keys"
 
     partner_id: Mapped[str] = mapped_column(
-        Text, ForeignKey("partners.id", ondelete="CASCADE"), primary_key=True
+        ForeignKey("partners.id", ondelete="CASCADE"), primary_key=True
     )
     id: Mapped[UUID] = mapped_column(primary_key=True)
-    kind: Mapped[str] = mapped_column(Text)
-    public_key: Mapped[bytes | None] = mapped_column(LargeBinary)
-    sealed_secret: Mapped[bytes | None] = mapped_column(LargeBinary)
-    sealed_key: Mapped[bytes | None] = mapped_column(LargeBinary)
-    master_key_id: Mapped[str | None] = mapped_column(Text)
-    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
-    not_before: Mapped[datetime] = mapped_column(DateTime(timezone=True))
-    not_after: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
-    revoked_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
-    last_used_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    kind: Mapped[str]
+    public_key: Mapped[bytes | None]
+    sealed_secret: Mapped[bytes | None]
+    sealed_key: Mapped[bytes | None]
+    master_key_id: Mapped[str | None]
+    created_at: Mapped[datetime]
+    not_before: Mapped[datetime]
+    not_after: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]
 
     __table_args__ = (
         CheckConstraint("kind IN ('hmac', 'ed25519')", name="kind_is_known"),

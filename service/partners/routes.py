@@ -2,21 +2,17 @@
 
 from typing import Annotated
 
-from litestar import delete, get, post
-from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from msgspec import Meta, Struct
 
-from service.http.access import Request, caller, opens
+from service.http.access import Request, caller, delete, get, post
 from service.http.answer import JsonAnswer, Listing, answer_once, as_json
 from service.http.decode import Time, parse, read_body
-from service.http.idempotency import idempotency_key
 from service.http.pages import Page, paged
 from service.http.shared import shared
 from service.http.texts import reference
 from service.participants.links import CodeAnswer, link_subject, make_link_code, unlink
 from service.partners.administer import require_enabled
-from service.partners.queries import list_links
 from service.partners.receive import Intake
 from service.partners.release import release_new_link
 from service.partners.routes_signed import signed
@@ -55,14 +51,16 @@ class LinkAnswer(Struct, frozen=True):
 
 @post(
     "/v1/me/links",
-    status_code=201,
+    "participant",
+    status=201,
     operation_id="makeLinkCode",
-    **opens("participant", body=CodeOrder, answer=CodeAnswer, problems=("not-found",)),
+    body=CodeOrder,
+    answer=CodeAnswer,
+    problems=("not-found",),
 )
 async def make_code(request: Request) -> JsonAnswer:
     """A code that lets a partner link its reference to me: single use, 10 minutes."""
     order = await read_body(request, CodeOrder)
-    key = idempotency_key(request, await request.body())
     participant_id, real_now = caller(request).participant_id, shared(request, Clock).real_now()
 
     async def effect(connection: Connection) -> CodeAnswer:
@@ -72,31 +70,22 @@ async def make_code(request: Request) -> JsonAnswer:
             connection, participant_id, order.partner_id, code_key, real_now=real_now
         )
 
-    return await answer_once(request, key, effect)
+    return await answer_once(request, effect)
 
 
-@get(
-    "/v1/me/links",
-    operation_id="listMyLinks",
-    **opens("participant", query=Page, answer=Listing[MyLink]),
-)
+@get("/v1/me/links", "participant", query=Page, answer=Listing[MyLink])
 async def list_my_links(request: Request) -> JsonAnswer:
     """Who may tell of me; one entry for each of a partner's references."""
     participant_id = caller(request).participant_id
     page = paged(request, f"links:{participant_id}", partner_id=str, subject_key=bytes)
-    rows = await list_links(
-        shared(request, Database).reads, participant_id, after=page.after, limit=page.rows
+    rows = await shared(request, Database).reads.fetch(
+        _LINKS, participant_id, *(page.after or ("", b"")), page.rows
     )
     items = [MyLink(partner_id, name, at) for partner_id, _, name, at in rows]
     return as_json(page.listing(items, [(row[0], row[1]) for row in rows]))
 
 
-@delete(
-    "/v1/me/links/{partner_id:str}",
-    status_code=204,
-    operation_id="unlinkMe",
-    **opens("participant"),
-)
+@delete("/v1/me/links/{partner_id:str}", "participant")
 async def unlink_me(request: Request, partner_id: FromPath[str]) -> None:
     """Take my consent back: what the partner sends from here on waits, and is forgotten."""
     async with shared(request, Database).transaction() as connection:
@@ -106,9 +95,11 @@ async def unlink_me(request: Request, partner_id: FromPath[str]) -> None:
 
 @post(
     "/v1/partners/{partner_id:str}/links",
-    status_code=201,
+    "partner",
+    status=201,
     operation_id="linkSubject",
-    **opens("partner", body=LinkOrder, problems=("not-found",)),
+    body=LinkOrder,
+    problems=("not-found",),
 )
 async def link_one(request: Request, partner_id: FromPath[str]) -> LinkAnswer:
     """Link a reference to the person who gave the code; what waited for it is recorded."""
@@ -127,4 +118,8 @@ async def link_one(request: Request, partner_id: FromPath[str]) -> LinkAnswer:
     return LinkAnswer(sent.partner.id, order.subject, now)
 
 
-routes: list[HTTPRouteHandler] = [make_code, list_my_links, unlink_me, link_one]
+_LINKS = """
+SELECT l.partner_id, l.subject_key, p.name, l.linked_at
+FROM links l JOIN partners p ON p.id = l.partner_id
+WHERE l.participant_id = $1 AND l.ended_at IS NULL AND (l.partner_id, l.subject_key) > ($2, $3)
+ORDER BY l.partner_id, l.subject_key LIMIT $4"""

@@ -5,13 +5,11 @@ from contextlib import suppress
 from typing import Annotated, Any, Literal, get_args
 
 import msgspec
-from litestar import post
-from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from service.actions.refusals import InvalidAttributesError
-from service.http.access import Request, opens
+from service.http.access import Request, post
 from service.http.answer import JsonAnswer, read_by
 from service.http.decode import Time, parse
 from service.http.faults import (
@@ -112,14 +110,10 @@ class _Item(Struct):
 
 @post(
     "/v1/partners/{partner_id:str}/events",
-    status_code=200,
-    operation_id="sendEvents",
-    **opens(
-        "partner",
-        body=CloudEvent,
-        answer=EventsAnswer,
-        media={SINGLE: CloudEvent, BATCH: CloudEvents, PLAIN: WebhookEvent},
-    ),
+    "partner",
+    body=CloudEvent,
+    answer=EventsAnswer,
+    media={SINGLE: CloudEvent, BATCH: CloudEvents, PLAIN: WebhookEvent},
 )
 async def send_events(request: Request, partner_id: FromPath[str]) -> JsonAnswer:
     """Record verified events, each on its own; sending them again is always safe."""
@@ -284,5 +278,3 @@ class _IdOnly(Struct):
 _decode = msgspec.json.Decoder(list[CloudEvent]).decode
 _decode_id = msgspec.json.Decoder(_IdOnly).decode
 _decode_raw = msgspec.json.Decoder(list[msgspec.Raw]).decode
-
-routes: list[HTTPRouteHandler] = [send_events]

@@ -3,17 +3,14 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import msgspec
-from litestar import get, patch, post
-from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from msgspec import UNSET, Meta, Struct, UnsetType
-from sqlalchemy.ext.asyncio import AsyncSession
 
-from service.http.access import Request, act_of, opens
+from service.http.access import Request, act_of, get, patch, post
 from service.http.answer import Listing
 from service.http.decode import Time, path_uuid, read_body
 from service.http.faults import fault
@@ -31,11 +28,10 @@ from service.partners.administer import (
 )
 from service.partners.envelope import master_keys
 from service.partners.keys import KeyState, Kind, is_partner_id, key_state
-from service.partners.models import Partner, PartnerKey
-from service.partners.queries import keys_of, list_partners
 from service.partners.signature import KeyTextError, public_text, read_public_key
 from service.platform.clock import Clock
 from service.platform.database import Database
+from service.platform.reads import Row
 from service.platform.settings import Settings
 
 PartnerId = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{1,62}$(?!\n)")]
@@ -106,9 +102,11 @@ class PartnerAnswer(Struct, frozen=True):
 
 @post(
     "/v1/operator/partners",
-    status_code=201,
+    "operator:partners:admin",
+    status=201,
     operation_id="makePartner",
-    **opens("operator:partners:admin", body=PartnerBody, problems=("conflict",)),
+    body=PartnerBody,
+    problems=("conflict",),
 )
 async def make_one_partner(request: Request) -> PartnerAnswer:
     """Open a partner. It can send nothing before it has a key."""
@@ -120,24 +118,15 @@ async def make_one_partner(request: Request) -> PartnerAnswer:
     return await _shown(request, partner_id)
 
 
-@get(
-    "/v1/operator/partners",
-    operation_id="listPartners",
-    **opens("operator:partners:admin", query=Page),
-)
+@get("/v1/operator/partners", "operator:partners:admin", operation_id="listPartners", query=Page)
 async def list_all_partners(request: Request) -> Listing[PartnerAnswer]:
     """All partners with their keys and when these were used last."""
     page = paged(request, "partners", id=str)
-    async with shared(request, Database).sessions() as session:
-        rows = await list_partners(session, after=page.after, limit=page.rows)
-        return page.listing(await _answers(request, session, rows))
+    rows = await shared(request, Database).lists.fetch(_LIST, page.after or "", page.rows)
+    return page.listing(await _answers(request, rows))
 
 
-@get(
-    "/v1/operator/partners/{partner_id:str}",
-    operation_id="getPartner",
-    **opens("operator:partners:admin"),
-)
+@get("/v1/operator/partners/{partner_id:str}", "operator:partners:admin")
 async def get_partner(request: Request, partner_id: FromPath[str]) -> PartnerAnswer:
     """One partner."""
     return await _shown(request, partner_id)
@@ -145,8 +134,9 @@ async def get_partner(request: Request, partner_id: FromPath[str]) -> PartnerAns
 
 @patch(
     "/v1/operator/partners/{partner_id:str}",
+    "operator:partners:admin",
     operation_id="changePartner",
-    **opens("operator:partners:admin", body=PartnerChanges),
+    body=PartnerChanges,
 )
 async def change_one_partner(request: Request, partner_id: FromPath[str]) -> PartnerAnswer:
     """Change a partner; every process follows at once."""
@@ -160,11 +150,12 @@ async def change_one_partner(request: Request, partner_id: FromPath[str]) -> Par
 
 @post(
     "/v1/operator/partners/{partner_id:str}/keys",
-    status_code=201,
-    operation_id="makePartnerKey",
-    **opens("operator:partners:admin", body=KeyOrder, problems=("conflict",)),
+    "operator:partners:admin",
+    status=201,
+    body=KeyOrder,
+    problems=("conflict",),
 )
-async def make_key(request: Request, partner_id: FromPath[str]) -> NewKeyAnswer:
+async def make_partner_key(request: Request, partner_id: FromPath[str]) -> NewKeyAnswer:
     """Give a partner a key; it works at once. At most 3 keys that are not revoked."""
     order = await read_body(request, KeyOrder)
     public, masters = _public_key(order), master_keys(shared(request, Settings))
@@ -174,11 +165,10 @@ async def make_key(request: Request, partner_id: FromPath[str]) -> NewKeyAnswer:
 
 @post(
     "/v1/operator/partners/{partner_id:str}/keys/{key_id:str}/retire",
-    status_code=200,
-    operation_id="retirePartnerKey",
-    **opens("operator:partners:admin", body=RetireOrder),
+    "operator:partners:admin",
+    body=RetireOrder,
 )
-async def retire_one_key(
+async def retire_partner_key(
     request: Request, partner_id: FromPath[str], key_id: FromPath[str]
 ) -> KeyAnswer:
     """Believe a key for some time only, while the partner changes to its next one."""
@@ -189,13 +179,8 @@ async def retire_one_key(
     return await _shown_key(request, partner_id, wanted)
 
 
-@post(
-    "/v1/operator/partners/{partner_id:str}/keys/{key_id:str}/revoke",
-    status_code=200,
-    operation_id="revokePartnerKey",
-    **opens("operator:partners:admin"),
-)
-async def revoke_one_key(
+@post("/v1/operator/partners/{partner_id:str}/keys/{key_id:str}/revoke", "operator:partners:admin")
+async def revoke_partner_key(
     request: Request, partner_id: FromPath[str], key_id: FromPath[str]
 ) -> KeyAnswer:
     """Believe a key no longer, in any process."""
@@ -228,12 +213,12 @@ async def _acting(request: Request, partner_id: str) -> AsyncIterator[PartnerAct
 
 
 async def _shown(request: Request, partner_id: str) -> PartnerAnswer:
-    async with shared(request, Database).sessions() as session:
-        # What cannot be a name may hold what no database takes.
-        partner = await session.get(Partner, partner_id) if is_partner_id(partner_id) else None
-        if partner is None:
-            raise PartnerMissingError
-        return (await _answers(request, session, [partner]))[0]
+    # What cannot be a name may hold what no database takes.
+    name = partner_id if is_partner_id(partner_id) else ""
+    partners = await shared(request, Database).lists.fetch(_PARTNER, name)
+    if not partners:
+        raise PartnerMissingError
+    return (await _answers(request, partners))[0]
 
 
 async def _shown_key(request: Request, partner_id: str, key_id: UUID) -> KeyAnswer:
@@ -241,40 +226,27 @@ async def _shown_key(request: Request, partner_id: str, key_id: UUID) -> KeyAnsw
     return next(key for key in shown.keys if key.key_id == key_id)
 
 
-async def _answers(
-    request: Request, session: AsyncSession, partners: Sequence[Partner]
-) -> list[PartnerAnswer]:
-    keys, now = await keys_of(session, partners), shared(request, Clock).real_now()
-    return [
-        PartnerAnswer(
-            keys=[_key_answer(key, now) for key in keys if key.partner_id == partner.id],
-            **{name: getattr(partner, name) for name in _TOLD},
-        )
-        for partner in partners
+async def _answers(request: Request, partners: Sequence[Row]) -> list[PartnerAnswer]:
+    ids, now = [partner["id"] for partner in partners], shared(request, Clock).real_now()
+    keys = await shared(request, Database).lists.fetch(_KEYS, ids)
+    told = [
+        {**partner, "keys": [_told_key(key, now) for key in keys if key["partner_id"] == id_]}
+        for id_, partner in zip(ids, partners, strict=True)
     ]
+    return msgspec.convert(told, list[PartnerAnswer])
 
 
-def _key_answer(key: PartnerKey, now: datetime) -> KeyAnswer:
-    return KeyAnswer(
-        key.id,
-        "hmac" if key.kind == "hmac" else "ed25519",
-        key_state(now, key.not_before, key.not_after, key.revoked_at),
-        public_text(key.public_key) if key.public_key else None,
-        key.created_at,
-        key.not_before,
-        key.not_after,
-        key.last_used_at,
-    )
+def _told_key(key: Row, now: datetime) -> dict[str, Any]:
+    return {
+        **key,
+        "key_id": key["id"],
+        "state": key_state(now, key["not_before"], key["not_after"], key["revoked_at"]),
+        "public_key": public_text(key["public_key"]) if key["public_key"] else None,
+    }
 
 
-_TOLD = [name for name in PartnerAnswer.__struct_fields__ if name != "keys"]
+_LIST = "SELECT * FROM partners WHERE id > $1 ORDER BY id LIMIT $2"
 
-routes: list[HTTPRouteHandler] = [
-    make_one_partner,
-    list_all_partners,
-    get_partner,
-    change_one_partner,
-    make_key,
-    retire_one_key,
-    revoke_one_key,
-]
+_PARTNER = "SELECT * FROM partners WHERE id = $1"
+
+_KEYS = "SELECT * FROM partner_keys WHERE partner_id = ANY($1) ORDER BY created_at DESC, id"

@@ -5,14 +5,11 @@ from datetime import datetime
 from typing import Annotated, Any, Literal, TypeVar
 from uuid import UUID
 
-from litestar import get, post
-from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from service.actions.event_rows import KEPT, discard_event, list_parked
-from service.actions.models import PartnerEvent
-from service.http.access import Request, act_of, opens
+from service.http.access import Request, act_of, get, log_act, post
 from service.http.answer import Listing
 from service.http.decode import Time, path_uuid, read_query
 from service.http.pages import Page, paged
@@ -22,6 +19,7 @@ from service.partners.release import release_one
 from service.partners.routes_signed import signed
 from service.platform.database import Database
 from service.platform.errors import Code, NotFoundError
+from service.platform.reads import Row
 
 T = TypeVar("T", bound=Struct)
 
@@ -83,12 +81,10 @@ class ParkedStepAnswer(Struct, frozen=True, omit_defaults=True):
     detail: str | UnsetType = UNSET
 
 
-@get(
-    "/v1/partners/{partner_id:str}/parked",
-    operation_id="listMyParkedEvents",
-    **opens("partner", query=OwnParkedSearch),
-)
-async def list_own_parked(request: Request, partner_id: FromPath[str]) -> Listing[ParkedAnswer]:
+@get("/v1/partners/{partner_id:str}/parked", "partner", query=OwnParkedSearch)
+async def list_my_parked_events(
+    request: Request, partner_id: FromPath[str]
+) -> Listing[ParkedAnswer]:
     """My events that wait, or waited in vain; the first to come first. An empty body is signed."""
     sent = await signed(request, partner_id)
     search = read_query(request, OwnParkedSearch)
@@ -96,11 +92,7 @@ async def list_own_parked(request: Request, partner_id: FromPath[str]) -> Listin
     return await _page(request, search, kind, sent.partner.id, _told_partner)
 
 
-@get(
-    "/v1/operator/parked-events",
-    operation_id="listParkedEvents",
-    **opens("operator:partners:admin", query=ParkedSearch),
-)
+@get("/v1/operator/parked-events", "operator:partners:admin", query=ParkedSearch)
 async def list_parked_events(request: Request) -> Listing[ParkedEventAnswer]:
     """Events that wait, or waited in vain, with what was sent and why; the first to come first."""
     search = read_query(request, ParkedSearch)
@@ -108,21 +100,14 @@ async def list_parked_events(request: Request) -> Listing[ParkedEventAnswer]:
     return await _page(request, search, kind, search.partner_id, _told)
 
 
-@post(
-    "/v1/operator/parked-events/{event_id:str}/retry",
-    status_code=200,
-    operation_id="retryParkedEvent",
-    **opens("operator:partners:admin"),
-)
+@post("/v1/operator/parked-events/{event_id:str}/retry", "operator:partners:admin")
 async def retry_parked_event(request: Request, event_id: FromPath[str]) -> ParkedStepAnswer:
     """Settle a parked event now, if it can be; else it waits on."""
     wanted = path_uuid(event_id)
     outcome = await release_one(shared(request, Intake), wanted.bytes)
     if outcome is None:
         raise NotFoundError("There is no such parked event.")
-    async with shared(request, Database).transaction() as connection:
-        detail = {"status": outcome.status}
-        await act_of(request).log(connection, "parked-event.retry", wanted, detail)
+    await log_act(request, "parked-event.retry", wanted, {"status": outcome.status})
     error, action = outcome.error, outcome.action
     return ParkedStepAnswer(
         wanted,
@@ -134,12 +119,7 @@ async def retry_parked_event(request: Request, event_id: FromPath[str]) -> Parke
     )
 
 
-@post(
-    "/v1/operator/parked-events/{event_id:str}/discard",
-    status_code=200,
-    operation_id="discardParkedEvent",
-    **opens("operator:partners:admin"),
-)
+@post("/v1/operator/parked-events/{event_id:str}/discard", "operator:partners:admin")
 async def discard_parked_event(request: Request, event_id: FromPath[str]) -> ParkedStepAnswer:
     """Forget a parked event; sent again it is judged anew."""
     wanted = path_uuid(event_id)
@@ -155,49 +135,44 @@ async def _page(
     search: OwnParkedSearch | ParkedSearch,
     kind: str,
     partner_id: str | None,
-    told: Callable[[PartnerEvent], T],
+    told: Callable[[Row], T],
 ) -> Listing[T]:
     page = paged(request, kind, search, received_at=datetime, event_key=UUID)
-    async with shared(request, Database).sessions() as session:
-        rows = await list_parked(
-            session, state=search.state, partner_id=partner_id, after=page.after, limit=page.rows
-        )
-    keys = [(row.received_at, UUID(bytes=row.event_key)) for row in rows]
+    rows = await list_parked(
+        shared(request, Database).lists,
+        state=search.state,
+        partner_id=partner_id,
+        after=page.after,
+        limit=page.rows,
+    )
+    keys = [(row["received_at"], UUID(bytes=row["event_key"])) for row in rows]
     return page.listing([told(row) for row in rows], keys)
 
 
-def _told_partner(row: PartnerEvent) -> ParkedAnswer:
-    body = row.body or {}
+def _told_partner(row: Row) -> ParkedAnswer:
+    body = row["body"] or {}
     time = body.get("time")
     return ParkedAnswer(
-        row.event_id,
-        row.source,
+        row["event_id"],
+        row["source"],
         body.get("type"),
         body.get("subject"),
         datetime.fromisoformat(time) if time else None,
-        row.reason or "",
-        row.received_at,
-        row.received_at + KEPT,
+        row["reason"] or "",
+        row["received_at"],
+        row["received_at"] + KEPT,
     )
 
 
-def _told(row: PartnerEvent) -> ParkedEventAnswer:
+def _told(row: Row) -> ParkedEventAnswer:
     return ParkedEventAnswer(
-        UUID(bytes=row.event_key),
-        row.partner_id,
-        row.source,
-        row.event_id,
-        row.body["type"] if row.body else None,
-        row.reason or "",
-        row.received_at,
-        row.received_at + KEPT,
-        row.body,
+        UUID(bytes=row["event_key"]),
+        row["partner_id"],
+        row["source"],
+        row["event_id"],
+        row["body"]["type"] if row["body"] else None,
+        row["reason"] or "",
+        row["received_at"],
+        row["received_at"] + KEPT,
+        row["body"],
     )
-
-
-routes: list[HTTPRouteHandler] = [
-    list_own_parked,
-    list_parked_events,
-    retry_parked_event,
-    discard_parked_event,
-]

@@ -4,8 +4,9 @@ Media type 415, size 413, headers 400, time 401, signature 401. An unknown partn
 and a wrong signature get the same answer for the same effort.
 """
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
+
+from msgspec import Struct
 
 from service.http.access import Access, Request, UnsupportedMediaTypeError, media_type
 from service.http.decode import NoFields, read_query
@@ -26,8 +27,7 @@ class SignatureTimeError(SignatureRefusedError):
     tolerance_s: int
 
 
-@dataclass(frozen=True, slots=True)
-class Signed:
+class Signed(Struct, frozen=True):
     """A request that a partner signed."""
 
     partner: Partner

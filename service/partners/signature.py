@@ -10,10 +10,10 @@ import binascii
 import hmac
 import re
 from collections.abc import Container, Iterable, Sequence
-from dataclasses import dataclass
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from msgspec import Struct
 
 from service.platform.errors import SaxaulError
 from service.rules.told import Told
@@ -43,8 +43,7 @@ class KeyTextError(ValueError):
     """A text that should be a key is none; the text says what it must look like."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stamp:
+class Stamp(Struct, frozen=True):
     """The three headers of a signed request: pairs of version and bytes are its signatures.
 
     `signed_prefix` is what was signed before the body.

@@ -6,7 +6,6 @@ and what it did stays when the next one fails: the same call again goes on from 
 
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from dataclasses import dataclass
 from uuid import UUID
 
 import asyncpg
@@ -29,8 +28,7 @@ class PeopleBusyError(UnavailableError):
     text = "Some accounts are busy; send the request again, it goes on from here."
 
 
-@dataclass(frozen=True, slots=True)
-class Plot:
+class Plot(Struct, frozen=True):
     """A locked plot. `to_allocate` is what is left of an allocation between its chunks."""
 
     id: UUID

@@ -4,17 +4,7 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import (
-    BigInteger,
-    CheckConstraint,
-    Date,
-    DateTime,
-    ForeignKey,
-    Index,
-    Integer,
-    Text,
-)
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index
 from sqlalchemy.orm import Mapped, mapped_column
 
 from service.platform.database import Base
@@ -32,18 +22,18 @@ class Project(Base):
     __tablename__ = "projects"
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
-    name: Mapped[str] = mapped_column(Text)
-    species: Mapped[str] = mapped_column(Text)
-    place: Mapped[str] = mapped_column(Text)
-    country: Mapped[str] = mapped_column(Text)
-    partner: Mapped[str] = mapped_column(Text)
-    image_url: Mapped[str | None] = mapped_column(Text)
+    name: Mapped[str]
+    species: Mapped[str]
+    place: Mapped[str]
+    country: Mapped[str]
+    partner: Mapped[str]
+    image_url: Mapped[str | None]
     price_g: Mapped[int] = mapped_column(BigInteger)
-    capacity: Mapped[int] = mapped_column(Integer)
-    funded: Mapped[int | None] = mapped_column(Integer)
-    season_from: Mapped[date | None] = mapped_column(Date)
-    season_until: Mapped[date | None] = mapped_column(Date)
-    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    capacity: Mapped[int]
+    funded: Mapped[int | None]
+    season_from: Mapped[date | None]
+    season_until: Mapped[date | None]
+    created_at: Mapped[datetime]
 
     __table_args__ = (
         CheckConstraint("price_g > 0", name="price_is_positive"),
@@ -66,10 +56,10 @@ class Stock(Base):
     __tablename__ = "stock"
 
     project_id: Mapped[UUID] = mapped_column(primary_key=True)
-    for_sale: Mapped[int] = mapped_column(Integer)
-    pledged: Mapped[int] = mapped_column(Integer, server_default="0")
-    planted: Mapped[int] = mapped_column(Integer, server_default="0")
-    verified: Mapped[int] = mapped_column(Integer, server_default="0")
+    for_sale: Mapped[int]
+    pledged: Mapped[int] = mapped_column(server_default="0")
+    planted: Mapped[int] = mapped_column(server_default="0")
+    verified: Mapped[int] = mapped_column(server_default="0")
 
     __table_args__ = (
         CheckConstraint("pledged BETWEEN 0 AND for_sale", name="never_oversold"),
@@ -89,11 +79,11 @@ class Plot(Base):
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     project_id: Mapped[UUID] = mapped_column(ForeignKey("projects.id"))
-    name: Mapped[str] = mapped_column(Text)
-    position: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    name: Mapped[str]
+    position: Mapped[dict[str, Any]]
     area_m2: Mapped[float]
-    to_allocate: Mapped[int] = mapped_column(Integer, server_default="0")
-    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    to_allocate: Mapped[int] = mapped_column(server_default="0")
+    created_at: Mapped[datetime]
 
     __table_args__ = (
         CheckConstraint("area_m2 > 0", name="area_is_positive"),
@@ -114,12 +104,12 @@ class Pledge(Base):
     participant_id: Mapped[UUID] = mapped_column(primary_key=True)
     id: Mapped[UUID] = mapped_column(primary_key=True)
     project_id: Mapped[UUID]
-    trees: Mapped[int] = mapped_column(Integer)
+    trees: Mapped[int]
     amount_g: Mapped[int] = mapped_column(BigInteger)
-    dedication: Mapped[str | None] = mapped_column(Text)
-    region: Mapped[str] = mapped_column(Text, server_default="")
-    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
-    cancelled_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    dedication: Mapped[str | None]
+    region: Mapped[str] = mapped_column(server_default="")
+    created_at: Mapped[datetime]
+    cancelled_at: Mapped[datetime | None]
 
     __table_args__ = (
         CheckConstraint("trees BETWEEN 1 AND 1000", name="trees_within_bounds"),
@@ -141,14 +131,14 @@ class Tree(Base):
     __tablename__ = "trees"
 
     participant_id: Mapped[UUID] = mapped_column(primary_key=True)
-    number: Mapped[str] = mapped_column(Text, primary_key=True)
+    number: Mapped[str] = mapped_column(primary_key=True)
     pledge_id: Mapped[UUID]
     project_id: Mapped[UUID]
     plot_id: Mapped[UUID | None]
-    status: Mapped[str] = mapped_column(Text)
+    status: Mapped[str]
     price_g: Mapped[int] = mapped_column(BigInteger)
-    pledged_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
-    step: Mapped[int] = mapped_column(Integer, server_default="1")
+    pledged_at: Mapped[datetime]
+    step: Mapped[int] = mapped_column(server_default="1")
     pledged_seq: Mapped[int] = mapped_column(BigInteger)
     planted_seq: Mapped[int | None] = mapped_column(BigInteger)
 
@@ -174,7 +164,7 @@ class TreeNumber(Base):
 
     __tablename__ = "tree_numbers"
 
-    number: Mapped[str] = mapped_column(Text, primary_key=True)
+    number: Mapped[str] = mapped_column(primary_key=True)
     participant_id: Mapped[UUID]
 
     __table_args__ = (
@@ -188,10 +178,10 @@ class TreeStep(Base):
     __tablename__ = "tree_steps"
 
     participant_id: Mapped[UUID] = mapped_column(primary_key=True)
-    number: Mapped[str] = mapped_column(Text, primary_key=True)
-    step: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
-    status: Mapped[str] = mapped_column(Text)
-    at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    number: Mapped[str] = mapped_column(primary_key=True)
+    step: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    status: Mapped[str]
+    at: Mapped[datetime]
     plot_id: Mapped[UUID | None]
     evidence_id: Mapped[UUID | None]
 
@@ -208,7 +198,7 @@ class PlotEvidence(Base):
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     plot_id: Mapped[UUID] = mapped_column(ForeignKey("plots.id"))
-    at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
-    items: Mapped[list[dict[str, Any]]] = mapped_column(JSONB)
+    at: Mapped[datetime]
+    items: Mapped[list[dict[str, Any]]]
 
     __table_args__ = (Index(None, "plot_id"),)

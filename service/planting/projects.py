@@ -3,12 +3,12 @@
 A new price, season or capacity holds for pledges from then on; what is promised stays as it was.
 """
 
-from dataclasses import asdict, astuple, dataclass, replace
 from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from msgspec import to_builtins
+from msgspec import Struct, to_builtins
+from msgspec.structs import asdict, astuple, replace
 
 from service.platform.acts import Act
 from service.platform.database import Connection, Database, Write, write_all
@@ -23,8 +23,7 @@ class ProjectCapacityError(ConflictError):
     members = ("pledged",)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProjectFacts:
+class ProjectFacts(Struct, frozen=True, kw_only=True):
     """What an operator says of a project; `price_g` in grams a tree.
 
     Without a season it is always open (on the day of its end no more); without `funded` all of its
@@ -58,8 +57,7 @@ class ProjectFacts:
             raise ProjectCapacityError(text, pledged=pledged, for_sale=self.for_sale)
 
 
-@dataclass(frozen=True, slots=True)
-class PlotFacts:
+class PlotFacts(Struct, frozen=True):
     """What an operator says of a plot: its position as GeoJSON, its area in square metres."""
 
     name: str
@@ -145,7 +143,7 @@ _DEMO_PROJECTS = (
     ),
 )
 
-_FACTS = ", ".join(ProjectFacts.__dataclass_fields__)
+_FACTS = ", ".join(ProjectFacts.__struct_fields__)
 
 _ADD = f"""
 INSERT INTO projects (id, {_FACTS}, created_at)

@@ -4,26 +4,15 @@ from collections.abc import Sequence
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncSession
 
-from service.ledger.models import Transfer
 from service.planting.answers import (
     PledgeAnswer,
     PledgeStep,
     StoredPledge,
     TreeAnswer,
-    TreePaid,
-    TreePlot,
-    TreeProject,
-    TreeTimelineEntry,
-    TreeTransfer,
     pledge_answer,
 )
-from service.planting.models import Plot, PlotEvidence, Project, Tree, TreeNumber
-from service.planting.models import TreeStep as Step
 from service.planting.tree_numbers import parse_number
-from service.planting.trees import Status
 from service.platform.errors import NotFoundError
 from service.platform.reads import Reads, Row
 
@@ -72,63 +61,14 @@ def _pledge(row: Row, trees_url: str) -> PledgeAnswer:
     return pledge_answer(StoredPledge(*row[:4]), trees, changes, trees_url)
 
 
-async def get_tree(session: AsyncSession, text: str, trees_url: str) -> TreeAnswer:
+async def get_tree(reads: Reads, text: str, trees_url: str) -> TreeAnswer:
     """The tree that a number names, as people type it. Raises NotFoundError."""
     number = parse_number(text)
-    owner = None if number is None else await session.get(TreeNumber, number)
-    if owner is None:
+    owner = None if number is None else await reads.first(_OWNER, number)
+    if number is None or owner is None:
         raise NotFoundError("There is no tree with this number.")
-    found = await session.execute(
-        select(Tree, Project, Plot)
-        .join(Project, Project.id == Tree.project_id)
-        .outerjoin(Plot, Plot.id == Tree.plot_id)
-        .where(Tree.participant_id == owner.participant_id, Tree.number == owner.number)
-    )
-    tree, project, plot = found.one()
-    return TreeAnswer(
-        number=tree.number,
-        tree_url=trees_url + tree.number,
-        status=Status(tree.status),
-        species=project.species,
-        project=msgspec.convert(project, TreeProject, from_attributes=True),
-        plot=msgspec.convert(plot, TreePlot | None, from_attributes=True),
-        timeline=await _timeline(session, tree),
-        paid=TreePaid(tree.price_g, await _transfers(session, tree)),
-    )
-
-
-async def _timeline(session: AsyncSession, tree: Tree) -> list[TreeTimelineEntry]:
-    found = await session.execute(
-        select(Step.status, Step.at, Plot, PlotEvidence.items)
-        .outerjoin(Plot, Plot.id == Step.plot_id)
-        .outerjoin(PlotEvidence, PlotEvidence.id == Step.evidence_id)
-        .where(Step.participant_id == tree.participant_id, Step.number == tree.number)
-        .order_by(Step.step)
-    )
-    rows = [
-        {"status": status, "at": at, "plot": plot, "evidence": evidence or []}
-        for status, at, plot, evidence in found
-    ]
-    return msgspec.convert(rows, list[TreeTimelineEntry], from_attributes=True)
-
-
-async def _transfers(session: AsyncSession, tree: Tree) -> list[TreeTransfer]:
-    """The transfers of its owner's book that reserved and spent the grams of a tree."""
-    wanted = [seq for seq in (tree.pledged_seq, tree.planted_seq) if seq is not None]
-    query = (
-        select(Transfer)
-        .where(Transfer.participant_id == tree.participant_id, Transfer.seq.in_(wanted))
-        .order_by(Transfer.seq)
-    )
-    return [
-        TreeTransfer(
-            "pledge" if row.seq == tree.pledged_seq else "plant",
-            row.amount_g,
-            row.at,
-            row.hash.hex(),
-        )
-        for row in await session.scalars(query)
-    ]
+    (row,) = await reads.fetch(_TREE, owner[0], number)
+    return msgspec.convert({**row, "tree_url": trees_url + number}, TreeAnswer)
 
 
 _PROJECTS = "SELECT * FROM projects JOIN stock ON project_id = id WHERE id "
@@ -163,3 +103,22 @@ ORDER BY p.id DESC"""
 _PLEDGES_BEFORE = _PLEDGES.format(which="<", trees=TREES_A_PAGE)
 
 _PLEDGE = _PLEDGES.format(which="=", trees=TREES_A_PAGE)
+
+_OWNER = "SELECT participant_id FROM tree_numbers WHERE number = $1"
+
+# Its transfers are those of its owner's book that reserved and spent its grams.
+_TREE = """
+SELECT t.number, t.status, p.species, to_jsonb(p) AS project, to_jsonb(l) AS plot, (
+    SELECT jsonb_agg(jsonb_build_object('status', s.status, 'at', s.at, 'plot', to_jsonb(o),
+        'evidence', coalesce(e.items, '[]')) ORDER BY s.step)
+    FROM tree_steps s LEFT JOIN plots o ON o.id = s.plot_id
+    LEFT JOIN plot_evidence e ON e.id = s.evidence_id
+    WHERE s.participant_id = t.participant_id AND s.number = t.number) AS timeline,
+    jsonb_build_object('amount_g', t.price_g, 'transfers', (
+        SELECT jsonb_agg(jsonb_build_object('cause', CASE WHEN m.seq = t.pledged_seq THEN 'pledge'
+            ELSE 'plant' END, 'amount_g', m.amount_g, 'at', m.at, 'hash', encode(m.hash, 'hex'))
+            ORDER BY m.seq)
+        FROM transfers m WHERE m.participant_id = t.participant_id
+            AND m.seq IN (t.pledged_seq, t.planted_seq))) AS paid
+FROM trees t JOIN projects p ON p.id = t.project_id LEFT JOIN plots l ON l.id = t.plot_id
+WHERE t.participant_id = $1 AND t.number = $2"""

@@ -6,15 +6,13 @@ from typing import Annotated
 from uuid import UUID
 
 import msgspec
-from litestar import get, post
-from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from msgspec import Meta, Struct
 
-from service.http.access import Request, caller, opens
+from service.http.access import Request, caller, get, post
 from service.http.answer import JsonAnswer, Listing, as_json
 from service.http.decode import NoFields, path_uuid, read_body
-from service.http.idempotency import idempotency_key
+from service.http.idempotency import key_of
 from service.http.pages import Page, paged
 from service.http.public_answer import public_answer
 from service.http.shared import shared
@@ -44,8 +42,11 @@ class PledgeBody(Struct, frozen=True, forbid_unknown_fields=True):
 
 @get(
     "/v1/projects",
+    "public",
     operation_id="listProjects",
-    **opens("public", query=Page, answer=Listing[ProjectAnswer], is_kept=True),
+    query=Page,
+    answer=Listing[ProjectAnswer],
+    is_kept=True,
 )
 async def list_all_projects(request: Request) -> JsonAnswer:
     """The planting projects, in the order in which they were opened."""
@@ -58,8 +59,10 @@ async def list_all_projects(request: Request) -> JsonAnswer:
 
 @get(
     "/v1/projects/{project_id:str}",
+    "public",
     operation_id="getProject",
-    **opens("public", answer=FundedProjectAnswer, is_kept=True),
+    answer=FundedProjectAnswer,
+    is_kept=True,
 )
 async def get_one_project(request: Request, project_id: FromPath[str]) -> JsonAnswer:
     """One project."""
@@ -70,23 +73,19 @@ async def get_one_project(request: Request, project_id: FromPath[str]) -> JsonAn
 
 @post(
     "/v1/me/pledges",
-    status_code=201,
-    operation_id="makePledge",
-    **opens(
-        "participant",
-        body=PledgeBody,
-        answer=PledgeAnswer,
-        key_required=True,
-        problems=("not-found", "insufficient-energy", "sold-out", "season-closed"),
-    ),
+    "participant",
+    status=201,
+    body=PledgeBody,
+    answer=PledgeAnswer,
+    key_required=True,
+    problems=("not-found", "insufficient-energy", "sold-out", "season-closed"),
 )
 async def make_pledge(request: Request) -> JsonAnswer:
     """Promise available energy to a project, for one or more trees."""
     body = await read_body(request, PledgeBody)
-    key = idempotency_key(request, await request.body(), required=True)
     order = PledgeOrder(
         caller(request).participant_id,
-        key=key,
+        key=await key_of(request),
         tell=_telling(request),
         status=201,
         project_id=body.project_id,
@@ -98,8 +97,10 @@ async def make_pledge(request: Request) -> JsonAnswer:
 
 @get(
     "/v1/me/pledges",
+    "participant",
     operation_id="listPledges",
-    **opens("participant", query=Page, answer=Listing[PledgeAnswer]),
+    query=Page,
+    answer=Listing[PledgeAnswer],
 )
 async def list_my_pledges(request: Request) -> JsonAnswer:
     """My pledges, the last one first."""
@@ -111,11 +112,7 @@ async def list_my_pledges(request: Request) -> JsonAnswer:
     return as_json(Listing(items, page.cursor([items[-1].id]) if more else None))
 
 
-@get(
-    "/v1/me/pledges/{pledge_id:str}",
-    operation_id="getPledge",
-    **opens("participant", answer=PledgeAnswer),
-)
+@get("/v1/me/pledges/{pledge_id:str}", "participant", operation_id="getPledge", answer=PledgeAnswer)
 async def get_my_pledge(request: Request, pledge_id: FromPath[str]) -> JsonAnswer:
     """One of my pledges, with how far its trees are."""
     wanted, owner = path_uuid(pledge_id), caller(request).participant_id
@@ -125,30 +122,28 @@ async def get_my_pledge(request: Request, pledge_id: FromPath[str]) -> JsonAnswe
 
 @post(
     "/v1/me/pledges/{pledge_id:str}/cancel",
-    status_code=200,
-    operation_id="cancelPledge",
-    **opens(
-        "participant", body=NoFields, answer=PledgeAnswer, problems=("pledge-not-cancellable",)
-    ),
+    "participant",
+    body=NoFields,
+    answer=PledgeAnswer,
+    problems=("pledge-not-cancellable",),
 )
-async def cancel_my_pledge(request: Request, pledge_id: FromPath[str]) -> JsonAnswer:
+async def cancel_pledge(request: Request, pledge_id: FromPath[str]) -> JsonAnswer:
     """Take a pledge back, as long as none of its trees has a plot."""
     wanted = path_uuid(pledge_id)
     await read_body(request, NoFields)
-    key = idempotency_key(request, await request.body())
-    owner, tell = caller(request).participant_id, _telling(request)
-    return await answer_order(request, CancelOrder(owner, key=key, tell=tell, pledge_id=wanted))
+    order = CancelOrder(
+        caller(request).participant_id,
+        key=await key_of(request),
+        tell=_telling(request),
+        pledge_id=wanted,
+    )
+    return await answer_order(request, order)
 
 
-@get(
-    "/v1/trees/{number:str}",
-    operation_id="getTree",
-    **opens("public", answer=TreeAnswer, is_kept=True),
-)
+@get("/v1/trees/{number:str}", "public", operation_id="getTree", answer=TreeAnswer, is_kept=True)
 async def get_one_tree(request: Request, number: FromPath[str]) -> JsonAnswer:
     """The public proof of a tree, by its number as people type it."""
-    async with shared(request, Database).sessions() as session:
-        found = await get_tree(session, number, _trees_url(request))
+    found = await get_tree(shared(request, Database).reads, number, _trees_url(request))
     return public_answer(request, msgspec.json.encode(found))
 
 
@@ -160,14 +155,3 @@ def _trees_url(request: Request) -> str:
     """Where trees are: their numbers follow."""
     base = shared(request, Settings).public_url or str(request.base_url)
     return f"{base.rstrip('/')}/v1/trees/"
-
-
-routes: list[HTTPRouteHandler] = [
-    list_all_projects,
-    get_one_project,
-    make_pledge,
-    list_my_pledges,
-    get_my_pledge,
-    cancel_my_pledge,
-    get_one_tree,
-]

@@ -1,21 +1,18 @@
 """Planting over HTTP, the operators' side: projects, plots, and how far the trees are."""
 
-from dataclasses import asdict
 from datetime import UTC
 from itertools import chain
 from typing import Annotated, Any
 from uuid import UUID
 
-from litestar import patch, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from msgspec import UNSET, Meta, Struct, UnsetType, structs, to_builtins
 
-from service.http.access import Request, act_of, opens
+from service.http.access import Request, act_of, patch, post
 from service.http.answer import JsonAnswer, answer_once
 from service.http.decode import Time, path_uuid, read_body
 from service.http.faults import fault
-from service.http.idempotency import operator_key
 from service.http.shared import shared
 from service.http.texts import label
 from service.ledger.lanes import Lanes
@@ -121,11 +118,12 @@ class StepBody(Struct, frozen=True, forbid_unknown_fields=True):
 
 @post(
     "/v1/operator/projects",
-    status_code=201,
+    "operator:planting:write",
+    status=201,
     operation_id="makeProject",
-    **opens(
-        "operator:planting:write", body=ProjectBody, answer=FundedProjectAnswer, takes_key=True
-    ),
+    body=ProjectBody,
+    answer=FundedProjectAnswer,
+    takes_key=True,
 )
 async def make_one_project(request: Request) -> JsonAnswer:
     """Open a project."""
@@ -135,16 +133,19 @@ async def make_one_project(request: Request) -> JsonAnswer:
     async def effect(connection: Connection) -> FundedProjectAnswer:
         project_id = await make_project(connection, facts, act_of(request))
         stock = {"for_sale": facts.for_sale, "pledged": 0, "planted": 0, "verified": 0}
-        return project_answer(FundedProjectAnswer, {"id": project_id, **asdict(facts), **stock})
+        return project_answer(
+            FundedProjectAnswer, {"id": project_id, **structs.asdict(facts), **stock}
+        )
 
-    key = operator_key(request, await request.body())
-    return await answer_once(request, key, effect)
+    return await answer_once(request, effect)
 
 
 @patch(
     "/v1/operator/projects/{project_id:str}",
+    "operator:planting:write",
     operation_id="changeProject",
-    **opens("operator:planting:write", body=ProjectChanges, problems=("project-capacity",)),
+    body=ProjectChanges,
+    problems=("project-capacity",),
 )
 async def change_one_project(request: Request, project_id: FromPath[str]) -> FundedProjectAnswer:
     """Change a project; what was pledged stays as it was."""
@@ -158,9 +159,12 @@ async def change_one_project(request: Request, project_id: FromPath[str]) -> Fun
 
 @post(
     "/v1/operator/projects/{project_id:str}/plots",
-    status_code=201,
+    "operator:planting:write",
+    status=201,
     operation_id="makePlot",
-    **opens("operator:planting:write", body=PlotBody, answer=PlotAnswer, takes_key=True),
+    body=PlotBody,
+    answer=PlotAnswer,
+    takes_key=True,
 )
 async def make_one_plot(request: Request, project_id: FromPath[str]) -> JsonAnswer:
     """Add a plot to a project."""
@@ -174,15 +178,15 @@ async def make_one_plot(request: Request, project_id: FromPath[str]) -> JsonAnsw
         plot_id = await make_plot(connection, wanted, facts, act_of(request))
         return PlotAnswer(plot_id, wanted, body.name, kept, body.area_m2)
 
-    key = operator_key(request, await request.body())
-    return await answer_once(request, key, effect)
+    return await answer_once(request, effect)
 
 
 @post(
     "/v1/operator/plots/{plot_id:str}/allocate",
-    status_code=200,
+    "operator:planting:write",
     operation_id="allocateTrees",
-    **opens("operator:planting:write", body=AllocateBody, problems=("tree-status",)),
+    body=AllocateBody,
+    problems=("tree-status",),
 )
 async def allocate(request: Request, plot_id: FromPath[str]) -> PlotStepAnswer:
     """Give waiting trees a place in the plot: lost ones first, then the oldest pledges.
@@ -213,9 +217,10 @@ def _marks(step: Status, operation_id: str, summary: str) -> HTTPRouteHandler:
     mark.__doc__ = summary
     return post(
         f"/v1/operator/plots/{{plot_id:str}}/{step}",
-        status_code=200,
+        "operator:planting:write",
         operation_id=operation_id,
-        **opens("operator:planting:write", body=StepBody, problems=("tree-status",)),
+        body=StepBody,
+        problems=("tree-status",),
     )(mark)
 
 
@@ -252,22 +257,16 @@ def _refuse(faults: list[FieldError]) -> None:
         raise error
 
 
-routes: list[HTTPRouteHandler] = [
-    make_one_project,
-    change_one_project,
-    make_one_plot,
-    allocate,
-    _marks(
-        Status.PLANTED,
-        "markPlanted",
-        "Tell that allocated trees of the plot stand: now their grams are spent.",
-    ),
-    _marks(
-        Status.VERIFIED, "markVerified", "Tell that somebody looked at planted trees of the plot."
-    ),
-    _marks(
-        Status.LOST,
-        "markLost",
-        "Tell that trees of the plot died; they wait for a place again, paid as they are.",
-    ),
-]
+mark_planted = _marks(
+    Status.PLANTED,
+    "markPlanted",
+    "Tell that allocated trees of the plot stand: now their grams are spent.",
+)
+mark_verified = _marks(
+    Status.VERIFIED, "markVerified", "Tell that somebody looked at planted trees of the plot."
+)
+mark_lost = _marks(
+    Status.LOST,
+    "markLost",
+    "Tell that trees of the plot died; they wait for a place again, paid as they are.",
+)

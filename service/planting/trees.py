@@ -10,13 +10,13 @@ on like `allocated`. Its grams were spent when it was first planted and are not 
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
 import asyncpg
+from msgspec import Struct
 
 from service.ledger.books import Book
 from service.platform.database import Connection, Write
@@ -53,8 +53,7 @@ class TreeStatusError(ConflictError):
     members = ("trees",)
 
 
-@dataclass(slots=True, kw_only=True)
-class Tree:
+class Tree(Struct, kw_only=True):
     """The working copy of a tree whose owner's book is locked."""
 
     participant_id: UUID
@@ -133,7 +132,7 @@ def _trees(rows: Iterable[asyncpg.Record]) -> list[Tree]:
     return [Tree(**{**row, "status": Status(row["status"])}) for row in rows]
 
 
-_COLUMNS = ", ".join(Tree.__dataclass_fields__)
+_COLUMNS = ", ".join(Tree.__struct_fields__)
 
 _READ_PLEDGES = f"""
 SELECT {_COLUMNS} FROM trees

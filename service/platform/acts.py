@@ -3,14 +3,12 @@
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from itertools import combinations, islice
 from typing import Any
 
 import msgspec
-from sqlalchemy import BigInteger, CheckConstraint, DateTime, Index, LargeBinary, SmallInteger, Text
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import BigInteger, CheckConstraint, Index, SmallInteger
 from sqlalchemy.orm import Mapped, mapped_column
 
 from service.platform.canonical import FORM, canonical
@@ -23,13 +21,13 @@ class AuditEntry(Base):
     __tablename__ = "audit_log"
 
     seq: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
-    at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
-    actor: Mapped[str] = mapped_column(Text)
-    act: Mapped[str] = mapped_column(Text)
-    object: Mapped[str] = mapped_column(Text)
-    detail: Mapped[dict[str, Any]] = mapped_column(JSONB)
-    request_id: Mapped[str] = mapped_column(Text)
-    hash: Mapped[bytes] = mapped_column(LargeBinary)
+    at: Mapped[datetime]
+    actor: Mapped[str]
+    act: Mapped[str]
+    object: Mapped[str]
+    detail: Mapped[dict[str, Any]]
+    request_id: Mapped[str]
+    hash: Mapped[bytes]
 
     __table_args__ = (CheckConstraint("seq > 0", name="seq_is_positive"), Index(None, "object"))
 
@@ -41,13 +39,12 @@ class AuditHead(Base):
 
     id: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
     seq: Mapped[int] = mapped_column(BigInteger)
-    hash: Mapped[bytes] = mapped_column(LargeBinary)
+    hash: Mapped[bytes]
 
     __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
 
 
-@dataclass(frozen=True, slots=True)
-class Act:
+class Act(msgspec.Struct, frozen=True):
     """Who acts, by which request, and when."""
 
     actor: str

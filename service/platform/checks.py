@@ -7,10 +7,11 @@ hold is told by the code that writes it, and the tests audit histories written b
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar, Protocol, Self
 from uuid import UUID
+
+from msgspec import Struct
 
 from service.platform.database import Connection
 
@@ -21,8 +22,7 @@ Off = tuple[UUID | None, str, str, str]
 """One thing that is off: in whose book, what, what was expected and what was found."""
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
+class Check(Struct, frozen=True):
     """A comparison in SQL of the books of one page: $1 is an array of participant ids.
 
     `parameters` name its other ones: since, today, after, last.
@@ -34,8 +34,7 @@ class Check:
     parameters: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Compare:
+class Compare(Struct, frozen=True):
     """A comparison in Python inside a page's snapshot; its counter takes up what is to be noted."""
 
     name: str
@@ -43,8 +42,7 @@ class Compare:
     off: Callable[[Connection, Sequence[UUID], Counter[str]], Awaitable[Sequence[Off]]]
 
 
-@dataclass(frozen=True, slots=True)
-class CompareAll:
+class CompareAll(Struct, frozen=True):
     """The same for what is in nobody's book."""
 
     name: str
@@ -73,8 +71,7 @@ class Sum(Protocol):
         """What is off in the end."""
 
 
-@dataclass(frozen=True, slots=True)
-class Walk:
+class Walk(Struct, frozen=True):
     """A comparison along a table by its key, from behind `before` on, `rows` rows a part.
 
     Each part is one statement, so that all it reads is of one moment; `sql` has the keys $1 (not of

@@ -1,8 +1,8 @@
 """PostgreSQL: the tables' base, and the doors to it.
 
 Everything that locks books or moves grams runs set-based SQL on an asyncpg connection inside one
-`database.transaction()`. What people read is one statement of `database.reads`; what operators ask
-goes through SQLAlchemy sessions.
+`database.transaction()`. What is read is one statement of `database.reads`, for people, or of
+`database.lists`, for operators. SQLAlchemy knows the tables, for migrations, and asks nothing.
 """
 
 import re
@@ -10,24 +10,20 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import lru_cache
+from datetime import datetime
+from functools import lru_cache, partial
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import asyncpg
 import msgspec
 from asyncpg.pool import PoolConnectionProxy
-from sqlalchemy import MetaData, event
+from sqlalchemy import DateTime, MetaData, Text
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.ext.asyncio import (
-    AsyncEngine,
-    AsyncSession,
-    async_sessionmaker,
-    create_async_engine,
-)
-from sqlalchemy.orm import DeclarativeBase, ORMExecuteState, Session, SessionTransactionOrigin
+from sqlalchemy.orm import DeclarativeBase
 
+from service.platform.errors import PlainError
 from service.platform.reads import Reads
 from service.platform.settings import Settings
 
@@ -49,7 +45,6 @@ DRIVER_FAULTS = (
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
     DBAPIError,
-    PoolTimeoutError,
 )
 # No connection (08, 28, 3D), a conflict (40), too little room (53), a server that stops, starts,
 # cancels (57) or lets nobody in (55), a transaction that rested for too long because this process
@@ -57,14 +52,25 @@ DRIVER_FAULTS = (
 _PASSING = ("08", "28", "3D", "40", "53", "55", "57", "25P03", "25006", "XX000")
 
 
-class DatabaseUnusableError(Exception):
-    """Nobody answers there, or the tables are not ours; the message is one line for a person."""
+class DatabaseUnusableError(PlainError):
+    """Nobody answers there, or the tables are not ours."""
 
 
 class Base(DeclarativeBase):
-    """Base of every table; alembic and the drift test compare its metadata with the database."""
+    """Base of every table; alembic and the drift test compare its metadata with the database.
+
+    A column is of the type that its annotation says; whole numbers of another width say so.
+    """
 
     metadata = MetaData(naming_convention=_NAMES)
+    type_annotation_map = {  # noqa: RUF012 - SQLAlchemy reads it of the class
+        str: Text,
+        datetime: DateTime(timezone=True),
+        list[str]: ARRAY(Text),
+        dict[str, str]: JSONB,
+        dict[str, Any]: JSONB,
+        list[dict[str, Any]]: JSONB,
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,32 +113,23 @@ _PLACEHOLDER = re.compile(r"\$(\d+)")
 has_stored = ContextVar("has_stored", default=False)
 
 
-class _Session(Session):
-    """A session whose reads are read again once when the tables changed under them."""
-
-
 # So many actions of a lane wait for their held books at once, each on a connection of its own.
 PATIENT_AT_ONCE = 2
-
-
-# So many sessions at once are enough for operators.
-_SESSIONS = 4
+# So many connections are enough for what operators read.
+_LISTS = 4
 
 
 class Database:
     """The doors to one PostgreSQL database. Open it once a process, close it at the end."""
 
     def __init__(
-        self, pool: asyncpg.Pool, lane_pool: asyncpg.Pool, reads: Reads, engine: AsyncEngine
+        self, pool: asyncpg.Pool, lane_pool: asyncpg.Pool, reads: Reads, lists: Reads
     ) -> None:
-        """Wrap open pools and an engine; use `open_database`."""
+        """Wrap open pools; use `open_database`."""
         self.pool = pool
         self.lane_pool = lane_pool
         self.reads = reads
-        self.engine = engine
-        self.sessions: async_sessionmaker[AsyncSession] = async_sessionmaker(
-            engine, expire_on_commit=False, sync_session_class=_Session
-        )
+        self.lists = lists
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
@@ -155,11 +152,11 @@ class Database:
         await self.pool.close()
         await self.lane_pool.close()
         await self.reads.close()
-        await self.engine.dispose()
+        await self.lists.close()
 
 
 async def open_database(settings: Settings, url: str) -> Database:
-    """Connect both doors. Raises DatabaseUnusableError when nobody answers."""
+    """Connect all doors. Raises DatabaseUnusableError when nobody answers."""
     server_settings = {
         "application_name": "saxaul",
         "statement_timeout": str(settings.statement_timeout_ms),
@@ -179,8 +176,9 @@ async def open_database(settings: Settings, url: str) -> Database:
             reset=_keep_session,
         )
 
-    async def connect_reader() -> asyncpg.Connection:
-        only_reads = {**server_settings, "default_transaction_read_only": "on"}
+    async def connect_reader(plans: str) -> asyncpg.Connection:
+        reading = {"default_transaction_read_only": "on", "plan_cache_mode": plans}
+        only_reads = {**server_settings, **reading}
         connection = await asyncpg.connect(url, server_settings=only_reads)
         await speak_json(connection)
         return connection
@@ -194,13 +192,9 @@ async def open_database(settings: Settings, url: str) -> Database:
             f"PostgreSQL does not let us in to the database {database_name(url)}: {reason}"
         ) from error
     lane_pool = await make_pool(0, settings.lanes + PATIENT_AT_ONCE)
-    engine = create_async_engine(
-        sqlalchemy_url(url),
-        pool_size=_SESSIONS,
-        max_overflow=0,
-        connect_args={"server_settings": {**server_settings, "plan_cache_mode": "auto"}},
-    )
-    return Database(pool, lane_pool, Reads(connect_reader, settings.database_pool), engine)
+    reads = Reads(partial(connect_reader, "force_generic_plan"), settings.database_pool)
+    lists = Reads(partial(connect_reader, "auto"), _LISTS)
+    return Database(pool, lane_pool, reads, lists)
 
 
 def database_name(url: str) -> str:
@@ -235,20 +229,6 @@ def _of_driver(error: BaseException) -> BaseException:
     if isinstance(error, DBAPIError) and error.orig is not None:
         return error.orig.__cause__ or error
     return error
-
-
-@event.listens_for(_Session, "do_orm_execute")
-def _read_again(state: ORMExecuteState) -> Any:
-    # What a block of `sessions.begin()` wrote before would be lost.
-    begun = state.session.get_transaction()
-    is_reading = begun is None or begun.origin is SessionTransactionOrigin.AUTOBEGIN
-    try:
-        return state.invoke_statement()
-    except DBAPIError as error:
-        if not (state.is_select and is_reading and is_outdated_plan(error)):
-            raise
-        state.session.rollback()
-        return state.invoke_statement()
 
 
 async def _keep_session(_connection: Connection) -> None:

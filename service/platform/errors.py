@@ -28,6 +28,10 @@ Reason = Literal[
 ]
 
 
+class PlainError(Exception):
+    """What whoever started a program can mend: its message says how, in plain lines."""
+
+
 class FieldError(msgspec.Struct, frozen=True):
     """One fault of the input: an RFC 6901 pointer as a URI fragment, and what is allowed there."""
 

@@ -5,14 +5,12 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, DateTime, Identity, Index, SmallInteger, Text
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import BigInteger, CheckConstraint, Identity, Index, SmallInteger
 from sqlalchemy.orm import Mapped, mapped_column
 
 from service.platform.clock import Clock
 from service.platform.database import Base, Connection, Database, Write, row_count
 from service.platform.persons import of_persons
-from service.platform.purge import ROWS_MAX
 from service.platform.settings import Settings
 
 
@@ -29,8 +27,8 @@ class OutboxRow(Base):
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
     lane: Mapped[int] = mapped_column(SmallInteger)
     position: Mapped[int | None] = mapped_column(BigInteger)
-    at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
-    body: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    at: Mapped[datetime]
+    body: Mapped[dict[str, Any]]
 
     __table_args__ = (
         Index(None, "lane", "id", postgresql_where="position IS NULL"),
@@ -54,12 +52,12 @@ class RelayLane(Base):
     lane: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
     epoch: Mapped[int] = mapped_column(BigInteger, server_default="0")
     owner: Mapped[UUID | None]
-    lease_until: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    lease_until: Mapped[datetime | None]
     positioned: Mapped[int] = mapped_column(BigInteger, server_default="0")
     applied: Mapped[int] = mapped_column(BigInteger, server_default="0")
     generation: Mapped[int] = mapped_column(BigInteger, server_default="0")
     wanted: Mapped[int] = mapped_column(BigInteger, server_default="0")
-    timezone: Mapped[str | None] = mapped_column(Text)
+    timezone: Mapped[str | None]
 
     __table_args__ = (CheckConstraint("applied <= positioned", name="applied_is_positioned"),)
 
@@ -110,7 +108,7 @@ async def drop_rows(connection: Connection) -> None:
 async def purge_outbox(database: Database, clock: Clock, _settings: Settings) -> int:
     """Delete rows that were applied: a shard that lost its tail is mended from the last hour's."""
     before = clock.now() - _KEEP
-    return row_count(await database.pool.execute(_PURGE, before, ROWS_MAX))
+    return row_count(await database.pool.execute(_PURGE, before, _PURGED_MAX))
 
 
 async def unknown_lane(database: Database, lanes: int) -> int | None:
@@ -120,6 +118,7 @@ async def unknown_lane(database: Database, lanes: int) -> int | None:
 
 
 _KEEP = timedelta(hours=1)
+_PURGED_MAX = 5_000
 
 _INSERT = """
 INSERT INTO outbox (participant_id, lane, at, body) VALUES ($1, $2, $3, $4)"""

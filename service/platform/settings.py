@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta, Struct
 
+from service.platform.errors import PlainError
 from service.platform.setting_texts import (
     DATABASE_SCHEMES,
     MASTER_KEY_BYTES,
@@ -135,7 +136,7 @@ class Settings(Struct, frozen=True, kw_only=True):
 _HINTS = get_type_hints(Settings, include_extras=True)
 
 
-class SettingsError(Exception):
+class SettingsError(PlainError):
     """Settings that cannot work; `problems` holds one line each, every one naming its variable."""
 
     def __init__(self, problems: list[str]) -> None:

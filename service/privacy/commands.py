@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from uuid import UUID
 
@@ -39,8 +38,7 @@ def erase_again(path: Path) -> None:
     the restored database, is passed over.
     """
     configure_logging("warning")
-    work = partial(_erase_again, list(_ids(path)))
-    on_instance("saxaul participants erase-again", work)
+    on_instance("saxaul participants erase-again", _erase_again, list(_ids(path)))
 
 
 def _ids(path: Path) -> Iterator[UUID]:
@@ -57,11 +55,10 @@ async def _list(instance: Instance) -> None:
         click.echo(f"{participant_id} {erased_at:%Y-%m-%dT%H:%M:%SZ}")
 
 
-async def _erase_again(ids: list[UUID], instance: Instance) -> None:
+async def _erase_again(instance: Instance, ids: list[UUID]) -> None:
     done = Counter[str]()
     rulebooks = Rulebooks(instance.database)
-    async with instance.database.pool.acquire() as connection:
-        await rulebooks.refresh(connection)
+    await rulebooks.look()
     settings = with_secret_key(instance.settings)
     lanes = Lanes(instance.database, instance.clock, lambda: rulebooks.active, settings)
     lanes.start()
@@ -75,6 +72,3 @@ async def _erase_again(ids: list[UUID], instance: Instance) -> None:
     await lanes.stop()
     told = "{erased} erased, {before} were erased already, {unknown} are not there"
     click.echo(told.format_map(done))
-
-
-commands: list[click.Command] = [participants]

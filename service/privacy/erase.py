@@ -16,8 +16,9 @@ from service.leaderboards.forget import forget_write
 from service.ledger.books import close_write
 from service.ledger.lanes import Lanes
 from service.ledger.orders import Order, Work
-from service.platform.database import Base, Connection, Database, Write, row_count
+from service.platform.database import Connection, Database, Write, row_count
 from service.platform.outbox import lane_of
+from service.tables import metadata
 
 ATTRIBUTES_MAX = 2_000
 _PAGE = 1_000
@@ -48,7 +49,7 @@ class Erasing(Work):
         for owner, at in self._closed.items():
             lane = lane_of(owner, self.batch.lanes)
             day = self.batch.rulebook.program.local_date(at)
-            writes += [Write(text, (owner,)) for text in erasing_texts(Base.metadata)]
+            writes += [Write(text, (owner,)) for text in erasing_texts(metadata)]
             writes += [close_write(owner, at), Write(_NOTE, (owner, at))]
             writes.append(await forget_write(connection, owner, lane, at, day))
             await tell_forgotten(connection, owner)
@@ -77,7 +78,7 @@ async def erase_participant(lanes: Lanes, participant_id: UUID) -> bool:
     return is_new
 
 
-def erasing_texts(metadata: MetaData) -> list[str]:
+def erasing_texts(of: MetaData) -> list[str]:
     """What erasure does to each table of persons, as the tables tell it themselves."""
 
     def place(name: str) -> tuple[int, str]:
@@ -85,8 +86,8 @@ def erasing_texts(metadata: MetaData) -> list[str]:
 
     return [
         text.replace("{table}", name)
-        for name in sorted(metadata.tables, key=place)
-        for text in metadata.tables[name].info.get("on_erasure", ())
+        for name in sorted(of.tables, key=place)
+        for text in of.tables[name].info.get("on_erasure", ())
     ]
 
 

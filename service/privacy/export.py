@@ -6,24 +6,24 @@ did it is told to operators only. Each page is a read of its own: transfers and 
 where the book stood at the beginning, the rest is as it was when its page was read.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
-from functools import partial
 from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import DateTime, RowMapping, Select, Table, Text, cast, or_, select, tuple_
+from sqlalchemy import Table
 
 from service.ledger.accounts import Account
-from service.platform.acts import AuditEntry
-from service.platform.database import Base, Database
+from service.platform.database import Database
 from service.platform.errors import BookClosedError
+from service.platform.reads import Reads, Row
+from service.tables import metadata
 
 ROWS_MAX = 1_000
 
 # The salt keeps erased attributes from being guessed; it tells nothing of anybody.
-_HIDDEN = {"books": {"salt"}}
+_HIDDEN = {"books": {"salt"}, "parked_events": {"event_key"}}
 # In which column a table counts, and in which of the book its count stands.
 _COUNTED = {"transfers": ("seq", "seq"), "actions": ("seq", "action_seq")}
 
@@ -32,7 +32,7 @@ def exported_tables() -> list[Table]:
     """The tables that hold something about a person, the book first."""
     tables = [
         table
-        for table in Base.metadata.tables.values()
+        for table in metadata.tables.values()
         if "participant_id" in table.c and "not_exported" not in table.info
     ]
     return sorted(tables, key=lambda table: (table.name != "books", table.name))
@@ -43,10 +43,7 @@ async def export_participant(
 ) -> AsyncIterator[bytes]:
     """The document, piece by piece. Raises BookClosedError before the first piece."""
     tables = exported_tables()
-    books = tables[0]
-    query = select(books).where(books.c.participant_id == participant_id)
-    async with database.sessions() as session:
-        book = (await session.execute(query)).mappings().one_or_none()
+    book = await database.lists.first(_BOOK, participant_id)
     if book is None or book["closed"]:
         raise BookClosedError(participant_id)
     return _pieces(database, participant_id, tables, book, now)
@@ -56,13 +53,16 @@ async def _pieces(
     database: Database,
     participant_id: UUID,
     tables: Sequence[Table],
-    book: RowMapping,
+    book: Row,
     now: datetime,
 ) -> AsyncIterator[bytes]:
     yield msgspec.json.encode({"participant_id": participant_id, "exported_at": now})[:-1]
-    lists = {table.name: _rows(database, table, participant_id, book) for table in tables}
-    lists["parked_events"] = _parked(database, participant_id)
-    lists["operators_acts"] = _acts(database, participant_id)
+    reads, person = database.lists, str(participant_id)
+    lists = {table.name: _rows(reads, table, participant_id, book) for table in tables}
+    lists["parked_events"] = _paged(reads, "parked_events", _PARKED, ["event_key"], participant_id)
+    lists["operators_acts"] = _paged(
+        reads, "operators_acts", _ACTS, ["seq"], participant_id, person
+    )
     for name, pieces in lists.items():
         yield b',"' + name.encode() + b'":['
         async for piece in pieces:
@@ -71,68 +71,37 @@ async def _pieces(
     yield b"}"
 
 
-def _rows(
-    database: Database, table: Table, participant_id: UUID, book: RowMapping
-) -> AsyncIterator[bytes]:
+def _rows(reads: Reads, table: Table, participant_id: UUID, book: Row) -> AsyncIterator[bytes]:
     """What a table holds of this person, by its primary key, which names a row within them."""
-    query = select(table).where(table.c.participant_id == participant_id)
+    columns = ", ".join(f'"{column.name}"' for column in table.c)
+    query = f"SELECT {columns} FROM {table.name} WHERE participant_id = $1"  # noqa: S608 - ours
+    values: tuple[object, ...] = (participant_id,)
     if counted := _COUNTED.get(table.name):
-        query = query.where(table.c[counted[0]] <= book[counted[1]])
-    order = [column for column in table.primary_key if column.name != "participant_id"]
-    shown = partial(_shown, table.name)
-    return _paged(database, query, order or [table.c.participant_id], shown)
-
-
-def _parked(database: Database, participant_id: UUID) -> AsyncIterator[bytes]:
-    """What partners sent of this person and what waits to be decided."""
-    tables = Base.metadata.tables
-    event, link = tables["partner_events"].c, tables["links"].c
-    happened = cast(event.body["time"].astext, DateTime(timezone=True))
-    linked = (link.partner_id == event.partner_id) & (link.subject_key == event.subject_key)
-    query = (
-        select(event.partner_id, event.received_at, event.reason, event.body)
-        .join_from(tables["partner_events"], tables["links"], linked)
-        .where(link.participant_id == participant_id, link.ended_at.is_(None))
-        .where(event.state == "parked", or_(link.since.is_(None), happened >= link.since))
-    )
-    return _paged(database, query, [event.event_key])
-
-
-def _acts(database: Database, participant_id: UUID) -> AsyncIterator[bytes]:
-    """What operators did to this person or their actions, with the reasons that they gave."""
-    actions = Base.metadata.tables["actions"]
-    reversed_ids = select(cast(actions.c.reverses, Text)).where(
-        actions.c.participant_id == participant_id, actions.c.kind == "reversal"
-    )
-    entry = AuditEntry
-    theirs = or_(entry.object == str(participant_id), entry.object.in_(reversed_ids))
-    query = select(entry.seq, entry.at, entry.act, entry.object, entry.detail).where(theirs)
-    return _paged(database, query, [entry.seq])
+        query, values = f"{query} AND {counted[0]} <= $2", (*values, book[counted[1]])
+    order = [column.name for column in table.primary_key if column.name != "participant_id"]
+    return _paged(reads, table.name, query, order or ["participant_id"], *values)
 
 
 async def _paged(
-    database: Database,
-    query: Select[Any],
-    order: Sequence[Any],
-    shown: Callable[[dict[str, Any]], dict[str, Any]] = dict,
+    reads: Reads, name: str, query: str, order: Sequence[str], *values: object
 ) -> AsyncIterator[bytes]:
-    """Rows in the order of these columns, page by page; `query` shows them or not."""
-    keys = [column.label(f"_key{n}") for n, column in enumerate(order)]
-    query, after = query.add_columns(*keys).order_by(*order).limit(ROWS_MAX), None
+    """Rows in the order of these columns, page by page."""
+    keys = ", ".join(f'"{column}"' for column in order)
+    after: list[object] = []
     while True:
-        page = query if after is None else query.where(tuple_(*order) > tuple_(*after))
-        async with database.sessions() as session:
-            rows = [dict(row) for row in (await session.execute(page)).mappings()]
-        key_values = [[row.pop(key.name) for key in keys] for row in rows]
+        places = ", ".join(f"${len(values) + n}" for n in range(1, len(after) + 1))
+        beyond = f" AND ({keys}) > ({places})" if after else ""
+        page = f"{query}{beyond} ORDER BY {keys} LIMIT {ROWS_MAX}"
+        rows = await reads.fetch(page, *values, *after)
         if rows:
-            encoded = b",".join(msgspec.json.encode(shown(row)) for row in rows)
-            yield encoded if after is None else b"," + encoded
+            encoded = b",".join(msgspec.json.encode(_shown(name, row)) for row in rows)
+            yield b"," + encoded if after else encoded
         if len(rows) < ROWS_MAX:
             return
-        after = key_values[-1]
+        after = [rows[-1][column] for column in order]
 
 
-def _shown(table: str, row: dict[str, Any]) -> dict[str, Any]:
+def _shown(table: str, row: Row) -> dict[str, Any]:
     shown = {
         name: value.hex() if isinstance(value, bytes) else value
         for name, value in row.items()
@@ -143,3 +112,20 @@ def _shown(table: str, row: dict[str, Any]) -> dict[str, Any]:
     if table == "transfers":
         shown |= {side: Account(row[side]).column for side in ("debit", "credit")}
     return shown
+
+
+_BOOK = "SELECT * FROM books WHERE participant_id = $1"
+
+# What partners sent of this person and what waits to be decided.
+_PARKED = """
+SELECT e.partner_id, e.received_at, e.reason, e.body, e.event_key
+FROM partner_events e
+JOIN links l ON l.partner_id = e.partner_id AND l.subject_key = e.subject_key
+WHERE l.participant_id = $1 AND l.ended_at IS NULL AND e.state = 'parked'
+    AND (l.since IS NULL OR (e.body ->> 'time')::timestamptz >= l.since)"""
+
+# What operators did to this person or their actions, with the reasons that they gave.
+_ACTS = """
+SELECT seq, at, act, object, detail FROM audit_log
+WHERE (object = $2 OR object IN (
+    SELECT reverses::text FROM actions WHERE participant_id = $1 AND kind = 'reversal'))"""

@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import DateTime, Index
+from sqlalchemy import Index
 from sqlalchemy.orm import Mapped, mapped_column
 
 from service.platform.database import Base
@@ -19,8 +19,8 @@ class Erasure(Base):
     __tablename__ = "erasures"
 
     participant_id: Mapped[UUID] = mapped_column(primary_key=True)
-    erased_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
-    finished_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    erased_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
 
     __table_args__ = (
         Index(None, "erased_at", postgresql_where="finished_at IS NULL"),

@@ -1,10 +1,8 @@
 """What is held about me, and being forgotten, over HTTP."""
 
-from litestar import delete, get
-from litestar.handlers import HTTPRouteHandler
 from litestar.response import Stream
 
-from service.http.access import Request, caller, opens
+from service.http.access import Request, caller, delete, get
 from service.http.auth import Authenticator
 from service.http.shared import shared
 from service.ledger.lanes import Lanes
@@ -14,7 +12,7 @@ from service.privacy.erase import erase_participant
 from service.privacy.export import export_participant
 
 
-@get("/v1/me/export", operation_id="exportMe", **opens("participant"))
+@get("/v1/me/export", "participant", answer=dict)
 async def export_me(request: Request) -> Stream:
     """Everything held about me, as one JSON document: a list of rows for each kind of thing."""
     pieces = await export_participant(
@@ -24,13 +22,10 @@ async def export_me(request: Request) -> Stream:
     return Stream(pieces, media_type="application/json", headers=headers)
 
 
-@delete("/v1/me", status_code=204, operation_id="eraseMe", **opens("participant"))
+@delete("/v1/me", "participant")
 async def erase_me(request: Request) -> None:
     """Forget me: identity, name and attributes go, the ledger keeps a nameless book."""
     participant_id = caller(request).participant_id
     await erase_participant(shared(request, Lanes), participant_id)
     # The word of it reaches this process in a moment; the next request may come before.
     shared(request, Authenticator).drop(participant_id)
-
-
-routes: list[HTTPRouteHandler] = [export_me, erase_me]

@@ -1,7 +1,5 @@
 """Files of rules before they decide: read of a version, compiled, compared, checked and tried."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,7 +18,8 @@ from service.rules.trial.scenarios import read_scenarios
 
 # A thousand rules of one type with an example each; they take some ten seconds.
 _TRIED_MAX = 1_000_000
-_VERSION_MAX = 2**31 - 1
+VERSION_MAX = 2**31 - 1
+ACTIVE = "SELECT version FROM active_rulebook"
 
 
 class RulebookInvalidError(SaxaulError):
@@ -93,7 +92,7 @@ def diff_or_raise(before: Mapping[str, str], after: Mapping[str, str]) -> Rulebo
 async def files_of(connection: Connection, version: int) -> dict[str, str]:
     """The files of a published version, by name. Raises NotFoundError."""
     files: dict[str, str] | None = None
-    if 0 < version <= _VERSION_MAX:
+    if 0 < version <= VERSION_MAX:
         files = await connection.fetchval("SELECT files FROM rulebooks WHERE version = $1", version)
     if files is None:
         raise NotFoundError("There is no version {version} of the rules.", version=version)

@@ -1,7 +1,5 @@
 """What the commands of rules share: their options, which sets they read, how they tell problems."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,10 +11,11 @@ import msgspec
 
 from service.platform.database import Connection
 from service.platform.errors import SaxaulError
-from service.rulebooks.checked import RulebookInvalidError, files_of
+from service.rulebooks.checked import ACTIVE, RulebookInvalidError, files_of
 from service.rules.compile.draft import compile_rulebook
 from service.rules.language.load import read_folder
 from service.rules.language.problems import Problem
+from service.rules.tell.changes import counted
 from service.rules.tell.rule_set import BrokenSetError
 from service.rules.trial.check import problems_json
 
@@ -46,7 +45,7 @@ def report(problems: Sequence[Problem], form: Format, summary: str) -> None:
     errors = sum(problem.severity == "error" for problem in problems)
     warnings = len(problems) - errors
     if errors or warnings:
-        click.echo(f"{_counted(errors, 'error')}, {_counted(warnings, 'warning')}")
+        click.echo(f"{counted(errors, 'error')}, {counted(warnings, 'warning')}")
     if summary:
         click.echo(summary)
 
@@ -59,10 +58,6 @@ def problems_told(form: Format = "text", summary: str = "") -> Iterator[None]:
     except (BrokenSetError, RulebookInvalidError) as error:
         report(error.problems, form, summary)
         sys.exit(1)
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def print_json(value: object) -> None:
@@ -95,13 +90,10 @@ def folder_files(text: str) -> dict[str, str]:
 
 async def version_files(connection: Connection, text: str) -> tuple[int, dict[str, str]]:
     """A version or the active one, with its files. Raises click.UsageError."""
-    version = int(text) if text != "active" else await connection.fetchval(_ACTIVE)
+    version = int(text) if text != "active" else await connection.fetchval(ACTIVE)
     if version is None:
         raise click.UsageError("No version is active yet.")
     try:
         return version, await files_of(connection, version)
     except SaxaulError as error:
         raise click.UsageError(str(error)) from error
-
-
-_ACTIVE = "SELECT version FROM active_rulebook"

@@ -1,7 +1,5 @@
 """`saxaul rules test` and `schema`: what rules promise is tried, and what may stand in them."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 
@@ -56,17 +54,9 @@ def test(folder: Path, form: Format, *, strict: bool, covers: bool, least: int |
 @click.option("--scenarios", "of_scenarios", is_flag=True, help="That of scenario files instead.")
 def schema(*, of_scenarios: bool) -> None:
     """Print the JSON Schema of rule files, for editors."""
-    click.echo(scenario_schema_text() if of_scenarios else schema_text(), nl=False)
+    click.echo(schema_text(of_scenarios=of_scenarios), nl=False)
 
 
-def schema_text() -> str:
-    """The JSON Schema as openapi/rules.schema.json holds it."""
-    return f"{pretty(json_schema())}\n"
-
-
-def scenario_schema_text() -> str:
-    """The JSON Schema as openapi/scenarios.schema.json holds it."""
-    return f"{pretty(scenario_schema.json_schema())}\n"
-
-
-commands: list[click.Command] = [test, schema]
+def schema_text(*, of_scenarios: bool = False) -> str:
+    """A JSON Schema as it stands in the folder openapi/."""
+    return f"{pretty(scenario_schema.json_schema() if of_scenarios else json_schema())}\n"

@@ -1,14 +1,11 @@
 """`saxaul rules diff`, `publish`, `list`, `show`, `pull`, `activate`: versions of the rules."""
 
-from __future__ import annotations
-
 import getpass
 import os
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 
 import click
@@ -20,6 +17,7 @@ from service.instance.open import Instance, on_instance
 from service.platform.acts import Act
 from service.platform.database import Connection
 from service.platform.settings import load_settings
+from service.rulebooks.checked import checked_draft
 from service.rulebooks.commands_report import (
     FOLDER,
     FORMAT,
@@ -93,8 +91,8 @@ def publish_folder(folder: Path, note: str, based_on: int | None) -> None:
     folder_sha256 = sha256_of(files) if is_watched else None
     try:
         with problems_told(summary="nothing was published"):
-            work = partial(_publish, files, note, based_on, folder_sha256)
-            version = on_instance("saxaul rules publish", work)
+            given = files, note, based_on, folder_sha256
+            version = on_instance("saxaul rules publish", _publish, *given)
     except RulebookChangedError as error:
         click.echo(str(error), err=True)
         if error.diff is not None:
@@ -127,7 +125,7 @@ def activate_version(version: int) -> None:
     What the folder of rules last published is not published again until somebody changes it.
     """
     with problems_told(summary=f"version {version} cannot be read by this program"):
-        changed = on_instance("saxaul rules activate", partial(_activate, version))
+        changed = on_instance("saxaul rules activate", _activate, version)
     switch = "; running processes switch within 2 s" if changed else " already"
     click.echo(f"version {version} is active{switch}")
 
@@ -137,7 +135,7 @@ def activate_version(version: int) -> None:
 @click.option("--file", "wanted", help="Only this file, as it is.")
 def show_version(version: int, wanted: str | None) -> None:
     """Print a published VERSION: who published it and why, and the text of its files."""
-    view = on_instance("saxaul rules show", partial(_version, version))
+    view = on_instance("saxaul rules show", _version, version)
     files = view.files
     if wanted is not None:
         if wanted not in files:
@@ -163,7 +161,7 @@ def pull_version(version: int, folder: Path, *, force: bool) -> None:
     Rule files of other content are overwritten with --force only; what else lies there stays, and
     is told of when it would be published along.
     """
-    files = on_instance("saxaul rules show", partial(_version, version)).files
+    files = on_instance("saxaul rules show", _version, version).files
     paths = rule_paths(folder) if folder.is_dir() else ()
     others = [path.name for path in paths if path.name not in files]
     changed = [name for name, text in sorted(files.items()) if not _holds(folder / name, text)]
@@ -220,11 +218,11 @@ def _both_sets(before: str, after: str) -> list[Mapping[str, str]]:
             problems += compile_rulebook(files).errors
         raise BrokenSetError(problems)
     if versions:
-        sides |= on_instance("saxaul rules diff", partial(_published, versions))
+        sides |= on_instance("saxaul rules diff", _published, versions)
     return [sides[before], sides[after]]
 
 
-async def _published(versions: list[str], instance: Instance) -> dict[str, dict[str, str]]:
+async def _published(instance: Instance, versions: list[str]) -> dict[str, dict[str, str]]:
     async with instance.database.pool.acquire() as connection:
         return {text: (await version_files(connection, text))[1] for text in versions}
 
@@ -237,44 +235,27 @@ async def _acting(instance: Instance) -> AsyncIterator[tuple[Connection, Act]]:
 
 
 async def _publish(
+    instance: Instance,
     files: Mapping[str, str],
     note: str,
     based_on: int | None,
     folder_sha256: str | None,
-    instance: Instance,
 ) -> int:
+    draft = checked_draft(files)
     async with _acting(instance) as (connection, act):
         return await publish(
-            connection,
-            files,
-            author=act.actor,
-            note=note,
-            now=act.now,
-            based_on=based_on,
-            folder_sha256=folder_sha256,
+            connection, files, draft, act, note=note, based_on=based_on, folder_sha256=folder_sha256
         )
 
 
-async def _activate(version: int, instance: Instance) -> bool:
+async def _activate(instance: Instance, version: int) -> bool:
     async with _acting(instance) as (connection, act):
         return await activate(connection, version, act)
 
 
 async def _versions(instance: Instance) -> list[RulebookSummary]:
-    async with instance.database.sessions() as session:
-        return await list_versions(session, limit=_LISTED_MAX)
+    return await list_versions(instance.database.lists, limit=_LISTED_MAX)
 
 
-async def _version(version: int, instance: Instance) -> RulebookAnswer:
-    async with instance.database.sessions() as session:
-        return await get_version(session, version)
-
-
-commands: list[click.Command] = [
-    diff_sets,
-    publish_folder,
-    list_published,
-    activate_version,
-    show_version,
-    pull_version,
-]
+async def _version(instance: Instance, version: int) -> RulebookAnswer:
+    return await get_version(instance.database.lists, version)

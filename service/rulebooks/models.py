@@ -3,16 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import (
-    BigInteger,
-    CheckConstraint,
-    DateTime,
-    Integer,
-    LargeBinary,
-    SmallInteger,
-    Text,
-)
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import BigInteger, CheckConstraint, SmallInteger
 from sqlalchemy.orm import Mapped, mapped_column
 
 from service.platform.database import Base
@@ -23,13 +14,13 @@ class RulebookVersion(Base):
 
     __tablename__ = "rulebooks"
 
-    version: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
-    sha256: Mapped[bytes] = mapped_column(LargeBinary)
-    files: Mapped[dict[str, str]] = mapped_column(JSONB)
-    author: Mapped[str] = mapped_column(Text)
-    note: Mapped[str] = mapped_column(Text)
-    based_on: Mapped[int | None] = mapped_column(Integer)
-    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    version: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    sha256: Mapped[bytes]
+    files: Mapped[dict[str, str]]
+    author: Mapped[str]
+    note: Mapped[str]
+    based_on: Mapped[int | None]
+    created_at: Mapped[datetime]
 
     __table_args__ = (CheckConstraint("version > 0", name="version_is_positive"),)
 
@@ -40,9 +31,9 @@ class RulebookActivation(Base):
     __tablename__ = "rulebook_activations"
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
-    version: Mapped[int] = mapped_column(Integer)
-    activated_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
-    activated_by: Mapped[str] = mapped_column(Text)
+    version: Mapped[int]
+    activated_at: Mapped[datetime]
+    activated_by: Mapped[str]
 
 
 class ActiveRulebook(Base):
@@ -51,8 +42,8 @@ class ActiveRulebook(Base):
     __tablename__ = "active_rulebook"
 
     id: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
-    version: Mapped[int] = mapped_column(Integer)
-    folder_sha256: Mapped[bytes | None] = mapped_column(LargeBinary)
+    version: Mapped[int]
+    folder_sha256: Mapped[bytes | None]
 
     __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
 
@@ -62,7 +53,7 @@ class CampaignBudget(Base):
 
     __tablename__ = "campaign_budgets"
 
-    campaign: Mapped[str] = mapped_column(Text, primary_key=True)
+    campaign: Mapped[str] = mapped_column(primary_key=True)
     budget_g: Mapped[int] = mapped_column(BigInteger)
     left_g: Mapped[int] = mapped_column(BigInteger)
     seq: Mapped[int] = mapped_column(BigInteger, server_default="0")

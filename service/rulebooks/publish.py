@@ -5,8 +5,6 @@ is active, and compile it before they switch, so that a bad one never replaces a
 publishes or activates stands in the audit log, in the same transaction.
 """
 
-from __future__ import annotations
-
 import asyncio
 import dataclasses
 from collections import OrderedDict
@@ -22,8 +20,8 @@ from service.platform.errors import ConflictError, UnavailableError
 from service.platform.ids import uuid7
 from service.rulebooks.budgets import open_budgets
 from service.rulebooks.checked import (
+    ACTIVE,
     RulebookInvalidError,
-    checked_draft,
     checked_folder,
     compile_rulebook_or_raise,
     difference_of,
@@ -60,28 +58,6 @@ class NoRulebookError(UnavailableError):
 async def publish(
     connection: Connection,
     files: Mapping[str, str],
-    *,
-    author: str,
-    note: str,
-    now: datetime,
-    based_on: int | None = None,
-    folder_sha256: str | None = None,
-) -> int:
-    """Check, store and activate a rule set; answer its version. Call it in a transaction.
-
-    `folder_sha256` remembers what the watched folder held. Raises RulebookInvalidError and
-    RulebookChangedError.
-    """
-    await connection.execute(_PATIENCE)
-    draft, act = checked_draft(files), Act(author, "", now)
-    return await store(
-        connection, files, draft, act, note=note, based_on=based_on, folder_sha256=folder_sha256
-    )
-
-
-async def store(
-    connection: Connection,
-    files: Mapping[str, str],
     draft: Draft,
     act: Act,
     *,
@@ -91,8 +67,8 @@ async def store(
 ) -> int:
     """Store and activate files of which `checked_draft` made this draft; answer the version.
 
-    Apart from `publish` because a check may take long, and belongs before the transaction then.
-    Raises RulebookChangedError.
+    A check may take long, and so belongs before the transaction. `folder_sha256` remembers what the
+    watched folder held. Raises RulebookChangedError.
     """
     await connection.execute(_PATIENCE)
     active = await _lock_active(connection)
@@ -167,7 +143,7 @@ async def publish_folder_if_changed(
     if await _is_known(connection, bytes.fromhex(sha256)):
         return None  # it was known before, or another process was quicker
     note, act = f"from the folder {folder.name}", Act("folder", "", now)
-    return await store(connection, files, draft, act, note=note, folder_sha256=sha256)
+    return await publish(connection, files, draft, act, note=note, folder_sha256=sha256)
 
 
 async def _is_known(connection: Connection, folder_sha256: bytes) -> bool:
@@ -183,7 +159,7 @@ async def _is_known(connection: Connection, folder_sha256: bytes) -> bool:
 async def _lock_active(connection: Connection) -> int | None:
     """Let one publish at a time; readers go on. Answer the active version."""
     await connection.execute("LOCK TABLE active_rulebook IN SHARE ROW EXCLUSIVE MODE")
-    version: int | None = await connection.fetchval("SELECT version FROM active_rulebook")
+    version: int | None = await connection.fetchval(ACTIVE)
     return version
 
 
@@ -223,7 +199,7 @@ class Rulebooks:
     async def refresh(self, connection: Connection) -> bool:
         """Switch to the active version if it is another one; tell whether we did."""
         async with self._looking:
-            version: int | None = await connection.fetchval("SELECT version FROM active_rulebook")
+            version: int | None = await connection.fetchval(ACTIVE)
             current = None if self._active is None else self._active.version
             if version is None or version in {current, self._bad_version}:
                 return False

@@ -1,14 +1,11 @@
 """What people ask about published versions."""
 
-from __future__ import annotations
-
 from msgspec import Struct
-from sqlalchemy import func, select
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.http.decode import Time
 from service.platform.errors import NotFoundError
-from service.rulebooks.models import ActiveRulebook, RulebookVersion
+from service.platform.reads import Reads
+from service.rulebooks.checked import VERSION_MAX
 
 
 class RulebookSummary(Struct, frozen=True):
@@ -30,30 +27,25 @@ class RulebookAnswer(RulebookSummary, frozen=True):
 
 
 async def list_versions(
-    session: AsyncSession, *, before: int | None = None, limit: int
+    reads: Reads, *, before: int | None = None, limit: int
 ) -> list[RulebookSummary]:
     """Published versions, the newest first; `before` is the version where the last page ended."""
-    query = _SUMMARIES.order_by(RulebookVersion.version.desc()).limit(limit)
-    if before is not None:
-        query = query.where(RulebookVersion.version < before)
-    return [RulebookSummary(**row._asdict()) for row in await session.execute(query)]
+    rows = await reads.fetch(_LIST, before or VERSION_MAX, limit)
+    return [RulebookSummary(*row) for row in rows]
 
 
-async def get_version(session: AsyncSession, version: int) -> RulebookAnswer:
+async def get_version(reads: Reads, version: int) -> RulebookAnswer:
     """One published version with its files. Raises NotFoundError."""
-    query = _SUMMARIES.add_columns(RulebookVersion.files).where(RulebookVersion.version == version)
-    row = (await session.execute(query)).one_or_none()
+    row = await reads.first(_VERSION, version) if version <= VERSION_MAX else None
     if row is None:
         raise NotFoundError("There is no version {version} of the rules.", version=version)
-    return RulebookAnswer(**row._asdict())
+    return RulebookAnswer(*row)
 
 
-_SUMMARIES = select(
-    RulebookVersion.version,
-    func.encode(RulebookVersion.sha256, "hex").label("sha256"),
-    RulebookVersion.author,
-    RulebookVersion.note,
-    RulebookVersion.based_on,
-    RulebookVersion.created_at,
-    ActiveRulebook.version.is_not(None).label("active"),
-).outerjoin(ActiveRulebook, ActiveRulebook.version == RulebookVersion.version)
+_SUMMARY = """
+SELECT r.version, encode(sha256, 'hex'), author, note, based_on, created_at, a.version IS NOT NULL{}
+FROM rulebooks r LEFT JOIN active_rulebook a USING (version) WHERE """
+
+_LIST = _SUMMARY.format("") + "r.version < $1 ORDER BY r.version DESC LIMIT $2"
+
+_VERSION = _SUMMARY.format(", files") + "r.version = $1"

@@ -4,10 +4,8 @@ from functools import lru_cache
 from typing import TypeVar
 
 import msgspec
-from litestar import get
-from litestar.handlers import HTTPRouteHandler
 
-from service.http.access import Request, opens
+from service.http.access import Request, get
 from service.http.answer import JsonAnswer, Listing
 from service.http.pages import Page, Paged, paged
 from service.http.problems import languages_of
@@ -16,11 +14,7 @@ from service.http.shared import shared
 from service.rulebooks.publish import Rulebooks
 from service.rules.decide.languages import Reader
 from service.rules.decide.rulebook import Rulebook
-from service.rules.tell.catalogue import (
-    ActionTypeAnswer,
-    Suggestion,
-    list_action_types,
-)
+from service.rules.tell.catalogue import ActionTypeAnswer, Suggestion, list_action_types
 
 S = TypeVar("S", bound=Suggestion)
 
@@ -37,8 +31,11 @@ class Catalogue(msgspec.Struct, frozen=True):
 
 @get(
     "/v1/action-types",
+    "public",
     operation_id="listActionTypes",
-    **opens("public", query=Page, answer=Catalogue, is_kept=True),
+    query=Page,
+    answer=Catalogue,
+    is_kept=True,
 )
 async def list_types(request: Request) -> JsonAnswer:
     """The catalogue: attributes with their bounds, who may report, rules and limits."""
@@ -62,6 +59,3 @@ def _catalogue(
 def page_by_type(page: Paged, items: list[S]) -> Listing[S]:
     """The page that is asked for of a list that runs by type."""
     return page.listing([item for item in items if page.after is None or item.type > page.after])
-
-
-routes: list[HTTPRouteHandler] = [list_types]

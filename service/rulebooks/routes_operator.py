@@ -7,34 +7,21 @@ from pathlib import PurePosixPath
 from typing import Annotated, Literal
 
 import msgspec
-from litestar import get, post
-from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from msgspec import Meta, Struct
 
-from service.http.access import Request, act_of, opens
+from service.http.access import Request, act_of, get, log_act, post
 from service.http.answer import JsonAnswer, Listing, answer_once
 from service.http.decode import NoFields, read_body
 from service.http.faults import fault
-from service.http.idempotency import operator_key
 from service.http.pages import Page, paged
 from service.http.shared import shared
 from service.http.texts import prose
 from service.platform.database import Connection, Database
 from service.platform.errors import NotFoundError
-from service.rulebooks.checked import (
-    RulebookInvalidError,
-    checked_draft,
-    diff_or_raise,
-    files_of,
-)
-from service.rulebooks.publish import Rulebooks, activate, store
-from service.rulebooks.queries import (
-    RulebookAnswer,
-    RulebookSummary,
-    get_version,
-    list_versions,
-)
+from service.rulebooks.checked import RulebookInvalidError, checked_draft, diff_or_raise, files_of
+from service.rulebooks.publish import Rulebooks, activate, publish
+from service.rulebooks.queries import RulebookAnswer, RulebookSummary, get_version, list_versions
 from service.rules.compile.draft import sha256_of
 from service.rules.tell.changes import RulebookDifference
 from service.rules.trial.check import problems_json
@@ -92,13 +79,8 @@ class PublishedAnswer(Struct, frozen=True):
     sha256: str
 
 
-@post(
-    "/v1/operator/rulebooks/check",
-    status_code=200,
-    operation_id="checkRulebook",
-    **opens("operator:rules:write", body=RuleFiles),
-)
-async def check_files(request: Request) -> CheckAnswer:
+@post("/v1/operator/rulebooks/check", "operator:rules:write", body=RuleFiles)
+async def check_rulebook(request: Request) -> CheckAnswer:
     """Check rule files, run their examples and scenarios: every problem. Nothing is stored."""
     files, scenarios = parted((await read_body(request, RuleFiles)).files)
     try:
@@ -107,23 +89,20 @@ async def check_files(request: Request) -> CheckAnswer:
     except RulebookInvalidError as error:
         found = problems_json(error.problems)
     answer = msgspec.convert(found, CheckAnswer)
-    await _log(request, "rulebook.check", sha256_of(files), ok=answer.ok)
+    await log_act(request, "rulebook.check", sha256_of(files), {"ok": answer.ok})
     return answer
 
 
 @post(
     "/v1/operator/rulebooks",
-    status_code=201,
-    operation_id="publishRulebook",
-    **opens(
-        "operator:rules:write",
-        body=RulebookOrder,
-        answer=PublishedAnswer,
-        takes_key=True,
-        problems=("rulebook-invalid", "rulebook-changed"),
-    ),
+    "operator:rules:write",
+    status=201,
+    body=RulebookOrder,
+    answer=PublishedAnswer,
+    takes_key=True,
+    problems=("rulebook-invalid", "rulebook-changed"),
 )
-async def publish_files(request: Request) -> JsonAnswer:
+async def publish_rulebook(request: Request) -> JsonAnswer:
     """Check rule files, run their examples, store them as a version and make it active.
 
     With an Idempotency-Key it can be sent again safely.
@@ -136,47 +115,38 @@ async def publish_files(request: Request) -> JsonAnswer:
 
     async def effect(connection: Connection) -> PublishedAnswer:
         act = act_of(request)
-        version = await store(
+        version = await publish(
             connection, files, draft, act, note=order.note, based_on=order.based_on
         )
         return PublishedAnswer(version, sha256_of(files))
 
-    key = operator_key(request, await request.body())
-    answer = await answer_once(request, key, effect)
+    answer = await answer_once(request, effect)
     await shared(request, Rulebooks).look()
     return answer
 
 
-@get(
-    "/v1/operator/rulebooks",
-    operation_id="listRulebooks",
-    **opens("operator:rules:write", query=Page),
-)
+@get("/v1/operator/rulebooks", "operator:rules:write", query=Page)
 async def list_rulebooks(request: Request) -> Listing[RulebookSummary]:
     """Published versions, the newest first."""
     page = paged(request, "rulebooks", version=int)
-    async with shared(request, Database).sessions() as session:
-        views = await list_versions(session, before=page.after, limit=page.rows)
-    await _log(request, "rulebook.list", "rulebooks")
+    lists = shared(request, Database).lists
+    views = await list_versions(lists, before=page.after, limit=page.rows)
+    await log_act(request, "rulebook.list", "rulebooks", {})
     return page.listing(views)
 
 
-@get(
-    "/v1/operator/rulebooks/{version:str}",
-    operation_id="getRulebook",
-    **opens("operator:rules:write"),
-)
+@get("/v1/operator/rulebooks/{version:str}", "operator:rules:write")
 async def get_rulebook(request: Request, version: FromPath[str]) -> RulebookAnswer:
     """One published version with its files."""
-    answer = await _rulebook(request, _version(version))
-    await _log(request, "rulebook.show", str(answer.version))
+    answer = await get_version(shared(request, Database).lists, _version(version))
+    await log_act(request, "rulebook.show", answer.version, {})
     return answer
 
 
 @get(
     "/v1/operator/rulebooks/{before:str}/diff/{after:str}",
-    operation_id="diffRulebooks",
-    **opens("operator:rules:write", problems=("rulebook-invalid",)),
+    "operator:rules:write",
+    problems=("rulebook-invalid",),
 )
 async def diff_rulebooks(
     request: Request, before: FromPath[str], after: FromPath[str]
@@ -186,15 +156,15 @@ async def diff_rulebooks(
     async with shared(request, Database).pool.acquire() as connection:
         sides = [await files_of(connection, version) for version in wanted]
     difference = await asyncio.to_thread(diff_or_raise, *sides)
-    await _log(request, "rulebook.diff", str(wanted[1]), before=wanted[0])
+    await log_act(request, "rulebook.diff", wanted[1], {"before": wanted[0]})
     return difference
 
 
 @post(
     "/v1/operator/rulebooks/{version:str}/activate",
-    status_code=200,
-    operation_id="activateRulebook",
-    **opens("operator:rules:write", body=NoFields, problems=("rulebook-invalid",)),
+    "operator:rules:write",
+    body=NoFields,
+    problems=("rulebook-invalid",),
 )
 async def activate_rulebook(request: Request, version: FromPath[str]) -> RulebookAnswer:
     """Let a published version decide again: roll back or forward."""
@@ -205,18 +175,7 @@ async def activate_rulebook(request: Request, version: FromPath[str]) -> Ruleboo
     async with shared(request, Database).transaction() as connection:
         await activate(connection, wanted, act_of(request), rulebook)
     await shared(request, Rulebooks).look()
-    return await _rulebook(request, wanted)
-
-
-async def _log(request: Request, act: str, object_id: str, **detail: object) -> None:
-    """Who looked at rules, and at which: who saw a mistake before it was paid is asked later."""
-    async with shared(request, Database).transaction() as connection:
-        await act_of(request).log(connection, act, object_id, detail)
-
-
-async def _rulebook(request: Request, version: int) -> RulebookAnswer:
-    async with shared(request, Database).sessions() as session:
-        return await get_version(session, version)
+    return await get_version(shared(request, Database).lists, wanted)
 
 
 def _version(text: str) -> int:
@@ -244,13 +203,3 @@ def parted(files: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
         seen.add(last)
         (scenarios if is_scenario else rule_files)[name] = text
     return rule_files, scenarios
-
-
-routes: list[HTTPRouteHandler] = [
-    check_files,
-    publish_files,
-    list_rulebooks,
-    get_rulebook,
-    diff_rulebooks,
-    activate_rulebook,
-]

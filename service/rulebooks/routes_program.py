@@ -3,11 +3,9 @@
 from datetime import UTC, datetime
 
 import msgspec
-from litestar import get
-from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
-from service.http.access import Request, opens
+from service.http.access import Request, get
 from service.http.answer import JsonAnswer
 from service.http.decode import Time
 from service.http.problems import reader_of
@@ -69,7 +67,7 @@ class ProgramTerms(Struct, frozen=True):
     campaigns: list[CampaignAnswer]
 
 
-@get("/v1/program", operation_id="getProgram", **opens("public", answer=ProgramTerms, is_kept=True))
+@get("/v1/program", "public", answer=ProgramTerms, is_kept=True)
 async def get_program(request: Request) -> JsonAnswer:
     """The programme's clock and terms, and the campaigns of today that have not ended."""
     reader = reader_of(request)
@@ -114,6 +112,3 @@ def _terms(
         rulebook_version=rulebook_version,
         campaigns=campaigns,
     )
-
-
-routes: list[HTTPRouteHandler] = [get_program]

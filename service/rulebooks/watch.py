@@ -6,8 +6,6 @@ moved between two looks, so that half-written ones and those that an editor is j
 left alone.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +15,7 @@ import structlog
 
 from service.platform.clock import Clock
 from service.platform.database import DRIVER_FAULTS, speak_json
-from service.rulebooks.checked import RulebookInvalidError, difference_of
+from service.rulebooks.checked import ACTIVE, RulebookInvalidError, difference_of
 from service.rulebooks.publish import publish_folder_if_changed
 from service.rules.language.load import rule_paths
 from service.rules.trial.check import strangers_in
@@ -81,7 +79,7 @@ class FolderWatcher:
     async def _publish(self, connection: asyncpg.Connection, *, is_saved: bool) -> bool:
         clock = Clock()
         await clock.refresh(connection)
-        before: int | None = await connection.fetchval(_ACTIVE)
+        before: int | None = await connection.fetchval(ACTIVE)
         strangers = [str(problem) for problem in strangers_in(self._folder)]
         self._tell([line for line in strangers if line not in self._strangers])
         self._strangers = strangers
@@ -104,7 +102,7 @@ class FolderWatcher:
             if before and (found := await difference_of(connection, before, version)):
                 self._tell([line for line, _ in found.lines()])
         elif self._is_bad:
-            active = await connection.fetchval(_ACTIVE)
+            active = await connection.fetchval(ACTIVE)
             told = f"{self._folder} is good again, with nothing to publish"
             self._say(f"rules: {told}; version {active} decides")
         self._is_bad = False
@@ -137,6 +135,3 @@ def _states_in(folder: Path, prefix: str) -> Iterator[tuple[str, int, int, int]]
             yield name, 0, 0, 0
         else:
             yield name, state.st_ino, state.st_size, state.st_mtime_ns
-
-
-_ACTIVE = "SELECT version FROM active_rulebook"

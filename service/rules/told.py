@@ -1,7 +1,5 @@
 """Sentences that remember of what they are made, so that they can be said in another language."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Self
 

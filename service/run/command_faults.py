@@ -1,30 +1,15 @@
 """What ends a command and a person can mend, as one plain line."""
 
-from service.instance.address import AddressError
-from service.instance.children import EmbeddedError
-from service.leaderboards.drift import RelayBehindError
-from service.platform.database import DatabaseUnusableError, is_outdated_plan, is_passing
-from service.platform.errors import SaxaulError
+from service.platform.database import is_outdated_plan, is_passing
+from service.platform.errors import PlainError, SaxaulError
 from service.platform.redis_client import REDIS_AWAY
-from service.platform.settings import SettingsError
-from service.run.supervise import RunError
 
-# Their message is one line that says what a person can do.
-_PLAIN = (
-    AddressError,
-    DatabaseUnusableError,
-    EmbeddedError,
-    RunError,
-    SaxaulError,
-    SettingsError,
-    RelayBehindError,
-)
 _OF_A_LINE = (ConnectionError, TimeoutError)
 
 
 def plain_line(error: Exception) -> str | None:
     """The line that tells it; None for what only a traceback explains."""
-    if isinstance(error, _PLAIN):
+    if isinstance(error, PlainError | SaxaulError):
         return str(error)
     if isinstance(error, PermissionError):
         return f"{error.filename}: {error.strerror}"

@@ -58,6 +58,3 @@ def reset() -> None:
     others = sorted(path.name for path in settings.home.iterdir() if path.name != "lock")
     stays = f"; what else lies there stays: {', '.join(others)}" if others else ""
     click.echo(f"the instance in {settings.home} is gone{stays}")
-
-
-commands: list[click.Command] = [run_all, migrate_database, reset]

@@ -6,7 +6,7 @@ import click
 
 from service.app import create_app
 from service.platform.settings import Settings
-from service.rulebooks.commands_test import scenario_schema_text, schema_text
+from service.rulebooks.commands_test import schema_text
 from service.run.openapi import openapi_text
 
 _FOLDER = Path(__file__).parent.parent.parent / "openapi"
@@ -26,8 +26,5 @@ def generated() -> dict[str, bytes]:
     return {
         "openapi.json": openapi_text(create_app(Settings())),
         "rules.schema.json": schema_text().encode(),
-        "scenarios.schema.json": scenario_schema_text().encode(),
+        "scenarios.schema.json": schema_text(of_scenarios=True).encode(),
     }
-
-
-commands: list[click.Command] = [openapi]

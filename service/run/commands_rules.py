@@ -1,16 +1,14 @@
 """`saxaul rules`. Exit 0 is fine, 1 problems found, 2 wrong usage."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 
 import click
 
-from service.actions.commands_explain import commands as explain_commands
+from service.actions import commands_explain
+from service.platform.terminal import commands_of
+from service.rulebooks import commands_test, commands_versions
 from service.rulebooks.commands_report import FOLDER, FORMAT, STRICT, Format, exit_code, report
-from service.rulebooks.commands_test import commands as test_commands
-from service.rulebooks.commands_versions import commands as version_commands
 from service.rules.compile.draft import Draft
 from service.rules.trial.check import check_folder
 
@@ -41,7 +39,6 @@ def _counted(draft: Draft, folder: Path) -> str:
     )
 
 
-for _command in (*test_commands, *explain_commands, *version_commands):
-    rules.add_command(_command)
-
-commands: list[click.Command] = [rules]
+for _module in (commands_test, commands_explain, commands_versions):
+    for _command in commands_of(_module):
+        rules.add_command(_command)

@@ -23,6 +23,3 @@ def show_config() -> None:
     faults = [f"{setting.variable}: {setting.fault}" for setting in explained if setting.fault]
     if faults:
         raise SettingsError(faults)
-
-
-commands: list[click.Command] = [config]

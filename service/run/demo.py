@@ -48,7 +48,6 @@ _PEOPLE = (
     ("demo-goro", "CN-GD", 11_050, 7.7),
     ("demo-hanna", "CN-GD", 4_800, 3.3),
 )
-_ACTIVE = "SELECT version FROM active_rulebook"
 _IS_MADE = "SELECT EXISTS (SELECT FROM projects WHERE name LIKE 'demo-%')"
 
 
@@ -63,15 +62,16 @@ async def seed_demo(settings: Settings, database_url: str) -> None:
         async with database.pool.acquire() as connection:
             await clock.refresh(connection)
         now = clock.now()
-        rulebook = await Rulebooks(database).get(await database.pool.fetchval(_ACTIVE))
+        rulebooks = Rulebooks(database)
+        await rulebooks.look()
         for subject, region, steps, distance_km in _PEOPLE:
             participant_id = await resolve_participant(
                 database, settings.secret_key, issuer_of("participant"), subject, now - WALKED_AGO
             )
-            async with database.sessions.begin() as session:
-                await edit_profile(session, participant_id, {"region": region})
+            async with database.transaction() as connection:
+                await edit_profile(connection, participant_id, {"region": region})
             walk = {"steps": steps, "distance_km": distance_km}
-            await _walk(database, settings, rulebook, participant_id, walk=walk, now=now)
+            await _walk(database, settings, rulebooks.active, participant_id, walk=walk, now=now)
         await _make_partner(database, settings, clock)
         await seed_projects(database, now)
     finally:

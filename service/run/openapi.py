@@ -173,7 +173,8 @@ def _described(
         for step in reversed(steps):
             if step.body is not UNSET and not step.status:
                 content[step.media]["example"] = step.body
-        described["requestBody"] = {"required": bool(_required(access.body)), "content": content}
+        is_required = any(field.required for field in msgspec.structs.fields(access.body))
+        described["requestBody"] = {"required": is_required, "content": content}
     described["responses"] = _responses(operation, schema_of)
     for step in reversed(steps):
         if step.answer is not UNSET:
@@ -181,10 +182,6 @@ def _described(
             (media,) = described["responses"][status]["content"].values()
             media["example"] = step.answer
     return described
-
-
-def _required(kind: type[Struct]) -> list[str]:
-    return [field.name for field in msgspec.structs.fields(kind) if field.required]
 
 
 def _parameters(

@@ -5,13 +5,11 @@ thing, or `Schema.name` says otherwise. `examples.json` is a story that a test s
 """
 
 import re
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import NoneType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, get_type_hints
 
-import litestar
 import msgspec
 from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
@@ -83,8 +81,7 @@ def story() -> list[Step]:
     return msgspec.json.decode((_FOLDER / "examples.json").read_bytes(), type=list[Step])
 
 
-@dataclass(frozen=True, slots=True)
-class Operation:
+class Operation(Struct, frozen=True):
     """One method of one path."""
 
     method: str
@@ -103,14 +100,8 @@ class Operation:
     @property
     def answer(self) -> Any:
         """The type of a good answer; None for one without a body."""
-        if self.access.answer is not None:
-            return self.access.answer
         hint = get_type_hints(self.handler.fn, include_extras=True)["return"]
-        if get_origin(hint) is litestar.Response:
-            hint = get_args(hint)[0]
-        elif isinstance(hint, type) and issubclass(hint, litestar.Response):
-            hint = dict
-        return None if hint is NoneType else hint
+        return self.access.answer or (None if hint is NoneType else hint)
 
     @property
     def tag(self) -> str:

@@ -27,6 +27,7 @@ from service.instance.servers import (
     take_home,
 )
 from service.platform.database import DRIVER_FAULTS
+from service.platform.errors import PlainError
 from service.platform.settings import Settings, with_secret_key, without_unknown
 from service.platform.terminal import typed
 from service.rulebooks.watch import FolderWatcher
@@ -39,16 +40,21 @@ _BACKOFF_RESET_S = 60.0
 _SERVER_ENDED = "PostgreSQL or Redis ended by itself; what was answered is stored. Start again."
 
 
-class RunError(Exception):
-    """The program cannot start or go on; the message is one line for a person."""
+class RunError(PlainError):
+    """The program cannot start or go on."""
 
 
 async def run(settings: Settings, say: Callable[[str], None]) -> None:
     """Run everything until SIGINT, SIGTERM or SIGHUP. Raises RunError, EmbeddedError."""
-    running = asyncio.ensure_future(_run(settings, say))
+    running = asyncio.create_task(_run(settings, say))
+
+    def stop() -> None:
+        if not running.cancelling():  # a second Ctrl-C must not break off the orderly stop
+            running.cancel()
+
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, _cancel_once(running))
+        loop.add_signal_handler(number, stop)
     try:
         await running
     except asyncio.CancelledError:
@@ -206,19 +212,6 @@ class _Children:
 def _start(command: str) -> subprocess.Popen[bytes]:
     program = [sys.executable, "-m", "service", command]
     return start_child(program, at_parents_death=signal.SIGKILL, environment=without_unknown())
-
-
-def _cancel_once(task: asyncio.Task[None]) -> Callable[[], None]:
-    """A handler for signals: a second Ctrl-C must not break off the orderly stop."""
-    asked = False
-
-    def cancel() -> None:
-        nonlocal asked
-        if not asked:
-            asked = True
-            task.cancel()
-
-    return cancel
 
 
 async def _until_ready(settings: Settings, api: subprocess.Popen[bytes]) -> None:

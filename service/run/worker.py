@@ -20,9 +20,7 @@ from service.energy.expire import expire_due
 from service.energy.purge import purge_bubbles
 from service.http.idempotency import purge_keys
 from service.instance.open import open_instance
-from service.leaderboards.keys import Layout
-from service.leaderboards.lane import Shared
-from service.leaderboards.rebuild import prepare_lanes
+from service.leaderboards.rebuild import ready_lanes
 from service.leaderboards.relay import Relay
 from service.ledger.lanes import Lanes
 from service.partners.events import Identifier
@@ -34,7 +32,6 @@ from service.platform.database import Connection, Database
 from service.platform.listen import listening
 from service.platform.log import configure_logging
 from service.platform.outbox import purge_outbox, unknown_lane
-from service.platform.purge import Purge
 from service.platform.redis_client import open_redis
 from service.platform.settings import Settings, load_settings, with_secret_key
 from service.privacy.erase import finish_erasures
@@ -49,6 +46,8 @@ _SWEPT = timedelta(hours=1)
 _PURGE_S = 60.0
 _PURGE_AGAIN_S = 1.0
 _PURGED_MANY = 200
+# Deletes the next part of what is past its time; gives how many rows went.
+Purge = Callable[[Database, Clock, Settings], Awaitable[int]]
 # A new noun is named here.
 PURGES: tuple[Purge, ...] = (purge_keys, purge_outbox, purge_counters, purge_bubbles)
 _BACKOFF_S = 0.1
@@ -94,23 +93,13 @@ async def work(
         follows = (clock.follow, partial(_wake_when_moved, moved))
         await stack.enter_async_context(listening(found.database_url, follows))
         rulebooks = Rulebooks(database)
-        async with database.transaction() as connection:
-            await rulebooks.refresh(connection)
-            await prepare_lanes(connection, settings.lanes, clock.real_now())
+        shared = await ready_lanes(database, redis, settings, clock, rulebooks)
         await stack.enter_async_context(beside(rulebooks.run()))
         lanes = Lanes(database, clock, lambda: rulebooks.active, settings)
         lanes.start()
         stack.push_async_callback(lanes.stop)
         identifier = Identifier(settings.secret_key)
         intake = Intake(database, clock, rulebooks, lanes, identifier)
-        shared = Shared(
-            database,
-            redis,
-            Layout(settings.redis_prefix, settings.leaderboard_shards),
-            settings.lanes,
-            clock,
-            lambda: rulebooks.active.program,
-        )
         on_start()
         _log.info("worker_started", lanes=settings.lanes)
         async with asyncio.TaskGroup() as tasks:
@@ -177,6 +166,3 @@ async def _purge(database: Database, clock: Clock, settings: Settings, stop: asy
             _log.error("outbox_lane_unknown", lane=lane, lanes=settings.lanes)
         await finish_erasures(database, clock.now())
         await pause(stop, _PURGE_AGAIN_S if purged >= _PURGED_MANY else _PURGE_S)
-
-
-commands: list[click.Command] = [worker]

@@ -1,7 +1,5 @@
 """`saxaul rules simulate`: what a draft would have paid, beside what was paid."""
 
-from __future__ import annotations
-
 import asyncio
 
 import click
@@ -100,6 +98,3 @@ async def _simulate(
                 on_progress=show_progress,
             )
     return simulation, "Each action by its own version" if as_recorded else name
-
-
-commands: list[click.Command] = [simulate_draft]

@@ -1,16 +1,16 @@
 """The processes of a simulation, and the pipe to each."""
 
-from __future__ import annotations
-
 import asyncio
 import pickle
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
 from typing import Any, TypeVar, TypeVarTuple
 from uuid import UUID
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from service.platform.errors import UnavailableError
 from service.simulate.worker import LENGTH_BYTES, Failed, Setup, Worker, framed
@@ -32,8 +32,7 @@ class SimulationCutOffError(UnavailableError):
     text = "The database went away; simulate again."
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(Struct, frozen=True):
     """One worker and the pipe to it."""
 
     process: Process

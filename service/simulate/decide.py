@@ -6,10 +6,7 @@ what needs an order over all people is noted in runs, and comes back as cuts and
 next pass.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -35,8 +32,7 @@ Awards = Sequence[Award | KeptAward]
 decode_awards = msgspec.json.Decoder(list[KeptAward]).decode
 
 
-@dataclass(slots=True)
-class Row:
+class Row(msgspec.Struct):
     """A row of `actions`, as far as it is needed; attributes and awards are JSON."""
 
     participant_id: UUID
@@ -67,8 +63,7 @@ class Row:
         return (self.recorded_at - _EPOCH) // _MICROSECOND
 
 
-@dataclass(slots=True)
-class Given:
+class Given(msgspec.Struct):
     """What an action gives under the draft; with a reason it is refused and gives nothing."""
 
     energy_g: int = 0
@@ -79,23 +74,21 @@ class Given:
     claim_seq: int = 0
 
 
-@dataclass(slots=True)
-class Start:
+class Start(msgspec.Struct):
     """How a person stood when the period began, by the actions before it."""
 
-    standing: Standing = field(default_factory=Standing)
+    standing: Standing = msgspec.field(default_factory=Standing)
     # What was recorded before the period and is reversed in it.
-    given: dict[UUID, tuple[Sequence[KeptAward], Given]] = field(default_factory=dict)
+    given: dict[UUID, tuple[Sequence[KeptAward], Given]] = msgspec.field(default_factory=dict)
     # What is recorded and reversed in it.
-    reversed_within: set[UUID] = field(default_factory=set)
+    reversed_within: set[UUID] = msgspec.field(default_factory=set)
 
 
 class VersionMissingError(Exception):
     """The version that decided on the action is not loaded yet; nothing was counted."""
 
 
-@dataclass(slots=True)
-class Draft:
+class Draft(msgspec.Struct):
     """The rules of a pass. Without a rulebook each action is decided by its own version."""
 
     rulebook: Rulebook | None
@@ -106,7 +99,7 @@ class Draft:
     # Types whose claim under the draft is another one than then.
     contested: frozenset[str]
     # What was noted as wanted of each budget, in this pass.
-    wanted_g: dict[str, int] = field(default_factory=dict)
+    wanted_g: dict[str, int] = msgspec.field(default_factory=dict)
 
     def rules_for(self, row: Row) -> Rulebook:
         """The rules that decide on this action."""

@@ -7,11 +7,11 @@ of `seq` is the order of commits, and what is recorded later has a later number.
 
 from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
 import asyncpg
+from msgspec import Struct
 
 from service.rules.decide.rulebook import PERIODS, CounterKey, Program, Rulebook, Used, period_names
 from service.rules.decide.standing import Trip
@@ -27,8 +27,7 @@ _TRIP_MAX = timedelta(hours=24)
 _ALWAYS = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 
 
-@dataclass(frozen=True, slots=True)
-class Needs:
+class Needs(Struct, frozen=True):
     """What of the time before the period decides in it, by the draft's limits and types."""
 
     program: Program
@@ -45,8 +44,7 @@ class Needs:
         return since - _ZONES_APART if since > _ALWAYS else since
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(Struct, frozen=True):
     """Some people: those with something in the period, and where the next page begins."""
 
     people: list[UUID]
@@ -161,7 +159,7 @@ LEFT JOIN LATERAL (
 ) r ON true
 ORDER BY p.participant_id"""
 
-_COLUMNS = ", ".join(Row.__dataclass_fields__)
+_COLUMNS = ", ".join(Row.__struct_fields__)
 
 _ACTIONS = f"""
 SELECT {_COLUMNS} FROM actions

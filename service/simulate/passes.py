@@ -10,20 +10,18 @@ the gram. Without a budget that runs out, or a claim that is new, one pass is al
 Nothing is written but notes in a temporary folder: the connections can read only.
 """
 
-from __future__ import annotations
-
 import asyncio
 import os
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from uuid import UUID
 
 import asyncpg
 import msgspec
+from msgspec.structs import replace
 
 from service.rules.compile.draft import compile_rulebook
 from service.rules.decide.rulebook import Rulebook
@@ -45,8 +43,7 @@ _IDS = 2**128
 _SWITCHED_WITHIN_S = 60
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(msgspec.Struct, frozen=True):
     """How far it is: in which pass, which part of its people, how many actions so far in all."""
 
     pass_number: int
@@ -54,8 +51,7 @@ class Progress:
     actions: int
 
 
-@dataclass(frozen=True, slots=True)
-class Trial:
+class Trial(msgspec.Struct, frozen=True):
     """What is tried. `as_recorded`: each action by the version that decided it, as a self-check."""
 
     draft: Rulebook
@@ -64,8 +60,7 @@ class Trial:
     as_recorded: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Simulation:
+class Simulation(msgspec.Struct, frozen=True):
     """What came out. Not `settled`: budgets or claims kept changing each other."""
 
     trial: Trial
@@ -119,8 +114,7 @@ async def simulate(
         await connection.close()
 
 
-@dataclass(slots=True)
-class _Passes:
+class _Passes(msgspec.Struct):
     """Pass after pass, until one confirms what it was told, and what is known over all people."""
 
     connection: asyncpg.Connection
@@ -128,10 +122,10 @@ class _Passes:
     crew: Sequence[Member]
     shares: Sequence[Share]
     on_progress: Callable[[Progress], None]
-    cuts: dict[str, Cut] = field(default_factory=dict)
+    cuts: dict[str, Cut] = msgspec.field(default_factory=dict)
     refused: str = ""
     refused_digest: bytes = b""
-    drawn_before: dict[str, int] = field(default_factory=dict)
+    drawn_before: dict[str, int] = msgspec.field(default_factory=dict)
     actions: int = 0
 
     async def run(self, trial: Trial, budgets: Mapping[str, int]) -> Simulation:

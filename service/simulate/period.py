@@ -1,10 +1,9 @@
 """The period of a simulation: what was recorded from one instant until another."""
 
-from __future__ import annotations
-
 import re
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+
+from msgspec import Struct
 
 from service.rules.compile.texts import instant_of
 from service.rules.decide.rulebook import Program
@@ -28,8 +27,7 @@ class PeriodError(ValueError):
         self.which, self.detail = which, detail
 
 
-@dataclass(frozen=True, slots=True)
-class Period:
+class Period(Struct, frozen=True):
     """What was recorded in [starts_at, ends_at) is replayed."""
 
     starts_at: datetime

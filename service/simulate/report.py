@@ -1,7 +1,5 @@
 """What a simulation came to, in numbers: what programs get, and `shown` tells people."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from datetime import date
 from typing import Any

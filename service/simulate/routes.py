@@ -4,16 +4,13 @@ import asyncio
 from typing import Annotated
 
 import msgspec
-from litestar import post
-from litestar.handlers import HTTPRouteHandler
 from msgspec import Meta, Struct
 
-from service.http.access import Request, act_of, opens
+from service.http.access import Request, log_act, post
 from service.http.decode import read_body
 from service.http.faults import fault
 from service.http.shared import shared
 from service.platform.clock import Clock
-from service.platform.database import Database
 from service.rulebooks.checked import compile_rulebook_or_raise
 from service.rulebooks.routes_operator import Files, parted
 from service.simulate.passes import Trial
@@ -32,11 +29,11 @@ class SimulationOrder(Struct, frozen=True, forbid_unknown_fields=True):
 
 @post(
     "/v1/operator/rulebooks/simulate",
-    status_code=200,
-    operation_id="simulateRulebook",
-    **opens("operator:rules:write", body=SimulationOrder, problems=("rulebook-invalid",)),
+    "operator:rules:write",
+    body=SimulationOrder,
+    problems=("rulebook-invalid",),
 )
-async def simulate_files(request: Request) -> SimulationAnswer:
+async def simulate_rulebook(request: Request) -> SimulationAnswer:
     """Replay what was recorded in a period under a draft; of that nothing is stored."""
     order = await read_body(request, SimulationOrder)
     files, _ = parted(order.files)
@@ -46,10 +43,6 @@ async def simulate_files(request: Request) -> SimulationAnswer:
     except PeriodError as error:
         raise fault(f"#/{error.which}", error.detail) from error
     simulation = await shared(request, Simulator).run(Trial(draft, files, period))
-    async with shared(request, Database).transaction() as connection:
-        detail = {"from": period.starts_at.isoformat(), "to": period.ends_at.isoformat()}
-        await act_of(request).log(connection, "rulebook.simulate", draft.sha256, detail)
+    detail = {"from": period.starts_at.isoformat(), "to": period.ends_at.isoformat()}
+    await log_act(request, "rulebook.simulate", draft.sha256, detail)
     return simulation_report(simulation)
-
-
-routes: list[HTTPRouteHandler] = [simulate_files]

@@ -1,7 +1,5 @@
 """What a simulation came to, told to people: the same content as its report."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 

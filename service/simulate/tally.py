@@ -1,7 +1,5 @@
 """What a simulation counts: sums that add up, so that each part of it counts for itself."""
 
-from __future__ import annotations
-
 import heapq
 from collections import Counter, defaultdict
 from collections.abc import Iterable
@@ -102,7 +100,7 @@ class Tally(Struct):
     versions: Counter[int] = msgspec.field(default_factory=Counter)
     changes: list[PersonSides] = msgspec.field(default_factory=list)
 
-    def add(self, other: Tally) -> None:
+    def add(self, other: "Tally") -> None:
         """Take up what another part counted."""
         _add(self, other)
         self.changes = largest(self.changes)

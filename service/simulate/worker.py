@@ -9,7 +9,6 @@ import os
 import pickle
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 from uuid import UUID
@@ -40,8 +39,7 @@ from service.simulate.tally import Tally
 LENGTH_BYTES = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Setup:
+class Setup(msgspec.Struct, frozen=True):
     """Told first of all. Files are the draft's; `as_recorded`: they tell the programme only.
 
     `versions` decided in the period.
@@ -59,8 +57,7 @@ class Setup:
     name: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(msgspec.Struct, frozen=True):
     """It could not be done; the text is for the log. `is_of_database`: its line or server is."""
 
     text: str

@@ -6,10 +6,11 @@ from datetime import UTC, datetime, timedelta
 
 from service.actions.order import participant_report
 from service.actions.reverse import AlreadyReversedError
-from service.rulebooks.publish import Rulebooks, publish
+from service.rulebooks.publish import Rulebooks
 from tests import orders
 from tests.ledger.histories import make_person
 from tests.orders import settle
+from tests.people import publish
 
 # Of the settings of tests: simulations must find the claims and hidden values.
 SECRET = b"a key of the tests, 32 characters"

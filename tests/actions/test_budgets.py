@@ -7,11 +7,12 @@ import pytest
 from service.actions.budgets import EndedCampaigns
 from service.audit.audit import audit
 from service.platform.acts import Act
-from service.rulebooks.publish import Rulebooks, activate, publish
+from service.rulebooks.publish import Rulebooks, activate
 from tests.actions.conftest import RULES
 from tests.actions.reports import FAIL_ONCE, NOW, SECRET, count, key_of, ride, walk, writer_of
 from tests.ledger.histories import make_person, reverse
 from tests.orders import settle
+from tests.people import publish
 
 
 @pytest.fixture

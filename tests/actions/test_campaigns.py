@@ -6,10 +6,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from service.platform.database import open_database
-from service.rulebooks.publish import publish
 from tests.actions.conftest import RULES
 from tests.callers import sign_in
-from tests.people import client_of, running_app, settings_for
+from tests.people import client_of, publish, running_app, settings_for
 
 CAMPAIGNS = """campaigns:
   - id: world-environment-day

@@ -9,11 +9,12 @@ from service.actions.budgets import EndedCampaigns
 from service.actions.record import Recorded
 from service.audit.audit import audit
 from service.platform.database import open_database
-from service.rulebooks.publish import Rulebooks, publish
+from service.rulebooks.publish import Rulebooks
 from tests.actions.conftest import RULES
 from tests.actions.reports import NOW, SECRET, blocked_backends, walk
 from tests.ledger.histories import make_person
 from tests.orders import settle
+from tests.people import publish
 
 CAMPAIGN = """campaigns:
   - {id: double, title: The day, from: 2026-11-21, until: 2026-11-22, rules: [walk],

@@ -7,10 +7,11 @@ import pytest
 from service.actions.order import participant_report
 from service.audit.audit import audit
 from service.platform.acts import Act
-from service.rulebooks.publish import Rulebooks, activate, publish
+from service.rulebooks.publish import Rulebooks, activate
 from tests.actions.reports import NOW, SECRET
 from tests.ledger.histories import make_person, reverse
 from tests.orders import settle
+from tests.people import publish
 
 DAY = timedelta(days=1)
 RULES = """

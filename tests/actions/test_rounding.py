@@ -11,7 +11,7 @@ import pytest
 from service.actions.order import participant_report
 from service.audit.audit import audit
 from service.platform.database import open_database
-from service.rulebooks.publish import Rulebooks, publish
+from service.rulebooks.publish import Rulebooks
 from service.simulate.passes import Trial, simulate
 from service.simulate.period import Period
 from service.simulate.report import simulation_report
@@ -19,6 +19,7 @@ from tests.actions.histories import SECRET, erase
 from tests.actions.reports import NOW
 from tests.ledger.histories import make_person, reverse
 from tests.orders import settle
+from tests.people import publish
 
 DAY = timedelta(days=1)
 RULES = """

@@ -7,10 +7,9 @@ import pytest
 
 from service.leaderboards.keys import Board, period_of
 from service.platform.database import database_name
-from service.rulebooks.publish import publish
 from tests.actions.conftest import RULES
 from tests.leaderboards.town import held, lane_state, settle
-from tests.people import settings_for
+from tests.people import publish, settings_for
 from tests.processes import Instance
 
 pytestmark = pytest.mark.real_processes

@@ -1,7 +1,6 @@
 """Built anew from the ledger, boards are what the relay had made of them, to the gram."""
 
 import asyncio
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
@@ -9,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from service.leaderboards.drift import Drift, RelayBehindError, find_drift
 from service.leaderboards.keys import Board, Layout, period_of

@@ -1,13 +1,14 @@
 """The relay: whatever dies or doubles between commit and board, boards hold each gram once."""
 
 import asyncio
+import dataclasses
 import random
 from contextlib import suppress
-from dataclasses import replace
 from datetime import timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
+from msgspec.structs import replace
 from redis.exceptions import RedisError
 
 from service.leaderboards import relay as relay_module
@@ -64,7 +65,7 @@ async def test_another_time_zone_has_the_boards_built_anew(town, shared, relays,
     await settle(*relays)
     first = await lane_state(shared)
     assert first["timezone"] == "Asia/Shanghai"
-    program = replace(shared.program(), timezone=ZoneInfo("America/Los_Angeles"))
+    program = dataclasses.replace(shared.program(), timezone=ZoneInfo("America/Los_Angeles"))
     moved = replace(shared, program=lambda: program)
     for relay in relays:
         relay._shared = moved

@@ -10,11 +10,10 @@ import pytest
 
 from service.http.auth import Authenticator
 from service.platform.database import open_database
-from service.rulebooks.publish import publish
 from tests.actions.conftest import RULES
 from tests.callers import Caller, items_of, sign_in
 from tests.leaderboards.town import empty, relanes, settle
-from tests.people import client_of, running_app, settings_for
+from tests.people import client_of, publish, running_app, settings_for
 from tests.processes import PATIENCE_S
 
 

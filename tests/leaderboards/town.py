@@ -6,9 +6,10 @@ compared with it, not with what the code under test makes of the ledger.
 
 import asyncio
 from collections import defaultdict
-from dataclasses import replace
 from datetime import timedelta
 from uuid import uuid4
+
+from msgspec.structs import replace
 
 from service.actions.order import participant_report
 from service.leaderboards.forget import forget_write

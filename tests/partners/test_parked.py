@@ -7,10 +7,9 @@ import pytest
 
 from service.actions.event_rows import purge_parked
 from service.partners.release import release_due
-from service.rulebooks.publish import publish
 from tests.callers import items_of, sign_in
 from tests.partners.sender import code_of, link, linked_person, make_sender
-from tests.people import RULES, eventually
+from tests.people import RULES, eventually, publish
 
 
 async def publish_airships(database, intake, text):

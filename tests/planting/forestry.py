@@ -86,7 +86,7 @@ async def open_project(database, now=START, **facts):
 
 
 def _fields(facts):
-    return {name: getattr(facts, name) for name in facts.__dataclass_fields__}
+    return {name: getattr(facts, name) for name in facts.__struct_fields__}
 
 
 async def open_plot(database, project_id, name="North 4", now=START):

@@ -1,5 +1,7 @@
 """Tables of persons say what erasure does to them; one that says nothing is found here."""
 
+import subprocess
+import sys
 from uuid import UUID
 
 import pytest
@@ -77,6 +79,14 @@ def test_what_a_new_table_tells_is_done_after_what_is_there(base):
         "DELETE FROM friends WHERE participant_id = $1",
         "UPDATE friends SET who = NULL",
     ]
+
+
+@pytest.mark.parametrize("module", ["commands", "routes"])
+def test_who_erases_or_exports_knows_all_tables_of_itself(module):
+    """In a process in which nobody else has loaded them, as that of a command is."""
+    asked = f"import service.privacy.{module}; from service.platform.database import Base as b"
+    told = subprocess.check_output([sys.executable, "-c", f"{asked}; print(*b.metadata.tables)"])
+    assert set(told.decode().split()) == set(metadata.tables)
 
 
 def test_erasure_locks_rows_in_the_order_of_before():

@@ -17,12 +17,12 @@ from service.rulebooks.publish import (
     RulebookChangedError,
     Rulebooks,
     activate,
-    publish,
     publish_folder_if_changed,
-    store,
 )
+from service.rulebooks.publish import publish as store
 from service.rules.compile.draft import sha256_of
 from service.rules.decide.languages import Reader
+from tests.people import publish
 from tests.rules.sets import NOW, PROGRAM, WALK
 
 ANNA = Act("anna", "", NOW)

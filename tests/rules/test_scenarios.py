@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from service.actions.streak import mark_active, streak_days
-from service.rulebooks.commands_test import scenario_schema_text
+from service.rulebooks.commands_test import schema_text
 from service.rules.language.scenario_schema import json_schema
 from service.rules.trial.check import failed_scenarios, try_folder
 from service.rules.trial.world import streak_before
@@ -391,9 +391,10 @@ def test_the_guides_story_comes_out_as_told(tmp_path):
 
 
 def test_the_schema_knows_the_shipped_scenarios():
-    assert CliRunner().invoke(rules, ["schema", "--scenarios"]).output == scenario_schema_text()
-    assert (ROOT / "openapi" / "scenarios.schema.json").read_text() == scenario_schema_text()
-    validator = Draft202012Validator(json.loads(scenario_schema_text()))
+    text = schema_text(of_scenarios=True)
+    assert CliRunner().invoke(rules, ["schema", "--scenarios"]).output == text
+    assert (ROOT / "openapi" / "scenarios.schema.json").read_text() == text
+    validator = Draft202012Validator(json.loads(text))
     for path in sorted((ROOT / "rules" / "tests").glob("*.yaml")):
         text = path.read_text()
         assert text.startswith("# yaml-language-server: $schema=../../openapi/scenarios.schema")

@@ -13,13 +13,12 @@ import pytest
 from structlog.testing import capture_logs
 
 from service.leaderboards.drift import find_drift
-from service.rulebooks.publish import publish
 from service.run import worker as running
 from service.run.worker import work
 from tests.actions.conftest import RULES
 from tests.leaderboards import conftest as leaderboards
 from tests.leaderboards.town import held, lane_state
-from tests.people import settings_for
+from tests.people import publish, settings_for
 from tests.processes import PATIENCE_S, Instance
 
 rulebook = leaderboards.rulebook

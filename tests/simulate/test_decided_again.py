@@ -7,13 +7,14 @@ from datetime import timedelta
 from service.actions.hidden import hide_values
 from service.actions.order import participant_report
 from service.audit.audit import audit
-from service.rulebooks.publish import Rulebooks, publish
+from service.rulebooks.publish import Rulebooks
 from service.rules.decide.evaluate import evaluate, untouched_budgets
 from service.rules.decide.judge import Candidate, judge
 from service.rules.decide.standing import Standing, award_entry, uses_of
 from tests.actions.reports import NOW, SECRET
 from tests.ledger.histories import make_person
 from tests.orders import settle
+from tests.people import publish
 
 RULES = """
 program:

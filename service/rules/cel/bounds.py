@@ -5,8 +5,6 @@ narrowed by what a condition has asked before: `distance_km > 5 && distance_km <
 bound is never narrower than the truth, so that what is called decided is decided.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

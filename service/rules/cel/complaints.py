@@ -1,7 +1,5 @@
 """What the engine complains of, as operators understand it."""
 
-from __future__ import annotations
-
 import re
 
 from service.rules.cel.text import METHODS, Rewritten

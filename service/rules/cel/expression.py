@@ -5,8 +5,6 @@ errors come back as truthy values; `true` passes as 1.0; a NUL cuts texts short;
 `min` must be declared; dividing by zero is no error and could pay. Nothing else imports the engine.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field

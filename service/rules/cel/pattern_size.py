@@ -4,8 +4,6 @@ Repetitions multiply: `(a{1,1000})` forty times over took 200 ms a text, `\pL` a
 the parts of a pattern are counted, each as often as it may be repeated.
 """
 
-from __future__ import annotations
-
 import re
 
 PARTS_MAX = 1_000

@@ -4,8 +4,6 @@ What is written with anything else is left to the engine, and so is whatever fai
 that is missing, a division by zero): what is computed here is what the engine would compute.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping
 from typing import Any

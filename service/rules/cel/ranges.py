@@ -3,8 +3,6 @@
 A bound is never narrower than the truth.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping
 from functools import partial

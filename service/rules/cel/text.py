@@ -5,8 +5,6 @@ boolean variable `_has_x` (of the very same length) and `5` becomes `5.0`; a map
 in the rewritten text back to the operator's own.
 """
 
-from __future__ import annotations
-
 import difflib
 import math
 from bisect import bisect_right

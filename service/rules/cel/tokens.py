@@ -1,7 +1,5 @@
 """The tokens of an expression, and what is wrong with each by itself."""
 
-from __future__ import annotations
-
 import math
 import re
 from typing import Literal, NamedTuple

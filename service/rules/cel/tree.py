@@ -4,8 +4,6 @@ cel-expr-python shows a tree only as the bytes of a `cel.expr.CheckedExpr` proto
 message classes for it: the few fields that matter are read from the wire format here.
 """
 
-from __future__ import annotations
-
 import math
 import struct
 from collections.abc import Callable, Iterator, Mapping
@@ -54,7 +52,7 @@ class Node:
 
     kind: Literal["constant", "name", "call", "list", "other"]
     value: object
-    nodes: tuple[Node, ...]
+    nodes: tuple["Node", ...]
     overload: str
     offset: int
 

@@ -1,7 +1,5 @@
 """Attributes of action types: bounds and texts that make sense, and the check of their values."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

@@ -1,12 +1,11 @@
 """Campaigns and badges: their dates and what they refer to, checked against the other sections."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
+
+from msgspec import Struct
 
 from service.rules.compile.texts import check_dates, localized
 from service.rules.decide.rulebook import Badge, Campaign, Rule
@@ -19,8 +18,7 @@ _KINDS: Mapping[str, Literal["actions", "streak_days", "trees"]] = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(Struct, frozen=True):
     """What campaigns and badges may refer to: by name, also where it is faulty itself."""
 
     rules: Mapping[str, Rule]

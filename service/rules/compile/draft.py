@@ -1,12 +1,9 @@
 """Rule files -> one immutable rulebook, or every problem of all files in one go."""
 
-from __future__ import annotations
-
 import gc
 import hashlib
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import PurePath
 from typing import Any
@@ -29,8 +26,7 @@ from service.rules.language.problems import EnoughError, Problem, place_of, show
 from service.rules.language.shape import Source, shape_file, whole
 
 
-@dataclass(frozen=True, slots=True)
-class ExampleCase:
+class ExampleCase(msgspec.Struct, frozen=True):
     """An example with the rule it belongs to and its place, for those that run it."""
 
     rule: Rule
@@ -38,15 +34,14 @@ class ExampleCase:
     source: Source
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(msgspec.Struct, frozen=True):
     """What compiling came to. There is a rulebook unless a problem is an error."""
 
     rulebook: Rulebook | None
     problems: tuple[Problem, ...]
     examples: tuple[ExampleCase, ...]
     # By campaign, what a person could earn with it by reports that nobody verifies, if it is much.
-    worries: Mapping[str, str] = field(default_factory=dict)
+    worries: Mapping[str, str] = msgspec.field(default_factory=dict)
 
     @property
     def errors(self) -> list[Problem]:
@@ -91,7 +86,7 @@ def _compiled(files: Mapping[str, str], version: int, unreadable: Sequence[Probl
         for name, shown in names.items()
     ]
     is_whole = len(nodes) == len(files) and not unreadable
-    compiler = _Compiler(sources, problems, references_of(sources, is_whole=is_whole))
+    compiler = _Compiler(sources, references_of(sources, is_whole=is_whole))
     compiler.run(is_whole=is_whole)
     if not files and not unreadable:
         problems.append(Problem("rules", 1, 1, "", "a rule set needs at least one .yaml file"))
@@ -113,25 +108,21 @@ def _compiled(files: Mapping[str, str], version: int, unreadable: Sequence[Probl
     return Draft(rulebook, tuple(problems), examples, compiler.worries)
 
 
-class _Compiler:
+class _Compiler(msgspec.Struct):
     """Holds what is known so far while the sections of all files are compiled in order."""
 
-    def __init__(
-        self, sources: list[Source], problems: list[Problem], references: References
-    ) -> None:
-        self.sources = sources
-        self.problems = problems
-        self.references = references
-        self.program: Program | None = None
-        self.language = "en"
-        self.factors: dict[str, schema.Factor] = {}
-        self.types: dict[str, TypeDraft] = {}
-        self.rules: dict[str, Rule] = {}
-        self.campaigns: dict[str, Campaign] = {}
-        self.badges: dict[str, Badge] = {}
-        self.worries: dict[str, str] = {}
-        self._drafts: list[RuleDraft] = []
-        self._homes: dict[str, str] = {}
+    sources: list[Source]
+    references: References
+    program: Program | None = None
+    language: str = "en"
+    factors: dict[str, schema.Factor] = {}
+    types: dict[str, TypeDraft] = {}
+    rules: dict[str, Rule] = {}
+    campaigns: dict[str, Campaign] = {}
+    badges: dict[str, Badge] = {}
+    worries: dict[str, str] = {}
+    _drafts: list[RuleDraft] = []
+    _homes: dict[str, str] = {}
 
     def run(self, *, is_whole: bool) -> None:
         """Compile section by section; later ones refer to earlier ones."""

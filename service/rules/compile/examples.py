@@ -1,7 +1,5 @@
 """Examples in rules: what can be said of them before they are run."""
 
-from __future__ import annotations
-
 import re
 
 from service.rules.cel.text import did_you_mean

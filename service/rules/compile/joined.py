@@ -1,7 +1,5 @@
 """An action type with its rules: everything that judging and evaluating an action needs."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from service.rules.cel.expression import Expression

@@ -1,9 +1,8 @@
 """Limits of rules: what they count by, and those that contradict each other or can never cut."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from service.rules.cel.ranges import Range
 from service.rules.cel.text import did_you_mean
@@ -28,8 +27,7 @@ CHEAPEST_TREE_G = 150
 TREES_A_DAY_MAX = 10
 
 
-@dataclass(frozen=True, slots=True)
-class LimitDraft:
+class LimitDraft(Struct, frozen=True):
     """A limit in its file."""
 
     source: Source

@@ -1,7 +1,5 @@
 """The programme: from its struct to what judging and paying need."""
 
-from __future__ import annotations
-
 import datetime as dt
 import re
 import zoneinfo

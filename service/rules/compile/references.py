@@ -4,11 +4,10 @@ So a name that only a faulty rule uses is not called unused, and a name that may
 that cannot be read, or in a section that is no section, is not called unknown.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from service.rules.cel.text import nearest
 from service.rules.language.nodes import Node
@@ -18,8 +17,7 @@ _FACTOR = re.compile(r"\bfactors\s*\.\s*([A-Za-z_][A-Za-z0-9_]*)")
 _KINDS = {"factors": "map", "action_types": "map", "rules": "list"}
 
 
-@dataclass(frozen=True, slots=True)
-class References:
+class References(Struct, frozen=True):
     """All texts outside of `factors`, and which sections may hold more than can be seen."""
 
     texts: frozenset[str]

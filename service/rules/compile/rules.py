@@ -1,21 +1,15 @@
 """Rules: their dates, expressions and limits, checked against the type they are for."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
 from typing import Literal
+
+from msgspec import Struct, field
 
 from service.rules.cel.expression import Compiled, Expression, Scope
 from service.rules.cel.ranges import Range
 from service.rules.compile.examples import check_examples
-from service.rules.compile.limits import (
-    LimitDraft,
-    compile_limits,
-    grams_text,
-    warn_of_awards,
-)
+from service.rules.compile.limits import LimitDraft, compile_limits, grams_text, warn_of_awards
 from service.rules.compile.texts import check_dates, localized, note_findings
 from service.rules.compile.types import TypeDraft
 from service.rules.decide.explain import explainer
@@ -25,8 +19,7 @@ from service.rules.language import schema
 from service.rules.language.shape import Source, whole
 
 
-@dataclass(slots=True)
-class RuleDraft:
+class RuleDraft(Struct):
     """A rule in its file, on the way to be compiled."""
 
     source: Source

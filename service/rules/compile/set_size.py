@@ -5,8 +5,6 @@ characters takes up to 20 ms, a pattern of 1,000 parts 7 ms, and each action typ
 factor to the engine.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """Languages of titles and hints: tags of BCP 47 that somebody's phone can ask for."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches

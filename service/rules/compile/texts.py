@@ -1,7 +1,5 @@
 """What several sections hold: texts for people, durations, dates and expressions."""
 
-from __future__ import annotations
-
 import datetime as dt
 from collections.abc import Iterable
 

@@ -1,12 +1,11 @@
 """Factors and action types: from structs to what judging needs."""
 
-from __future__ import annotations
-
 import datetime as dt
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from service.rules.cel.expression import Compiled, Scope
 from service.rules.cel.text import RESERVED_NAMES
@@ -33,8 +32,7 @@ _IN_GRAMS = {"kg": 1e3, "Kg": 1e3, "kgCO2e": 1e3, "t": 1e6, "tonnes": 1e6, "mg":
 _NOTHING = Compiled(None, (), frozenset(), frozenset(), {})
 
 
-@dataclass(frozen=True, slots=True)
-class TypeDraft:
+class TypeDraft(Struct, frozen=True):
     """An action type whose rules are not compiled yet.
 
     Without a scope nothing can be said of its expressions: its attributes are no mapping.

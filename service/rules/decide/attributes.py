@@ -1,7 +1,5 @@
 """Tests of the values that actions carry. Each tells in words what is allowed, or None."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from service.rules.cel.expression import whole_match

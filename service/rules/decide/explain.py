@@ -4,8 +4,6 @@ Each rule's expressions become texts once, when it is compiled; an answer only f
 attributes. Showing is apart from paying: what was paid is given, never computed here.
 """
 
-from __future__ import annotations
-
 import operator as op
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple

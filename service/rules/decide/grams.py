@@ -1,7 +1,5 @@
 """Exact amounts and the whole grams that they come to."""
 
-from __future__ import annotations
-
 from service.rules.decide.rulebook import GRAMS_MAX
 
 GRAM_NG = 10**9

@@ -4,8 +4,6 @@ Pure. Overlap and claims need the books and are decided where those are locked; 
 prepared here.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 import hashlib
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Words in the reader's language, as the header Accept-Language asks for it."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -103,7 +101,7 @@ class Reader:
         """The languages that were said so far."""
         return (*self._came,)
 
-    def anew(self) -> Reader:
+    def anew(self) -> "Reader":
         """The same reader, to whom nothing was said yet."""
         return Reader(self._languages, self._known)
 

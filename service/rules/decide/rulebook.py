@@ -1,7 +1,5 @@
 """The compiled rules of one version: immutable, safe to share, nothing left to parse."""
 
-from __future__ import annotations
-
 import datetime as dt
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

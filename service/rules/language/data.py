@@ -1,7 +1,5 @@
 """The words that stand in data beside this code, for whoever edits them."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import TypeVar
 

@@ -4,8 +4,6 @@ Keys, types and bounds come from the structs of `schema`, a word on each key and
 examples from `keys.yaml`, and which keys go together from `together.yaml`.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import msgspec

@@ -3,8 +3,6 @@
 With limits on each and on all, so that no set can cost more than its size.
 """
 
-from __future__ import annotations
-
 import codecs
 import os
 import re

@@ -4,8 +4,6 @@ Read event by event with limits: no anchors, aliases, tags or second documents, 
 YAML 1.2 core has them (`no` is text).
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -45,7 +43,7 @@ _STRANGE = re.compile(
     "[^\t\n\x20-\x7e\xa0-\u2027\u202f-\u2065\u206a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
 )
 
-_NO_ENTRIES: Mapping[str, tuple[Node, Node]] = MappingProxyType({})
+_NO_ENTRIES: Mapping[str, tuple["Node", "Node"]] = MappingProxyType({})
 
 
 class Node(Struct, frozen=True, eq=False):
@@ -57,13 +55,13 @@ class Node(Struct, frozen=True, eq=False):
     column: int
     value: object = None
     text: str = ""
-    entries: Mapping[str, tuple[Node, Node]] = _NO_ENTRIES
-    items: Sequence[Node] = ()
+    entries: Mapping[str, tuple["Node", "Node"]] = _NO_ENTRIES
+    items: Sequence["Node"] = ()
     # The file's lines and the parser's event, from which the place of each character follows.
     origin: tuple[list[str], Any] | None = None
     known_places: Sequence[Place] = ()
 
-    def find(self, path: tuple[Step, ...]) -> Node:
+    def find(self, path: tuple[Step, ...]) -> "Node":
         """Follow keys and indexes as far as they go."""
         node = self
         for step in path:
@@ -85,7 +83,7 @@ class Node(Struct, frozen=True, eq=False):
         """What is wrong with this value, which stands at this path of the file."""
         return Problem(file, self.line, self.column, path_text(path), message, severity)
 
-    def key(self, name: str) -> Node:
+    def key(self, name: str) -> "Node":
         """The node of this key itself, for faults of a name."""
         return self.entries[name][0]
 

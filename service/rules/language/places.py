@@ -5,8 +5,6 @@ the same order, some of them as escapes. So the two are walked side by side; whe
 no known style does, nothing is told rather than a wrong place.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any

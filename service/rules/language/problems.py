@@ -1,7 +1,5 @@
 """What is wrong with a set of files, each fault at the place of the very token."""
 
-from __future__ import annotations
-
 from pathlib import PurePath
 from typing import Literal, NamedTuple
 

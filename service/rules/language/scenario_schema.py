@@ -1,7 +1,5 @@
 """The shape of scenarios: what people do, step by step, and what must come of it."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any, Literal
 
 import msgspec

@@ -4,8 +4,6 @@ What each key says to whoever writes rules stands in `keys.yaml`, what texts loo
 `forms.yaml`.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 from typing import Annotated, Any, ClassVar, Literal
 

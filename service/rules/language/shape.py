@@ -4,16 +4,14 @@ msgspec would stop at the first fault and forget where it stood; so the structs'
 walked here beside the nodes.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeVar
 
 import msgspec.inspect as mi
+from msgspec import Struct
 from msgspec.structs import replace
 
 from service.rules.cel.text import did_you_mean
@@ -57,8 +55,7 @@ def shape_list(name: str, root: Node, kind: type[Member], problems: list[Problem
     return [shaper.convert(item, wanted, (index,)) for index, item in enumerate(root.items)]
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(Struct, frozen=True):
     """A place of one file on its way through the checks: its nodes, its struct, its problems."""
 
     name: str
@@ -68,10 +65,9 @@ class Source:
     is_published: bool = False
     path: tuple[Step, ...] = ()
 
-    def at(self, *steps: Step) -> Source:
+    def at(self, *steps: Step) -> "Source":
         """A place below this one."""
-        path = (*self.path, *steps)
-        return Source(self.name, self.root, self.shape, self.problems, self.is_published, path)
+        return replace(self, path=(*self.path, *steps))
 
     @property
     def node(self) -> Node:

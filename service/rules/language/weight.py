@@ -5,8 +5,6 @@ in C, a tenth of a microsecond each, but takes a time that is quadratic in how d
 in each other, and in the directives that follow one another: what has these is never handed to it.
 """
 
-from __future__ import annotations
-
 import re
 from itertools import accumulate
 

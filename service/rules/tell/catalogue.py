@@ -1,7 +1,5 @@
 """What apps show of the rules: the catalogue of action types, and what can still be done today."""
 
-from __future__ import annotations
-
 import datetime as dt
 from collections.abc import Iterable
 from itertools import chain

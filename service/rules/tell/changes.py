@@ -1,12 +1,9 @@
 """How what differs between two sets of rules is told: each change, and all of them as a report."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from service.rules.tell.consequences import ConsequenceAnswer
 from service.rules.tell.words import fields_of, shown
@@ -48,14 +45,14 @@ class RulebookDifference(Struct, frozen=True):
         yield from map(_line, self.consequences)
         loud = sum(change.warning is not None for change in self.changes)
         loud += sum(consequence.warning is not None for consequence in self.consequences)
-        told = f"{_counted(len(self.changes), 'change')}, "
+        told = f"{counted(len(self.changes), 'change')}, "
         otherwise = sum(bool(consequence.before) for consequence in self.consequences)
         if otherwise:
-            told += f"{_counted(otherwise, 'example')} otherwise"
+            told += f"{counted(otherwise, 'example')} otherwise"
         else:
             told += "every example comes out as before"
         if new := len(self.consequences) - otherwise:
-            told += f", {_counted(new, 'new one')}"
+            told += f", {counted(new, 'new one')}"
         yield f"{told}; {loud} to look at twice (!)" if loud else told, False
         if self.left:
             yield f"{self.left} examples were not compared: there are too many", False
@@ -66,12 +63,12 @@ def _line(one: ChangeAnswer | ConsequenceAnswer) -> tuple[str, bool]:
     return f"{'!' if why else ' '} {one.text}{why}", bool(why)
 
 
-def _counted(count: int, what: str) -> str:
+def counted(count: int, what: str) -> str:
+    """So many of it, in words."""
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
-@dataclass(slots=True)
-class Words:
+class Words(Struct):
     """How differences of one section are told."""
 
     section: Section

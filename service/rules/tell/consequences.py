@@ -1,9 +1,6 @@
 """What the examples of two rule sets come to under each of them: the difference in grams."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -77,7 +74,7 @@ def _new_cases(before: RuleSet, after: RuleSet) -> Iterator[ConsequenceAnswer]:
         yield ConsequenceAnswer(case.rule.id, name, {}, came, text, warning)
 
 
-def _cases(before: RuleSet, after: RuleSet) -> Iterator[_Sides]:
+def _cases(before: RuleSet, after: RuleSet) -> Iterator["_Sides"]:
     """Each case of a rule that is in both sets, once; the newer set's first."""
     seen: set[tuple[str, bytes]] = set()
     for case in (*after.draft.examples, *before.draft.examples):
@@ -89,8 +86,7 @@ def _cases(before: RuleSet, after: RuleSet) -> Iterator[_Sides]:
             yield _Sides((before.rulebook, old), (after.rulebook, new), shape)
 
 
-@dataclass(frozen=True, slots=True)
-class _Sides:
+class _Sides(msgspec.Struct, frozen=True):
     """One example under both sets."""
 
     before: tuple[Rulebook, Rule]

@@ -3,8 +3,6 @@
 Texts, comments, order of keys, files and rules do not matter here; what people earn and save does.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any

@@ -1,7 +1,5 @@
 """A set of rule files as it is written: all sections of its files together, beside its rulebook."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 

@@ -4,12 +4,12 @@ The numbers are the engine's own: each part of an expression is computed by itse
 values that decide an action.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
+
+from msgspec import Struct
 
 from service.rules.cel.expression import Activation, Expression
 from service.rules.cel.text import METHODS
@@ -29,8 +29,7 @@ _CHOICES = frozenset(("min", "max"))
 Wanted = Literal["number", "condition"]
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(Struct, frozen=True):
     """One step: what is asked, how it is computed line by line, and what comes out."""
 
     name: str
@@ -39,8 +38,7 @@ class Step:
     result: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(Struct, frozen=True):
     """What is known of an action and its person when its rules are tried."""
 
     candidate: Candidate

@@ -1,7 +1,5 @@
 """How values of rule files are shown to operators, and what in a change deserves a second look."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeGuard

@@ -1,7 +1,5 @@
 """What in a change of the rules deserves a second look before it is published, and why."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from functools import partial
 from typing import Any

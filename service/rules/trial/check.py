@@ -1,14 +1,14 @@
 """Tells whether a set of rules is good: for `rules check`, `rules test` and publishing."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from service.rules.compile.draft import Draft, compile_rulebook
 from service.rules.language.load import is_read, read_folder
@@ -66,8 +66,7 @@ def failed_scenarios(draft: Draft, texts: Mapping[str, str]) -> list[Problem]:
     return problems
 
 
-@dataclass(frozen=True, slots=True)
-class Trial:
+class Trial(Struct, frozen=True):
     """What testing a folder came to. Without a rulebook nothing could run."""
 
     draft: Draft

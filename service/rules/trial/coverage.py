@@ -1,13 +1,10 @@
 """Which rules and limits a test has seen at work."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, field
 
 from service.rules.decide.evaluate import Award
 from service.rules.decide.rulebook import Rule, Rulebook
@@ -16,8 +13,7 @@ from service.rules.language.nodes import Node
 from service.rules.language.problems import shown_name
 
 
-@dataclass(slots=True)
-class Seen:
+class Seen(Struct):
     """What the tests of a rule set have come across so far."""
 
     applied: set[str] = field(default_factory=set)
@@ -53,8 +49,7 @@ class Covered(Struct, frozen=True):
         return f"{self.place}: not tested: {self.rule} {self.what}"
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(Struct, frozen=True):
     """All that tests should see, in the order of the files."""
 
     points: tuple[Covered, ...]

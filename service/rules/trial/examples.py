@@ -1,7 +1,5 @@
 """Runs the examples that stand in the rules, by the very functions that judge real actions."""
 
-from __future__ import annotations
-
 import datetime as dt
 from collections.abc import Collection, Iterable, Iterator, Mapping
 

@@ -5,12 +5,11 @@ claims, minutes, budgets) and what they build (streaks) carries over from step t
 functions that judge and evaluate real actions. Scenarios are no rules: they are never published.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from service.rules.cel.text import did_you_mean
 from service.rules.compile.texts import instant_of
@@ -33,8 +32,7 @@ Fault = tuple[tuple[PathStep, ...], str]
 """Where under `expect` something is otherwise, and how."""
 
 
-@dataclass(slots=True)
-class Scenario:
+class Scenario(Struct):
     """A scenario that can be run: its steps with their moments, and where they stand."""
 
     name: str

@@ -1,12 +1,11 @@
 """The world of a scenario: what the steps so far have left behind for those that come after."""
 
-from __future__ import annotations
-
 import datetime as dt
 from collections import defaultdict
-from dataclasses import dataclass, field
 from itertools import count, takewhile
 from uuid import UUID
+
+from msgspec import Struct, field
 
 from service.rules.compile.texts import instant_of
 from service.rules.decide.evaluate import Decision, appraise, settle, untouched_budgets
@@ -18,8 +17,7 @@ from service.rules.trial.coverage import Seen
 from service.rules.trial.examples import unverified_reporter
 
 
-@dataclass(slots=True)
-class _Person:
+class _Person(Struct):
     """What has to be remembered of somebody."""
 
     region: str = ""
@@ -27,8 +25,7 @@ class _Person:
     active_days: set[dt.date] = field(default_factory=set)
 
 
-@dataclass(frozen=True, slots=True)
-class _Holder:
+class _Holder(Struct, frozen=True):
     """Whose action holds a claim, and what it left behind."""
 
     participant: str

@@ -16,8 +16,8 @@ from kit.partner.journal import Journal, State
 from kit.partner.keys import signing_key
 from kit.partner.read import Trips, form_of, read_records
 from kit.partner.vectors import PRIVATE_KEY
+from kit.progress import progress_bar
 from kit.replay.table import FileFaultError
-from service.platform.terminal import progress_bar
 from tests.kit.partner.city import PARTNER, SOURCE
 from tests.kit.replay.files import FORMER_CITIBIKE, mds_trip, write_mds
 from tests.processes import PATIENCE_S

@@ -8,12 +8,12 @@ import asyncpg
 import pytest
 from click.testing import CliRunner
 
+from kit.ports import free_port
 from kit.replay.api import Api, open_api
 from kit.replay.commands import replay
 from kit.replay.plan import Order, plan_days
 from kit.replay.read import read_actions
 from kit.replay.run import Replay
-from service.instance.address import free_port
 from tests.kit.replay.files import (
     CITIBIKE_COLUMNS,
     FORMER_CITIBIKE,
