@@ -1,4 +1,4 @@
-"""A person's accounts as a child would keep them."""
+"""A person's accounts as a child would keep them, and what was answered."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -100,3 +100,41 @@ class Model:
         elif bubble.held == "expired":
             self.expired_g -= bubble.energy_g
         bubble.held = "reversed"
+
+
+@dataclass
+class Kept:
+    """A request with a key, and its first answer."""
+
+    caller: object
+    path: str
+    body: dict | None
+    key: str
+    status: int
+    content: bytes
+
+    @property
+    def records(self):
+        """An action's key is its id, and is kept nowhere else."""
+        return self.path == "/v1/me/actions"
+
+    def other_body(self):
+        """Other bytes that say nearly the same."""
+        match self.body:
+            case None:
+                return {}
+            case {"trees": trees}:
+                return self.body | {"trees": trees + 1}
+            case {"reason": reason}:
+                return self.body | {"reason": f"{reason}!"}
+            case {"attributes": attributes}:
+                return self.body | {"attributes": attributes | {"steps": 1}}
+
+
+@dataclass
+class Made:
+    """A pledge as it was answered."""
+
+    id: str
+    trees: int
+    is_cancelled: bool = False

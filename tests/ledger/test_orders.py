@@ -11,7 +11,10 @@ from service.audit.audit import audit
 from service.energy.collect import CollectOrder
 from service.energy.expire import expire_due
 from service.http.decode import NoFields
+from service.http.idempotency import Answer
 from service.ledger.lanes import Lanes, NotRecordedError
+from service.planting.pledge import CancelOrder, PledgeOrder
+from service.planting.stock import SoldOutError
 from service.platform.clock import Clock
 from service.platform.database import open_database
 from tests.actions.proxy import LossyProxy
@@ -26,7 +29,7 @@ from tests.ledger.histories import (
     publish_rules,
 )
 from tests.ledger.kinds import KINDS, make_rich, moved, orders_of
-from tests.orders import settle
+from tests.orders import pledge, settle
 from tests.people import served, settings_for
 from tests.planting.forestry import give, open_project
 
@@ -155,6 +158,49 @@ async def test_the_last_trees_go_to_as_many_as_there_are(processes, database):
     assert sold <= 7
     row = await database.pool.fetchrow("SELECT pledged FROM stock WHERE project_id = $1", project)
     assert row["pledged"] == sold
+
+
+@pytest.mark.parametrize("is_cancelled_first", [True, False])
+async def test_a_tree_that_is_given_back_is_sold_to_who_comes_behind(database, is_cancelled_first):
+    """The last tree in one batch: the second order sees what the first did."""
+    alice, bob = [await make_person(database) for _ in range(2)]
+    for person in (alice, bob):
+        await give(database, person, 10)
+    project = await open_project(database, price_g=10, capacity=1)
+    told = {"rulebook": RULEBOOK, "now": NOW}
+    async with database.transaction() as connection:
+        held = await pledge(connection, alice, project, **told)
+    asked = {"key": None, "tell": lambda _: NoFields()}
+    giving = CancelOrder(alice, pledge_id=held.id, **asked)
+    wanting = PledgeOrder(bob, project_id=project, trees=1, **asked)
+    orders = [giving, wanting] if is_cancelled_first else [wanting, giving]
+    done = await settle(database, orders, **told)
+    assert isinstance(done[giving], Answer)
+    assert isinstance(done[wanting], Answer if is_cancelled_first else SoldOutError)
+    books = [await book_of(database, person) for person in (alice, bob)]
+    assert [(book.available, book.pledged) for book in books] == [
+        (10, 0),
+        (0, 10) if is_cancelled_first else (10, 0),
+    ]
+
+
+async def test_energy_that_is_given_back_pays_once(processes, database, alice):
+    """A person pledges with what the cancelling of another pledge frees, at both processes."""
+    await give(database, alice[0].participant_id, 50)
+    body = {"project_id": str(await open_project(database, price_g=50)), "trees": 1}
+    made = await alice[0].post("/v1/me/pledges", body, key=str(uuid.uuid4()))
+    path = f"/v1/me/pledges/{made.json()['id']}/cancel"
+    pledges = [alice[n % 2].post("/v1/me/pledges", body, key=str(uuid.uuid4())) for n in range(20)]
+    cancels = [alice[n % 2].post(path, key=str(uuid.uuid4())) for n in range(20)]
+    pairs = zip(pledges, cancels, strict=True)
+    answers = await asyncio.gather(*[ask for pair in pairs for ask in pair])
+    made, cancelled = [[a.status_code for a in answers[n::2]] for n in (0, 1)]
+    assert set(made) <= {201, 409}
+    assert made.count(201) <= 1
+    assert sorted(cancelled) == [200] + [409] * 19
+    held = await alice[0].balances()
+    sold = made.count(201)
+    assert (held["available_g"], held["pledged_g"]) == (50 - 50 * sold, 50 * sold)
 
 
 async def test_what_is_collected_does_not_expire_and_what_expires_is_not_collected(
