@@ -1,6 +1,7 @@
 """A TCP line in front of PostgreSQL that loses or holds answers on demand."""
 
 import asyncio
+from contextlib import closing, suppress
 from urllib.parse import parse_qs, urlsplit
 
 from tests.processes import PATIENCE_S
@@ -47,29 +48,32 @@ class LossyProxy:
         path = f"{self.folder}/.s.PGSQL.5432"
         server_reader, server_writer = await asyncio.open_unix_connection(path)
         line = {"doomed": False, "kept": False}
-        await asyncio.gather(
+        ways = (
             self._upward(client_reader, server_writer, line),
             self._downward(server_reader, client_writer, line),
         )
+        # Whoever is killed resets the line.
+        with suppress(ConnectionError):
+            await asyncio.gather(*ways)
 
     async def _upward(self, reader, writer, line):
-        while data := await reader.read(65_536):
-            if self.doomed and self.doomed in data:
-                self.doomed, line["doomed"] = None, True
-            if self.kept and self.kept in data:
-                line["kept"] = True
-            writer.write(data)
-        writer.close()
+        with closing(writer):
+            while data := await reader.read(65_536):
+                if self.doomed and self.doomed in data:
+                    self.doomed, line["doomed"] = None, True
+                if self.kept and self.kept in data:
+                    line["kept"] = True
+                writer.write(data)
 
     async def _downward(self, reader, writer, line):
-        while data := await reader.read(65_536):
-            if line["doomed"]:
-                self.cuts += 1
-                break
-            if line["kept"]:
-                async with self.came:
-                    self.held += 1
-                    self.came.notify_all()
-                continue
-            writer.write(data)
-        writer.close()
+        with closing(writer):
+            while data := await reader.read(65_536):
+                if line["doomed"]:
+                    self.cuts += 1
+                    break
+                if line["kept"]:
+                    async with self.came:
+                        self.held += 1
+                        self.came.notify_all()
+                else:
+                    writer.write(data)

@@ -268,5 +268,5 @@ async def test_orders_in_any_order_are_as_the_model_says(client, operator, datab
     world = World(client, operator, database)
     # Without shrinking: each try is a life in a real database, the time for a test would end.
     phases = [Phase.explicit, Phase.reuse, Phase.generate]
-    few = settings(max_examples=40, stateful_step_count=20, phases=phases)
+    few = settings(max_examples=30, stateful_step_count=20, phases=phases)
     await asyncio.to_thread(run_state_machine_as_test, lambda: Life(world), settings=few)
