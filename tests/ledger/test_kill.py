@@ -82,6 +82,7 @@ def alone():
     return make
 
 
+@pytest.mark.real_processes
 async def test_what_was_committed_when_it_was_killed_is_answered_and_booked_once(
     api, proxy, database
 ):

@@ -7,10 +7,11 @@ audit is clean, and whatever was refused has changed no row.
 import asyncio
 import json
 import uuid
-from dataclasses import dataclass, field
+from contextlib import AsyncExitStack
 from datetime import datetime, timedelta
 
-from hypothesis import Phase, settings
+from hypothesis import Phase
+from hypothesis import settings as lives
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -22,30 +23,42 @@ from hypothesis.stateful import (
 
 from service.audit.audit import audit
 from service.ledger.accounts import Account
-from tests.callers import Caller, advance, sign_in
+from service.platform.database import open_database
+from tests.callers import advance, sign_in
 from tests.ledger.histories import expire
 from tests.ledger.model import Kept, Made, Model
 from tests.ledger.stored import posted, stored
-from tests.people import walk
+from tests.people import served, walk
 from tests.planting.forestry import open_project
-from tests.processes import PATIENCE_S
 
 PRICE_G, CAPACITY = 40, 6
 NUMBERS = st.integers(0, 30)
 KEYED = st.booleans()
 
 
-@dataclass
 class World:
-    """The served application; the machine's rules run beside its loop and wait for it."""
+    """The served application in a loop of its own, which runs while a rule waits for it."""
 
-    client: object
-    operator: Caller
-    database: object
-    loop: object = field(default_factory=asyncio.get_running_loop)
+    def __init__(self, settings):
+        self.loop, self.open = asyncio.new_event_loop(), AsyncExitStack()
+        self.settings = settings
+
+    def __enter__(self):
+        self.run(self.start())
+        return self
+
+    async def start(self):
+        self.client = await self.open.enter_async_context(served(self.settings))
+        self.database = await open_database(self.settings, self.settings.database_url)
+        self.open.push_async_callback(self.database.close)
+        self.operator = await sign_in(self.client, "olga", "operator")
 
     def run(self, effect):
-        return asyncio.run_coroutine_threadsafe(effect, self.loop).result(PATIENCE_S)
+        return self.loop.run_until_complete(effect)
+
+    def __exit__(self, *_):
+        self.run(self.open.aclose())
+        self.loop.close()
 
 
 class Life(RuleBasedStateMachine):
@@ -264,9 +277,9 @@ _KEPT = """
 SELECT key, status, body FROM idempotency_keys WHERE participant_id = $1 OR key = ANY($2::text[])"""
 
 
-async def test_orders_in_any_order_are_as_the_model_says(client, operator, database):
-    world = World(client, operator, database)
+def test_orders_in_any_order_are_as_the_model_says(settings):
     # Without shrinking: each try is a life in a real database, the time for a test would end.
     phases = [Phase.explicit, Phase.reuse, Phase.generate]
-    few = settings(max_examples=30, stateful_step_count=20, phases=phases)
-    await asyncio.to_thread(run_state_machine_as_test, lambda: Life(world), settings=few)
+    few = lives(max_examples=30, stateful_step_count=20, phases=phases)
+    with World(settings) as world:
+        run_state_machine_as_test(lambda: Life(world), settings=few)
