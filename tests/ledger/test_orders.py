@@ -10,7 +10,10 @@ from msgspec import Struct
 from service.audit.audit import audit
 from service.energy.collect import CollectOrder
 from service.http.decode import NoFields
+from service.http.idempotency import Answer
 from service.ledger.lanes import Lanes, NotRecordedError
+from service.planting.pledge import CancelOrder, PledgeOrder
+from service.planting.stock import SoldOutError
 from service.platform.clock import Clock
 from service.platform.database import open_database
 from tests.actions.proxy import LossyProxy
@@ -24,7 +27,8 @@ from tests.ledger.histories import (
     make_person,
     publish_rules,
 )
-from tests.orders import expire, settle
+from tests.ledger.kinds import KINDS, make_rich, moved, orders_of
+from tests.orders import expire, pledge, settle
 from tests.people import served, settings_for
 from tests.planting.forestry import give, open_project
 
@@ -52,35 +56,44 @@ async def processes(own_settings, database):
 @pytest.fixture
 async def alice(processes):
     """One person, who can ask either process."""
-    first = await sign_in(processes[0], "alice")
-    return [Caller(client, first.headers, first.participant_id) for client in processes]
+    return at_both(await sign_in(processes[0], "alice"), processes)
 
 
-async def sent_at_once(alice, path, body=None, *, times=100):
-    """One request with one key many times at once, to both processes in turn."""
+def at_both(caller, processes):
+    """The same person or operator, who can ask either process."""
+    return [Caller(client, caller.headers, caller.participant_id) for client in processes]
+
+
+async def test_a_key_sent_many_times_at_once_is_one_order_of_each_kind(processes, database):
+    operators = at_both(await sign_in(processes[0], "olga", "operator"), processes)
+    people, project = await make_rich(database, processes[0], KINDS)
+    for kind, rich in zip(KINDS, people, strict=True):
+        asked = (await orders_of(processes[0], rich, project))[kind]
+        twins = at_both(rich.caller, processes)
+        before = await rich.caller.balances()
+        key = str(uuid.uuid4())
+        send = [asked.send(twins[n % 2], operators[n % 2], key) for n in range(100)]
+        answers = await asyncio.gather(*send)
+        # What is recorded is told as made by the first answer alone.
+        told = {200, 201} if kind == "record" else {asked.status}
+        assert {answer.status_code for answer in answers} == told, kind
+        firsts = [a.status_code for a in answers if "idempotency-replayed" not in a.headers]
+        assert firsts == [asked.status], kind
+        assert len({answer.content for answer in answers}) == 1, kind
+        assert await rich.caller.balances() == moved(before, asked.moves), kind
+
+
+async def test_a_conflict_sent_many_times_at_once_is_one_answer(database, alice):
+    await give(database, alice[0].participant_id, 50)
+    body = {"project_id": str(await open_project(database, price_g=50)), "trees": 1}
+    pledge = await alice[0].post("/v1/me/pledges", body, key=str(uuid.uuid4()))
+    path = f"/v1/me/pledges/{pledge.json()['id']}/cancel"
+    await alice[0].post(path)
     key = str(uuid.uuid4())
-    return await asyncio.gather(*[alice[n % 2].post(path, body, key=key) for n in range(times)])
-
-
-def assert_one_answer(answers, status):
-    assert {answer.status_code for answer in answers} == {status}
+    answers = await asyncio.gather(*[alice[n % 2].post(path, key=key) for n in range(100)])
+    assert {(a.status_code, a.json()["code"]) for a in answers} == {(409, "pledge-not-cancellable")}
     assert len({answer.content for answer in answers}) == 1
     assert sum("idempotency-replayed" not in answer.headers for answer in answers) == 1
-
-
-async def test_a_key_sent_many_times_at_once_is_one_order_of_each_kind(processes, database, alice):
-    await alice[0].walks()
-    await advance(processes[0], hours=32)
-    assert_one_answer(await sent_at_once(alice, "/v1/me/bubbles/collect"), 200)
-    project = str(await open_project(database, price_g=50))
-    body = {"project_id": project, "trees": 1}
-    pledges = await sent_at_once(alice, "/v1/me/pledges", body)
-    assert_one_answer(pledges, 201)
-    path = f"/v1/me/pledges/{pledges[0].json()['id']}/cancel"
-    assert_one_answer(await sent_at_once(alice, path), 200)
-    assert_one_answer(await sent_at_once(alice, path), 409)
-    held = await alice[1].balances()
-    assert (held["ripening_g"], held["available_g"], held["pledged_g"]) == (0, 160, 0)
 
 
 async def test_a_key_with_another_body_is_refused_in_the_same_batch(database, alice):
@@ -144,6 +157,49 @@ async def test_the_last_trees_go_to_as_many_as_there_are(processes, database):
     assert sold <= 7
     row = await database.pool.fetchrow("SELECT pledged FROM stock WHERE project_id = $1", project)
     assert row["pledged"] == sold
+
+
+@pytest.mark.parametrize("is_cancelled_first", [True, False])
+async def test_a_tree_that_is_given_back_is_sold_to_who_comes_behind(database, is_cancelled_first):
+    """The last tree in one batch: the second order sees what the first did."""
+    alice, bob = [await make_person(database) for _ in range(2)]
+    for person in (alice, bob):
+        await give(database, person, 10)
+    project = await open_project(database, price_g=10, capacity=1)
+    told = {"rulebook": RULEBOOK, "now": NOW}
+    async with database.transaction() as connection:
+        held = await pledge(connection, alice, project, **told)
+    asked = {"key": None, "tell": lambda _: NoFields()}
+    giving = CancelOrder(alice, pledge_id=held.id, **asked)
+    wanting = PledgeOrder(bob, project_id=project, trees=1, **asked)
+    orders = [giving, wanting] if is_cancelled_first else [wanting, giving]
+    done = await settle(database, orders, **told)
+    assert isinstance(done[giving], Answer)
+    assert isinstance(done[wanting], Answer if is_cancelled_first else SoldOutError)
+    books = [await book_of(database, person) for person in (alice, bob)]
+    assert [(book.available, book.pledged) for book in books] == [
+        (10, 0),
+        (0, 10) if is_cancelled_first else (10, 0),
+    ]
+
+
+async def test_energy_that_is_given_back_pays_once(processes, database, alice):
+    """A person pledges with what the cancelling of another pledge frees, at both processes."""
+    await give(database, alice[0].participant_id, 50)
+    body = {"project_id": str(await open_project(database, price_g=50)), "trees": 1}
+    made = await alice[0].post("/v1/me/pledges", body, key=str(uuid.uuid4()))
+    path = f"/v1/me/pledges/{made.json()['id']}/cancel"
+    pledges = [alice[n % 2].post("/v1/me/pledges", body, key=str(uuid.uuid4())) for n in range(20)]
+    cancels = [alice[n % 2].post(path, key=str(uuid.uuid4())) for n in range(20)]
+    pairs = zip(pledges, cancels, strict=True)
+    answers = await asyncio.gather(*[ask for pair in pairs for ask in pair])
+    made, cancelled = [[a.status_code for a in answers[n::2]] for n in (0, 1)]
+    assert set(made) <= {201, 409}
+    assert made.count(201) <= 1
+    assert sorted(cancelled) == [200] + [409] * 19
+    held = await alice[0].balances()
+    sold = made.count(201)
+    assert (held["available_g"], held["pledged_g"]) == (50 - 50 * sold, 50 * sold)
 
 
 async def test_what_is_collected_does_not_expire_and_what_expires_is_not_collected(
