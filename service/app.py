@@ -66,6 +66,7 @@ def create_app(settings: Settings) -> Litestar:
         state=State(
             {
                 "openapi_text": openapi_text,
+                "shared": {},
                 "body_limits": {
                     "public": settings.body_max_participant_bytes,
                     "participant": settings.body_max_participant_bytes,
@@ -75,7 +76,7 @@ def create_app(settings: Settings) -> Litestar:
             }
         ),
     )
-    app.asgi_handler = Edge(app.asgi_handler, access_log=settings.access_log)
+    app.asgi_handler = Edge(app.asgi_handler, app.state.shared, access_log=settings.access_log)
     return app
 
 
@@ -104,28 +105,25 @@ async def _live(app: Litestar, settings: Settings) -> AsyncIterator[None]:
         stack.push_async_callback(lanes.stop)
         await stack.enter_async_context(beside(partner_keys.run()))
         identifier = Identifier(settings.secret_key)
-        app.state.shared = {
-            type(each): each
-            for each in (
-                settings,
-                database,
-                redis,
-                clock,
-                authenticator,
-                rulebooks,
-                lanes,
-                Simulator(found.database_url, settings.secret_key.encode()),
-                partner_keys,
-                kept,
-                Intake(database, clock, rulebooks, lanes, identifier),
-                Boards(redis, Layout(settings.redis_prefix, settings.leaderboard_shards)),
-                Heads(),
-                Names(database.reads),
-                RateLimiter(redis, settings),
-            )
-        }
-        if issuer is not None:
-            app.state.shared[DevelopmentIssuer] = issuer
+        made = (
+            settings,
+            database,
+            redis,
+            clock,
+            authenticator,
+            rulebooks,
+            lanes,
+            Simulator(found.database_url, settings.secret_key.encode()),
+            partner_keys,
+            kept,
+            Intake(database, clock, rulebooks, lanes, identifier),
+            Boards(redis, Layout(settings.redis_prefix, settings.leaderboard_shards)),
+            Heads(),
+            Names(database.reads),
+            RateLimiter(redis, settings),
+            *([issuer] if issuer else ()),
+        )
+        app.state.shared |= {type(each): each for each in made}
         yield
 
 

@@ -85,13 +85,17 @@ async def action_answer(
     if row.energy_g and row.ripens_at and row.expires_at:
         bubble = ActionBubble(row.id, row.energy_g, row.ripens_at, row.expires_at)
     return ActionAnswer(
-        **{name: getattr(row, name) for name in _TOLD},
-        status="accepted" if reversal is None else "reversed",
-        awards=[
-            _award(row, award, rulebook, reader) for award in awards or map(award_of, row.awards)
-        ],
-        bubble=bubble,
-        reversal=told,
+        row.id,
+        row.type,
+        row.occurred_at,
+        row.recorded_at,
+        row.source,
+        "accepted" if reversal is None else "reversed",
+        row.saved_g,
+        row.energy_g,
+        [_award(row, award, rulebook, reader) for award in awards or map(award_of, row.awards)],
+        bubble,
+        told,
     )
 
 
@@ -119,7 +123,6 @@ async def tell_actions(
     return [each.body for each in found]
 
 
-_TOLD = "id", "type", "occurred_at", "recorded_at", "source", "saved_g", "energy_g"
 _FAILED = "0 g: this rule failed on these values and paid nothing; the operators are told"
 
 

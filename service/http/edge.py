@@ -62,8 +62,10 @@ class Edge:
     It stands outside of Litestar's router, so that unknown paths pass here too.
     """
 
-    def __init__(self, app: ASGIApp, *, access_log: bool) -> None:
+    def __init__(self, app: ASGIApp, shared: dict[type, Any], *, access_log: bool) -> None:
+        """`shared` are the objects of this process, there before its first request."""
         self._app = app
+        self._shared = shared
         self._access_log = access_log
         self._durations: dict[tuple[Any, ...], Histogram] = {}
 
@@ -83,6 +85,7 @@ class Edge:
         has_stored.set(False)
         request_id = _request_id(scope["headers"])
         scope["request_id"] = request_id  # type: ignore[typeddict-unknown-key]
+        scope["shared"] = self._shared  # type: ignore[typeddict-unknown-key]
         # What is counted when the caller went away before there was an answer.
         status = 499
 

@@ -19,5 +19,5 @@ def headers_of(request: AnyRequest, name: bytes) -> list[str]:
 
 def shared(request: AnyRequest, kind: type[T]) -> T:
     """The one object of this type in the process that serves this request."""
-    found: T = request.app.state.shared[kind]
+    found: T = request.scope["shared"][kind]  # type: ignore[typeddict-item]
     return found

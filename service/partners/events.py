@@ -8,6 +8,7 @@ import hashlib
 import hmac
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from msgspec import Struct, structs
@@ -72,6 +73,9 @@ class Event(Struct, eq=False):
         return self.ref.key
 
 
+SUBJECTS_MAX = 8_192
+
+
 class Identifier:
     """Gives events their keys and fingerprints, by the secret of this installation."""
 
@@ -79,8 +83,10 @@ class Identifier:
         """The secret never changes, or events would be taken for new ones."""
         self._secret = secret_key.encode()
         self._fingerprint_key = hashlib.sha256(b"event fingerprint" + self._secret).digest()
+        # Who is told of once is told of again: a hash of this kind costs more than judging does.
+        self.subject_key = lru_cache(SUBJECTS_MAX)(self._subject_key)
 
-    def subject_key(self, partner_id: str, subject: str) -> bytes:
+    def _subject_key(self, partner_id: str, subject: str) -> bytes:
         """Where a partner's reference of a person is found: an HMAC, so that it tells nothing."""
         message = f"partner subject\0{partner_id}\0{subject}".encode()
         return hmac.digest(self._secret, message, "sha256")

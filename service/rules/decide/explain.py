@@ -151,7 +151,7 @@ def _with_carry(shown: str, carry: Carry | None, reader: Reader, of: str = "") -
         text += reader.tell(", plus {before} carried on earlier that day", before=before)
     elif carry.before_ng:
         text += reader.tell(", less {before} rounded up earlier that day", before=before)
-    text += f": {carry.grams} g{reader.tell(of)}"
+    text += f": {carry.grams} g{reader.tell(of) if of else ''}"
     if after_ng > 0:
         text += reader.tell(", {after} carried on", after=_grams(after_ng))
     return text
