@@ -135,7 +135,9 @@ class _Pairs(list[tuple[str, Any]]):
     """An object as it stands, with what a dict would lose."""
 
 
-_NAME_ENDS, _HIDING = b'":', (b" :", b"\t:", b"\r:", b"\n:", b"\\u0022")
+_NAME_ENDS, _BLANK = b'":', b" \t\r\n"
+# A quote or a colon within a text, which is then not told from the end of a name.
+_HIDING = re.compile(rb'\\(?:"|u00(?:22|3[aA]))')
 # Whole numbers may be longer than int() reads.
 _read_once = json.JSONDecoder(object_pairs_hook=_once, parse_int=float).decode
 _read_pairs = json.JSONDecoder(object_pairs_hook=_Pairs, parse_int=float).decode
@@ -144,12 +146,13 @@ _read_pairs = json.JSONDecoder(object_pairs_hook=_Pairs, parse_int=float).decode
 def has_names_twice(data: bytes) -> bool:
     """Whether an object of this well-formed JSON names a member twice: readers then differ.
 
-    Written again by what keeps one of each name, it has as many names as before: with nothing that
-    hides one from counting, that is the whole answer, and takes a third of the time.
+    Written again by what keeps one of each name, it has as many names as before: with no quote in a
+    text that is the whole answer, and takes a fifth of the time.
     """
-    if not any(hiding in data for hiding in _HIDING):
+    if _HIDING.search(data) is None:
         with suppress(msgspec.DecodeError, RecursionError):
-            if data.count(_NAME_ENDS) == json_encode(json_decode(data)).count(_NAME_ENDS):
+            names = data.translate(None, _BLANK).count(_NAME_ENDS)
+            if names == json_encode(json_decode(data)).count(_NAME_ENDS):
                 return False
     try:
         _read_once(data.decode())

@@ -28,9 +28,10 @@ COLONS = st.sampled_from([":", " :", ": ", "\t:", "\n :"])
 
 
 def spelled(text, draw):
-    """A JSON string, quotes in it in one of two ways."""
-    told = json.dumps(text, ensure_ascii=draw(st.booleans()))
-    return '"' + told[1:-1].replace('\\"', draw(st.sampled_from(['\\"', "\\u0022"]))) + '"'
+    """A JSON string, quotes and colons in it in one of several ways."""
+    told = json.dumps(text, ensure_ascii=draw(st.booleans()))[1:-1]
+    told = told.replace('\\"', draw(st.sampled_from(['\\"', "\\u0022"])))
+    return '"' + told.replace(":", draw(st.sampled_from([":", "\\u003a", "\\u003A"]))) + '"'
 
 
 def written(value, draw):
@@ -60,6 +61,7 @@ def test_a_name_that_stands_twice_is_always_seen(value, data):
         '{"a":1,"a":2,"b\\u0022":3}',
         '{"a":"\\"","a":2,"b":"\\u0022:"}',
         '{"a":1,"\\u0061":2}',
+        '{"a":1,"a":"\\"\\u003a"}',
         '{"a":1,"b":1e400,"a":2}',
     ],
 )
