@@ -292,6 +292,7 @@ NOT_READ_BACK = {
             "code_key",
             "derived_uuid",
             "subject_key",
+            "_subject_key",
         ),
     },
     "compared with what is sent again, in canonical form": {
