@@ -78,8 +78,7 @@ async def action_answer(
     rules = shared(request, Rulebooks)
     is_active = row.rulebook_version == rules.active.version
     rulebook = rules.active if is_active else await rules.get(row.rulebook_version)
-    bubble = None
-    told: ActionReversal | msgspec.UnsetType = msgspec.UNSET
+    bubble, told = None, None
     if reversal is not None:
         told = ActionReversal(reversal.recorded_at, (reversal.attributes or {}).get("reason", ""))
     if row.energy_g and row.ripens_at and row.expires_at:
@@ -90,12 +89,12 @@ async def action_answer(
         row.occurred_at,
         row.recorded_at,
         row.source,
-        "accepted" if reversal is None else "reversed",
+        "reversed" if told else "accepted",
         row.saved_g,
         row.energy_g,
         [_award(row, award, rulebook, reader) for award in awards or map(award_of, row.awards)],
         bubble,
-        told,
+        told or msgspec.UNSET,
     )
 
 

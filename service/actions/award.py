@@ -84,8 +84,7 @@ def award_action(gathered: Gathered, accepted: Accepted) -> Action:
         post_action(book, action, Account.ISSUANCE, Account.RIPENING, decision.energy_g)
     book.saved_g += decision.saved_g
     gathered.actions[action.key] = action
-    reasons = gathered.events.reasons
-    if reasons and (reason := gathered.events.reversal_reason(report)) is not None:
+    if (reason := gathered.events.reversal_reason(report)) is not None:
         _undo(gathered, action, reason)
     elif decision.energy_g:
         gathered.ripening.append(action)

@@ -172,7 +172,7 @@ async def _accept(
         elif isinstance(verdict, Judged) and not claims.must_wait(report, gathered.books):
             gathered.events.take(report)
             accepted = _appraised(gathered, report, verdict)
-            if not gathered.events.reasons or gathered.events.reversal_reason(report) is None:
+            if gathered.events.reversal_reason(report) is None:
                 if verdict.exclusive:
                     standings[report.participant_id].travel(verdict)
                 if report in claims.keys and any(a.promises for a in accepted.awards):

@@ -219,8 +219,6 @@ _BOOKS = Columns(
     "active_anchor date, active_before integer"
 )
 
-_CHANGED = _BOOKS.names.split(", ")[1:]
-
 _LOCK_ALL = f"""
 SELECT {_BOOKS.names}, closed, suspended, salt FROM books WHERE participant_id = ANY($1::uuid[])
 ORDER BY participant_id FOR NO KEY UPDATE"""  # noqa: S608 - constant columns
@@ -239,7 +237,7 @@ _TRANSFERS = Columns(
 _ADD_TRANSFERS = f"INSERT INTO transfers ({_TRANSFERS.names}) SELECT * FROM {_TRANSFERS.rows}"  # noqa: S608
 
 _UPDATE = f"""
-UPDATE books SET {", ".join(f"{name} = d.{name}" for name in _CHANGED)}
+UPDATE books SET {", ".join(f"{name} = d.{name}" for name in _BOOKS.names.split(", ")[1:])}
 FROM {_BOOKS.rows}
 WHERE books.participant_id = d.participant_id
     AND books.participant_id = ANY($1::text::uuid[])"""  # noqa: S608 - constant columns

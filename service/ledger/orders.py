@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
-from functools import partial
+from functools import cache, partial
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -94,7 +94,7 @@ class Batch:
         self.is_written = False
         """Whether all was sent but COMMIT, so that it may be stored when that fails."""
         self._changed: dict[UUID, Book] = {}
-        self._days: dict[datetime, str] = {}
+        self._day_of = cache(lambda at: rulebook.program.local_date(at).isoformat())
         self._told: dict[str, dict[tuple[UUID, str, str], int]] = defaultdict(
             partial(defaultdict, int)
         )
@@ -105,9 +105,7 @@ class Batch:
 
     def tell(self, at: datetime, owner: UUID, board: str, change: int, region: str) -> None:
         """Let a board learn what was booked at this time; the region is that of what counts."""
-        if at not in self._days:
-            self._days[at] = self.rulebook.program.local_date(at).isoformat()
-        self._told[self._days[at]][owner, board, region] += change
+        self._told[self._day_of(at)][owner, board, region] += change
 
     async def settle(
         self, database: Database, orders: Sequence[Order], *, wait: bool = False

@@ -73,20 +73,14 @@ _FUNCTIONS = [
 class Activation:
     """Values bound to their names; the engine gets them when it is needed."""
 
-    __slots__ = ("_env", "_of_engine", "values")
-
     def __init__(self, env: Any, values: Values) -> None:
         """`values` must fit the declared types: the engine would take true for 1.0."""
-        self._env = env
-        self._of_engine: Any = None
-        self.values = values
+        self.values, self._env = values, env
 
-    @property
+    @cached_property
     def of_engine(self) -> Any:
         """The same, for the engine."""
-        if self._of_engine is None:
-            self._of_engine = self._env.Activation(self.values)
-        return self._of_engine
+        return self._env.Activation(self.values)
 
 
 @dataclass(frozen=True, slots=True)
