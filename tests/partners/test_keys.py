@@ -140,7 +140,11 @@ async def test_keys_overlap_while_they_are_changed(operator, metro):
     assert await status(metro)
     ended = await operator.post(f"{path}/retire", {"overlap_s": 0})
     assert ended.json()["state"] == "revoked"
-    assert not await status(metro)
+
+    async def is_revoked():
+        return not await status(metro)
+
+    await eventually(is_revoked)  # processes hear of it a moment later
     assert await status(newer)
 
 
