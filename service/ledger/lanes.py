@@ -85,7 +85,9 @@ class Lanes:
         self.patient = asyncio.Semaphore(PATIENT_AT_ONCE)
 
     def start(self) -> None:
-        """Begin to serve all lanes."""
+        """Begin to serve all lanes, in the loop that runs now."""
+        # Asked for once: each time it is a call of the system.
+        self.loop = asyncio.get_running_loop()
         for lane in self.lanes:
             lane.task = asyncio.create_task(lane.serve(), name=f"lane-{lane.number}")
 
@@ -103,8 +105,7 @@ class Lanes:
         """
         if self.waiting >= self.settings.queue_max:
             raise QueueFullError
-        loop = asyncio.get_running_loop()
-        entry = _Waiting(order, loop.create_future(), loop.time())
+        entry = _Waiting(order, self.loop.create_future(), self.loop.time())
         has_stored.set(True)
         self.waiting += 1
         if isinstance(order, RequestOrder) and order.key is not None:
@@ -233,7 +234,7 @@ class _Lane:
 
         What needs the book of somebody else as well is no matter of this lane alone.
         """
-        now = asyncio.get_running_loop().time()
+        now = self.lanes.loop.time()
         BATCH_ACTIONS.observe(len(entries))
         held = []
         for entry in entries:
