@@ -83,11 +83,11 @@ class Lanes:
         self.waiting = 0
         self.running: dict[KeyRow, _Waiting] = {}
         self.patient = asyncio.Semaphore(PATIENT_AT_ONCE)
-
-    def start(self) -> None:
-        """Begin to serve all lanes, in the loop that runs now."""
         # Asked for once: each time it is a call of the system.
         self.loop = asyncio.get_running_loop()
+
+    def start(self) -> None:
+        """Begin to serve all lanes."""
         for lane in self.lanes:
             lane.task = asyncio.create_task(lane.serve(), name=f"lane-{lane.number}")
 

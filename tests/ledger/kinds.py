@@ -7,7 +7,7 @@ from tests.callers import Caller, advance, sign_in
 from tests.people import walk
 from tests.planting.forestry import give, open_project
 
-KINDS = ("record", "collect one", "collect all", "pledge", "cancel", "adjust")
+KINDS = ("record", "collect one", "collect all", "pledge", "cancel", "adjust", "reverse")
 PRICE_G = 50
 UNTIL_RIPE = {"hours": 32}
 
@@ -60,6 +60,9 @@ async def orders_of(client, rich, project):
     tree = {"project_id": str(project), "trees": 1}
     gift = {"amount_g": 7, "reason": "a gift"}
     book = f"/v1/operator/participants/{rich.caller.participant_id}/adjustments"
+    # Whose action it is need not be looked for, which would be a transaction of its own.
+    tram = {"participant_id": str(rich.caller.participant_id), "reason": "a tram"}
+    reverse = f"/v1/operator/actions/{rich.bubbles[0]}/reverse"
     one = f"/v1/me/bubbles/{rich.bubbles[0]}/collect"
     cancel = f"/v1/me/pledges/{rich.pledge_id}/cancel"
     return {
@@ -73,6 +76,7 @@ async def orders_of(client, rich, project):
         ),
         "cancel": Asked(cancel, None, 200, {"available_g": PRICE_G, "pledged_g": -PRICE_G}, 409),
         "adjust": Asked(book, gift, 201, {"available_g": 7}, 201, by_operator=True),
+        "reverse": Asked(reverse, tram, 200, {"ripening_g": -60}, 409, by_operator=True),
     }
 
 

@@ -2,53 +2,16 @@
 
 import asyncio
 import uuid
-from datetime import timedelta
 from functools import partial
 
-import pytest
-
 from service.actions.reverse_by_operator import ReverseOrder
-from service.audit.audit import audit
 from service.energy.collect import CollectOrder
 from service.http.decode import NoFields
 from service.ledger.lanes import Lanes
 from service.platform.clock import Clock
-from service.platform.database import open_database
-from tests.callers import Caller, advance, sign_in
+from tests.callers import advance
 from tests.ledger.histories import RULEBOOK, award, book_of, by_operator, make_person
-from tests.people import served, settings_for
 from tests.planting.forestry import give, open_plot, open_project, statuses
-
-
-@pytest.fixture
-def own_settings(servers, fresh_database_url, tmp_path):
-    return settings_for(servers, fresh_database_url, tmp_path)
-
-
-@pytest.fixture
-async def database(own_settings):
-    opened = await open_database(own_settings, own_settings.database_url)
-    yield opened
-    at = Clock().real_now() + timedelta(days=9)
-    assert (await audit(opened, mode="full", now=at)).differences == []
-    await opened.close()
-
-
-@pytest.fixture
-async def processes(own_settings, database):
-    async with served(own_settings) as one, served(own_settings) as two:
-        yield one, two
-
-
-@pytest.fixture
-def through(processes):
-    """Somebody who can ask either process."""
-
-    async def sign(name, *role):
-        first = await sign_in(processes[0], name, *role)
-        return [Caller(client, first.headers, first.participant_id) for client in processes]
-
-    return sign
 
 
 async def test_a_reversal_with_a_key_sent_many_times_at_once_is_one(through):
@@ -103,12 +66,14 @@ async def test_what_is_collected_recorded_and_reversed_at_once_is_booked_once(pr
     assert held["ripening_g"] + held["available_g"] + held["arrears_g"] == earned_g
 
 
-async def test_trees_are_allocated_and_planted_beside_pledges_and_cancellations(through, database):
+async def test_trees_are_allocated_and_planted_beside_pledges_and_cancellations(
+    through, own_database
+):
     people, operator = [await through(f"p{n}") for n in range(8)], await through("o", "operator")
-    project = await open_project(database, price_g=10, capacity=30)
-    plot = await open_plot(database, project)
+    project = await open_project(own_database, price_g=10, capacity=30)
+    plot = await open_plot(own_database, project)
     for person in people:
-        await give(database, person[0].participant_id, 40)
+        await give(own_database, person[0].participant_id, 40)
     pledge, body = "/v1/me/pledges", {"project_id": str(project), "trees": 2}
 
     def promise(person):
@@ -127,7 +92,7 @@ async def test_trees_are_allocated_and_planted_beside_pledges_and_cancellations(
     )
     assert {answer.status_code for answer in ended} <= {200, 201, 409}
     placed = sum(len(answer.json()["trees"]) for answer in ended[:3] if answer.status_code == 200)
-    held = await statuses(database, project)
+    held = await statuses(own_database, project)
     assert held.get("allocated", 0) + held.get("planted", 0) == placed
     await operator[0].post(f"{asked}/planted", {"evidence": []})
     balances = [await person[0].balances() for person in people]
@@ -137,7 +102,7 @@ async def test_trees_are_allocated_and_planted_beside_pledges_and_cancellations(
 
 
 async def test_who_is_erased_beside_everything_leaves_a_clean_nameless_book(
-    processes, through, database
+    processes, through, own_database
 ):
     """Whatever comes before it is booked, what comes behind it is refused, and nothing is kept."""
     operator = await through("olga", "operator")
@@ -161,20 +126,20 @@ async def test_who_is_erased_beside_everything_leaves_a_clean_nameless_book(
         assert 204 in {answer.status_code for answer in ended}
         assert {answer.status_code for answer in ended} <= {200, 201, 204, 401, 409, 503}
         row = "SELECT closed AND salt IS NULL FROM books WHERE participant_id = $1"
-        assert await database.pool.fetchval(row, old_id)
+        assert await own_database.pool.fetchval(row, old_id)
         for kept in ("idempotency_keys", "participants", "identities", "counters"):
             count = f"SELECT count(*) FROM {kept} WHERE participant_id = $1"
-            assert await database.pool.fetchval(count, old_id) == 0, kept
+            assert await own_database.pool.fetchval(count, old_id) == 0, kept
 
 
-async def test_a_reversal_is_in_no_batch_with_what_reads_the_same_rows(own_settings, database):
+async def test_a_reversal_is_in_no_batch_with_what_reads_the_same_rows(own_settings, own_database):
     """In one batch both would find the bubble full: it would be collected, and taken back whole."""
-    person = await make_person(database)
-    awarded = [await award(database, person, 100) for _ in range(3)]
-    at = await database.pool.fetchval("SELECT max(ripens_at) FROM bubbles")
+    person = await make_person(own_database)
+    awarded = [await award(own_database, person, 100) for _ in range(3)]
+    at = await own_database.pool.fetchval("SELECT max(ripens_at) FROM bubbles")
     clock = Clock()
     clock.offset = at - clock.real_now()
-    lanes = Lanes(database, clock, lambda: RULEBOOK, own_settings)
+    lanes = Lanes(own_database, clock, lambda: RULEBOOK, own_settings)
     lanes.start()
     collect = partial(CollectOrder, person, key=None, tell=lambda _: NoFields())
     orders = [collect(bubble_id=awarded[0])]
@@ -184,5 +149,5 @@ async def test_a_reversal_is_in_no_batch_with_what_reads_the_same_rows(own_setti
         orders.append(ReverseOrder(person, key=None, tell=lambda _: NoFields(), **asked))
     await asyncio.gather(*map(lanes.submit, [*orders, collect()]))
     await lanes.stop()
-    book = await book_of(database, person)
+    book = await book_of(own_database, person)
     assert (book.ripening, book.available) == (0, 100)
