@@ -38,9 +38,9 @@ async def main() -> None:
     start = datetime.now(UTC)
     columns: dict[str, tuple[list[Any], Callable[[list[Any]], str]]] = {
         "uuid": ([uuid4() for _ in range(ELEMENTS)], arrays.uuids),
-        "bigint": (list(range(1000, 1000 + ELEMENTS)), arrays.plain),
+        "bigint": (list(range(1000, 1000 + ELEMENTS)), arrays.scalars),
         "timestamptz": ([start + timedelta(hours=n % 3) for n in range(ELEMENTS)], arrays.times),
-        "boolean": ([True] * ELEMENTS, arrays.plain),
+        "boolean": ([True] * ELEMENTS, arrays.scalars),
     }
     table = Table("type", "driver's array ns", "literal ns", "ratio")
     async with servers(load_settings(), "a benchmark") as found:

@@ -1,7 +1,9 @@
 """Somebody with a token, who says what they want in one line."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from uuid import UUID
 
 import httpx
@@ -76,6 +78,11 @@ async def items_of(caller, path, **query):
             return items
 
 
+# One at a time: a command has the environment and the outputs of the process. No thread starts for
+# it while it sets these: where the time is faked, a thread that starts reads the environment.
+_OPERATOR = ThreadPoolExecutor(max_workers=1)
+
+
 async def saxaul(settings, *words, environment=None):
     """Run a command as an operator types it, in this process: exit code, output, errors and log."""
     environment = {
@@ -85,6 +92,7 @@ async def saxaul(settings, *words, environment=None):
         "SAXAUL_REDIS_PREFIX": settings.redis_prefix,
         "SAXAUL_SECRET_KEY": settings.secret_key,
     } | (environment or {})
-    result = await asyncio.to_thread(CliRunner().invoke, main, words, env=environment)
+    invoke = partial(CliRunner().invoke, main, words, env=environment)
+    result = await asyncio.get_running_loop().run_in_executor(_OPERATOR, invoke)
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     return result.exit_code, result.stdout, result.stderr

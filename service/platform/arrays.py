@@ -19,7 +19,7 @@ import msgspec
 _NULL = "NULL"
 
 
-def plain(values: Sequence[int | date | None]) -> str:
+def scalars(values: Sequence[int | date | None]) -> str:
     """smallint[], integer[], bigint[], boolean[] or date[]; an IntEnum is its number."""
     return "{" + _encode(values)[1:-1].decode() + "}"
 
@@ -69,7 +69,7 @@ class Columns:
 
 
 _FORMS: dict[str, Callable[[Sequence[Any]], str]] = dict.fromkeys(
-    ("smallint", "integer", "bigint", "boolean", "date"), plain
+    ("smallint", "integer", "bigint", "boolean", "date"), scalars
 ) | {"uuid": uuids, "timestamptz": times, "jsonb": documents}
 
 
