@@ -79,7 +79,7 @@ reset: $(RUNS) ## empty the state folder
 	@$(BIN)/python -m service reset
 
 bench: setup ## all figures of benchmarks/, into docs/benchmarks.md (BENCH=storm ARGS=FILE: print one)
-	@$(BIN)/python -m benchmarks$(if $(BENCH),.$(BENCH) $(ARGS))
+	@$(BIN)/python -m benchmarks$(if $(BENCH),.$(BENCH)) $(ARGS)
 
 openapi: $(RUNS) ## write openapi.json, rules.schema.json and scenarios.schema.json in openapi/ from the code
 	@$(BIN)/python -m service openapi

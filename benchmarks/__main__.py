@@ -1,9 +1,14 @@
 """All figures, one after the other, into docs/benchmarks.md: `make bench`.
 
+    python -m benchmarks [--whole] [NAME ...]
+
 Each benchmark is short here, so that all of them take about 20 minutes on two cores that do nothing
-else. What ends with anything but a clean audit leaves the page as it was.
+else. --whole: what grows is measured in the sizes of its targets, which takes about as long again
+and 30 GB of disk. NAME ...: only these are measured again, the page keeps the others. What ends
+with anything but a clean audit leaves the page as it was.
 """
 
+import argparse
 import importlib.util
 import os
 import platform
@@ -11,7 +16,6 @@ import re
 import signal
 import subprocess
 import sys
-import textwrap
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,24 +38,24 @@ BENCHMARKS = {
     "simulate": "",
     "hostile": "",
 }
+WHOLE = {"growth": "", "start": ""}
 _PAGE = """\
 # Benchmarks
 
 <!-- Written by `make bench`; whatever is changed here by hand is lost. -->
 
-"""
-_INTRODUCTION = """\
 Each figure is measured beside what it is compared with: in turns, in the same run, on the same
 machine, by a client that shares this machine. So ratios tell something, and figures a second only
-of the machine: {machine}. Its load was {before:.1f} when it began and {after:.1f} when it ended;
-with others' work on the machine ratios spread, and say less. The runs are short: options of
+of the machine. Its load is told as it was when a benchmark began and when it ended: with others'
+work on the machine ratios spread, and say less. The runs are short: options of
 `python -m benchmarks.NAME` make them longer. Where there is a target, a table tells it beside the
-figure, whose median counts, and a line below it each that was not met.
+figure, whose median counts, and a line below it each that was not met;
+[performance.md](performance.md) says where the time of those goes, and what was tried.
 """
 _PART = """
 ## {title}
 
-`python -m benchmarks.{name}{options}`
+`python -m benchmarks.{name}{options}` on {machine}; load {before:.1f} to {after:.1f}
 
 {told}
 
@@ -59,6 +63,7 @@ _PART = """
 {output}
 ```
 """
+_COMMAND = re.compile(r"^`python -m benchmarks\.(\w+)", re.MULTILINE)
 
 
 def machine() -> str:
@@ -99,24 +104,46 @@ def part(name: str, options: str) -> str:
     title, *paragraphs = docstring.strip().split("\n\n")
     told = "\n\n".join(each for each in paragraphs if not each.startswith(("    ", "python -m")))
     options = f" {options}" if options else ""
-    output = run(name, options)
-    section = _PART.format(title=title, name=name, options=options, told=told, output=output)
+    before, output = os.getloadavg()[0], run(name, options)
+    section = _PART.format(
+        title=title,
+        name=name,
+        options=options,
+        machine=machine(),
+        before=before,
+        after=os.getloadavg()[0],
+        told=told,
+        output=output,
+    )
     return re.sub(r"\n{3,}", "\n\n", section)
 
 
+def kept_parts() -> dict[str, str]:
+    """The sections that the page has, by the name of their benchmark."""
+    text = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
+    sections = [f"\n{section}" for section in re.split(r"^(?=## )", text, flags=re.MULTILINE)[1:]]
+    found = [(_COMMAND.search(section), section.rstrip("\n") + "\n") for section in sections]
+    return {command[1]: section for command, section in found if command}
+
+
 def main() -> None:
-    """Run them all, then write the page."""
+    """Run what was named, or all, then write the page."""
+    assert __doc__ is not None
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--whole", action="store_true", help="growth in the sizes of its targets")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="measure these alone again")
+    args = parser.parse_args()
+    if unknown := {*args.names} - BENCHMARKS.keys():
+        parser.error(f"no such benchmark: {', '.join(sorted(unknown))}")
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
-    before = os.getloadavg()[0]
-    parts = []
-    for name, options in BENCHMARKS.items():
-        progress.rule(f"{name} {options}")
+    sizes = BENCHMARKS | (WHOLE if args.whole else {})
+    parts = kept_parts() if args.names else {}
+    for name in args.names or BENCHMARKS:
+        progress.rule(f"{name} {sizes[name]}")
         began = time.monotonic()
-        parts.append(part(name, options))
+        parts[name] = part(name, sizes[name])
         progress.log(f"{name}: {time.monotonic() - began:.0f} s")
-    told = _INTRODUCTION.format(machine=machine(), before=before, after=os.getloadavg()[0])
-    head = _PAGE + textwrap.fill(told, 100, break_on_hyphens=False) + "\n"
-    PAGE.write_text(head + "".join(parts), encoding="utf-8")
+    PAGE.write_text(_PAGE + "".join(parts[n] for n in BENCHMARKS if n in parts), encoding="utf-8")
     progress.log(f"{PAGE} is written")
 
 

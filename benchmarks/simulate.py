@@ -183,7 +183,6 @@ async def profile(url: str, trial: Trial) -> None:
             as_recorded=False,
             versions=[],
             contested=frozenset(),
-            nice=0,
         )
         worker = Worker(setup, connection)
         await worker.begin(1, {}, "")

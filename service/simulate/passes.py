@@ -79,7 +79,6 @@ async def simulate(
     *,
     secret: bytes,
     processes: int | None = None,
-    nice: int = 0,
     on_progress: Callable[[Progress], None] = lambda _: None,
 ) -> Simulation:
     """Replay the period. Raises SimulationError, SimulationCutOffError.
@@ -99,7 +98,6 @@ async def simulate(
                 as_recorded=trial.as_recorded,
                 versions=[*versions],
                 contested=_contested(trial, versions),
-                nice=nice,
             )
             async with crew_of(setup, processes or os.cpu_count() or 1) as crew:
                 shares = await _shares(connection, len(crew))

@@ -10,7 +10,6 @@ from service.platform.errors import UnavailableError
 from service.simulate.passes import Simulation, Trial, simulate
 
 TIME_MAX_S = 60.0
-_NICE = 19
 
 
 class SimulationBusyError(UnavailableError):
@@ -53,7 +52,6 @@ class Simulator:
                         trial,
                         secret=self._secret,
                         processes=max(1, (os.cpu_count() or 1) // 2),
-                        nice=_NICE,
                     )
             except TimeoutError as error:
                 raise SimulationTooLongError(self.time_max_s) from error
