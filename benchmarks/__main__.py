@@ -49,8 +49,7 @@ machine, by a client that shares this machine. So ratios tell something, and fig
 of the machine. Its load is told as it was when a benchmark began and when it ended: with others'
 work on the machine ratios spread, and say less. The runs are short: options of
 `python -m benchmarks.NAME` make them longer. Where there is a target, a table tells it beside the
-figure, whose median counts, and a line below it each that was not met;
-[performance.md](performance.md) says where the time of those goes, and what was tried.
+figure, whose median counts, and a line below it each that was not met.
 """
 _PART = """
 ## {title}

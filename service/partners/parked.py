@@ -5,7 +5,7 @@ row binds it later. After 30 days of the programme's time it is forgotten.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Literal
 
 from msgspec import Struct, structs
@@ -57,13 +57,17 @@ def waits(reason: Reason) -> Outcome:
 
 
 def parked_row(event: Event, reason: str) -> EventRow:
-    """The row of an event that waits; an erasure finds by its subject who is named in it."""
+    """The row of an event that waits; an erasure finds by its subject who is named in it.
+
+    Its time is in UTC: PostgreSQL reads no offset of 16 hours and more, which RFC 3339 allows.
+    """
+    time = event.content.time and event.content.time.astimezone(UTC)
     return EventRow(
         "parked",
         event.fingerprint,
         target_key=event.target_key,
         reason=reason,
-        body=structs.asdict(event.content),
+        body=structs.asdict(event.content) | {"time": time},
         subject_key=event.ref.subject_key,
     )
 

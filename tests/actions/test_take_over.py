@@ -43,7 +43,14 @@ action_types:
     reported_by: [participant, partner]
     attributes: {visit_no: {type: string}}
     claim: {by: visit_no}
+  drop:
+    category: recycling
+    reported_by: [participant]
+    attributes: {code: {type: string}}
+    claim: {by: code}
 rules:
+  - {id: drop, action: drop, saves: 37, earns: 0.1, limits: [{per: day, grams: 1}],
+     examples: [{given: {code: A}, expect: {saves: 37}}]}
   - {id: box, action: box, saves: 5, earns: 37, limits: [{per: day, count: 2}],
      examples: [{given: {code: A}, expect: {earns: 37}}]}
   - {id: ride, action: ride, earns: 20,
@@ -113,6 +120,23 @@ def told(person, type_, at=NOW, **attributes):
 
 async def energy(record, report):
     return (await record([report]))[report].action.energy_g
+
+
+async def test_savings_of_typed_numbers_end_with_the_limit_also_where_grams_are_carried(
+    record, people
+):
+    """A tenth of a gram a number: most awards are 0 g, long after the limit of 1 g is used up."""
+    ann, bo = people
+    made_up = [typed(ann, "drop", NOW - timedelta(minutes=n), code=f"n{n}") for n in range(40)]
+    actions = [(await record([report]))[report].action for report in made_up]
+    assert sum(action.energy_g for action in actions) == 1
+    paid = [action.saved_g for action in actions]
+    until = paid.index(0)
+    assert 0 < until <= 10
+    assert paid == [37] * until + [0] * (40 - until)
+    assert actions[-1].awards[0]["limited_by"] == "1 g per day"
+    late = typed(bo, "drop", code="n39")
+    assert (await record([late]))[late].action.saved_g == 37
 
 
 async def test_limits_of_the_same_person_are_free_before_the_award(record, people):

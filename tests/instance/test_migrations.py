@@ -162,6 +162,39 @@ async def test_names_and_seasons_of_before_are_carried(empty_database_url):
         await connection.close()
 
 
+async def test_times_of_parked_events_are_carried_into_utc(empty_database_url):
+    """What PostgreSQL does not read names the same instant in UTC; others stay as they are."""
+    await migrate(empty_database_url, "0012")
+    times = {
+        "2026-11-21T23:26:25+23:59": "2026-11-20T23:27:25.000000Z",
+        "2026-11-21T00:00:00.123456-16:30": "2026-11-21T16:30:00.123456Z",
+        "2026-11-21T08:00:00+15:59": "2026-11-21T08:00:00+15:59",
+        "2026-11-21T08:00:00Z": "2026-11-21T08:00:00Z",
+    }
+    connection = await asyncpg.connect(empty_database_url)
+    try:
+        await connection.execute(_PARTNER)
+        for number, time in enumerate(times):
+            await connection.execute(_PARKED, bytes([number]) * 16, time)
+        await migrate(empty_database_url)
+        kept = await connection.fetch(
+            "SELECT body ->> 'time' FROM partner_events ORDER BY event_id"
+        )
+        assert [row[0] for row in kept] == [*times.values()]
+    finally:
+        await connection.close()
+
+
+_PARTNER = """
+INSERT INTO partners (id, name, source_prefix, action_types, disabled, created_at)
+VALUES ('metro', 'Metro', 'urn:metro', '{}', false, '2026-11-21')"""
+
+_PARKED = """
+INSERT INTO partner_events (event_key, partner_id, source, event_id, state, fingerprint, reason,
+    body, subject_key, received_at)
+VALUES ($1, 'metro', 'urn:metro', encode($1, 'hex'), 'parked', $1, 'not-linked',
+    jsonb_build_object('type', 'x', 'time', $2::text), $1 || $1, '2026-11-21')"""
+
 _PROJECT = """
 INSERT INTO projects (id, name, species, place, country, partner, price_g, capacity, season_from,
     season_until, created_at)

@@ -1,7 +1,7 @@
 """A card that is sold: rides of before the new owner's consent are nobody's whom we know."""
 
 import uuid
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
@@ -139,3 +139,24 @@ async def test_what_was_accepted_stays_with_whom_it_was_bound_to(metro, alice):
 async def test_somebody_else_never_saw_the_card(metro, alice):
     stranger = await sign_in(metro.client, uuid.uuid4().hex)
     assert (await stranger.get("/v1/me/links")).json()["items"] == []
+
+
+@pytest.mark.parametrize("hours", [23, -23, 16, -16])
+async def test_a_ride_with_any_offset_waits_without_harm_to_others(
+    metro, alice, operator, intake, hours
+):
+    """PostgreSQL reads no offset of 16 hours and more."""
+    await unlink(alice, metro)
+    zone = timezone(timedelta(hours=hours, minutes=59))
+    hers = ride(metro, datetime.now(zone))
+    assert (await metro.send_one(hers))["status"] == "parked"
+    bob = await linked_person(metro, "card-1")
+    assert await release_due(intake) == 0
+    assert await reasons(metro) == {hers["id"]: "before-link"}
+    export = await bob.get("/v1/me/export")
+    assert (export.status_code, export.json()["parked_events"]) == (200, [])
+    (waiting,) = await items_of(operator, "/v1/operator/parked-events", partner_id=metro.id)
+    retried = await operator.post(f"/v1/operator/parked-events/{waiting['id']}/retry")
+    assert (retried.status_code, retried.json()["reason"]) == (200, "before-link")
+    assert (await metro.send_one(ride(metro, datetime.now(zone))))["status"] == "accepted"
+    assert await paid(bob) == 52

@@ -167,6 +167,8 @@ def settle(
         award.is_counted = award is counted or not award.saved_ng
         if award.rule in kind.sums and not award.failed:
             _sum(award, judged.counters[kind.sums[award.rule]], usage)
+        limits = rulebook.rules[award.rule].limits
+        keys = [judged.counters[slot] for slot in kind.slots[award.rule]]
         if award.energy_g:
             own_g, campaign = award.energy_g, None
             if award.offers:
@@ -177,17 +179,17 @@ def settle(
                 award.energy_g *= campaign.times.numerator
             if award.energy_g == own_g:
                 campaign = None
-            limits = rulebook.rules[award.rule].limits
-            if limits:
-                keys = [judged.counters[slot] for slot in kind.slots[award.rule]]
-                _limit(award, limits, keys, usage, added)
-                if not award.energy_g and judged.claims and not judged.candidate.verified:
-                    # A number that somebody typed beyond the limit: nobody answers for it at all.
-                    award.saved_g = 0
+            _limit(award, limits, keys, usage, added)
             if campaign is not None:
                 _draw(award, own_g, campaign, _left_g(campaign, budgets, awards))
             if limits and award.energy_g:
                 _use(award, keys, added)
+        elif award.earned_ng and judged.claims:
+            # The day's sum only carries it on, yet the limit may be used up.
+            _limit(award, limits, keys, usage, added)
+        if award.cuts and not award.energy_g and judged.claims and not judged.candidate.verified:
+            # A number that somebody typed beyond the limit: nobody answers for it at all.
+            award.saved_g = 0
         energy_g += award.energy_g
     return Decision(tuple(awards), counted.saved_g if counted else 0, energy_g)
 
@@ -276,9 +278,11 @@ def _limit(
             used_n, used_g = used_n + added[key][0], used_g + added[key][1]
         if limit.count is None:
             left_g = max(limit.grams - used_g, 0)
+            is_used_up = not left_g
         else:
-            left_g = energy_g if used_n < limit.count else 0
-        if energy_g > left_g:
+            is_used_up = used_n >= limit.count
+            left_g = 0 if is_used_up else energy_g
+        if energy_g > left_g or (is_used_up and not award.cuts):
             energy_g = left_g
             award.limited_by = award.limited_by or limit.text
             award.cuts += (limit,)
