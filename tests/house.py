@@ -138,6 +138,10 @@ class House:
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
                 inner = [f"{node.module}.{alias.name}" for alias in node.names]
                 names = [name if name in self.by_name else node.module for name in inner]
+            elif isinstance(node, ast.Attribute):
+                names = [ast.unparse(node)]  # service.ledger.books, after `import service`
+            elif isinstance(node, ast.Call) and re.search("import", ast.unparse(node.func)):
+                names = [arg.value for arg in node.args if isinstance(arg, ast.Constant)]
             else:
                 continue
             yield from (self.by_name[name] for name in dict.fromkeys(names) if name in self.by_name)
@@ -190,7 +194,9 @@ class House:
                     owner = self.owner.get(table, mine)
                     if owner != mine and (mine, table) not in WRITES_ELSEWHERE:
                         wrong.append(f"{module.name} writes {table} of {owner}/")
-                for table in re.findall(_READS, text):
+                if re.search(_UNNAMED, text):
+                    wrong.append(f"{module.name} writes a table that its SQL does not name")
+                for table in re.findall(_READS, text) if _SQL.search(text) else ():
                     owner = self.owner.get(table, mine)
                     if rank_of(owner) > rank_of(mine) and (mine, table) not in READS_HIGHER:
                         wrong.append(f"{module.name} reads {table} of {owner}/, which is higher")
@@ -224,8 +230,16 @@ def _row(label: str, folder: str, lines: Iterable[int], down: int) -> str:
     return f"{label:26}{folder:20}{len(lines):6}{sum(lines):8,}{down:7}"
 
 
-_WRITES = re.compile(r"\b(?:INSERT INTO|UPDATE|DELETE FROM|TRUNCATE)\s+(?:ONLY\s+)?(\w+)")
-_READS = re.compile(r"\b(?:FROM|JOIN)\s+(\w+)")
+# A table as SQL may name it, in the places where it is written, and where it is read.
+_TABLE = r'(?:ONLY\s+)?(?:"?public"?\.)?"?(\w+)"?'
+_WRITES = re.compile(
+    r"\b(?:INSERT\s+INTO|(?<!FOR )(?<!KEY )UPDATE|DELETE\s+FROM|TRUNCATE(?:\s+TABLE)?|MERGE\s+INTO"
+    rf"|COPY(?=[^;]*\bFROM\b))\s+{_TABLE}",
+    re.IGNORECASE,
+)
+_UNNAMED = re.compile(r"\b(?:INSERT INTO|UPDATE|DELETE FROM|MERGE INTO)\s+$")
+_READS = re.compile(rf"(?:\b(?:FROM|JOIN|USING)\s*\(?|,)\s*{_TABLE}", re.IGNORECASE)
+_SQL = re.compile(r"\b(?:SELECT|INSERT|UPDATE|DELETE|MERGE|COPY|FROM|JOIN)\b", re.IGNORECASE)
 
 if __name__ == "__main__":
     house = House()

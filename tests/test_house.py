@@ -102,6 +102,64 @@ def test_an_upward_arrow_is_seen(planted):
     assert both.upward() == ["service.rulebooks.publish imports service.ledger.books"]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import service\nX = service.partners.keys.PartnerKeys\n",
+        "from importlib import import_module\nX = import_module('service.partners.keys')\n",
+    ],
+)
+def test_an_upward_arrow_that_is_hidden_is_seen(planted, text):
+    house = planted(service____init__="", service__ledger__books=text, service__partners__keys="")
+    assert house.upward() == ["service.ledger.books imports service.partners.keys"]
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "update books set seq = 1",
+        "TRUNCATE TABLE books",
+        "DELETE FROM public.books",
+        'UPDATE "books" SET seq = 1',
+        "MERGE INTO books USING x ON true WHEN MATCHED THEN DELETE",
+        "COPY books FROM STDIN",
+        "WITH w AS (INSERT\n  INTO books VALUES (1)) SELECT 1",
+    ],
+)
+def test_sql_that_writes_another_ones_table_is_seen_however_it_is_spelled(planted, sql):
+    house = planted(
+        service__ledger__models='class Book:\n    __tablename__ = "books"\n',
+        service__planting__prune=f"X = {sql!r}\n",
+    )
+    assert house.strangers_tables() == ["service.planting.prune writes books of ledger/"]
+
+
+def test_sql_that_does_not_name_what_it_writes_is_seen(planted):
+    house = planted(service__planting__prune='T = "books"\nX = f"UPDATE {T} SET seq = 1"\n')
+    assert house.strangers_tables() == [
+        "service.planting.prune writes a table that its SQL does not name"
+    ]
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT 1 FROM books b, trees t",
+        "DELETE FROM books USING trees",
+        "SELECT 1 FROM ONLY trees",
+        "SELECT 1 FROM (trees JOIN books USING (id))",
+    ],
+)
+def test_sql_that_reads_a_higher_ones_table_is_seen_however_it_is_spelled(planted, sql):
+    house = planted(
+        service__ledger__models='class Book:\n    __tablename__ = "books"\n',
+        service__planting__models='class Tree:\n    __tablename__ = "trees"\n',
+        service__ledger__count=f"X = {sql!r}\n",
+    )
+    found = ["service.ledger.count reads trees of planting/, which is higher"]
+    assert house.strangers_tables() == found
+
+
 def test_what_the_kit_may_not_know_is_seen(planted):
     inside = "from service.ledger.books import Book\n"
     house = planted(kit__replay__run=inside, service__ledger__books="", service__app="import kit.a")
