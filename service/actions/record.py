@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from service.actions.award import Accepted, Gathered, award_action, awards_writes
 from service.actions.budgets import lock_budgets
@@ -24,9 +24,10 @@ from service.http.idempotency import KeyReusedError
 from service.ledger.orders import Batch, Work
 from service.platform.database import Connection, Write
 from service.platform.errors import SaxaulError
-from service.rules.decide.evaluate import Award, appraise
+from service.rules.decide.evaluate import Award, appraise, settle
 from service.rules.decide.judge import Judged, Refusal, judge
 from service.rules.decide.rulebook import CounterKey, Rulebook
+from service.rules.decide.standing import Standing, stored_uses
 
 
 class Recorded(Struct):
@@ -169,13 +170,13 @@ async def _accept(
         refused = _refusal(gathered, report, verdict) or claims.refusal(report)
         if refused is not None:
             outcomes[report] = gathered.events.refused(report, refused)
-        elif isinstance(verdict, Judged) and not claims.must_wait(report, gathered.books):
+        elif isinstance(verdict, Judged) and not _must_wait(gathered, report):
             gathered.events.take(report)
             accepted = _appraised(gathered, report, verdict)
             if gathered.events.reversal_reason(report) is None:
                 if verdict.exclusive:
                     standings[report.participant_id].travel(verdict)
-                if report in claims.keys and any(a.promises for a in accepted.awards):
+                if report in claims.keys and _is_paid(gathered, accepted):
                     claims.take(report, standings)
             gathered.accepted[row] = accepted
     await gathered.events.settle(connection)
@@ -200,6 +201,30 @@ def _appraised(gathered: Gathered, report: Report, verdict: Judged) -> Accepted:
     mark_active(book, verdict.local_date)
     awards = appraise(gathered.rulebook, verdict, region=region, streak_days=days)
     return Accepted(report, verdict, days, awards)
+
+
+def _must_wait(gathered: Gathered, report: Report) -> bool:
+    """Whether it rests on another transaction, or on limits that its batch has not settled yet."""
+    claims, owner = gathered.claims, report.participant_id
+    return claims.must_wait(report, gathered.books) or (
+        bool(claims.rivals_of(report))
+        and any(each.report.participant_id == owner for each in gathered.accepted.values())
+    )
+
+
+def _is_paid(gathered: Gathered, accepted: Accepted) -> bool:
+    """Whether its rules give it anything: after limits, where that takes something from a rival."""
+    report, verdict = accepted.report, accepted.verdict
+    rivals = gathered.claims.rivals_of(report)
+    if not rivals:
+        return any(award.promises for award in accepted.awards)
+    standing = Standing({**gathered.deciding.standings[report.participant_id].usage})
+    for rival in rivals:
+        if rival.participant_id == report.participant_id:
+            for award in rival.awards:
+                standing.give_back(stored_uses(award["counters"]))
+    awards = [structs.replace(award) for award in accepted.awards]
+    return settle(gathered.rulebook, verdict, awards, usage=standing.usage).gives
 
 
 def _twin(report: Report, action: Action, reversal: Action | None) -> Outcome:

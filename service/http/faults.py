@@ -226,6 +226,8 @@ def invalid(message: str, kind: type[Struct], at: str, plain: Any) -> SaxaulErro
         return fault(f"{pointer}/{escaped(found[1])}", _unknown_field(found[1], kinds, item))
     if found := _MISSING.match(sentence):
         return fault(f"{pointer}/{escaped(found[1])}", "is required")
+    if sentence.endswith("encoded date"):
+        return fault(pointer, "must be a date, such as 2026-11-21")
     if "timezone" in sentence or "RFC3339" in sentence or "`datetime" in sentence:
         return fault(pointer, TIME_RULE)
     if sentence.startswith("Invalid enum value"):

@@ -48,7 +48,16 @@ action_types:
     reported_by: [participant]
     attributes: {code: {type: string}}
     claim: {by: code}
+  scan:
+    category: recycling
+    reported_by: [participant, partner]
+    attributes: {code: {type: string}}
+    claim: {by: code}
 rules:
+  - {id: scanned, action: scan, when: verified, earns: 10, limits: [{per: day, count: 1}],
+     examples: [{given: {code: A}, context: {verified: true}, expect: {earns: 10}}]}
+  - {id: typed, action: scan, when: "!verified", earns: 10, limits: [{per: day, count: 3}],
+     examples: [{given: {code: A}, expect: {earns: 10}}]}
   - {id: drop, action: drop, saves: 37, earns: 0.1, limits: [{per: day, grams: 1}],
      examples: [{given: {code: A}, expect: {saves: 37}}]}
   - {id: box, action: box, saves: 5, earns: 37, limits: [{per: day, count: 2}],
@@ -120,6 +129,28 @@ def told(person, type_, at=NOW, **attributes):
 
 async def energy(record, report):
     return (await record([report]))[report].action.energy_g
+
+
+@pytest.mark.parametrize("is_together", [False, True])
+async def test_what_a_partner_tells_beyond_the_limit_takes_nothing_away(
+    record, database, people, is_together
+):
+    """Two codes were typed and paid; of what the partner tells, the limit pays one a day."""
+    ann, _ = people
+    codes = [f"{n} of {is_together}" for n in (1, 2)]
+    for code in codes:
+        assert await energy(record, typed(ann, "scan", code=code)) == 10
+    events = [told(ann, "scan", code=code) for code in codes]
+    if is_together:
+        paid = await record(events)
+        left = [event for event in events if event not in paid]
+        assert left == events[1:]
+        assert await energy(record, left[0]) == 0
+    else:
+        assert [await energy(record, event) for event in events] == [10, 0]
+    assert (await book_of(database, ann))["ripening"] == 20
+    again = typed(ann, "scan", code=codes[1])
+    assert isinstance((await record([again]))[again], AlreadyClaimedError)
 
 
 async def test_savings_of_typed_numbers_end_with_the_limit_also_where_grams_are_carried(

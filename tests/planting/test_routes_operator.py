@@ -57,6 +57,16 @@ async def test_a_project_is_opened_changed_and_logged(operator, database):
     assert len({row["request_id"] for row in entries}) == 3
 
 
+@pytest.mark.parametrize("day", ["2026-11-30T00:00:00Z", "30.11.2026", "2026-02-30"])
+async def test_what_is_no_date_is_told_how_a_date_is_written(operator, day):
+    season = {"from": day, "until": "2026-12-31"}
+    refused = await operator.post("/v1/operator/projects", {**PROJECT, "season": season})
+    assert refused.status_code == 422
+    assert refused.json()["errors"] == [
+        {"pointer": "#/season/from", "detail": "must be a date, such as 2026-11-21"}
+    ]
+
+
 async def test_projects_and_plots_are_made_once_a_key(operator, database):
     body = {
         "name": "Alxa twice",
