@@ -252,8 +252,7 @@ UPDATE counters SET n = counters.n - d.n, grams = counters.grams - d.grams,
     saved_rest_ng = counters.saved_rest_ng - d.saved_rest_ng
 FROM {_USED.rows}
 WHERE counters.participant_id = d.participant_id AND counters.counter = d.counter
-    AND counters.period = d.period AND counters.by_key = d.by_key
-    AND counters.participant_id = ANY($1::text::uuid[])"""  # noqa: S608 - constant columns
+    AND counters.period = d.period AND counters.by_key = d.by_key"""  # noqa: S608 - constant columns
 
 _UNBIND = """
 DELETE FROM claims USING unnest($1::bytea[], $2::uuid[], $3::uuid[])

@@ -1,7 +1,6 @@
 """An operator takes an action back, by its id, and the log of acts tells it."""
 
 from collections.abc import Sequence
-from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -14,7 +13,7 @@ from service.platform.errors import UnavailableError
 
 
 class Reversing(Work):
-    """Takes back what operators name; the head of the log of acts is locked last of all."""
+    """Takes back what operators name, and logs who did it and why."""
 
     rank = 3
     mixes = False
@@ -22,7 +21,6 @@ class Reversing(Work):
     async def read(self, connection: Connection, orders: Sequence["ReverseOrder"]) -> None:
         """The actions, and where their grams are."""
         self._reversals = Reversals(self.batch)
-        self._acts: list[tuple[ReverseOrder, dict[str, Any]]] = []
         await self._reversals.read(connection, {(o.participant_id, o.action_id) for o in orders})
 
     def decide(self, order: "ReverseOrder") -> Reversal:
@@ -36,13 +34,12 @@ class Reversing(Work):
         told = {"participant_id": str(owner), "reversal": str(row.id), "reason": order.reason}
         given = {"energy_g": row.energy_g, "saved_g": row.saved_g}
         taken = {f"{account.column}_g": grams for account, grams in reversal.taken.items()}
-        self._acts.append((order, told | given | {"taken": taken}))
+        detail = told | given | {"taken": taken}
+        self.batch.log(order, order.act, "action.reverse", order.action_id, detail)
         return reversal
 
-    async def finish(self, connection: Connection) -> list[Write]:
-        """Log who did it and why."""
-        for order, detail in self._acts:
-            await order.act.log(connection, "action.reverse", order.action_id, detail)
+    async def finish(self, _connection: Connection) -> list[Write]:
+        """Write what the reversals moved."""
         return self._reversals.writes()
 
 

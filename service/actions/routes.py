@@ -141,12 +141,11 @@ async def record_actions(request: Request) -> JsonAnswer:
             await hold_open(connection, participant_id)
         return Answer(200, msgspec.json.encode(answer), reader=reader)
 
-    key = await key_of(request)
+    key, database = await key_of(request), shared(request, Database)
     if key is None:
         return answered(await effect())
-    return answered(
-        await once(shared(request, Database), key, shared(request, Clock).real_now(), effect)
-    )
+    async with database.keyed:
+        return answered(await once(database, key, shared(request, Clock).real_now(), effect))
 
 
 async def _record_items(

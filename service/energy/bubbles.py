@@ -155,5 +155,4 @@ UPDATE bubbles SET
     remaining_g = d.remaining_g, collected_g = d.collected_g, taken_g = d.taken_g,
     expired_g = d.expired_g, reversed_g = d.reversed_g
 FROM {_CHANGED.rows}
-WHERE bubbles.participant_id = d.participant_id AND bubbles.id = d.id
-    AND bubbles.participant_id = ANY($1::text::uuid[])"""  # noqa: S608 - constant columns
+WHERE bubbles.participant_id = d.participant_id AND bubbles.id = d.id"""  # noqa: S608 - constant columns

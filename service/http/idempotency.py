@@ -127,12 +127,10 @@ async def once(
 
 
 async def _first_answer(connection: Connection, key: Key, real_now: datetime) -> Answer | None:
-    await connection.execute("SELECT set_config('lock_timeout', '2s', true)")
     try:
         mine = await connection.fetchval(_RESERVE, *key.row, key.fingerprint, real_now)
     except asyncpg.LockNotAvailableError as error:
         raise KeyInProgressError(key.key) from error
-    await connection.execute("SELECT set_config('lock_timeout', '0', true)")
     if mine:
         return None
     fingerprint, answer = (await read_answers(connection, [key])).get(key.row, (b"", None))

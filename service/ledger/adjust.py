@@ -1,7 +1,5 @@
 """Adjustments: an operator corrects what a person can spend, and the log of acts says why."""
 
-from collections.abc import Sequence
-from typing import Any
 from uuid import UUID
 
 from msgspec import Struct
@@ -10,9 +8,8 @@ from service.http.decode import Time
 from service.ledger.accounts import Account
 from service.ledger.balances import Balances, balances_of
 from service.ledger.books import Book, post
-from service.ledger.orders import Batch, RequestOrder, Work
+from service.ledger.orders import RequestOrder, Work
 from service.platform.acts import Act
-from service.platform.database import Connection, Write
 from service.platform.ids import uuid7
 
 
@@ -28,14 +25,9 @@ class AdjustmentAnswer(Struct, frozen=True):
 
 
 class Adjusting(Work):
-    """Books the adjustments of one batch; the head of the log of acts is locked last of all."""
+    """Books the adjustments of one batch, and logs who did it and why."""
 
     rank = 3
-
-    def __init__(self, batch: Batch, _orders: Sequence["AdjustOrder"]) -> None:
-        """Nothing is known before the books are locked."""
-        self.batch = batch
-        self._acts: list[tuple[AdjustOrder, dict[str, Any]]] = []
 
     def decide(self, order: "AdjustOrder") -> AdjustmentAnswer:
         """Issue grams to `available`, or take them back from there; also for suspended people.
@@ -54,15 +46,10 @@ class Adjusting(Work):
         post(book, *sides, abs(amount_g), cause="adjust", cause_id=id_, at=at)
         self.batch.change(order.participant_id)
         told = {"adjustment": str(id_), "amount_g": amount_g, "reason": order.reason}
-        self._acts.append((order, told | {"before": before, "after": _spendable(book)}))
+        detail = told | {"before": before, "after": _spendable(book)}
+        self.batch.log(order, order.act, "participant.adjust", order.participant_id, detail)
         owner, held = order.participant_id, balances_of(book)
         return AdjustmentAnswer(id_, owner, amount_g, order.reason, at, held)
-
-    async def finish(self, connection: Connection) -> list[Write]:
-        """Log who did it and why."""
-        for order, detail in self._acts:
-            await order.act.log(connection, "participant.adjust", order.participant_id, detail)
-        return []
 
 
 class AdjustOrder(RequestOrder, kw_only=True):

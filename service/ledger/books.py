@@ -29,9 +29,9 @@ _MARK_MAX = 200
 
 
 class BookBusyError(UnavailableError):
-    """The book was held by somebody else for too long."""
+    """The book, or what else is moved, was held by somebody else for too long."""
 
-    text = "Your account is busy; send the request again."
+    text = "Your account, or what you ask for, is busy; send the request again."
     participant_id: UUID
 
 
@@ -155,12 +155,9 @@ async def lock_free_books(connection: Connection, ids: Iterable[UUID]) -> dict[U
 async def lock_books(connection: Connection, ids: Iterable[UUID]) -> dict[UUID, Book]:
     """Lock all of these books in id order, waiting for those held. Missing ones are left out.
 
-    Raises asyncpg.LockNotAvailableError after 2 s.
+    Raises asyncpg.LockNotAvailableError.
     """
-    await connection.execute("SELECT set_config('lock_timeout', '2s', true)")
-    rows = await connection.fetch(_LOCK_ALL, sorted(ids))
-    await connection.execute("SELECT set_config('lock_timeout', '0', true)")
-    return _books(rows)
+    return _books(await connection.fetch(_LOCK_ALL, sorted(ids)))
 
 
 async def lock_book(connection: Connection, participant_id: UUID) -> Book:

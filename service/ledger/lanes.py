@@ -8,6 +8,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from uuid import UUID
 
 import asyncpg
 import structlog
@@ -31,6 +32,8 @@ _log = structlog.get_logger()
 ROUNDS_MAX = 5
 WEIGHT_MAX = 2_000
 HELD_MAX_S = 0.5
+PATIENT_MAX_S = 5
+SLOW_MAX_S = 30
 TRIES_MAX = 3
 RETRY_PAUSE_S = 0.05
 
@@ -45,6 +48,12 @@ class NotRecordedError(UnavailableError):
     """The database failed or did not say how it ended; sending it again is always safe."""
 
     text = "The action may not be stored; send it again with the same key."
+
+
+class MaybeStoredError(UnavailableError):
+    """The database did not say how it ended, and nothing would tell a copy of this from another."""
+
+    text = "This may be stored already; look before you send it again."
 
 
 class ActionFaultError(SaxaulError):
@@ -81,6 +90,7 @@ class Lanes:
         self.lanes = [_Lane(self, lane) for lane in range(settings.lanes)]
         self.ended: set[tuple[int, str]] = set()
         self.waiting = 0
+        self.stopping = False
         self.running: dict[KeyRow, _Waiting] = {}
         self.patient = asyncio.Semaphore(PATIENT_AT_ONCE)
         # Asked for once: each time it is a call of the system.
@@ -93,8 +103,8 @@ class Lanes:
 
     async def stop(self) -> None:
         """Settle what waits, then end."""
+        self.stopping = True
         for lane in self.lanes:
-            lane.stopping = True
             lane.wake.set()
         await asyncio.gather(*(lane.task for lane in self.lanes if lane.task))
 
@@ -103,14 +113,17 @@ class Lanes:
 
         Raises QueueFullError.
         """
-        if self.waiting >= self.settings.queue_max:
+        if self.waiting >= self.settings.queue_max or self.stopping:
             raise QueueFullError
         entry = _Waiting(order, self.loop.create_future(), self.loop.time())
         has_stored.set(True)
         self.waiting += 1
         if isinstance(order, RequestOrder) and order.key is not None:
             self.running.setdefault(order.key.row, entry)
-        self.lanes[lane_of(order.participant_id, len(self.lanes))].add(entry)
+        lane = self.lanes[lane_of(order.participant_id, len(self.lanes))]
+        queue = lane.aside.get(order.people) if lane.aside else None
+        (lane.queue if queue is None else queue).append(entry)
+        lane.wake.set()
         return entry.future
 
     def batch(self) -> Batch:
@@ -148,93 +161,90 @@ class _Lane:
         self.lanes = lanes
         self.number = number
         self.queue: deque[_Waiting] = deque()
+        self.aside: dict[tuple[UUID, ...], deque[_Waiting]] = {}
+        """What waits for books that somebody holds, by whose they are."""
         self.wake = asyncio.Event()
         self.task: asyncio.Task[None] | None = None
-        self.aside: set[asyncio.Task[None]] = set()
-        self.stopping = False
-
-    def add(self, entry: _Waiting) -> None:
-        self.queue.append(entry)
-        self.wake.set()
+        self.tasks: set[asyncio.Task[None]] = set()
 
     async def serve(self) -> None:
         """Commit batch after batch until stopped and empty."""
-        while self.queue or not self.stopping:
+        while self.queue or not self.lanes.stopping:
             if not self.queue:
                 self.wake.clear()
                 await self.wake.wait()
                 continue
-            await self._settle(self._next())
-        while self.aside:
-            await asyncio.gather(*self.aside)
+            await self._settle(self._next(self.queue))
+        while self.tasks:
+            await asyncio.gather(*self.tasks)
 
-    def _next(self) -> list[_Waiting]:
+    def _next(self, queue: deque[_Waiting]) -> list[_Waiting]:
         """The next batch: as many as came, of bounded number and weight, and of kinds that mix."""
-        batch, left = [self.queue.popleft()], WEIGHT_MAX
-        first = batch[0].order
-        left -= first.weight
-        while self.queue and len(batch) < self.lanes.settings.batch_max:
-            head = self.queue[0].order
-            left -= head.weight
-            if left < 0 or not _mix(first, head):
+        first = queue.popleft()
+        batch, left = [first], WEIGHT_MAX - first.order.weight
+        while queue and len(batch) < self.lanes.settings.batch_max:
+            left -= queue[0].order.weight
+            if left < 0 or not _mix(first.order, queue[0].order):
                 break
-            batch.append(self.queue.popleft())
+            batch.append(queue.popleft())
         return batch
 
     async def _settle(self, entries: Sequence[_Waiting], *, wait: bool = False) -> None:
-        """Settle a batch. What fails with it is halved until the culprit stands alone."""
-        try:
-            outcomes = await self._settle_again(entries, wait=wait)
-        except SaxaulError as error:
-            for entry in entries:
-                self.lanes.close(entry, error)
-        except Exception as error:  # noqa: BLE001 - halving finds the culprit, the rest is booked
-            if len(entries) == 1:
-                (entry,) = entries
-                _log.error("order_failed", order=type(entry.order).__name__, exc_info=error)
-                self.lanes.close(entry, _fault(entry.order, error))
-                return
+        """Settle a batch. What passes by itself undid all of it: it is run again, re-reading all.
+
+        Ids and keys are the same each time, so a COMMIT whose answer was lost shows as stored.
+        """
+        refusal = NotRecordedError()
+        for attempt in range(1, TRIES_MAX + 1):
+            batch, orders = self.lanes.batch(), [entry.order for entry in entries]
+            try:
+                outcomes = await batch.settle(self.lanes.database, orders, wait=wait)
+            except Exception as error:  # noqa: BLE001 - halving finds the culprit, the rest is booked
+                is_slow = isinstance(error, asyncpg.QueryCanceledError) and len(entries) > 1
+                if is_slow or not is_passing(error):
+                    return await self._halve(entries, error, wait=wait)
+                _log.warning("batch is run again", attempt=attempt, error=repr(error))
+                entries, refusal.__cause__ = self._leave_out(entries, batch, error), error
+            else:
+                return self._answer(entries, outcomes)
+            if not entries:
+                return None
+            await asyncio.sleep(RETRY_PAUSE_S * attempt)
+        return self._refuse(entries, refusal)
+
+    def _leave_out(
+        self, entries: Sequence[_Waiting], batch: Batch, error: Exception
+    ) -> list[_Waiting]:
+        """Answer what must not be run again: what may be booked and would not show, or is held."""
+        is_held = isinstance(error, asyncpg.LockNotAvailableError)
+        left = []
+        for entry in entries:
+            if batch.is_written and not entry.order.is_repeatable:
+                self.lanes.close(entry, MaybeStoredError())
+            elif is_held and entry.order in batch.locking:
+                self.lanes.close(entry, BookBusyError(entry.order.participant_id))
+            else:
+                left.append(entry)
+        return left
+
+    async def _halve(self, entries: Sequence[_Waiting], error: Exception, *, wait: bool) -> None:
+        """Settle each half, until the culprit stands alone, or is slow for too long to go on."""
+        if len(entries) == 1:
+            (entry,) = entries
+            _log.error("order_failed", order=type(entry.order).__name__, exc_info=error)
+            self.lanes.close(entry, _fault(entry.order, error))
+        elif is_passing(error) and self._waited_s(entries[0]) > SLOW_MAX_S:
+            self._refuse(entries, NotRecordedError())
+        else:
             middle = len(entries) // 2
             await self._settle(entries[:middle], wait=wait)
             await self._settle(entries[middle:], wait=wait)
-        else:
-            self._answer(entries, outcomes)
-
-    async def _settle_again(
-        self, entries: Sequence[_Waiting], *, wait: bool
-    ) -> dict[Order, Outcome]:
-        """Run the batch; a fault of the connection or a conflict reruns it whole, re-reading all.
-
-        Ids and keys are the same each time, so a COMMIT whose answer was lost shows as stored
-        already; whatever has neither is not run again when it may be booked.
-        """
-        orders = [entry.order for entry in entries]
-        unknown: dict[Order, Outcome] = {}
-        failed: Exception | None = None
-        for attempt in range(1, TRIES_MAX + 1):
-            batch = self.lanes.batch()
-            try:
-                return unknown | await batch.settle(self.lanes.database, orders, wait=wait)
-            except asyncpg.LockNotAvailableError as error:
-                raise BookBusyError(orders[0].participant_id) from error
-            except Exception as error:
-                # What passes by itself undid the whole transaction: the same batch is run again.
-                if not is_passing(error):
-                    raise
-                failed = error
-                _log.warning("batch is run again", attempt=attempt, error=repr(error))
-                if batch.is_written:
-                    unknown |= {o: NotRecordedError() for o in orders if not o.is_repeatable}
-                    orders = [order for order in orders if order.is_repeatable]
-                await asyncio.sleep(RETRY_PAUSE_S * attempt)
-        raise NotRecordedError from failed
 
     def _answer(self, entries: Sequence[_Waiting], outcomes: dict[Order, Outcome]) -> None:
         """Close what was decided; what was left out goes first next time, or waits on its own.
 
         What needs the book of somebody else as well is no matter of this lane alone.
         """
-        now = self.lanes.loop.time()
         BATCH_ACTIONS.observe(len(entries))
         held = []
         for entry in entries:
@@ -242,21 +252,45 @@ class _Lane:
             if outcome is not None:
                 self.lanes.close(entry, outcome)
                 continue
-            entry.rounds += 1
-            is_late = entry.rounds >= ROUNDS_MAX or now - entry.since > HELD_MAX_S
-            if is_late or len(entry.order.people) > 1:
-                task = asyncio.create_task(self._wait_for_book(entry))
-                self.aside.add(task)
-                task.add_done_callback(self.aside.discard)
+            entry.rounds, people = entry.rounds + 1, entry.order.people
+            is_late = entry.rounds >= ROUNDS_MAX or self._waited_s(entry) > HELD_MAX_S
+            if is_late or len(people) > 1 or people in self.aside:
+                self._set_aside(entry)
             else:
                 held.append(entry)
         self.queue.extendleft(reversed(held))
+        self.wake.set()
         ACTIONS_WAITING.set(self.lanes.waiting)
 
-    async def _wait_for_book(self, entry: _Waiting) -> None:
-        """A transaction of its own, which waits for the book: the lane goes on meanwhile."""
-        async with self.lanes.patient:
-            await self._settle([entry], wait=True)
+    def _set_aside(self, entry: _Waiting) -> None:
+        """Let it wait for its books; what these people order meanwhile comes behind it."""
+        people = entry.order.people
+        if people not in self.aside:
+            self.aside[people] = deque()
+            task = asyncio.create_task(self._wait_for_books(people))
+            self.tasks.add(task)
+            task.add_done_callback(self.tasks.discard)
+        self.aside[people].append(entry)
+
+    async def _wait_for_books(self, people: tuple[UUID, ...]) -> None:
+        """Transactions of their own, which wait for the books: the lane goes on meanwhile."""
+        queue = self.aside[people]
+        while queue:
+            # Left again after each: it may wait for what somebody else wants to settle here.
+            async with self.lanes.patient:
+                entries = self._next(queue)
+                if self._waited_s(entries[0]) > PATIENT_MAX_S:
+                    self._refuse(entries, BookBusyError(entries[0].order.participant_id))
+                else:
+                    await self._settle(entries, wait=True)
+        del self.aside[people]
+
+    def _waited_s(self, entry: _Waiting) -> float:
+        return self.lanes.loop.time() - entry.since
+
+    def _refuse(self, entries: Sequence[_Waiting], error: SaxaulError) -> None:
+        for entry in entries:
+            self.lanes.close(entry, error)
 
 
 async def answer_order(request: Request, order: RequestOrder) -> JsonAnswer:

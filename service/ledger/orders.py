@@ -6,7 +6,7 @@ what decides; lock campaigns' budgets and projects' stock, if any are wanted; wr
 
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cache, partial
 from typing import Any, ClassVar
@@ -16,9 +16,17 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from service.http.idempotency import Answer, Key, KeyReusedError, keep_answers, read_answers
+from service.http.idempotency import (
+    Answer,
+    Key,
+    KeyReusedError,
+    KeyRow,
+    keep_answers,
+    read_answers,
+)
 from service.http.problems import problem_body
 from service.ledger.books import Book, BookMissingError, book_writes, lock_books, lock_free_books
+from service.platform.acts import Act, act_writes
 from service.platform.database import Connection, Database, Write, write_all
 from service.platform.errors import ConflictError, SaxaulError
 from service.platform.outbox import lane_of, outbox_write
@@ -93,6 +101,9 @@ class Batch:
         self.books: dict[UUID, Book] = {}
         self.is_written = False
         """Whether all was sent but COMMIT, so that it may be stored when that fails."""
+        self.locking: Sequence[Order] = ()
+        """The orders for which something is locked at this moment that others may hold."""
+        self._acted: list[tuple[Order, tuple[Act, str, UUID, dict[str, Any]]]] = []
         self._changed: dict[UUID, Book] = {}
         self._day_of = cache(lambda at: rulebook.program.local_date(at).isoformat())
         self._told: dict[str, dict[tuple[UUID, str, str], int]] = defaultdict(
@@ -106,6 +117,10 @@ class Batch:
     def tell(self, at: datetime, owner: UUID, board: str, change: int, region: str) -> None:
         """Let a board learn what was booked at this time; the region is that of what counts."""
         self._told[self._day_of(at)][owner, board, region] += change
+
+    def log(self, order: Order, by: Act, act: str, object_id: UUID, detail: dict[str, Any]) -> None:
+        """Let the log of acts tell what an operator did with this order."""
+        self._acted.append((order, (by, act, object_id, detail)))
 
     async def settle(
         self, database: Database, orders: Sequence[Order], *, wait: bool = False
@@ -128,6 +143,7 @@ class Batch:
         Orders whose books somebody else holds are left out of the answer, unless `wait` is set, and
         so is what rests on how another transaction ends.
         """
+        self.locking = orders
         kinds: dict[type[Work], list[Order]] = defaultdict(list)
         for order in orders:
             kinds[order.work].append(order)
@@ -144,27 +160,32 @@ class Batch:
     async def _settle(
         self, connection: Connection, orders: Sequence[Order], works: dict[type["Work"], "Work"]
     ) -> dict[Order, Outcome]:
-        answers = Answers(await read_answers(connection, keys_of(orders)))
+        answers = Answers(await read_answers(connection, keys_of(orders)), self.books)
         asked: list[Work] = []
         for kind, work in works.items():
-            mine = [o for o in orders if o.work is kind and not answers.knows(o)]
+            mine = [o for o in orders if o.work is kind and answers.given(o) is None]
             if mine:
+                self.locking = mine
                 await work.read(connection, mine)
                 asked.append(work)
         outcomes: dict[Order, Outcome] = {}
         for order in orders:
-            if isinstance(order, RequestOrder):
-                outcome = answers.given(order) or _decided(works[order.work], order)
-                outcome = answers.keep(order, outcome, self.books[order.participant_id])
-            else:
-                outcome = _decided(works[order.work], order)
+            outcome = answers.given(order)
+            if outcome is None:
+                outcome = answers.keep(order, _decided(works[order.work], order))
             if outcome is not None:
                 outcomes[order] = outcome
+        self.locking = ()
         writes = [write for work in asked for write in await work.finish(connection)]
         if self._changed:
             writes += book_writes([*self._changed.values()])
         if answers.new:
             writes.append(keep_answers(answers.new, self.real_now))
+        if self._acted:
+            # One lock for all operators, so it is taken last.
+            self.locking = [order for order, _ in self._acted]
+            writes += await act_writes(connection, [acted for _, acted in self._acted])
+            self.locking = ()
         await write_all(connection, [*writes, *self._outbox_writes()])
         return outcomes
 
@@ -210,35 +231,34 @@ class Work(ABC):
 class Answers:
     """First answers to requests with keys: those that are kept, and those that this batch gives."""
 
-    def __init__(self, kept: dict[tuple[UUID, str, str], tuple[bytes, Answer]]) -> None:
-        """`kept` by person, route and key, with the fingerprint of the request."""
+    def __init__(
+        self, kept: dict[KeyRow, tuple[bytes, Answer]], books: Mapping[UUID, Book]
+    ) -> None:
+        """`kept` with the fingerprints of their requests; `books` of who asks."""
         self._first = kept
+        self._books = books
         self.new: list[tuple[Key, Answer]] = []
 
-    def knows(self, order: Order) -> bool:
-        """Whether its key was answered before this batch."""
-        return bool(self._first) and isinstance(order, RequestOrder) and bool(self.given(order))
-
-    def given(self, order: RequestOrder) -> Answer | SaxaulError | None:
+    def given(self, order: Order) -> Answer | SaxaulError | None:
         """The first answer to its key, if there was one."""
-        if order.key is None:
+        if not self._first or not isinstance(order, RequestOrder) or order.key is None:
             return None
         fingerprint, answer = self._first.get(order.key.row, (b"", None))
         if answer is not None and fingerprint != order.key.fingerprint:
             return KeyReusedError(order.key.key)
         return answer
 
-    def keep(self, order: RequestOrder, outcome: Outcome, book: Book) -> Outcome:
+    def keep(self, order: Order, outcome: Outcome) -> Outcome:
         """The answer to a request. A conflict is one too: nothing was moved, and never will be.
 
         What an erasure would have to find is not kept of who is erased.
         """
-        if outcome is None or isinstance(outcome, Answer):
+        if outcome is None or not isinstance(order, RequestOrder):
             return outcome
-        key = order.key
+        key, is_erased = order.key, self._books[order.participant_id].closed
         if not isinstance(outcome, SaxaulError):
             answer = Answer(order.status, msgspec.json.encode(order.tell(outcome)))
-        elif key is not None and isinstance(outcome, ConflictError) and not book.closed:
+        elif key is not None and isinstance(outcome, ConflictError) and not is_erased:
             body = problem_body(outcome, key.reader)
             answer = Answer(outcome.status, body, reader=key.reader)
         else:

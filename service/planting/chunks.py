@@ -116,7 +116,6 @@ async def run_chunks(
 
 async def lock_plot(connection: Connection, plot_id: UUID) -> Plot:
     """Lock a plot, before any book: acts on it come one after the other. Raises NotFoundError."""
-    await connection.execute("SELECT set_config('lock_timeout', '2s', true)")
     row = await connection.fetchrow(_LOCK_PLOT, plot_id)
     if row is None:
         raise NotFoundError("There is no such plot.")

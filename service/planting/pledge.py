@@ -82,7 +82,7 @@ class Pledging(Work):
     async def read(
         self, connection: Connection, orders: Sequence["PledgeOrder | CancelOrder"]
     ) -> None:
-        """Read projects and pledges, then lock the stock of all these projects."""
+        """Read the pledges to cancel, lock the stock of all projects, then read what they offer."""
         self._offers: dict[tuple[UUID, UUID], _Offer] = {}
         self._held: dict[tuple[UUID, UUID], Pledge] = {}
         self._promised: dict[UUID, int] = defaultdict(int)
@@ -90,17 +90,17 @@ class Pledging(Work):
         self._cancelled: list[Pledge] = []
         wanted = {(o.participant_id, o.project_id) for o in orders if isinstance(o, PledgeOrder)}
         held = {(o.participant_id, o.pledge_id) for o in orders if isinstance(o, CancelOrder)}
-        if wanted:
-            rows = await connection.fetch(_READ_OFFERS, *map(list, zip(*wanted, strict=True)))
-            self._offers = {(row[0], row[1]): _Offer(*row[2:]) for row in rows}
         if held:
             rows = await connection.fetch(_READ_PLEDGES, *map(list, zip(*held, strict=True)))
             trees = await read_pledge_trees(connection, held)
             pledges = [Pledge(**row, trees=trees[row["participant_id"], row["id"]]) for row in rows]
             self._held = {(pledge.participant_id, pledge.id): pledge for pledge in pledges}
-        projects = {project_id for _, project_id in self._offers}
-        projects |= {pledge.project_id for pledge in self._held.values()}
+        projects = {pledge.project_id for pledge in self._held.values()}
+        projects |= {project_id for _, project_id in wanted}
         self._left = await lock_stock(connection, projects)
+        if wanted:
+            rows = await connection.fetch(_READ_OFFERS, *map(list, zip(*wanted, strict=True)))
+            self._offers = {(row[0], row[1]): _Offer(*row[2:]) for row in rows}
 
     def decide(self, order: "PledgeOrder | CancelOrder") -> Pledge:
         """Make the pledge, or take it back.

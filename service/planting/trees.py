@@ -168,5 +168,4 @@ UPDATE trees SET
 FROM unnest(
     $1::uuid[], $2::text[], $3::text[], $4::uuid[], $5::integer[], $6::bigint[]
 ) AS d (participant_id, number, status, plot_id, step, planted_seq)
-WHERE trees.participant_id = d.participant_id AND trees.number = d.number
-    AND trees.participant_id = ANY($1)"""
+WHERE trees.participant_id = d.participant_id AND trees.number = d.number"""

@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from itertools import combinations, islice
 from typing import Any
@@ -11,8 +11,9 @@ import msgspec
 from sqlalchemy import BigInteger, CheckConstraint, Index, SmallInteger
 from sqlalchemy.orm import Mapped, mapped_column
 
+from service.platform.arrays import Columns
 from service.platform.canonical import FORM, canonical
-from service.platform.database import Base, Connection
+from service.platform.database import Base, Connection, Write, write_all
 
 
 class AuditEntry(Base):
@@ -55,14 +56,24 @@ class Act(msgspec.Struct, frozen=True):
         self, connection: Connection, act: str, object_id: object, detail: dict[str, Any]
     ) -> None:
         """Add an entry in the act's own transaction; call it last, the head is one lock for all."""
-        await connection.execute(_MAKE_HEAD, bytes(32))
-        head = await connection.fetchrow(_LOCK_HEAD)
-        assert head is not None
-        seq = head["seq"] + 1
-        entry = (seq, self.now, self.actor, act, str(object_id), detail, self.request_id)
-        entry_hash = entry_digest(head["hash"], entry)
-        await connection.execute(_ADD, *entry, entry_hash)
-        await connection.execute(_MOVE_HEAD, seq, entry_hash)
+        await write_all(connection, await act_writes(connection, [(self, act, object_id, detail)]))
+
+
+async def act_writes(
+    connection: Connection, acted: Iterable[tuple[Act, str, object, dict[str, Any]]]
+) -> list[Write]:
+    """Lock the end of the chain, and give the writes that lengthen it in this very transaction.
+
+    `acted` are who, what, the object's id and the detail.
+    """
+    seq, head = (await connection.fetch(_LOCK_HEAD, bytes(32)))[0]
+    rows = []
+    for by, act, object_id, detail in acted:
+        seq += 1
+        entry = (seq, by.now, by.actor, act, str(object_id), detail, by.request_id)
+        head = entry_digest(head, entry)
+        rows.append((*entry, head))
+    return [Write(_ADD, _ENTRIES.values(rows)), Write(_MOVE_HEAD, (seq, head))]
 
 
 def entry_digest(previous: bytes, entry: Sequence[Any]) -> bytes:
@@ -92,9 +103,12 @@ def earlier_zeros(previous: bytes, entry: Sequence[Any], found: bytes) -> int | 
 
 _TRIES_MAX, _BYTES_MAX = 2**16, 2**26
 _ZERO = re.compile(rb"(?<=[\[,:])0\.0(?=[],}])")
-_MAKE_HEAD = "INSERT INTO audit_head (id, seq, hash) VALUES (1, 0, $1) ON CONFLICT DO NOTHING"
-_LOCK_HEAD = "SELECT seq, hash FROM audit_head WHERE id = 1 FOR NO KEY UPDATE"
+_LOCK_HEAD = """
+INSERT INTO audit_head (id, seq, hash) VALUES (1, 0, $1)
+ON CONFLICT (id) DO UPDATE SET seq = audit_head.seq RETURNING seq, hash"""
 _MOVE_HEAD = "UPDATE audit_head SET seq = $1, hash = $2 WHERE id = 1"
-_ADD = """
-INSERT INTO audit_log (seq, at, actor, act, object, detail, request_id, hash)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"""
+_ENTRIES = Columns(
+    "seq bigint, at timestamptz, actor text, act text, object text, detail jsonb, request_id text,"
+    "hash bytea"
+)
+_ADD = f"INSERT INTO audit_log ({_ENTRIES.names}) SELECT * FROM {_ENTRIES.rows}"  # noqa: S608

@@ -5,6 +5,7 @@ Everything that locks books or moves grams runs set-based SQL on an asyncpg conn
 `database.lists`, for operators. SQLAlchemy knows the tables, for migrations, and asks nothing.
 """
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -115,6 +116,8 @@ has_stored = ContextVar("has_stored", default=False)
 
 # So many actions of a lane wait for their held books at once, each on a connection of its own.
 PATIENT_AT_ONCE = 2
+# Whoever waits longer for a row that somebody holds is told so, and harms nobody else.
+_LOCK_TIMEOUT = "2s"
 # So many connections are enough for what operators read.
 _LISTS = 4
 
@@ -127,6 +130,8 @@ class Database:
     ) -> None:
         """Wrap open pools; use `open_database`."""
         self.pool = pool
+        # What holds a transaction while lanes work for it: the other half is for everybody else.
+        self.keyed = asyncio.Semaphore(pool.get_max_size() // 2)
         self.lane_pool = lane_pool
         self.reads = reads
         self.lists = lists
@@ -161,6 +166,7 @@ async def open_database(settings: Settings, url: str) -> Database:
         "application_name": "saxaul",
         "statement_timeout": str(settings.statement_timeout_ms),
         "idle_in_transaction_session_timeout": str(settings.statement_timeout_ms),
+        "lock_timeout": _LOCK_TIMEOUT,
         "plan_cache_mode": "force_generic_plan",
         "timezone": "UTC",
         "jit": "off",

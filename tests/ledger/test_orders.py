@@ -10,7 +10,7 @@ from msgspec import Struct
 from service.energy.collect import CollectOrder
 from service.http.decode import NoFields
 from service.http.idempotency import Answer
-from service.ledger.lanes import Lanes, NotRecordedError
+from service.ledger.lanes import Lanes, MaybeStoredError
 from service.planting.pledge import CancelOrder, PledgeOrder
 from service.planting.stock import SoldOutError
 from service.platform.clock import Clock
@@ -217,7 +217,7 @@ async def test_an_order_without_a_key_is_not_run_again_when_it_may_be_booked(
     lanes = Lanes(doors, clock, lambda: RULEBOOK, own_settings)
     lanes.start()
     proxy.cut_answer_of(b"COMMIT")
-    with pytest.raises(NotRecordedError):
+    with pytest.raises(MaybeStoredError):
         await lanes.submit(CollectOrder(person, key=None, tell=lambda _: NoFields()))
     await lanes.stop()
     await doors.close()

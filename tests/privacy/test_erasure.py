@@ -132,7 +132,9 @@ async def test_no_conflict_is_kept_for_who_is_erased_while_it_is_answered(
         await lock_book(holder, old_id)
         erasing = asyncio.create_task(alice.delete("/v1/me"))
         asking = asyncio.create_task(caller.post(path, body, key="conflict-key-0001"))
-        await blocked_backends(database_url, at_least=2)
+        await blocked_backends(database_url)
+        # Both are in the door when what was asked behind them is answered.
+        await alice.get("/v1/me")
     answer = await asking
     assert (await erasing).status_code == 204
     assert answer.status_code in {409, 503}, answer.text
@@ -214,7 +216,8 @@ async def test_whatever_waits_for_the_book_finds_it_closed(database, client, ali
         erasing = asyncio.create_task(alice.delete("/v1/me"))
         await waiting(database, 1)
         collecting = asyncio.create_task(alice.post("/v1/me/bubbles/collect"))
-        await waiting(database, 2)
+        # It is in the door when what was asked behind it is answered.
+        await alice.get("/v1/me")
         await transaction.rollback()
     assert (await erasing).status_code == 204
     late = await collecting
