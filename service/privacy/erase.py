@@ -70,7 +70,8 @@ class EraseOrder(Order):
 async def erase_participant(lanes: Lanes, participant_id: UUID) -> bool:
     """Forget this person; False when that was done. Raises BookMissingError."""
     is_new: bool = await lanes.submit(EraseOrder(participant_id))
-    is_finished = not is_new
+    # Whoever did it may have been killed, and COMMIT may have got no answer.
+    is_finished = False
     while not is_finished:
         async with lanes.database.transaction() as connection:
             now = lanes.clock.now()
@@ -146,4 +147,5 @@ UPDATE actions SET attributes = NULL
 WHERE participant_id = $1 AND id IN (
     SELECT id FROM actions WHERE participant_id = $1 AND attributes IS NOT NULL LIMIT $2)"""
 
-_FINISH = "UPDATE erasures SET finished_at = $2 WHERE participant_id = $1"
+_FINISH = """
+UPDATE erasures SET finished_at = $2 WHERE participant_id = $1 AND finished_at IS NULL"""

@@ -19,6 +19,7 @@ from service.planting.pledge import PledgeOrder
 from service.planting.projects import change_project
 from service.platform.clock import Clock
 from service.platform.database import open_database
+from service.privacy.erase import erase_participant
 from tests.actions.proxy import LossyProxy
 from tests.actions.reports import NOW, blocked_backends, walk
 from tests.callers import sign_in
@@ -73,6 +74,17 @@ async def held(settings, row):
     await connection.close()
 
 
+@asynccontextmanager
+async def lossy(settings):
+    """A database behind a line that loses answers on demand."""
+    proxy = LossyProxy(settings.database_url)
+    await proxy.start()
+    doors = await open_database(settings, proxy.url)
+    yield proxy, doors
+    await doors.close()
+    await proxy.stop()
+
+
 def book_row(person):
     return f"books WHERE participant_id = '{person}'"
 
@@ -92,10 +104,7 @@ async def test_what_may_be_booked_is_not_run_again_when_its_batch_is_halved(
     adjusted, poisoned = await make_person(own_database), await make_person(own_database)
     one_lane = replace(own_settings, lanes=1)
     await own_database.pool.execute(POISON.format(person=poisoned))
-    proxy = LossyProxy(own_settings.database_url)
-    await proxy.start()
-    doors = await open_database(one_lane, proxy.url)
-    async with lanes_of(doors, one_lane) as lanes:
+    async with lossy(one_lane) as (proxy, doors), lanes_of(doors, one_lane) as lanes:
         async with held(own_settings, book_row(poisoned)):
             proxy.cut_answer_of(b"COMMIT")
             orders = adjustment(adjusted), walk(poisoned)
@@ -104,10 +113,21 @@ async def test_what_may_be_booked_is_not_run_again_when_its_batch_is_halved(
                 while not proxy.cuts:
                     await asyncio.wait(futures, timeout=0.01)
         outcomes = await asyncio.gather(*futures, return_exceptions=True)
-    await doors.close()
-    await proxy.stop()
     assert [type(outcome) for outcome in outcomes] == [MaybeStoredError, ActionFaultError]
     assert (await book_of(own_database, adjusted)).available == 7
+
+
+async def test_an_erasure_whose_commit_gets_no_answer_forgets_all(
+    own_settings, own_database, rules
+):
+    person = await make_person(own_database)
+    async with lossy(own_settings) as (proxy, doors), lanes_of(doors, own_settings) as lanes:
+        await lanes.submit(walk(person))
+        proxy.cut_answer_of(b"COMMIT")
+        await erase_participant(lanes, person)
+        assert proxy.cuts == 1
+    kept = "SELECT count(*) FROM actions WHERE attributes IS NOT NULL"
+    assert await own_database.pool.fetchval(kept) == 0
 
 
 async def test_stock_that_is_held_harms_nobody_who_wants_no_tree(own_settings, own_database, rules):
