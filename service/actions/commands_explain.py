@@ -9,6 +9,7 @@ from uuid import UUID
 import click
 import msgspec
 
+from service.http.faults import has_names_twice
 from service.instance.open import Instance, on_instance
 from service.platform.errors import NotFoundError
 from service.rulebooks.checked import files_of
@@ -115,9 +116,12 @@ def _example(rule_id: str, given: str, context: str, source: str) -> tuple[list[
 
 def _decoded(text: str, kind: Any, option: str) -> Any:
     try:
-        return msgspec.json.decode(text, type=kind)
+        decoded = msgspec.json.decode(text, type=kind)
     except msgspec.DecodeError as error:
         raise click.UsageError(f"{option}: {error}") from error
+    if has_names_twice(text.encode()):
+        raise click.UsageError(f"{option}: a name is given more than once")
+    return decoded
 
 
 def _files(source: str) -> Mapping[str, str]:

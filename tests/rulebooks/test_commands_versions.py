@@ -176,6 +176,7 @@ async def test_a_rule_is_explained_without_a_database(settings):
         ["nope"],
         ["metro-trip", "--given", "{"],
         ["metro-trip", "--given", "[]"],
+        ["metro-trip", "--given", '{"price": 1, "price": 2}'],
         ["metro-trip", "--context", '{"weather": 1}'],
         ["metro-trip", "--context", '{"occurred_at": "2026-02-30T08:00"}'],
         ["metro-trip", "--context", '{"occurred_at": "2026-12-01T08:00:60Z"}'],
