@@ -19,9 +19,10 @@ from service.http.idempotency import KeyInProgressError, KeyRow
 from service.http.shared import shared
 from service.ledger.books import BookBusyError
 from service.ledger.orders import Batch, Order, Outcome, RequestOrder
+from service.ledger.refusals import MaybeStoredError, NotRecordedError, QueueFullError, fault_of
 from service.platform.clock import Clock
 from service.platform.database import PATIENT_AT_ONCE, Database, has_stored, is_passing
-from service.platform.errors import SaxaulError, UnavailableError
+from service.platform.errors import SaxaulError
 from service.platform.metrics import ACTIONS_WAITING, BATCH_ACTIONS
 from service.platform.outbox import lane_of
 from service.platform.settings import Settings
@@ -36,35 +37,6 @@ PATIENT_MAX_S = 5
 SLOW_MAX_S = 30
 TRIES_MAX = 3
 RETRY_PAUSE_S = 0.05
-
-
-class QueueFullError(UnavailableError):
-    """More is waiting than the lanes may hold; nothing was stored."""
-
-    text = "The service has more to record than it can hold; try again shortly."
-
-
-class NotRecordedError(UnavailableError):
-    """The database failed or did not say how it ended; sending it again is always safe."""
-
-    text = "The action may not be stored; send it again with the same key."
-
-
-class MaybeStoredError(UnavailableError):
-    """The database did not say how it ended, and nothing would tell a copy of this from another."""
-
-    text = "This may be stored already; look before you send it again."
-
-
-class ActionFaultError(SaxaulError):
-    """One order that neither we nor PostgreSQL could digest, found by halving its batch.
-
-    `is_of_data`: PostgreSQL refused its values, and will whenever they come again.
-    """
-
-    code = "internal-error"
-    text = "This action could not be recorded; it was logged for the operators."
-    is_of_data: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -232,7 +204,7 @@ class _Lane:
         if len(entries) == 1:
             (entry,) = entries
             _log.error("order_failed", order=type(entry.order).__name__, exc_info=error)
-            self.lanes.close(entry, _fault(entry.order, error))
+            self.lanes.close(entry, fault_of(entry.order, error))
         elif is_passing(error) and self._waited_s(entries[0]) > SLOW_MAX_S:
             self._refuse(entries, NotRecordedError())
         else:
@@ -301,19 +273,3 @@ async def answer_order(request: Request, order: RequestOrder) -> JsonAnswer:
 def _mix(one: Order, other: Order) -> bool:
     """Whether these may be in one batch."""
     return one.work is other.work or (one.work.mixes and other.work.mixes)
-
-
-def _fault(order: Order, error: Exception) -> SaxaulError:
-    """What is told of an order that failed alone."""
-    if isinstance(order, RequestOrder) and isinstance(error, asyncpg.UniqueViolationError):
-        # Only what is drawn can be there already, such as a tree's number; the next draw differs.
-        return NotRecordedError()
-    return ActionFaultError(is_of_data=_is_of_data(error))
-
-
-def _is_of_data(error: BaseException) -> bool:
-    """Whether the values are what is wrong: they do not fit (22), or break a constraint (23)."""
-    if isinstance(error, asyncpg.PostgresError):
-        return (error.sqlstate or "").startswith(("22", "23"))
-    # What asyncpg could not encode.
-    return isinstance(error, asyncpg.InterfaceError) and isinstance(error, ValueError)

@@ -23,8 +23,9 @@ from service.actions.refusals import (
 )
 from service.actions.report import Report
 from service.ledger.books import BookBusyError, BookMissingError, SuspendedError
-from service.ledger.lanes import ActionFaultError, Lanes, NotRecordedError
+from service.ledger.lanes import Lanes
 from service.ledger.orders import Order
+from service.ledger.refusals import ActionFaultError, NotRecordedError
 from service.participants.links import read_links
 from service.partners.events import Event, EventInvalidError, Identifier
 from service.partners.parked import (

@@ -13,7 +13,7 @@ import msgspec
 import structlog
 
 from service.actions.event_rows import named_by_reversals, purge_parked, tell_reasons, waits_for
-from service.ledger.lanes import ActionFaultError
+from service.ledger.refusals import ActionFaultError
 from service.participants.links import Subject, purge_codes
 from service.partners.events import Content, Event, SourceNotAllowedError, TypeNotGrantedError
 from service.partners.keys import Partner

@@ -12,7 +12,7 @@ from service.actions.record import Recorded
 from service.actions.refusals import OverlapError
 from service.http.idempotency import KeyReusedError
 from service.ledger.books import BookBusyError, SuspendedError, lock_book
-from service.ledger.lanes import ActionFaultError, NotRecordedError, QueueFullError
+from service.ledger.refusals import ActionFaultError, NotRecordedError, QueueFullError
 from service.platform.database import open_database
 from service.platform.errors import BookClosedError, SaxaulError
 from tests.actions.reports import (

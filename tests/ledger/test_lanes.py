@@ -14,7 +14,8 @@ from service.http.decode import NoFields
 from service.http.idempotency import Answer
 from service.ledger.adjust import AdjustOrder
 from service.ledger.books import BookBusyError
-from service.ledger.lanes import ActionFaultError, Lanes, MaybeStoredError, QueueFullError
+from service.ledger.lanes import Lanes
+from service.ledger.refusals import ActionFaultError, MaybeStoredError, QueueFullError
 from service.planting.pledge import PledgeOrder
 from service.planting.projects import change_project
 from service.platform.clock import Clock

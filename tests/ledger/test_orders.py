@@ -10,7 +10,8 @@ from msgspec import Struct
 from service.energy.collect import CollectOrder
 from service.http.decode import NoFields
 from service.http.idempotency import Answer
-from service.ledger.lanes import Lanes, MaybeStoredError
+from service.ledger.lanes import Lanes
+from service.ledger.refusals import MaybeStoredError
 from service.planting.pledge import CancelOrder, PledgeOrder
 from service.planting.stock import SoldOutError
 from service.platform.clock import Clock
