@@ -20,9 +20,12 @@ async def purge_bubbles(database: Database, clock: Clock, _settings: Settings) -
         return row_count(await connection.execute(_PURGE, [*books], ended_before))
 
 
+# However many wait to be deleted, so few are looked at.
 _FINISHED = """
-SELECT DISTINCT participant_id FROM bubbles
-WHERE expires_at < $1 AND remaining_g = 0 LIMIT $2"""
+SELECT DISTINCT participant_id FROM (
+    SELECT participant_id FROM bubbles WHERE expires_at < $1 AND remaining_g = 0
+    ORDER BY expires_at LIMIT 2000) AS first
+LIMIT $2"""
 
 _PURGE = """
 DELETE FROM bubbles
