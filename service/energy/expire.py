@@ -65,16 +65,17 @@ async def expire_due(
     expired = 0
     while True:
         batch = new_batch()
-        owners = await database.pool.fetch(_FIND, after, batch.now, BOOKS_MAX)
-        orders = [ExpireOrder(row[0]) for row in owners]
+        due = await database.pool.fetch(_FIND, after, batch.now, BUBBLES_MAX)
+        owners = [*dict.fromkeys([row[0] for row in due])]
+        orders = [ExpireOrder(owner) for owner in owners[:BOOKS_MAX]]
         outcomes = await batch.settle(database, orders)
         done = sum(outcomes.values())
         expired += done
-        is_cut = done == BUBBLES_MAX
-        if not is_cut and (len(owners) < BOOKS_MAX or not outcomes):
-            return expired, len(outcomes) == len(owners)
+        is_last = len(owners) == len(orders) and max(len(due), done) < BUBBLES_MAX
+        if is_last or not outcomes:
+            return expired, is_last and len(outcomes) == len(orders)
 
 
 _FIND = """
-SELECT DISTINCT participant_id FROM bubbles
-WHERE expires_at > $1 AND expires_at <= $2 AND remaining_g > 0 LIMIT $3"""
+SELECT participant_id FROM bubbles
+WHERE expires_at > $1 AND expires_at <= $2 AND remaining_g > 0 ORDER BY expires_at LIMIT $3"""
