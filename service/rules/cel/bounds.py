@@ -101,6 +101,7 @@ class Bounds:
         if operator not in {"==", "!="}:
             return facts, facts
         is_same = operator == "=="
+        compared = f" here: {name.name} was compared before"
         why = ""
         known = facts.get(name.name)
         if name.one_of and value not in name.one_of:
@@ -108,19 +109,15 @@ class Bounds:
         elif not name.one_of and (fault := _refused(name, value)):
             why = f": {fault}"
         elif isinstance(known, frozenset) and value not in known:
-            why = f" here: {name.name} was compared before"
+            why = compared
         if why:
             return self._always(node, facts, why, verdict=not is_same)
-        same: Facts = {**facts, name.name: frozenset((value,))}
-        other: Facts = facts
+        alone = frozenset((value,))
+        if known == alone:
+            return self._always(node, facts, compared, verdict=is_same)
+        same = {**facts, name.name: alone}
         choices = known if isinstance(known, frozenset) else frozenset(name.one_of)
-        if choices == {value} and isinstance(known, frozenset):
-            self._warn(
-                node, f"this is always {str(is_same).lower()} here: {name.name} was compared before"
-            )
-            other = None
-        elif choices:
-            other = {**facts, name.name: choices - {value}}
+        other = {**facts, name.name: choices - alone} if choices else facts
         return (same, other) if is_same else (other, same)
 
     def _member(self, node: Node, facts: Mapping[str, Fact]) -> tuple[Facts, Facts]:

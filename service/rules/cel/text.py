@@ -11,6 +11,7 @@ from bisect import bisect_right
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from operator import attrgetter
 
 from service.rules.cel.tokens import (
     Finding,
@@ -48,11 +49,6 @@ class Rewritten:
     runtime_text: str
     findings: list[Finding]
     _insertions: list[int] = field(default_factory=list)
-    _starts: list[int] = field(init=False)
-
-    def __post_init__(self) -> None:
-        """Remember where each token begins: trees ask for every node."""
-        self._starts = [token.offset for token in self.tokens]
 
     def offset_at(self, line: int, column: int) -> int:
         """Tell the operator's offset of CEL's line and column, both counted from 1."""
@@ -73,7 +69,7 @@ class Rewritten:
 
     def token_at(self, offset: int) -> Token | None:
         """Find the token that starts here; a call's bracket counts as its function's name."""
-        index = bisect_right(self._starts, offset) - 1
+        index = bisect_right(self.tokens, offset, key=attrgetter("offset")) - 1
         if index < 0:
             return None
         token = self.tokens[index]

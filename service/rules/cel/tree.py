@@ -12,6 +12,7 @@ from typing import Literal, TypeVar
 
 from service.rules.cel.pattern_size import PARTS_MAX, parts_of
 from service.rules.cel.ranges import ARITHMETIC, Range
+from service.rules.cel.text import METHODS
 from service.rules.cel.tokens import Finding
 
 # What is declared wrongly can be anything: its faults were told.
@@ -24,9 +25,7 @@ _OPERATORS = {
 }  # fmt: skip
 Present = frozenset[str]
 Known = TypeVar("Known")
-_CALLS = frozenset(_OPERATORS.values()) | frozenset(
-    ("startsWith", "endsWith", "contains", "matches", "min", "max", "floor", "ceil", "round")
-)
+_CALLS = frozenset((*_OPERATORS.values(), *METHODS, *ARITHMETIC))
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,8 +254,7 @@ class Analysis:
             return kinds[name.type] if name else "float"
         if node.operator == "? :":
             return self._type(node.nodes[1])
-        arithmetic = {"+", "-", "*", "/", "min", "max", "floor", "ceil", "round"}
-        return "float" if node.operator in arithmetic else "bool"
+        return "float" if node.operator in ARITHMETIC else "bool"
 
     def _pattern(self, node: Node) -> None:
         pattern = literal(node.nodes[1])

@@ -1,6 +1,6 @@
 """An action type with its rules: everything that judging and evaluating an action needs."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from service.rules.cel.expression import Expression
 from service.rules.cel.text import CONTEXT_NAMES
@@ -13,9 +13,8 @@ from service.rules.language.shape import whole
 def joined(kind: TypeDraft, rules: Sequence[Rule], campaigns: Mapping[str, Campaign]) -> ActionType:
     """Join a type with its rules, which come in order of id, and with their campaigns."""
     shape, plausible = kind.shape, kind.plausible.expression
-    used = frozenset(
-        name for expression in _expressions(plausible, rules) for name in expression.names
-    )
+    parts = [plausible, *(part for rule in rules for part in (rule.when, rule.saves, rule.earns))]
+    used = frozenset(name for part in parts if isinstance(part, Expression) for name in part.names)
     offered = _offered(shape.category, rules, campaigns.values())
     sums = {
         rule.id: CounterSource(f"{rule.id}/day/", 0, None) for rule in rules if not rule.is_whole
@@ -72,8 +71,3 @@ def _offered(
         for rule in rules
     }
     return {rule: several for rule, several in by_rule.items() if several}
-
-
-def _expressions(plausible: Expression | None, rules: Sequence[Rule]) -> Iterator[Expression]:
-    parts = (part for rule in rules for part in (rule.when, rule.saves, rule.earns))
-    return (part for part in (plausible, *parts) if isinstance(part, Expression))

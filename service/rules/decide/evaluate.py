@@ -121,9 +121,7 @@ def appraise(
     campaigns = action_type.campaigns
     awards = []
     for rule in action_type.rules:
-        if (rule.starts_on is not None and day < rule.starts_on) or (
-            rule.ends_before is not None and day >= rule.ends_before
-        ):
+        if not rule.is_on(day):
             continue
         award = _award(rule, activation)
         if award is None:

@@ -232,7 +232,8 @@ class _Shower:
             gives_grams = [in_grams, in_grams]
         else:
             # Only one number among the terms of a product without factors is grams.
-            lone = operator == "*" and in_grams and not _has_factor(node)
+            has_factor = any(name.startswith("factors.") for name in node.names())
+            lone = operator == "*" and in_grams and not has_factor
             gives_grams = [lone and literals[0], lone and literals[1] and not literals[0]]
         shows = []
         for child, grams, least in zip(
@@ -258,10 +259,6 @@ class _Shower:
             return if_true(values) if verdict else if_false(values)
 
         return show, _STRENGTH["? :"]
-
-
-def _has_factor(node: Node) -> bool:
-    return any(name.startswith("factors.") for name in node.names())
 
 
 def _constantly(text: str) -> _Show:
