@@ -19,7 +19,6 @@ from service.rules.tell.rule_set import BrokenSetError, RuleSet
 from service.rules.tell.words import (
     described,
     fields_of,
-    in_languages,
     jump,
     leaves,
     limit_amount,
@@ -83,8 +82,9 @@ class _Comparison:
     def _leaves(self, item: Struct, *, of: RuleSet, but: tuple[str, ...]) -> dict[str, Any]:
         values = leaves(item, but=frozenset(("id", *but)))
         for name in _TITLES:
-            if values.get(name):
-                values[name] = in_languages(values[name], of.program.language)
+            text = values.get(name)
+            if text and isinstance(text, str):
+                values[name] = {of.program.language: text}
         return values
 
     def _plain(
@@ -267,8 +267,8 @@ def _examples(
     for name, was, now in pairs(old, new):
         told = f"example {name!r}"
         if was is not None and now is not None and _case(was) == _case(now):
-            told += " expects"
-            yield words.change("examples", _expects(was), _expects(now), told)
+            wanted_then, wanted_now = (described(leaves(one.expect)) for one in (was, now))
+            yield words.change("examples", wanted_then, wanted_now, f"{told} expects")
         else:
             old_case, new_case = (example and _case(example) for example in (was, now))
             yield words.change("examples", old_case, new_case, told)
@@ -277,7 +277,3 @@ def _examples(
 def _case(example: schema.Example) -> str:
     context = leaves(example.context)
     return described({**example.given, **{k: v for k, v in context.items() if v not in ("", 0)}})
-
-
-def _expects(example: schema.Example) -> str:
-    return described(leaves(example.expect))

@@ -24,9 +24,8 @@ class RuleSet:
     def __init__(self, files: Mapping[str, str]) -> None:
         """Read them. Raises BrokenSetError."""
         self.draft: Draft = compile_rulebook(files)
-        errors = self.draft.errors
         if self.draft.rulebook is None:
-            raise BrokenSetError(errors)
+            raise BrokenSetError(self.draft.errors)
         self.rulebook = self.draft.rulebook
         nodes, problems = load(files)
         shapes = [shape_file(name, root, problems) for name, root in sorted(nodes.items())]

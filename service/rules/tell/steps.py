@@ -4,14 +4,12 @@ The numbers are the engine's own: each part of an expression is computed by itse
 values that decide an action.
 """
 
-import datetime as dt
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Literal
 
 from msgspec import Struct
 
-from service.rules.cel.expression import Activation, Expression
+from service.rules.cel.expression import Expression
 from service.rules.cel.text import METHODS
 from service.rules.cel.tree import Node, literal
 from service.rules.decide.evaluate import Award
@@ -110,31 +108,24 @@ def _carried(carry: Carry | None, unit: str) -> Iterator[Step]:
         yield Step("carried", text, result=f"{carry.grams} {unit}, {after} {unit} carried on")
 
 
-@dataclass(slots=True)
 class _Parts:
     """Takes expressions of one action apart."""
 
-    rulebook: Rulebook
-    action_type: ActionType
-    facts: Facts
-    _values: dict[str, object] = field(init=False)
-    _activation: Activation = field(init=False)
-    _local: dt.datetime = field(init=False)
-
-    def __post_init__(self) -> None:
-        candidate = self.facts.candidate
-        self._local = candidate.occurred_at.astimezone(self.rulebook.program.timezone)
+    def __init__(self, rulebook: Rulebook, action_type: ActionType, facts: Facts) -> None:
+        self.rulebook, self.action_type, self.facts = rulebook, action_type, facts
+        candidate = facts.candidate
+        self._local = candidate.occurred_at.astimezone(rulebook.program.timezone)
         self._values = {
             **candidate.attributes,
-            **{f"_has_{key}": key in candidate.attributes for key in self.action_type.attributes},
+            **{f"_has_{key}": key in candidate.attributes for key in action_type.attributes},
             "verified": candidate.verified,
             "reporter": candidate.reporter,
-            "region": self.facts.region,
+            "region": facts.region,
             "hour": float(self._local.hour),
             "weekday": float(self._local.isoweekday()),
-            "streak_days": float(self.facts.streak_days),
+            "streak_days": float(facts.streak_days),
         }
-        self._activation = self.action_type.scope.activation(self._values)
+        self._activation = action_type.scope.activation(self._values)
 
     def given(self) -> Step:
         """What was reported, by whom and when."""

@@ -54,17 +54,13 @@ def _is_duration(value: object) -> TypeGuard[str]:
     return isinstance(value, str) and _DURATION.fullmatch(value) is not None
 
 
-def in_languages(text: str | Mapping[str, str], language: str) -> dict[str, str]:
-    """A title by language; plain text is in the programme's."""
-    return {language: text} if isinstance(text, str) else dict(text)
-
-
 def shown(value: object) -> str:
     """A value as an operator writes it, on one line."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
-        return number(value)
+        # Without a point that says nothing.
+        return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
     if isinstance(value, tuple):
         return f"[{', '.join(shown(item) for item in value)}]"
     if isinstance(value, dict):
@@ -78,11 +74,6 @@ def shown(value: object) -> str:
 def described(values: Mapping[str, object]) -> str:
     """Several values in one line."""
     return ", ".join(f"{name} {shown(value)}" for name, value in values.items())
-
-
-def number(value: float) -> str:
-    """A number without a point that says nothing."""
-    return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
 
 
 def limit_text(limit: schema.Limit) -> str:
@@ -111,17 +102,11 @@ def jump(before: float, after: float) -> str | None:
     if before <= 0 or after <= 0:
         return None
     ratio = after / before
+    told = f"{float(f'{ratio:.3g}'):g} times as much"
     for known, question in _SLIPS.items():
         if min(abs(ratio / known - 1), abs(ratio * known - 1)) < _CLOSE:
-            return f"{times(ratio)} as much: {question}"
-    if not 1 / _LARGE < ratio < _LARGE:
-        return f"{times(ratio)} as much: a slipped unit?"
-    return None
-
-
-def times(ratio: float) -> str:
-    """A ratio in words: 10 times, 0.1 times."""
-    return f"{float(f'{ratio:.3g}'):g} times"
+            return f"{told}: {question}"
+    return None if 1 / _LARGE < ratio < _LARGE else f"{told}: a slipped unit?"
 
 
 def fields_of(
