@@ -135,6 +135,9 @@ class _Decoder:
         self.times = frozenset(_times_of(kind))
 
 
+_decoder = cache(_Decoder)
+
+
 def _times_of(hint: Any) -> Iterator[str]:
     """The names of all members that are times, in a value of this type."""
     for inner in get_args(hint):
@@ -149,11 +152,6 @@ def _times_of(hint: Any) -> Iterator[str]:
 
 def _holds_raw(hint: Any) -> bool:
     return hint is msgspec.Raw or any(_holds_raw(inner) for inner in get_args(hint))
-
-
-@cache
-def _decoder(kind: type[Struct]) -> _Decoder:
-    return _Decoder(kind)
 
 
 def _check_of(hint: Any) -> Check | None:

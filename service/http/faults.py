@@ -13,8 +13,6 @@ from urllib.parse import quote
 
 import msgspec
 from msgspec import Struct
-from msgspec.json import decode as json_decode
-from msgspec.json import encode as json_encode
 
 from service.platform.errors import (
     FieldError,
@@ -151,7 +149,7 @@ def has_names_twice(data: bytes) -> bool:
     try:
         if _HIDING.search(data) is None:
             names = data.translate(None, _BLANK).count(_NAME_ENDS)
-            if names == json_encode(json_decode(data)).count(_NAME_ENDS):
+            if names == msgspec.json.encode(msgspec.json.decode(data)).count(_NAME_ENDS):
                 return False
     except (msgspec.DecodeError, RecursionError):
         pass  # What the quick reader does not take is looked through as the rest is.

@@ -63,7 +63,10 @@ async def apply_slices(
         keys = [layout.active(part.shard), *_keys(layout, turn, part.shard, boards)]
         values = (turn.lane, turn.epoch, part.start, part.end, _milliseconds(part.as_of))
         pipeline.eval(_APPLY, len(keys), *keys, *values, *changes)
-    return [_reply(answer) for answer in await pipeline.execute()]
+    return [
+        Reply(what.decode(), int(position or 0), int(active) if active else None)
+        for what, position, active in await pipeline.execute()
+    ]
 
 
 async def load_scores(
@@ -122,8 +125,3 @@ async def drop_others(redis: Redis, layout: Layout, generation: int, after_s: in
 
 def _milliseconds(at: datetime | None) -> str:
     return "" if at is None else str((at - _EPOCH) // timedelta(milliseconds=1))
-
-
-def _reply(answer: Any) -> Reply:
-    what, position, active = answer
-    return Reply(what.decode(), int(position or 0), int(active) if active else None)

@@ -79,21 +79,11 @@ async def _statement(request: Request, participant_id: UUID) -> JsonAnswer:
     rows = await list_transfers(
         shared(request, Database).reads, participant_id, before=page.after, limit=page.rows
     )
-    items = [
-        TransferAnswer(
-            seq,
-            _NAMES[debit],
-            _NAMES[credit],
-            grams,
-            cause,
-            cause_id,
-            at,
-            hash_.hex(),
-            why or UNSET,
-        )
-        for seq, debit, credit, grams, cause, cause_id, at, hash_, why in rows
-    ]
-    return as_json(page.listing(items))
+    told = (
+        (seq, _NAMES[debit], _NAMES[credit], *what, hash_.hex(), why or UNSET)
+        for seq, debit, credit, *what, hash_, why in rows
+    )
+    return as_json(page.listing([TransferAnswer(*each) for each in told]))
 
 
 @post(

@@ -7,7 +7,6 @@ neither answer nor effort tells who exists. All of it goes by real time.
 
 import asyncio
 import re
-from collections.abc import Sequence
 from datetime import datetime
 from time import monotonic
 from typing import Any, Literal
@@ -163,17 +162,14 @@ class PartnerKeys:
         # What cannot be a name is looked for all the same: under one that nobody has.
         name = partner_id if is_partner_id(partner_id) else ""
         rows = await self._database.pool.fetch(_READ, name)
-        known = self._parsed(rows, read_s)
+        keys = tuple(key for row in rows if (key := self._opened(row)) is not None)
+        known = _Known(Partner.of(rows[0]) if rows else None, keys, read_s)
         if drops == self._drops:
             self._known.pop(partner_id, None)
             if len(self._known) >= _KNOWN_MAX:
                 del self._known[next(iter(self._known))]
             self._known[partner_id] = known
         return known
-
-    def _parsed(self, rows: Sequence[Any], read_s: float) -> _Known:
-        keys = tuple(key for row in rows if (key := self._opened(row)) is not None)
-        return _Known(Partner.of(rows[0]) if rows else None, keys, read_s)
 
     def _opened(self, row: Any) -> _Key | None:
         if row["kind"] is None:

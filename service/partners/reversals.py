@@ -10,7 +10,6 @@ from uuid import UUID
 from msgspec import structs
 
 from service.actions.event_rows import EventRow, free_rows, hold_rows, set_rows
-from service.actions.events import EventIdReusedError
 from service.actions.refusals import ActionRefusedError
 from service.actions.report import partner_source
 from service.actions.reverse import ActionMissingError, AlreadyReversedError, Reversals, Undo
@@ -19,7 +18,7 @@ from service.http.faults import fault
 from service.ledger.books import ParticipantErasedError
 from service.ledger.orders import Order, Work
 from service.partners.events import Event, EventInvalidError
-from service.partners.parked import PARKED, Outcome, Status, parked_row
+from service.partners.parked import PARKED, Outcome, Status, known_outcome, parked_row
 from service.platform.database import Connection, Write
 from service.platform.errors import SaxaulError, UnavailableError
 
@@ -64,9 +63,7 @@ class TakingBack(Work):
         assert event.target_key is not None
         row, target = self._rows[event.key], self._rows[event.target_key]
         if row.action is not None:
-            if row.fingerprint == event.fingerprint:
-                return Outcome("duplicate", self._reversals.known[row.action])
-            return Outcome("rejected", error=EventIdReusedError(event.ref.event_id))
+            return known_outcome(event, row, self._reversals.known[row.action])
         if event.received_at is not None and not row.is_parked(event.fingerprint):
             # Discarded, forgotten or mended since it was read for its release.
             if row.is_added:

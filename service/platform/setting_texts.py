@@ -70,11 +70,6 @@ def _allowed(kind: Any, meta: Any) -> str:
     return f"a text of {meta.min_length} to {meta.max_length} characters"
 
 
-def is_secret(hint: Any) -> bool:
-    """Whether nobody may read the setting's value."""
-    return bool(hint == Secret)
-
-
 def shown(value: Any, *, is_secret: bool) -> str:
     """The value as text; a secret is masked."""
     if isinstance(value, bool):

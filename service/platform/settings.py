@@ -29,7 +29,6 @@ from service.platform.setting_texts import (
     is_link_start,
     is_loopback,
     is_master_key,
-    is_secret,
     kept_text,
     meaningless,
     one_line,
@@ -178,7 +177,7 @@ def _read(environ: Mapping[str, str]) -> tuple[dict[str, Any], list[tuple[str, s
     faults: list[tuple[str, str]] = []
     for field, hint in _HINTS.items():
         try:
-            if (text := text_of(environ, _variable(field), is_secret=is_secret(hint))) is not None:
+            if (text := text_of(environ, _variable(field), is_secret=hint == Secret)) is not None:
                 values[field] = parsed(text, hint)
         except (OSError, ValueError) as error:
             faults.append((field, one_line(error)))
@@ -218,10 +217,10 @@ def explain_settings(environ: Mapping[str, str] = os.environ) -> Iterator[Explai
     settings = msgspec.structs.replace(settings, home=settings.home.absolute())
     unread = {field for field, _ in faults}
     for field, meaning in meanings().items():
-        variable, secret = _variable(field), is_secret(_HINTS[field])
+        variable, is_secret = _variable(field), _HINTS[field] == Secret
         value = environ.get(variable, "") if field in unread else getattr(settings, field)
         default = shown(getattr(defaults, field), is_secret=False)
-        value = shown(value, is_secret=secret)
+        value = shown(value, is_secret=is_secret)
         yield Explained(variable, value, default, meaning, told.get(field, ""))
 
 
@@ -234,7 +233,7 @@ def meanings() -> dict[str, str]:
 def unknown_variables(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Variables that begin like ours and mean nothing, misspelt most likely, with a line each."""
     known = {_variable(field) for field in _HINTS}
-    known |= {f"{_variable(field)}_FILE" for field, hint in _HINTS.items() if is_secret(hint)}
+    known |= {f"{_variable(field)}_FILE" for field, hint in _HINTS.items() if hint == Secret}
     unknown = sorted(name for name in environ if name.startswith(PREFIX) and name not in known)
     return {name: meaningless(name, known) for name in unknown}
 

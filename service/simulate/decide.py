@@ -101,10 +101,6 @@ class Draft(msgspec.Struct):
     # What was noted as wanted of each budget, in this pass.
     wanted_g: dict[str, int] = msgspec.field(default_factory=dict)
 
-    def rules_for(self, row: Row) -> Rulebook:
-        """The rules that decide on this action."""
-        return self.rulebook or self.version(row.rulebook_version)
-
     def version(self, number: int) -> Rulebook:
         """A published version. Raises VersionMissingError."""
         try:
@@ -160,7 +156,7 @@ class Person:
 
     def _decided(self, row: Row, past: Sequence[KeptAward]) -> Given:
         draft = self._draft
-        rulebook = draft.rules_for(row)
+        rulebook = draft.rulebook or draft.version(row.rulebook_version)
         verdict = self._judged(rulebook, row)
         if isinstance(verdict, Refusal):
             return Given(reason=verdict.reason or verdict.code)
