@@ -1,8 +1,6 @@
 """`saxaul rules explain`: every step of an award, of an example or of what was recorded."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -13,15 +11,7 @@ from service.http.faults import has_names_twice
 from service.instance.open import Instance, on_instance
 from service.platform.errors import NotFoundError
 from service.rulebooks.checked import files_of
-from service.rulebooks.commands_report import (
-    FORMAT,
-    Format,
-    folder_files,
-    is_version,
-    print_json,
-    problems_told,
-    version_files,
-)
+from service.rulebooks.commands_report import FORMAT, Format, print_json, problems_told, sets_of
 from service.rules.cel.text import did_you_mean
 from service.rules.compile.texts import instant_of
 from service.rules.decide.evaluate import Award
@@ -72,8 +62,7 @@ def explain(
         raise click.UsageError("Name a rule, or a recorded action with --action.")
     with problems_told(form):
         if action is not None:
-            work = partial(_recorded, action, participant)
-            head, told = on_instance("saxaul rules explain", work)
+            head, told = on_instance("saxaul rules explain", _recorded, action, participant)
         else:
             head, told = _example(str(rule), given, context, source)
     if form == "json":
@@ -99,7 +88,8 @@ def _example(rule_id: str, given: str, context: str, source: str) -> tuple[list[
         instant_of(example.context.occurred_at or "2000-01-01")
     except ValueError as error:
         raise click.UsageError(f"--context: there is no such time: {error}") from error
-    rules = RuleSet(_files(source))
+    (files,) = sets_of("saxaul rules explain", source)
+    rules = RuleSet(files)
     shape = rules.rules.get(rule_id)
     if shape is None:
         hint = did_you_mean(rule_id, rules.rules)
@@ -124,19 +114,8 @@ def _decoded(text: str, kind: Any, option: str) -> Any:
     return decoded
 
 
-def _files(source: str) -> Mapping[str, str]:
-    if is_version(source):
-        return on_instance("saxaul rules explain", partial(_published, source))
-    return folder_files(source)
-
-
-async def _published(source: str, instance: Instance) -> Mapping[str, str]:
-    async with instance.database.pool.acquire() as connection:
-        return (await version_files(connection, source))[1]
-
-
 async def _recorded(
-    action_id: UUID, participant_id: UUID | None, instance: Instance
+    instance: Instance, action_id: UUID, participant_id: UUID | None
 ) -> tuple[list[str], list[_Told]]:
     """What decided a recorded action, with the version of the rules of then."""
     async with instance.database.pool.acquire() as connection:

@@ -1,7 +1,7 @@
 """What the commands of rules share: their options, which sets they read, how they tell problems."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
@@ -9,6 +9,7 @@ from typing import Literal
 import click
 import msgspec
 
+from service.instance.open import Instance, on_instance
 from service.platform.database import Connection
 from service.platform.errors import SaxaulError
 from service.rulebooks.checked import ACTIVE, RulebookInvalidError, files_of
@@ -86,6 +87,36 @@ def folder_files(text: str) -> dict[str, str]:
     if unreadable:
         raise BrokenSetError(compile_rulebook(files, unreadable=unreadable).errors)
     return files
+
+
+def sets_of(what: str, *texts: str) -> list[Mapping[str, str]]:
+    """The files of each folder or version; for versions only a database is opened, for `what`.
+
+    Raises click.UsageError, BrokenSetError.
+    """
+    sides: dict[str, Mapping[str, str]] = {}
+    problems: list[Problem] = []
+    versions = [text for text in texts if is_version(text)]
+    for text in dict.fromkeys(texts):
+        if text in versions:
+            continue
+        try:
+            sides[text] = folder_files(text)
+        except BrokenSetError as error:
+            problems += error.problems
+    if problems:
+        # What is wrong with the other folder is told as well.
+        for files in sides.values():
+            problems += compile_rulebook(files).errors
+        raise BrokenSetError(problems)
+    if versions:
+        sides |= on_instance(what, _published, versions)
+    return [sides[text] for text in texts]
+
+
+async def _published(instance: Instance, versions: list[str]) -> dict[str, dict[str, str]]:
+    async with instance.database.pool.acquire() as connection:
+        return {text: (await version_files(connection, text))[1] for text in versions}
 
 
 async def version_files(connection: Connection, text: str) -> tuple[int, dict[str, str]]:

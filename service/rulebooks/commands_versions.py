@@ -23,21 +23,17 @@ from service.rulebooks.commands_report import (
     FORMAT,
     Format,
     exit_code,
-    folder_files,
-    is_version,
     print_json,
     problems_told,
     report,
-    version_files,
+    sets_of,
 )
 from service.rulebooks.publish import RulebookChangedError, activate, publish
 from service.rulebooks.queries import RulebookAnswer, RulebookSummary, get_version, list_versions
-from service.rules.compile.draft import compile_rulebook, sha256_of
+from service.rules.compile.draft import sha256_of
 from service.rules.language.load import read_folder, rule_paths
-from service.rules.language.problems import Problem
 from service.rules.tell.changes import RulebookDifference
 from service.rules.tell.diff import diff
-from service.rules.tell.rule_set import BrokenSetError
 from service.rules.trial.check import strangers_in, try_folder
 
 _LISTED_MAX = 200
@@ -54,7 +50,7 @@ def diff_sets(before: str, after: str, form: Format) -> None:
     folder whose name is a number is written ./7.
     """
     with problems_told(form):
-        difference = diff(*_both_sets(before, after))
+        difference = diff(*sets_of("saxaul rules diff", before, after))
     if form == "json":
         print_json(difference)
     else:
@@ -198,33 +194,6 @@ def _write(path: Path, text: str) -> None:
     except OSError:
         Path(temporary).unlink(missing_ok=True)
         raise
-
-
-def _both_sets(before: str, after: str) -> list[Mapping[str, str]]:
-    """Read both sides; a database is opened only for versions. Raises BrokenSetError."""
-    sides: dict[str, Mapping[str, str]] = {}
-    problems: list[Problem] = []
-    versions = [text for text in (before, after) if is_version(text)]
-    for text in dict.fromkeys((before, after)):
-        if text in versions:
-            continue
-        try:
-            sides[text] = folder_files(text)
-        except BrokenSetError as error:
-            problems += error.problems
-    if problems:
-        # What is wrong with the other folder is told as well.
-        for files in sides.values():
-            problems += compile_rulebook(files).errors
-        raise BrokenSetError(problems)
-    if versions:
-        sides |= on_instance("saxaul rules diff", _published, versions)
-    return [sides[before], sides[after]]
-
-
-async def _published(instance: Instance, versions: list[str]) -> dict[str, dict[str, str]]:
-    async with instance.database.pool.acquire() as connection:
-        return {text: (await version_files(connection, text))[1] for text in versions}
 
 
 @asynccontextmanager
