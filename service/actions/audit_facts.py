@@ -20,9 +20,8 @@ from service.platform.database import Connection
 from service.rules.language.load import load
 
 _PREFETCH = 1_000
-_Days = tuple[
-    int, date | None, int
-]  # of a book: the bits of its window, their last, the run before
+# Of a book: the bits of its window, their last, the run before.
+_Days = tuple[int, date | None, int]
 # What a time may have been sent with (PostgreSQL took no other), the offsets of this earth first.
 _OFFSETS = sorted(
     [timedelta(minutes=n) for n in range(-959, 960)],

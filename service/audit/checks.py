@@ -17,10 +17,6 @@ _ORDER = (
 )  # fmt: skip
 
 
-def _place(check: AnyCheck) -> int:
-    return _ORDER.index(check.name) if check.name in _ORDER else len(_ORDER)
-
-
 CHECKS: list[AnyCheck] = sorted(
     (
         *service.ledger.audit.CHECKS,
@@ -30,7 +26,7 @@ CHECKS: list[AnyCheck] = sorted(
         *service.leaderboards.audit.CHECKS,
         *service.audit.across.CHECKS,
     ),
-    key=_place,
+    key=lambda check: _ORDER.index(check.name) if check.name in _ORDER else len(_ORDER),
 )
 PAGE_CHECKS = [check for check in CHECKS if isinstance(check, Check)]
 COMPARES = [check for check in CHECKS if isinstance(check, Compare)]

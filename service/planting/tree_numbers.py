@@ -45,12 +45,9 @@ def _check_value(values: list[int]) -> int:
     """
     check = 0
     for value in values:
-        check = _doubled(check ^ value)
+        check ^= value
+        check = check << 1 ^ (0b100101 if check & 16 else 0)
     return check
-
-
-def _doubled(value: int) -> int:
-    return value << 1 ^ (0b100101 if value & 16 else 0)
 
 
 def _written(values: list[int]) -> str:

@@ -107,14 +107,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     log_format: Literal["auto", "text", "json"] = "auto"
 
     @property
-    def is_loopback(self) -> bool:
-        """True when only this machine can reach the API."""
-        return is_loopback(self.host)
-
-    @property
     def development_mode(self) -> bool:
         """True when development tokens and the movable clock may be offered."""
-        return self.env == "development" and self.is_loopback
+        return self.env == "development" and is_loopback(self.host)
 
     @property
     def embedded_database(self) -> bool:

@@ -172,14 +172,11 @@ def _name(
     elif token.text not in names:
         hint = ""
         if len(findings) < _HINTS_MAX:
-            hint = did_you_mean(token.text, [*names, "factors", "true", "false"]) or _listed(names)
+            listed = f"; known are {', '.join(sorted(names))} and factors.NAME"
+            hint = did_you_mean(token.text, [*names, "factors", "true", "false"]) or listed
         wrong = "is not known here" + hint if token.text not in CEL_WORDS else "is a reserved word"
         note(findings, token, f"{token.text} {wrong}")
     return 1, token.text
-
-
-def _listed(names: Collection[str]) -> str:
-    return f"; known are {', '.join(sorted(names))} and factors.NAME"
 
 
 def _check_member(token: Token, findings: list[Finding], *, is_call: bool) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from service.rules.cel.expression import Expression
 from service.rules.cel.text import CONTEXT_NAMES
 from service.rules.compile.texts import duration
-from service.rules.compile.types import TypeDraft, lasts_unit
+from service.rules.compile.types import TypeDraft
 from service.rules.decide.rulebook import ActionType, Campaign, CounterSource, Rule
 from service.rules.language.shape import whole
 
@@ -27,6 +27,7 @@ def joined(kind: TypeDraft, rules: Sequence[Rule], campaigns: Mapping[str, Campa
     limits = [limit.source for rule in rules for limit in rule.limits]
     counters = tuple(dict.fromkeys([*limits, *sums.values(), *multiplied.values()]))
     slot = {source: index for index, source in enumerate(counters)}
+    lasts = kind.attributes.get(shape.lasts or "")
     assert kind.scope is not None  # only whole drafts come here
     return ActionType(
         name=kind.name,
@@ -38,7 +39,7 @@ def joined(kind: TypeDraft, rules: Sequence[Rule], campaigns: Mapping[str, Campa
         accepted_for=duration(shape.accepted_for),
         plausible=plausible,
         lasts=shape.lasts,
-        lasts_unit=lasts_unit(kind.attributes.get(shape.lasts or "")),
+        lasts_unit=duration(f"1{lasts.unit}" if lasts else "0s"),
         exclusive=shape.overlap is not None,
         claim=kind.claim,
         rules=tuple(rules),

@@ -165,11 +165,6 @@ def _check_duration(
             at.fault(f"{shape.lasts} needs a maximum of at most {longest:g} {unit} (24 h)")
 
 
-def lasts_unit(attribute: Attribute | None) -> dt.timedelta:
-    """One unit of the attribute that tells how long an action took."""
-    return dt.timedelta(seconds=UNITS_S[attribute.unit]) if attribute else dt.timedelta()
-
-
 def _claimed_by(shape: schema.Claim | None) -> tuple[str, ...]:
     by = () if shape is None else shape.by
     return (by,) if isinstance(by, str) else by

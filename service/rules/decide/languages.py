@@ -79,22 +79,17 @@ class Reader:
     and what `words` there are.
     """
 
-    __slots__ = ("_came", "_known", "_languages", "_tag", "_words")
+    __slots__ = ("_came", "_known", "_tag", "_words", "languages")
 
     def __init__(
         self, languages: tuple[str, ...] = (), words: Mapping[str, Words] | None = None
     ) -> None:
         """Languages in order of preference; none is the programme's, and English for our words."""
         self._known = words = words or {}
-        self._languages = languages
+        self.languages = languages
         self._tag = best_tag(languages, ("en", *words)) or "en"
         self._words = words.get(self._tag, ENGLISH)
         self._came: dict[str, None] = {}
-
-    @property
-    def languages(self) -> tuple[str, ...]:
-        """What is preferred, the most wanted first."""
-        return self._languages
 
     @property
     def came(self) -> tuple[str, ...]:
@@ -103,7 +98,7 @@ class Reader:
 
     def anew(self) -> "Reader":
         """The same reader, to whom nothing was said yet."""
-        return Reader(self._languages, self._known)
+        return Reader(self.languages, self._known)
 
     def hear(self, languages: tuple[str, ...]) -> None:
         """Remember that something came in these languages that was said before."""
@@ -111,7 +106,7 @@ class Reader:
 
     def say(self, text: Text) -> str:
         """The text in the most wanted language that it has, else in its own."""
-        tag, said = text.spoken(self._languages)
+        tag, said = text.spoken(self.languages)
         self._came[tag] = None
         return said
 
