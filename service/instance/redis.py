@@ -8,6 +8,7 @@ import importlib.util
 import shutil
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from redis.asyncio import Redis
@@ -58,12 +59,8 @@ async def _answers(process: Process, socket: Path) -> bool:
     deadline = time.monotonic() + _START_S
     async with Redis.from_url(f"unix://{socket}") as client:
         while process.poll() is None and time.monotonic() < deadline:
-            try:
-                information = await client.info("server")
-            except (RedisError, OSError):
-                await asyncio.sleep(0.02)
-                continue
-            if information["process_id"] == process.pid:
-                return True
+            with suppress(RedisError, OSError):
+                if (await client.info("server"))["process_id"] == process.pid:
+                    return True
             await asyncio.sleep(0.02)
     return False

@@ -77,14 +77,10 @@ async def keep_releasing(intake: Intake, stop: asyncio.Event) -> None:
             released = await release_due(intake)
             if released:
                 _log.info("parked_events_released", events=released)
-            await _purge(intake)
+            async with intake.database.transaction() as connection:
+                await purge_parked(connection, intake.clock.now())
+                await purge_codes(connection, intake.clock.real_now())
         await pause(stop, _LOOK_S)
-
-
-async def _purge(intake: Intake) -> None:
-    async with intake.database.transaction() as connection:
-        await purge_parked(connection, intake.clock.now())
-        await purge_codes(connection, intake.clock.real_now())
 
 
 async def _release_all(intake: Intake, statement: str, *values: Any) -> int:

@@ -4,8 +4,7 @@ import getpass
 import os
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -15,7 +14,6 @@ from rich.table import Table
 from service.http.texts import TextError, prose
 from service.instance.open import Instance, on_instance
 from service.platform.acts import Act
-from service.platform.database import Connection
 from service.platform.settings import load_settings
 from service.rulebooks.checked import checked_draft
 from service.rulebooks.commands_report import (
@@ -196,11 +194,9 @@ def _write(path: Path, text: str) -> None:
         raise
 
 
-@asynccontextmanager
-async def _acting(instance: Instance) -> AsyncIterator[tuple[Connection, Act]]:
-    """A transaction of whoever types, now."""
-    async with instance.database.transaction() as connection:
-        yield connection, Act(getpass.getuser(), "", instance.clock.now())
+def _act(instance: Instance) -> Act:
+    """An act of whoever types, now."""
+    return Act(getpass.getuser(), "", instance.clock.now())
 
 
 async def _publish(
@@ -211,15 +207,16 @@ async def _publish(
     folder_sha256: str | None,
 ) -> int:
     draft = checked_draft(files)
-    async with _acting(instance) as (connection, act):
+    async with instance.database.transaction() as connection:
+        act = _act(instance)
         return await publish(
             connection, files, draft, act, note=note, based_on=based_on, folder_sha256=folder_sha256
         )
 
 
 async def _activate(instance: Instance, version: int) -> bool:
-    async with _acting(instance) as (connection, act):
-        return await activate(connection, version, act)
+    async with instance.database.transaction() as connection:
+        return await activate(connection, version, _act(instance))
 
 
 async def _versions(instance: Instance) -> list[RulebookSummary]:

@@ -102,10 +102,7 @@ def _terms(
             per_friend_and_bubble=program.taking.per_friend_and_bubble,
             after_ripening_s=int(program.taking.after_ripening.total_seconds()),
         ),
-        watering=WateringTerms(
-            amounts_g=list(program.watering.amounts_g),
-            per_friend_per_day=program.watering.per_friend_per_day,
-        ),
+        watering=msgspec.convert(program.watering, WateringTerms, from_attributes=True),
         shield=ShieldTerms(
             lasts_s=int(program.shield.lasts.total_seconds()), per_week=program.shield.per_week
         ),

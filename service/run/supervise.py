@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import NoReturn
 
 import asyncpg
@@ -218,19 +218,15 @@ async def _until_ready(settings: Settings, api: subprocess.Popen[bytes]) -> None
     deadline = time.monotonic() + _READY_S
     # No proxy of the environment stands before our own API.
     async with httpx.AsyncClient(base_url=url_of(settings), timeout=10, trust_env=False) as client:
-        while not await _is_ready(client):
+        while True:
+            with suppress(httpx.TransportError):
+                if (await client.get("/health/ready")).is_success:
+                    return
             if api.poll() is not None:
                 raise RunError(f"the API did not start; it ended with code {api.returncode}.")
             if time.monotonic() > deadline:
                 raise RunError(f"the API did not get ready within {_READY_S:.0f} s.")
             await asyncio.sleep(0.05)
-
-
-async def _is_ready(client: httpx.AsyncClient) -> bool:
-    try:
-        return (await client.get("/health/ready")).is_success
-    except httpx.TransportError:
-        return False
 
 
 def _where_to_look(settings: Settings) -> Iterator[str]:

@@ -67,10 +67,6 @@ async def resolve_claims(
         for claim, events in islice(groups, len(chunk)):
             for record in _refused(events, bound.get(claim)):
                 log.add(CLAIMS, 0, record)
-    return _write(log, path)
-
-
-def _write(log: RunLog, path: Path) -> tuple[int, bytes]:
     refused, digest = 0, hashlib.sha256()
     with path.open("wb") as file:
         for record in merged(log.finish()):

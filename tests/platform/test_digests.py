@@ -303,7 +303,15 @@ NOT_READ_BACK = {
     },
     "digests of the version before, only compared": {"earlier_digest", "earlier_zeros"},
     "files and folders": {
-        *("_write", "_digest", "_deliver", "_look_at_rejected", "_post", "_see_planted", "_send"),
+        *(
+            "resolve_claims",
+            "_digest",
+            "_deliver",
+            "_look_at_rejected",
+            "_post",
+            "_see_planted",
+            "_send",
+        ),
         *("_socket_path", "is_outdated_by", "reachable_data_folder", "reachable_programs"),
         *("restart",),
     },
