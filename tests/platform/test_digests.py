@@ -303,17 +303,9 @@ NOT_READ_BACK = {
     },
     "digests of the version before, only compared": {"earlier_digest", "earlier_zeros"},
     "files and folders": {
-        *(
-            "resolve_claims",
-            "_digest",
-            "_deliver",
-            "_look_at_rejected",
-            "_post",
-            "_see_planted",
-            "_send",
-        ),
-        *("_socket_path", "is_outdated_by", "reachable_data_folder", "reachable_programs"),
-        *("restart",),
+        *("resolve_claims", "_digest", "_deliver", "_look_at_rejected", "_post", "_see_planted"),
+        *("_send", "_socket_path", "is_outdated_by", "reachable_data_folder"),
+        *("reachable_programs", "restart"),
     },
 }
 DIGESTS = {"blake2b", "sha256", "digest", "new", "md5", "sha1", "sha512", "blake2s", "sha3_256"}
