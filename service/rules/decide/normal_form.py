@@ -25,8 +25,12 @@ def normal_form(text: str) -> str:
 def tidied(text: str) -> str:
     """NFKC, from the first visible character to the last: as it was meant to be written."""
     text = unicodedata.normalize("NFKC", text)
-    visible = [at for at, character in enumerate(text) if not _is_blank(character)]
-    return text[visible[0] : visible[-1] + 1] if visible else ""
+    start, end = 0, len(text)
+    while start < end and _is_blank(text[start]):
+        start += 1
+    while start < end and _is_blank(text[end - 1]):
+        end -= 1
+    return text[start:end]
 
 
 def _is_blank(character: str) -> bool:
