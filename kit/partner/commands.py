@@ -35,11 +35,12 @@ from kit.partner.send import (
     SendError,
     batches_of,
 )
+from kit.partner.signing import read_private_key
 from kit.partner.vectors import AT, PRIVATE_KEY, SECRET, Setting, vectors_of
 from kit.progress import progress_bar
 from kit.replay.table import FileFaultError
 from service.instance.address import url_of
-from service.partners.signature import read_private_key, read_secret
+from service.partners.signature import read_secret
 from service.platform.settings import SettingsError, load_settings
 
 _TIMEOUT_S = 60.0

@@ -5,16 +5,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
-from service.partners.signature import (
+from kit.partner.signing import (
     PRIVATE_PREFIX,
-    SECRET_PREFIX,
-    KeyTextError,
     read_private_key,
-    read_secret,
     sign_ed25519,
     sign_hmac,
     signed_headers,
 )
+from service.partners.signature import SECRET_PREFIX, KeyTextError, read_secret
 
 
 @dataclass(frozen=True, slots=True)

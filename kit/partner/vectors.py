@@ -12,16 +12,14 @@ from typing import Any
 
 import msgspec
 
-from service.partners.signature import (
+from kit.partner.signing import (
     PRIVATE_PREFIX,
-    public_text,
     read_private_key,
-    read_secret,
-    secret_text,
     sign_ed25519,
     sign_hmac,
     signed_headers,
 )
+from service.partners.signature import public_text, read_secret, secret_text
 
 AT = 1_795_305_600
 SECRET = secret_text(bytes(range(32)))

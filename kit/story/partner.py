@@ -6,9 +6,10 @@ from typing import Any
 
 import msgspec
 
+from kit.partner.signing import sign_hmac, signed_headers
 from kit.replay.api import members_of
 from kit.story.stage import Person, Story, require
-from service.partners.signature import read_secret, sign_hmac, signed_headers
+from service.partners.signature import read_secret
 from service.platform.clock import Clock
 
 _PARTNER, _SOURCE, _CARD = "demo-line-5", "urn:demo-line-5", "demo-card-7"

@@ -59,16 +59,19 @@ class Recording(Work):
     async def read(self, connection: Connection, orders: Sequence[Report]) -> None:
         """Bind events and claims, read what decides, appraise, lock budgets."""
         batch, judged = self.batch, self._judged
+        batch.locking = [report for report in orders if report.event]
         events = await bind_events(connection, orders, batch.now)
         deciding = await _read(connection, orders, judged)
         gathered = Gathered(batch.rulebook, batch.now, batch.books, deciding, events)
         self._gathered = gathered
         gathered.known = await _known(connection, orders, gathered)
         wanted = _wanted(gathered, orders, judged, batch.secret)
+        batch.locking = [*wanted]
         gathered.claims = await bind_claims(connection, wanted, batch.now)
         self._outcomes = await _accept(connection, gathered, orders, judged)
         await gathered.claims.take_over(connection, batch)
         awards = (award for accepted in gathered.accepted.values() for award in accepted.awards)
+        batch.locking = orders
         gathered.budgets = await lock_budgets(connection, batch.rulebook, awards, batch.ended)
 
     def decide(self, order: Report) -> Outcome | None:

@@ -48,7 +48,7 @@ class _Waiting:
 
 
 class Lanes:
-    """One queue and one loop a lane; orders of a person are settled as they came."""
+    """One queue and one loop a lane; orders of the same people are settled as they came."""
 
     def __init__(
         self, database: Database, clock: Clock, active: Callable[[], Rulebook], settings: Settings
@@ -146,17 +146,25 @@ class _Lane:
                 self.wake.clear()
                 await self.wake.wait()
                 continue
-            await self._settle(self._next(self.queue))
+            if entries := self._next(self.queue):
+                await self._settle(entries)
         while self.tasks:
             await asyncio.gather(*self.tasks)
 
     def _next(self, queue: deque[_Waiting]) -> list[_Waiting]:
-        """The next batch: as many as came, of bounded number and weight, and of kinds that mix."""
-        first = queue.popleft()
-        batch, left = [first], WEIGHT_MAX - first.order.weight
+        """The next batch: as many as came, of bounded number and weight, and of kinds that mix.
+
+        What comes behind an order that was set aside joins it there.
+        """
+        batch: list[_Waiting] = []
+        left = WEIGHT_MAX
         while queue and len(batch) < self.lanes.settings.batch_max:
-            left -= queue[0].order.weight
-            if left < 0 or not _mix(first.order, queue[0].order):
+            order = queue[0].order
+            if self.aside and queue is self.queue and order.people in self.aside:
+                self.aside[order.people].append(queue.popleft())
+                continue
+            left -= order.weight
+            if batch and (left < 0 or not _mix(batch[0].order, order)):
                 break
             batch.append(queue.popleft())
         return batch
@@ -191,7 +199,8 @@ class _Lane:
         is_held = isinstance(error, asyncpg.LockNotAvailableError)
         left = []
         for entry in entries:
-            if batch.is_written and not entry.order.is_repeatable:
+            may_be_booked = batch.is_written and entry.order.participant_id in batch.books
+            if may_be_booked and not entry.order.is_repeatable:
                 self.lanes.close(entry, MaybeStoredError())
             elif is_held and entry.order in batch.locking:
                 self.lanes.close(entry, BookBusyError(entry.order.participant_id))
@@ -225,8 +234,11 @@ class _Lane:
                 self.lanes.close(entry, outcome)
                 continue
             entry.rounds, people = entry.rounds + 1, entry.order.people
-            is_late = entry.rounds >= ROUNDS_MAX or self._waited_s(entry) > HELD_MAX_S
-            if is_late or len(people) > 1 or people in self.aside:
+            waited_s = self._waited_s(entry)
+            is_tired = waited_s > HELD_MAX_S or entry.rounds >= ROUNDS_MAX
+            if waited_s > PATIENT_MAX_S:
+                self.lanes.close(entry, BookBusyError(entry.order.participant_id))
+            elif is_tired or len(people) > 1 or people in self.aside:
                 self._set_aside(entry)
             else:
                 held.append(entry)
@@ -251,10 +263,8 @@ class _Lane:
             # Left again after each: it may wait for what somebody else wants to settle here.
             async with self.lanes.patient:
                 entries = self._next(queue)
-                if self._waited_s(entries[0]) > PATIENT_MAX_S:
-                    self._refuse(entries, BookBusyError(entries[0].order.participant_id))
-                else:
-                    await self._settle(entries, wait=True)
+                is_late = self._waited_s(entries[0]) > PATIENT_MAX_S
+                await self._settle(entries, wait=not is_late)
         del self.aside[people]
 
     def _waited_s(self, entry: _Waiting) -> float:

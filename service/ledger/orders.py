@@ -102,7 +102,10 @@ class Batch:
         self.is_written = False
         """Whether all was sent but COMMIT, so that it may be stored when that fails."""
         self.locking: Sequence[Order] = ()
-        """The orders for which something is locked at this moment that others may hold."""
+        """The orders for which something is locked at this moment that others may hold.
+
+        Works tell it more closely where they lock for some of theirs only.
+        """
         self._acted: list[tuple[Order, tuple[Act, str, UUID, dict[str, Any]]]] = []
         self._changed: dict[UUID, Book] = {}
         self._day_of = cache(lambda at: rulebook.program.local_date(at).isoformat())

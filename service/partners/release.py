@@ -23,6 +23,7 @@ from service.platform.beside import pause
 from service.platform.errors import SaxaulError
 
 PAGE = 200
+_LOOKED_AT = 10_000
 _SWEEP_S = 60.0
 _LOOK_S = 1.0
 _FIRST = b""
@@ -47,8 +48,13 @@ async def release_reversals(intake: Intake, outcomes: Mapping[Event, Outcome]) -
 
 async def release_due(intake: Intake) -> int:
     """Settle whatever can be settled by now: events first, then reversals."""
-    known = list(intake.rulebooks.active.action_types)
-    released = await _release_all(intake, _DUE_EVENTS, known)
+    known, pool = list(intake.rulebooks.active.action_types), intake.database.pool
+    released, last = 0, ("", _FIRST)
+    while looked_at := await pool.fetch(_SUBJECTS, *last, _LOOKED_AT):
+        last = looked_at[-1]["partner_id"], looked_at[-1]["subject_key"]
+        linked = [row[:2] for row in looked_at if row["is_linked"]]
+        if linked:
+            released += await _release_all(intake, _DUE_EVENTS, known, *zip(*linked, strict=True))
     return released + await _release_all(intake, _DUE_REVERSALS)
 
 
@@ -74,12 +80,12 @@ async def keep_releasing(intake: Intake, stop: asyncio.Event) -> None:
         active = intake.rulebooks.active.version
         if active != version or loop.time() >= due_s:
             version, due_s = active, loop.time() + _SWEEP_S
-            released = await release_due(intake)
-            if released:
-                _log.info("parked_events_released", events=released)
             async with intake.database.transaction() as connection:
                 await purge_parked(connection, intake.clock.now())
                 await purge_codes(connection, intake.clock.real_now())
+            released = await release_due(intake)
+            if released:
+                _log.info("parked_events_released", events=released)
         await pause(stop, _LOOK_S)
 
 
@@ -175,8 +181,22 @@ _OF_SUBJECT = _ROW + _PAGE.format(
 
 _OF_TARGETS = _ROW + _PAGE.format(condition="AND e.target_key = ANY($3::bytea[])")
 
+# However many events wait for people whom nobody links, so few are looked at in one statement; the
+# rest of a person's come with the first.
+_SUBJECTS = """
+SELECT e.partner_id, e.subject_key, EXISTS (SELECT FROM links l
+    WHERE l.partner_id = e.partner_id AND l.subject_key = e.subject_key
+        AND l.ended_at IS NULL) AS is_linked
+FROM (SELECT DISTINCT partner_id, subject_key FROM (
+    SELECT partner_id, subject_key FROM partner_events
+    WHERE state = 'parked' AND (partner_id, subject_key) > ($1, $2::bytea)
+    ORDER BY partner_id, subject_key LIMIT $3) AS looked_at) AS e
+ORDER BY e.partner_id, e.subject_key"""
+
 _DUE_EVENTS = _ROW + _PAGE.format(
-    condition="""AND e.target_key IS NULL AND e.body ->> 'type' = ANY($3::text[])
+    condition="""AND (e.partner_id, e.subject_key) IN (
+        SELECT * FROM unnest($4::text[], $5::bytea[]))
+    AND e.target_key IS NULL AND e.body ->> 'type' = ANY($3::text[])
     AND (e.body ->> 'type' = ANY(p.action_types) OR e.reason <> 'event-type-not-granted')
     AND EXISTS (SELECT FROM links l
         WHERE l.partner_id = e.partner_id AND l.subject_key = e.subject_key

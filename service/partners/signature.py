@@ -1,4 +1,4 @@
-"""Signatures the Standard Webhooks way: what a partner signs, and how it is checked.
+"""Signatures the Standard Webhooks way, and how they are checked.
 
 Signed are `webhook-id`, `webhook-timestamp` and the body's bytes, joined by dots: `v1` is
 HMAC-SHA256 with a shared secret, `v1a` is ed25519. Pure: no clock, no database, no settings.
@@ -18,7 +18,7 @@ from msgspec import Struct
 from service.platform.errors import SaxaulError
 from service.rules.told import Told
 
-SECRET_PREFIX, PRIVATE_PREFIX, PUBLIC_PREFIX = "whsec_", "whsk_", "whpk_"
+SECRET_PREFIX, PUBLIC_PREFIX = "whsec_", "whpk_"
 SECRET_BYTES = range(24, 65)
 PUBLIC_KEY_BYTES = 32
 SIGNATURES_MAX = 8
@@ -57,27 +57,6 @@ class Stamp(Struct, frozen=True):
 
 VerifyingKey = bytes | Ed25519PublicKey
 """A shared secret that `v1` signatures are checked with, or a public key for `v1a`."""
-
-
-def sign_hmac(secret: bytes, message_id: str, timestamp: int, body: bytes) -> str:
-    """The `v1` entry of webhook-signature; `timestamp` in seconds since 1970."""
-    message = _signed(message_id, timestamp, body)
-    return "v1," + base64.b64encode(hmac.digest(secret, message, "sha256")).decode()
-
-
-def sign_ed25519(private: Ed25519PrivateKey, message_id: str, timestamp: int, body: bytes) -> str:
-    """The `v1a` entry of webhook-signature; `timestamp` in seconds since 1970."""
-    signature = private.sign(_signed(message_id, timestamp, body))
-    return "v1a," + base64.b64encode(signature).decode()
-
-
-def signed_headers(message_id: str, timestamp: int, signatures: Iterable[str]) -> dict[str, str]:
-    """The headers of a signed request; several signatures while a key is being replaced."""
-    return {
-        "webhook-id": message_id,
-        "webhook-timestamp": str(timestamp),
-        "webhook-signature": " ".join(signatures),
-    }
 
 
 def read_stamp(headers: Iterable[tuple[bytes, bytes]]) -> Stamp:
@@ -144,22 +123,12 @@ def public_text(public: bytes) -> str:
 
 def read_secret(text: str) -> bytes:
     """The bytes of `whsec_...`. Raises KeyTextError."""
-    return _key_bytes(text, SECRET_PREFIX, SECRET_BYTES, "24 to 64")
-
-
-def read_private_key(text: str) -> Ed25519PrivateKey:
-    """The key of `whsk_...`: the seed, with or without its public half. Raises KeyTextError."""
-    key = _key_bytes(text, PRIVATE_PREFIX, {32, 64}, "32 or 64")
-    return Ed25519PrivateKey.from_private_bytes(key[:32])
+    return key_bytes(text, SECRET_PREFIX, SECRET_BYTES, "24 to 64")
 
 
 def read_public_key(text: str) -> bytes:
     """The 32 bytes of `whpk_...`, or of their bare base64. Raises KeyTextError."""
-    return _key_bytes(text, PUBLIC_PREFIX, {PUBLIC_KEY_BYTES}, PUBLIC_KEY_BYTES)
-
-
-def _signed(message_id: str, timestamp: int, body: bytes) -> bytes:
-    return f"{message_id}.{timestamp}.".encode() + body
+    return key_bytes(text, PUBLIC_PREFIX, {PUBLIC_KEY_BYTES}, PUBLIC_KEY_BYTES)
 
 
 def _read_signatures(header: bytes) -> Iterable[tuple[str, bytes]]:
@@ -203,7 +172,8 @@ def _fits_ed25519(public: Ed25519PublicKey, message: bytes, signatures: Sequence
     return False
 
 
-def _key_bytes(text: str, prefix: str, sizes: Container[int], size: object) -> bytes:
+def key_bytes(text: str, prefix: str, sizes: Container[int], size: object) -> bytes:
+    """The bytes of a key's text, of one of these sizes, told as `size`. Raises KeyTextError."""
     try:
         key = base64.b64decode(text.removeprefix(prefix).encode("ascii"), validate=True)
     except (binascii.Error, UnicodeEncodeError) as error:

@@ -25,7 +25,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import DeclarativeBase
 
 from service.platform.errors import PlainError
-from service.platform.reads import Reads
+from service.platform.reads import PATIENCE_S, Reads
 from service.platform.settings import Settings
 
 _NAMES = {
@@ -118,28 +118,29 @@ has_stored = ContextVar("has_stored", default=False)
 PATIENT_AT_ONCE = 2
 # Whoever waits longer for a row that somebody holds is told so, and harms nobody else.
 _LOCK_TIMEOUT = "2s"
+# A transaction of a lane in which each statement takes its longest time has about so many.
+_STATEMENTS = 4
 # So many connections are enough for what operators read.
 _LISTS = 4
 
 
+@dataclass(slots=True)
 class Database:
     """The doors to one PostgreSQL database. Open it once a process, close it at the end."""
 
-    def __init__(
-        self, pool: asyncpg.Pool, lane_pool: asyncpg.Pool, reads: Reads, lists: Reads
-    ) -> None:
-        """Wrap open pools; use `open_database`."""
-        self.pool = pool
-        # What holds a transaction while lanes work for it: the other half is for everybody else.
-        self.keyed = asyncio.Semaphore(pool.get_max_size() // 2)
-        self.lane_pool = lane_pool
-        self.reads = reads
-        self.lists = lists
+    pool: asyncpg.Pool
+    lane_pool: asyncpg.Pool
+    reads: Reads
+    lists: Reads
+    silent_s: float
+    """A transaction of a lane whose line says nothing for so long is cut."""
+    keyed: asyncio.Semaphore
+    """What holds a transaction while lanes work for it: half of `pool` is for everybody else."""
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
         """One transaction on a connection of the writing pool; commits when the block ends well."""
-        async with self.pool.acquire() as connection, connection.transaction():
+        async with self.pool.acquire(timeout=PATIENCE_S) as connection, connection.transaction():
             yield connection
         has_stored.set(True)
 
@@ -148,9 +149,15 @@ class Database:
         """One transaction of the writer, whose lanes have connections of their own.
 
         Otherwise a few people who wait for a held book would leave none for everybody's actions.
+        A line on which nothing comes back is cut: its lane would never serve anybody again.
         """
-        async with self.lane_pool.acquire() as connection, connection.transaction():
-            yield connection
+        async with self.lane_pool.acquire(timeout=PATIENCE_S) as connection:
+            cut = asyncio.get_running_loop().call_later(self.silent_s, connection.terminate)
+            try:
+                async with connection.transaction():
+                    yield connection
+            finally:
+                cut.cancel()
 
     async def close(self) -> None:
         """Give back all connections."""
@@ -198,9 +205,12 @@ async def open_database(settings: Settings, url: str) -> Database:
             f"PostgreSQL does not let us in to the database {database_name(url)}: {reason}"
         ) from error
     lane_pool = await make_pool(0, settings.lanes + PATIENT_AT_ONCE)
-    reads = Reads(partial(connect_reader, "force_generic_plan"), settings.database_pool)
-    lists = Reads(partial(connect_reader, "auto"), _LISTS)
-    return Database(pool, lane_pool, reads, lists)
+    # The statements of a batch each have their time.
+    silent_s = settings.statement_timeout_ms / 1_000 * _STATEMENTS
+    reads = Reads(partial(connect_reader, "force_generic_plan"), settings.database_pool, silent_s)
+    lists = Reads(partial(connect_reader, "auto"), _LISTS, silent_s)
+    keyed = asyncio.Semaphore(settings.writer_pool // 2)
+    return Database(pool, lane_pool, reads, lists, silent_s, keyed)
 
 
 def database_name(url: str) -> str:

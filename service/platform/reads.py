@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 import asyncpg
 
 # Who waits longer for a free connection is told that the service is busy.
-_PATIENCE_S = 5.0
+PATIENCE_S = 5.0
 
 Row = asyncpg.Record
 
@@ -19,16 +19,20 @@ Row = asyncpg.Record
 class Reads:
     """So many connections, each made when it is first needed, and anew once it was lost."""
 
-    def __init__(self, connect: Callable[[], Awaitable[asyncpg.Connection]], size: int) -> None:
-        """`connect` opens one more."""
+    def __init__(
+        self, connect: Callable[[], Awaitable[asyncpg.Connection]], size: int, silent_s: float
+    ) -> None:
+        """`connect` opens one more; after `silent_s` without an answer a line is cut."""
         self._connect = connect
+        self._silent_s = silent_s
+        self._loop = asyncio.get_running_loop()
         self._turns = asyncio.Semaphore(size)
         self._free: list[asyncpg.Connection | None] = [None] * size
 
     async def fetch(self, sql: str, *values: object) -> list[Row]:
         """All rows of a statement. Raises TimeoutError when no connection becomes free in time."""
         if self._turns.locked():
-            async with asyncio.timeout(_PATIENCE_S):
+            async with asyncio.timeout(PATIENCE_S):
                 await self._turns.acquire()
         else:
             await self._turns.acquire()
@@ -36,7 +40,11 @@ class Reads:
         try:
             if connection is None or connection.is_closed():
                 connection = await self._connect()
-            rows: list[Row] = await connection.fetch(sql, *values)
+            cut = self._loop.call_later(self._silent_s, connection.terminate)
+            try:
+                rows: list[Row] = await connection.fetch(sql, *values)
+            finally:
+                cut.cancel()
             return rows
         finally:
             self._free.append(connection)

@@ -155,7 +155,7 @@ def pull_version(version: int, folder: Path, *, force: bool) -> None:
     Rule files of other content are overwritten with --force only; what else lies there stays, and
     is told of when it would be published along.
     """
-    files = on_instance("saxaul rules show", _version, version).files
+    files = on_instance("saxaul rules pull", _version, version).files
     paths = rule_paths(folder) if folder.is_dir() else ()
     others = [path.name for path in paths if path.name not in files]
     changed = [name for name, text in sorted(files.items()) if not _holds(folder / name, text)]

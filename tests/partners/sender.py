@@ -6,7 +6,8 @@ import time
 import uuid
 from datetime import UTC, datetime, timedelta
 
-from service.partners.signature import read_secret, sign_hmac, signed_headers
+from kit.partner.signing import sign_hmac, signed_headers
+from service.partners.signature import read_secret
 from tests.callers import sign_in
 
 SINGLE = "application/cloudevents+json"

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.partners.signature import sign_hmac
+from kit.partner.signing import sign_hmac
 from tests.partners.sender import BATCH, make_sender
 
 SOME_MAC = base64.b64encode(bytes(32)).decode()

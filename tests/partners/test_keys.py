@@ -13,16 +13,10 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from kit.partner.signing import sign_ed25519, sign_hmac, signed_headers
 from service.partners.envelope import EnvelopeError, Sealed, master_keys, rewrap, seal, unseal
 from service.partners.keys import PartnerKeys, SignatureRefusedError
-from service.partners.signature import (
-    public_text,
-    read_secret,
-    read_stamp,
-    sign_ed25519,
-    sign_hmac,
-    signed_headers,
-)
+from service.partners.signature import public_text, read_secret, read_stamp
 from service.platform.clock import Clock
 from service.platform.settings import Settings
 from tests.callers import items_of, saxaul, sign_in

@@ -6,18 +6,15 @@ from datetime import UTC, datetime
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from kit.partner.signing import read_private_key, sign_ed25519, sign_hmac, signed_headers
 from service.partners.signature import (
     HeaderError,
     KeyTextError,
     public_text,
-    read_private_key,
     read_public_key,
     read_secret,
     read_stamp,
     secret_text,
-    sign_ed25519,
-    sign_hmac,
-    signed_headers,
     verify,
 )
 

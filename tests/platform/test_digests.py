@@ -299,7 +299,7 @@ NOT_READ_BACK = {
         *("participant_report", "reversal_row", "_fingerprint"),
     },
     "the bytes of a request, an answer, a cursor or a signature": {
-        *("key_of", "_operator_key", "_tag", "_tag_of", "sign_hmac", "_fits_hmac"),
+        *("key_of", "_operator_key", "_tag", "_tag_of", "_fits_hmac"),
     },
     "digests of the version before, only compared": {"earlier_digest", "earlier_zeros"},
     "files and folders": {

@@ -277,7 +277,7 @@ def _shown(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int | float):
-        return f"{value:.6g}" if value != int(value) else str(int(value))
+        return f"{value:.6g}" if not float(value).is_integer() else str(int(value))
     return repr(value)
 
 

@@ -7,8 +7,9 @@ import httpx
 import msgspec
 
 from kit.partner.keys import signing_key
+from kit.partner.signing import read_private_key
 from kit.partner.vectors import PRIVATE_KEY
-from service.partners.signature import public_text, read_private_key
+from service.partners.signature import public_text
 from service.platform.clock import Clock
 
 PARTNER, SOURCE = "demo-city-bikes", "urn:demo:city-bikes"
