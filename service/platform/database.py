@@ -124,7 +124,7 @@ _STATEMENTS = 4
 _LISTS = 4
 
 
-@dataclass(slots=True)
+@dataclass
 class Database:
     """The doors to one PostgreSQL database. Open it once a process, close it at the end."""
 
